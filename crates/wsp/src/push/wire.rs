@@ -1,0 +1,1 @@
+//! The byte stream under a connection: plain TCP or TLS over it.
