@@ -68,8 +68,8 @@ pub struct Engine<C> {
     pub flush_every: u64,
     /// How long the checkpoint store may be away.
     pub give_up_after: Duration,
-    /// What the run did.
-    pub audit: AuditLog,
+    /// How far handing over may run ahead of what is durable.
+    pub window: Arc<Window>,
     /// How the stream ends.
     pub ending: Ending,
     /// Told about every second.
@@ -97,10 +97,10 @@ impl<C: PushClient> Engine<C> {
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread, or one dies. Whatever else
     /// ends the stream is in [`Ran`] and in the [`Ending`].
-    pub async fn run(self) -> Result<Ran, Error> {
+    pub async fn run(self, audit: AuditLog) -> Result<Ran, Error> {
         let start = Start::now();
         let meters = Arc::new(Meters::new(self.outputs.len()));
-        let window = Arc::new(Window::new(self.flush_every, self.push.lanes));
+        let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
         let (answers, heard) = mpsc::channel(4 * self.push.lanes.max(64));
 
@@ -143,7 +143,7 @@ impl<C: PushClient> Engine<C> {
             window,
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),
-            audit: self.audit,
+            audit,
             progress: self.progress,
         });
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.

@@ -1,9 +1,9 @@
 //! One run: plan, take the leases, resume, stream, report.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use checkpoint::{CheckpointStore, LeaseKeeper};
+use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -24,10 +24,13 @@ use crate::report::{OutputReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
 use crate::schedule::Schedule;
+use crate::window::Window;
 use crate::{Error, ReasonCode};
 
 /// Threads that decode and frame.
 const FEED_WORKERS: usize = 2;
+/// How often the lease is looked at.
+const LEASE_LOOK: Duration = Duration::from_millis(100);
 
 /// One run of a request: plan it, stream it, report it.
 ///
@@ -128,11 +131,9 @@ impl Stream {
             .map_err(Error::Checkpoint)?;
         let engine = self.engine(&prepared, client, endpoint)?;
         let ending = engine.ending.clone();
-        let ran = tokio::select! {
-            ran = engine.run(prepared.audit) => ran,
-            () = end_when_lost(&keeper, &ending) => unreachable!("it never resolves"),
-        };
-        drop(keeper);
+        let watching = tokio::spawn(watch_lease(keeper, Arc::clone(&engine.window), ending.clone()));
+        let ran = engine.run(prepared.audit).await;
+        watching.abort();
         release(&*store, &lease).await;
         let Ran { dispatched, kept, meters, retries, elapsed } = ran?;
         let mut audit = kept.audit;
@@ -187,6 +188,7 @@ impl Stream {
             max_events: self.request.overrides.max_events,
             client,
             endpoint: endpoint.to_owned(),
+            window: Arc::new(Window::new(profile.checkpoint.flush_every, profile.push.lanes)),
             push: profile.push,
             retry: RetryPolicy {
                 max_attempts: profile.retry.max_attempts,
@@ -212,6 +214,22 @@ impl Stream {
             ending: self.ending.clone(),
             progress: self.progress.clone(),
         })
+    }
+}
+
+/// Holds the stream back while its lease is overdue, and ends it once it is lost.
+async fn watch_lease(keeper: LeaseKeeper, window: Arc<Window>, ending: Ending) {
+    let mut look = tokio::time::interval(LEASE_LOOK);
+    loop {
+        look.tick().await;
+        match keeper.status() {
+            LeaseStatus::Held => window.hold(false),
+            LeaseStatus::Overdue => window.hold(true),
+            LeaseStatus::Lost(error) => {
+                window.hold(true);
+                return ending.wind_down(Cause::Failed(Error::Checkpoint(error)));
+            }
+        }
     }
 }
 

@@ -5,24 +5,32 @@
 //! `handed over − durable ≥ flush_every + lanes`; that difference is the most
 //! that a crash can repeat.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Counts what is durable; the dispatcher keeps what it handed over.
 #[derive(Debug)]
 pub struct Window {
     size: u64,
     durable: AtomicU64,
+    held: AtomicBool,
 }
 
 impl Window {
     /// A window of `flush_every + lanes` events.
     pub fn new(flush_every: u64, lanes: usize) -> Self {
-        Self { size: flush_every.saturating_add(lanes as u64), durable: AtomicU64::new(0) }
+        Self { size: flush_every.saturating_add(lanes as u64), durable: AtomicU64::new(0), held: AtomicBool::new(false) }
     }
 
     /// Whether one more event may follow the `handed_over` ones.
     pub fn has_room(&self, handed_over: u64) -> bool {
-        handed_over - self.durable.load(Ordering::Acquire) < self.size
+        !self.held.load(Ordering::Acquire)
+            && handed_over - self.durable.load(Ordering::Acquire) < self.size
+    }
+
+    /// Shuts the window, or opens it again: while a lease is overdue, another
+    /// producer may hold it by now.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
     }
 
     /// Tells how many events saved cursors cover by now.
