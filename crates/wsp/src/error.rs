@@ -1,6 +1,7 @@
 //! The one error of a stream: a code, what and where, and what to do.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use crate::ReasonCode;
 
@@ -23,6 +24,9 @@ pub enum Error {
     /// The place in the stream could not be kept.
     #[error(transparent)]
     Checkpoint(checkpoint::Error),
+    /// Another producer has the lease; told by the thread that renews it.
+    #[error(transparent)]
+    Lease(Arc<checkpoint::Error>),
     /// The stream's own refusals.
     #[error(transparent)]
     Stream(Fault),
@@ -67,6 +71,7 @@ impl Error {
             Self::Gates(error) => error.code().as_str(),
             Self::Envelope(error) => error.code().as_str(),
             Self::Checkpoint(error) => error.code().as_str(),
+            Self::Lease(error) => error.code().as_str(),
             Self::Stream(fault) => fault.code.as_str(),
         }
     }

@@ -290,7 +290,7 @@ impl Keeper {
             order: match self.with.order {
                 OrderMode::AsWritten => OrderPosition::AsWritten,
                 OrderMode::EventTime => {
-                    OrderPosition::EventTime { sort_time_ns: position.time.as_nanos() }
+                    OrderPosition::EventTime { sort_time_ns: position.time.nanos() }
                 }
             },
             platform_run_id: self.with.platform_run_id.clone(),

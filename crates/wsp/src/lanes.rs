@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn event(sequence: u64) -> HandedOver {
-        let position = Position { part: 0, row: sequence, time: EventTime::from_nanos(0) };
+        let position = Position { part: 0, row: sequence, time: EventTime::from_nanos(0).unwrap() };
         HandedOver { output: 0, sequence, position, due: None, body: Bytes::new() }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use envelope::{FrameSpec, Framer};
-use oracle_store::{Part, ReadGrant, ReadOptions, RowBatch, RowReader, Rows, WorldStore, open_rows};
+use oracle_store::{Part, ReadGrant, ReadOptions, RowBatch, RowReader, Rows, open_rows};
 
 use crate::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
+use crate::lane::NamePosition;
 use crate::order::{OpenPart, PartId};
 use crate::plan::Plan;
 use crate::watermark::Position;
@@ -26,7 +27,6 @@ struct OutputSource {
 /// All parts of a plan, cleared to be read.
 #[derive(Debug)]
 pub struct ClearedParts {
-    store: WorldStore,
     outputs: Vec<OutputSource>,
 }
 
@@ -54,11 +54,17 @@ impl ClearedParts {
                 parts: output.locator.parts.clone(),
             })
         });
-        Ok(Self { store: plan.store.clone(), outputs: outputs.collect::<Result<_, Error>>()? })
+        Ok(Self { outputs: outputs.collect::<Result<_, Error>>()? })
     }
 
-    /// Names a row for an operator.
-    pub fn name(&self, output: usize, position: &Position) -> String {
+    fn part(&self, id: PartId) -> (&OutputSource, &Part) {
+        let output = &self.outputs[id.output];
+        (output, &output.parts[id.part as usize])
+    }
+}
+
+impl NamePosition for ClearedParts {
+    fn name(&self, output: usize, position: &Position) -> String {
         let output = &self.outputs[output];
         format!(
             "row {} of {} (output {})",
@@ -66,11 +72,6 @@ impl ClearedParts {
             output.parts[position.part as usize].path(),
             output.spec.output_id
         )
-    }
-
-    fn part(&self, id: PartId) -> (&OutputSource, &Part) {
-        let output = &self.outputs[id.output];
-        (output, &output.parts[id.part as usize])
     }
 }
 
@@ -106,7 +107,7 @@ impl PartRows {
         if self.open.is_none() {
             let (output, part) = self.parts.part(self.part);
             let options = ReadOptions { from_row: self.from_row, batch_rows: CHUNK_ROWS };
-            let reader = open_rows(&self.parts.store, &output.grant, part, &options)
+            let reader = open_rows(&output.grant, part, &options)
                 .map_err(Error::Oracle)?;
             let framer = Framer::new(&output.spec).map_err(Error::Envelope)?;
             self.open = Some((reader, framer));

@@ -170,7 +170,7 @@ async fn take_leases(
     let mut wanted = LeaseRequest::new(keys.iter().cloned(), holder);
     wanted.period = request.profile.checkpoint.lease;
     wanted.take_over = request.overrides.take_over;
-    let clock = SystemClock::new();
+    let clock = SystemClock::default();
     let on_held = |key: &CursorKey, holder: &Holder| {
         tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
     };
@@ -189,7 +189,7 @@ async fn resume_under(
     let records = resume::load(store, keys).await?;
     let terms =
         ResumeTerms { order, platform_run_id: run.as_str(), overrides: &request.overrides };
-    resume::starts(plan, keys, &records, &terms)
+    resume::starts(plan, keys, &records, &terms).await
 }
 
 /// The platform run that the cursors agree on.

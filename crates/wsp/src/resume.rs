@@ -1,14 +1,14 @@
 //! Where each output starts: behind its cursor, or at its beginning.
 
 use checkpoint::{
-    CheckpointStore, Cursor, CursorKey, OrderMode, PackKey, Record, ResumePlan, position_check,
+    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, PackKey, Record, ResumePlan, position_check,
     resume_check,
 };
-use oracle_store::{Location, WorldKey, WorldStore, footer};
+use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::{Error, ReasonCode};
 use crate::order::PartId;
 use crate::plan::{Plan, PlannedOutput};
 use crate::request::Overrides;
@@ -92,7 +92,7 @@ pub struct ResumeTerms<'a> {
 ///
 /// # Errors
 /// `CHECKPOINT_*` where a cursor does not fit the plan; `ORACLE_READ_FAILED`.
-pub fn starts(
+pub async fn starts(
     plan: &Plan,
     keys: &[CursorKey],
     records: &[Option<Record>],
@@ -100,13 +100,11 @@ pub fn starts(
 ) -> Result<Vec<OutputStart>, Error> {
     let roots = root_spellings(&plan.store);
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
-    let outputs = plan.outputs.iter().zip(keys.iter().zip(records));
-    outputs
-        .map(|(output, (key, record))| {
-            let digest = plan_digest(&plan.world_key, output, terms.order);
-            let Some(record) = record else {
-                return Ok(OutputStart { plan_digest: digest, cursor: None, adopted: Vec::new() });
-            };
+    let mut starts = Vec::with_capacity(plan.outputs.len());
+    for (output, (key, record)) in plan.outputs.iter().zip(keys.iter().zip(records)) {
+        let digest = plan_digest(&plan.world_key, output, terms.order);
+        let (mut cursor, mut adopted) = (None, Vec::new());
+        if let Some(record) = record {
             let resume_plan = ResumePlan {
                 order: terms.order,
                 plan_digest: &digest,
@@ -117,31 +115,55 @@ pub fn starts(
             };
             let resume =
                 resume_check(key, &record.cursor, &resume_plan).map_err(Error::Checkpoint)?;
-            check_position(&plan.store, key, output, &resume.cursor)?;
-            let adopted = resume.adopted.iter().map(|adoption| {
-                json!({"output_id": output.id(), "adopted": format!("{adoption:?}")})
-            });
-            Ok(OutputStart {
-                plan_digest: digest,
-                cursor: Some(resume.cursor.clone()),
-                adopted: adopted.collect(),
-            })
-        })
-        .collect()
+            check_position(&plan.store, key, output, &resume.cursor).await?;
+            let accepted = resume.adopted.iter();
+            adopted = accepted.map(|adoption| adoption_json(output.id(), adoption)).collect();
+            cursor = Some(resume.cursor);
+        }
+        starts.push(OutputStart { plan_digest: digest, cursor, adopted });
+    }
+    Ok(starts)
 }
 
-fn check_position(
+fn adoption_json(output_id: &str, adoption: &Adoption) -> Value {
+    match adoption {
+        Adoption::ExistingProducer => {
+            json!({"output_id": output_id, "adopted": "existing_producer"})
+        }
+        Adoption::PlanChanged { stored } => {
+            json!({"output_id": output_id, "adopted": "plan_changed", "stored": stored})
+        }
+        Adoption::RunChanged { stored } => {
+            json!({"output_id": output_id, "adopted": "run_changed", "stored": stored})
+        }
+    }
+}
+
+async fn check_position(
     store: &WorldStore,
     key: &CursorKey,
     output: &PlannedOutput,
     cursor: &Cursor,
 ) -> Result<(), Error> {
     let part = output.locator.parts.iter().find(|part| part.path() == cursor.last_file);
-    let rows = part
-        .map(|part| footer(store, part).map(|footer| footer.rows))
-        .transpose()
-        .map_err(Error::Oracle)?;
+    let rows = match part.cloned() {
+        Some(part) => Some(row_count(store.clone(), part).await?),
+        None => None,
+    };
     position_check(key, cursor, rows).map_err(Error::Checkpoint)
+}
+
+/// The rows of a part; the largest number where only reading them would tell, and
+/// the reader then says whether the row is there.
+async fn row_count(store: WorldStore, part: Part) -> Result<u64, Error> {
+    let footer = tokio::task::spawn_blocking(move || footer(&store, &part))
+        .await
+        .map_err(|source| {
+            let what = "The thread that reads a footer ended too early.";
+            Error::caused(ReasonCode::StreamInternal, what, "Report this.", source)
+        })?
+        .map_err(Error::Oracle)?;
+    Ok(footer.rows.unwrap_or(u64::MAX))
 }
 
 /// The engine run root as named and, for a local one, absolute and resolved.

@@ -88,7 +88,7 @@ pub type WallNs = u64;
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     wall: WallNs,
-    event: EventTime,
+    event_ns: i128,
 }
 
 /// The schedule of one run.
@@ -112,8 +112,8 @@ impl Schedule {
         if self.speedup.is_unpaced() {
             return now;
         }
-        let anchor = *self.anchor.get_or_insert(Anchor { wall: now, event: time });
-        let elapsed = time.as_nanos() - anchor.event.as_nanos();
+        let anchor = *self.anchor.get_or_insert(Anchor { wall: now, event_ns: time.nanos() });
+        let elapsed = time.nanos() - anchor.event_ns;
         let due = anchor.wall.saturating_add(self.speedup.wall_ns(elapsed));
         self.last_due = self.last_due.max(due);
         self.last_due
@@ -144,8 +144,7 @@ impl Schedule {
     pub fn set_speedup(&mut self, speedup: Speedup, now: WallNs) {
         self.anchor = self.anchor.filter(|_| !self.speedup.is_unpaced()).map(|anchor| {
             let passed = now.saturating_sub(anchor.wall) as f64 * self.speedup.factor();
-            let event = EventTime::from_nanos(anchor.event.as_nanos() + passed as i128);
-            Anchor { wall: now, event }
+            Anchor { wall: now, event_ns: anchor.event_ns + passed as i128 }
         });
         self.speedup = speedup;
     }
@@ -164,7 +163,7 @@ mod tests {
     use super::*;
 
     fn at(ns: i128) -> EventTime {
-        EventTime::from_nanos(ns)
+        EventTime::from_nanos(ns).unwrap()
     }
 
     fn paced(factor: f64) -> Schedule {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use crate::audit::{AuditLog, EventKind};
@@ -86,11 +86,11 @@ impl Stream {
         };
         let posture = profile.posture;
         match profile.push.client {
-            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
+            PushClientKind::Hyper => match HyperClient::new(endpoint.clone(), options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
-            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
+            PushClientKind::Reqwest => match ReqwestClient::new(endpoint.clone(), options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
@@ -146,7 +146,7 @@ impl Stream {
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
-        report.stream_digest = Some(hex(&dispatched.digest));
+        report.stream_digest = Some(dispatched.digest.iter().map(|byte| format!("{byte:02x}")).collect());
         let outputs = prepared.plan.outputs.iter().zip(kept.cursors).zip(&prepared.starts);
         report.per_output = outputs
             .enumerate()
@@ -227,7 +227,7 @@ async fn watch_lease(keeper: LeaseKeeper, window: Arc<Window>, ending: Ending) {
             LeaseStatus::Overdue => window.hold(true),
             LeaseStatus::Lost(error) => {
                 window.hold(true);
-                return ending.wind_down(Cause::Failed(Error::Checkpoint(error)));
+                return ending.wind_down(Cause::Failed(Error::Lease(error)));
             }
         }
     }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn row(row: u64) -> Position {
-        Position { part: 0, row, time: EventTime::from_nanos(i128::from(row)) }
+        Position { part: 0, row, time: EventTime::from_nanos(i128::from(row)).unwrap() }
     }
 
     #[test]
