@@ -30,9 +30,14 @@ pub fn open_checkpoint_store(
 /// # Errors
 /// `PROFILE_VALUE_MISSING`, `PROFILE_INVALID`, `PROFILE_TOKEN_IN_CLEAR`.
 pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
-    let url = Profile::require(profile.ig_ingest_url.as_ref(), "wiring.ig_ingest_url", "--ig-url")?;
+    let url = Profile::require(
+        profile.ig_ingest_url.as_ref(),
+        "wiring.ig_ingest_url",
+        "--ig-url",
+    )?;
     let invalid = |error: crate::push::EndpointError| {
-        let what = format!("The profile's `wiring.ig_ingest_url` or token cannot be used: {error}.");
+        let what =
+            format!("The profile's `wiring.ig_ingest_url` or token cannot be used: {error}.");
         Error::new(ReasonCode::ProfileInvalid, what, "Mend it.")
     };
     let endpoint = PushEndpoint::parse(url).map_err(invalid)?;
@@ -43,5 +48,11 @@ pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions),
         }
         None => None,
     };
-    Ok((endpoint, ClientOptions { timeout: profile.push.timeout, token }))
+    Ok((
+        endpoint,
+        ClientOptions {
+            timeout: profile.push.timeout,
+            token,
+        },
+    ))
 }

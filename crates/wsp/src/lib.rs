@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod backends;
+pub mod cursors;
 pub mod dispatch;
 pub mod ending;
 pub mod engine;
@@ -13,6 +14,7 @@ pub mod lanes;
 pub mod lateness;
 pub mod meters;
 pub mod order;
+mod outline;
 mod parts;
 pub mod plan;
 pub mod platform_run;
@@ -32,6 +34,7 @@ pub mod watermark;
 pub mod window;
 
 pub use error::{Error, Fault};
+pub use outline::{Outline, OutputOutline, outline};
 pub use reason::{ReasonCode, all_reason_codes};
 pub use report::{Status, StreamReport};
 pub use request::{Overrides, StreamRequest};

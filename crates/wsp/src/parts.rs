@@ -37,13 +37,16 @@ impl ClearedParts {
     /// `STREAM_INTERNAL` if the clearance does not cover an output of the plan.
     pub fn new(plan: &Plan, pins: &envelope::Pins) -> Result<Self, Error> {
         let outputs = plan.outputs.iter().map(|output| {
-            let grant = plan.clearance.grant(&output.locator.output_id).ok_or_else(|| {
-                Error::new(
-                    ReasonCode::StreamInternal,
-                    format!("The clearance does not cover the output {}.", output.id()),
-                    "Report this; nothing was read.",
-                )
-            })?;
+            let grant = plan
+                .clearance
+                .grant(&output.locator.output_id)
+                .ok_or_else(|| {
+                    Error::new(
+                        ReasonCode::StreamInternal,
+                        format!("The clearance does not cover the output {}.", output.id()),
+                        "Report this; nothing was read.",
+                    )
+                })?;
             Ok(OutputSource {
                 grant: grant.clone(),
                 spec: FrameSpec {
@@ -54,7 +57,9 @@ impl ClearedParts {
                 parts: output.locator.parts.clone(),
             })
         });
-        Ok(Self { outputs: outputs.collect::<Result<_, Error>>()? })
+        Ok(Self {
+            outputs: outputs.collect::<Result<_, Error>>()?,
+        })
     }
 
     fn part(&self, id: PartId) -> (&OutputSource, &Part) {
@@ -106,9 +111,11 @@ impl PartRows {
     fn open(&mut self) -> Result<&mut (RowReader, Framer), Error> {
         if self.open.is_none() {
             let (output, part) = self.parts.part(self.part);
-            let options = ReadOptions { from_row: self.from_row, batch_rows: CHUNK_ROWS };
-            let reader = open_rows(&output.grant, part, &options)
-                .map_err(Error::Oracle)?;
+            let options = ReadOptions {
+                from_row: self.from_row,
+                batch_rows: CHUNK_ROWS,
+            };
+            let reader = open_rows(&output.grant, part, &options).map_err(Error::Oracle)?;
             let framer = Framer::new(&output.spec).map_err(Error::Envelope)?;
             self.open = Some((reader, framer));
         }

@@ -1,17 +1,17 @@
 //! Where each output starts: behind its cursor, or at its beginning.
 
 use checkpoint::{
-    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, PackKey, Record, ResumePlan, position_check,
-    resume_check,
+    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, PackKey, Record, ResumePlan,
+    position_check, resume_check,
 };
 use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, ReasonCode};
 use crate::order::PartId;
 use crate::plan::{Plan, PlannedOutput};
 use crate::request::Overrides;
+use crate::{Error, ReasonCode};
 
 /// The keys of a plan's cursors, in list order.
 ///
@@ -63,7 +63,11 @@ pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -
     item(&output.primary_key.len().to_string());
     output.primary_key.iter().for_each(|column| item(column));
     item(order.as_str());
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Where one output goes on.
@@ -117,10 +121,16 @@ pub async fn starts(
                 resume_check(key, &record.cursor, &resume_plan).map_err(Error::Checkpoint)?;
             check_position(&plan.store, key, output, &resume.cursor).await?;
             let accepted = resume.adopted.iter();
-            adopted = accepted.map(|adoption| adoption_json(output.id(), adoption)).collect();
+            adopted = accepted
+                .map(|adoption| adoption_json(output.id(), adoption))
+                .collect();
             cursor = Some(resume.cursor);
         }
-        starts.push(OutputStart { plan_digest: digest, cursor, adopted });
+        starts.push(OutputStart {
+            plan_digest: digest,
+            cursor,
+            adopted,
+        });
     }
     Ok(starts)
 }
@@ -145,7 +155,11 @@ async fn check_position(
     output: &PlannedOutput,
     cursor: &Cursor,
 ) -> Result<(), Error> {
-    let part = output.locator.parts.iter().find(|part| part.path() == cursor.last_file);
+    let part = output
+        .locator
+        .parts
+        .iter()
+        .find(|part| part.path() == cursor.last_file);
     let rows = match part.cloned() {
         Some(part) => Some(row_count(store.clone(), part).await?),
         None => None,
@@ -183,13 +197,24 @@ pub fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u64)> {
     let outputs = plan.outputs.iter().zip(starts).enumerate();
     outputs
         .flat_map(|(index, (output, start))| {
-            output.locator.parts.iter().enumerate().filter_map(move |(number, part)| {
-                let from_row = match &start.cursor {
-                    Some(cursor) => cursor.first_open_row(part.path())?,
-                    None => 0,
-                };
-                Some((PartId { output: index, part: number as u32 }, from_row))
-            })
+            output
+                .locator
+                .parts
+                .iter()
+                .enumerate()
+                .filter_map(move |(number, part)| {
+                    let from_row = match &start.cursor {
+                        Some(cursor) => cursor.first_open_row(part.path())?,
+                        None => 0,
+                    };
+                    Some((
+                        PartId {
+                            output: index,
+                            part: number as u32,
+                        },
+                        from_row,
+                    ))
+                })
         })
         .collect()
 }

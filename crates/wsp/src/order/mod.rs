@@ -69,7 +69,12 @@ struct OpenFeed {
 
 impl OpenFeed {
     fn new(part: PartId, feed: PartFeed) -> Self {
-        Self { part, feed, chunk: None, next: 0 }
+        Self {
+            part,
+            feed,
+            chunk: None,
+            next: 0,
+        }
     }
 
     /// The next event of the part; `None` at its end.
@@ -98,7 +103,11 @@ fn event_at(part: PartId, chunk: &Chunk, index: usize) -> Event {
     let framed = &chunk.framed;
     Event {
         output: part.output,
-        position: Position { part: part.part, row: chunk.row(index), time: framed.time(index) },
+        position: Position {
+            part: part.part,
+            row: chunk.row(index),
+            time: framed.time(index),
+        },
         id: framed.event_id(index),
         ordering_key: framed.ordering_key(index),
         body: framed.body(index),
