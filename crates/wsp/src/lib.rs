@@ -28,6 +28,7 @@ pub mod report;
 pub mod request;
 pub mod resume;
 pub mod schedule;
+pub mod schema;
 pub mod selection;
 pub mod stream;
 pub mod watermark;
