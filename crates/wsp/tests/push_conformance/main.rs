@@ -131,6 +131,7 @@ conformance! {
         a_connection_closed_between_posts_is_replaced_without_a_fault,
         a_post_that_fails_is_sent_once,
         a_late_answer_is_never_taken_for_the_next,
+        an_answer_that_nobody_asked_for_is_never_taken_for_the_next,
         a_dropped_post_gives_up_its_connection,
         of_a_long_body_only_the_beginning_is_kept,
         an_endless_body_is_not_waited_for,
@@ -140,5 +141,7 @@ conformance! {
         a_certificate_that_nobody_vouches_for_is_refused,
         a_tls_body_cut_short_is_a_fault,
         a_token_in_an_answer_is_struck_out,
+        a_pusher_gets_its_events_through_every_trouble_in_order,
+        a_stop_closes_the_connection_of_a_post_under_way,
     }
 }

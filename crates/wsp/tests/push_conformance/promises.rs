@@ -1,12 +1,14 @@
 //! One async fn a promise, generic over the client.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use wsp::push::client::ANSWER_LIMIT;
 use wsp::push::{
-    Answer, ClientOptions, FaultKind, PushClient, PushEndpoint, PushFault, PushLane, RetryAfter,
+    Answer, ClientOptions, ConcurrencyLimit, FaultKind, GateWatch, PushClient, PushEndpoint,
+    PushFault, PushLane, PushOutcome, Pusher, RetryAfter, RetryPolicy, Stop,
 };
 
 use crate::scripted_gate::{Act, ScriptedGate, admit, answer};
@@ -24,7 +26,7 @@ fn lane<S: Subject>(gate: &ScriptedGate, options: ClientOptions) -> Lane<S> {
 
 fn hasty() -> ClientOptions {
     ClientOptions {
-        timeout: Duration::from_millis(150),
+        timeout: Duration::from_millis(750),
         ..patient()
     }
 }
@@ -303,10 +305,16 @@ pub(crate) async fn a_late_answer_is_never_taken_for_the_next<S: Subject>() {
     let late = Act::Trickle(
         Vec::new(),
         b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate",
-        Duration::from_millis(250),
+        Duration::from_millis(900),
     );
     let fault = one::<S>(late, hasty()).await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Timeout);
+}
+
+pub(crate) async fn an_answer_that_nobody_asked_for_is_never_taken_for_the_next<S: Subject>() {
+    let twice = [admit(1), admit(99)].concat();
+    let got = one::<S>(Act::Write(twice), patient()).await.unwrap();
+    assert_eq!(got.body, r#"{"decision":"ADMIT","n":1}"#);
 }
 
 pub(crate) async fn a_dropped_post_gives_up_its_connection<S: Subject>() {
@@ -416,4 +424,68 @@ pub(crate) async fn a_token_in_an_answer_is_struck_out<S: Subject>() {
     let echo = answer(401, "", "s3cr3t is no key");
     let got = one::<S>(Act::Write(echo), patient()).await.unwrap();
     assert_eq!(got.body, "*** is no key");
+}
+
+fn pusher<S: Subject>(gate: &ScriptedGate, stop: &Stop) -> Pusher<Lane<S>> {
+    let policy = RetryPolicy {
+        base_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(5),
+        ..RetryPolicy::default()
+    };
+    let watch = GateWatch::new(policy, ConcurrencyLimit::adaptive(1));
+    Pusher::new(lane::<S>(gate, hasty()), Arc::new(watch), stop)
+}
+
+pub(crate) async fn a_pusher_gets_its_events_through_every_trouble_in_order<S: Subject>() {
+    let script = [
+        Act::WriteThenReset(Vec::new()),
+        Act::WriteThenClose(ok("content-length: 99\r\n\r\n{\"decision\":\"ADMIT\"}")),
+        Act::WriteThenStall(Vec::new()),
+        Act::Write(answer(500, "", "")),
+        Act::Write(answer(429, "retry-after: 0\r\n", "")),
+        Act::Write(answer(
+            503,
+            "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+            "",
+        )),
+        Act::WriteThenClose(b"SSH-2.0\r\n\r\n".to_vec()),
+        Act::Write(answer(408, "connection: close\r\n", "")),
+    ];
+    let troubles = script.len();
+    let gate = ScriptedGate::start(script).await;
+    let mut pusher = pusher::<S>(&gate, &Stop::new());
+    for event in ["one", "two", "three"] {
+        let outcome = pusher.push(Bytes::from_static(event.as_bytes())).await;
+        assert!(
+            matches!(outcome, PushOutcome::Acknowledged { .. }),
+            "{outcome:?}"
+        );
+    }
+    let received = gate.received();
+    let bodies: Vec<_> = received
+        .iter()
+        .map(|received| received.body.as_slice())
+        .collect();
+    let mut expected = vec![&b"one"[..]; troubles + 1];
+    expected.extend([&b"two"[..], b"three"]);
+    assert_eq!(bodies, expected);
+}
+
+pub(crate) async fn a_stop_closes_the_connection_of_a_post_under_way<S: Subject>() {
+    let gate = ScriptedGate::start([Act::WriteThenStall(ok("content-length: 99\r\n\r\n"))]).await;
+    let stop = Stop::new();
+    let policy = RetryPolicy::default();
+    let watch = Arc::new(GateWatch::new(policy, ConcurrencyLimit::fixed()));
+    let mut pusher = Pusher::new(lane::<S>(&gate, patient()), watch, &stop);
+    let push = tokio::spawn(async move { pusher.push(EVENT).await });
+    while gate.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.throw();
+    let outcome = push.await.unwrap();
+    assert!(
+        matches!(outcome, PushOutcome::Cancelled { maybe_sent: true }),
+        "{outcome:?}"
+    );
+    gate.closed(1).await;
 }
