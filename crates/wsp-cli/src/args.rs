@@ -208,6 +208,9 @@ pub struct GateArgs {
     /// Take anything: no schema, no deduplication.
     #[arg(long)]
     pub no_validate: bool,
+    /// Misbehave: a fault rule as JSON, as for POST /control. May be given several times.
+    #[arg(long, value_name = "JSON")]
+    pub fault: Vec<String>,
 }
 
 /// `demo`.
@@ -217,6 +220,9 @@ pub struct DemoArgs {
     /// Rows in the sample world.
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub events: u64,
+    /// Keep the folder of the demo, to look around in.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 fn parse_order(text: &str) -> Result<OrderMode, String> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{CheckpointStore, MemoryStore};
+use checkpoint::{CheckpointStore, FileStore, SqliteStore};
 
 use crate::profile::{CheckpointBackend, Profile};
 use crate::push::{ClientOptions, PushEndpoint, PushToken};
@@ -19,10 +19,12 @@ pub fn open_checkpoint_store(
     working_dir: &Path,
 ) -> Result<Arc<dyn CheckpointStore>, Error> {
     let settings = &profile.checkpoint;
-    match settings.backend {
-        CheckpointBackend::File => Ok(Arc::new(MemoryStore::default())),
-        _ => todo!(),
-    }
+    Ok(match settings.backend {
+        CheckpointBackend::File => Arc::new(FileStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::Sqlite => Arc::new(SqliteStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::Postgres => todo!("postgres"),
+        CheckpointBackend::Object => todo!("object"),
+    })
 }
 
 /// Where a profile pushes to, and with what.
