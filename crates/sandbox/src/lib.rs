@@ -33,7 +33,8 @@ mod world;
 pub use corruption::{Corruption, SeenBy};
 pub use error::{Error, ReasonCode};
 pub use gate::{
-    Arrival, Fault, FaultRule, GateOptions, GateStats, OrderCheck, RetryAfter, StandInGate, When,
+    Arrival, Fault, FaultRule, GateOptions, GateStats, OrderCheck, RetryAfter, StandInGate, Token,
+    When,
 };
 pub use sample::{CATALOGUE, GATE_MAP};
 pub use world::{

@@ -19,8 +19,8 @@ pub struct GateOptions {
     /// Envelopes stored for the first time are appended here, one a line, before
     /// they are answered. A gate started on an existing file remembers its ids.
     pub keep: Option<PathBuf>,
-    /// Header and value that a post must carry.
-    pub token: Option<(String, String)>,
+    /// What a post must carry.
+    pub token: Option<Token>,
     /// Whether event-time order is checked.
     pub order: OrderCheck,
     /// Whether each event's arrival is recorded (48 bytes an event).
@@ -59,6 +59,21 @@ impl GateOptions {
             dedupe: false,
             ..Self::default()
         }
+    }
+}
+
+/// A header and the value that a post must have there. Never shown by `Debug`.
+#[derive(Clone)]
+pub struct Token {
+    /// `X-IG-Api-Key`, say.
+    pub header: String,
+    /// The secret.
+    pub value: String,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Token({}: …)", self.header)
     }
 }
 

@@ -12,9 +12,19 @@
 //!   runs/fraud-platform/       the platform's runs root: audit, checkpoints
 //! ```
 
+mod build;
+mod contract;
+mod evidence;
 mod options;
+mod pack;
+mod parts;
 mod profile;
+mod rows;
+mod shape;
+mod time_text;
+mod timeline;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use options::{
@@ -22,8 +32,6 @@ pub use options::{
     TimeZoneForm, WorldOptions,
 };
 pub use profile::ProfileOptions;
-
-use crate::Error;
 
 /// What a world is known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +50,15 @@ pub struct Identity {
     pub oracle_pack_id: Option<String>,
 }
 
+/// One output of a world on disk.
+#[derive(Debug, Clone)]
+struct BuiltOutput {
+    output_id: String,
+    primary_key: Vec<String>,
+    /// In name order.
+    files: Vec<PathBuf>,
+}
+
 /// A world on disk.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -51,6 +68,7 @@ pub struct World {
     gate_map: PathBuf,
     identity: Identity,
     options: WorldOptions,
+    outputs: Vec<BuiltOutput>,
 }
 
 impl World {
@@ -90,17 +108,43 @@ impl World {
     }
 
     /// The files of one output, in name order; empty if the world has no such output.
-    pub fn parts(&self, _output_id: &str) -> Vec<PathBuf> {
-        todo!()
+    pub fn parts(&self, output_id: &str) -> &[PathBuf] {
+        let output = self
+            .outputs
+            .iter()
+            .find(|output| output.output_id == output_id);
+        output.map_or(&[], |output| &output.files)
     }
-}
 
-impl WorldOptions {
-    /// Builds the world in `folder`, which is made where it is missing.
-    ///
-    /// # Errors
-    /// `SANDBOX_OPTIONS_INVALID`, `SANDBOX_CONTRACT_INVALID`, `SANDBOX_IO`.
-    pub fn build(&self, _folder: &Path) -> Result<World, Error> {
-        todo!()
+    /// The outputs that have a primary key, in the order they were asked for.
+    pub fn streamable_output_ids(&self) -> Vec<String> {
+        let streamable = self
+            .outputs
+            .iter()
+            .filter(|output| !output.primary_key.is_empty());
+        streamable.map(|output| output.output_id.clone()).collect()
+    }
+
+    /// The column that orders each output's events: the first of its primary key that
+    /// is not a world pin. What [`crate::OrderCheck::PerKey`] wants to know.
+    pub fn ordering_columns(&self) -> HashMap<String, String> {
+        const PINS: [&str; 5] = [
+            "manifest_fingerprint",
+            "parameter_hash",
+            "seed",
+            "scenario_id",
+            "run_id",
+        ];
+        let column = |output: &BuiltOutput| {
+            output
+                .primary_key
+                .iter()
+                .find(|name| !PINS.contains(&name.as_str()))
+                .cloned()
+        };
+        let columns = self.outputs.iter();
+        columns
+            .filter_map(|output| Some((output.output_id.clone(), column(output)?)))
+            .collect()
     }
 }

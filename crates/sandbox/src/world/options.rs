@@ -60,7 +60,7 @@ impl WorldOptions {
                 .timestamp_opt(1_769_587_200, 0)
                 .single()
                 .unwrap_or_default(),
-            span: Duration::from_secs(3600),
+            span: Duration::from_hours(1),
             outputs: SampleOutput::TRAFFIC
                 .iter()
                 .map(|output| OutputOptions::of(*output))

@@ -1,9 +1,13 @@
 //! A ready profile for a world.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use super::World;
 use crate::Error;
+
+const PRODUCER_ID: &str = "svc:world_stream_producer";
 
 /// A profile YAML that points at a world and a gate: local posture, fast, and with
 /// the settings that tests vary.
@@ -49,6 +53,84 @@ impl ProfileOptions {
     /// # Errors
     /// `SANDBOX_IO`; `SANDBOX_OPTIONS_INVALID` if an override is not YAML.
     pub fn write(&self) -> Result<PathBuf, Error> {
-        todo!()
+        let config = self.world.folder().join("config");
+        std::fs::create_dir_all(&config).map_err(Error::io("making the folder", &config))?;
+        let allowlist = config.join("producer_allowlist.txt");
+        let line = format!("# Who may push.\n{PRODUCER_ID}\n");
+        std::fs::write(&allowlist, line).map_err(Error::io("writing", &allowlist))?;
+
+        let mut profile = self.defaults(&allowlist);
+        for (path, yaml) in &self.overrides {
+            let value = serde_yaml::from_str(yaml).map_err(|error| {
+                Error::OptionsInvalid(format!("the profile's {path} is not YAML: {error}"))
+            })?;
+            set(&mut profile, path, value);
+        }
+        let path = config.join(&self.file_name);
+        // JSON is YAML, and serde_json's output never depends on a YAML emitter's taste.
+        std::fs::write(&path, format!("{profile:#}\n")).map_err(Error::io("writing", &path))?;
+        Ok(path)
+    }
+
+    fn defaults(&self, allowlist: &Path) -> Value {
+        let (world, runs_root) = (&self.world, self.world.runs_root());
+        let traffic = match self.traffic.as_slice() {
+            [] => world.streamable_output_ids(),
+            chosen => chosen.to_vec(),
+        };
+        let mut profile = json!({
+            "profile_id": "sandbox",
+            "policy": {
+                "posture": "local",
+                "policy_rev": "sandbox-v0",
+                "stream_speedup": 0,
+                "traffic_output_ids": traffic,
+            },
+            "wiring": {
+                "oracle_root": world.engine_run_root().parent(),
+                "oracle_engine_run_root": world.engine_run_root(),
+                "oracle_scenario_id": world.identity().scenario_id,
+                "engine_catalogue_path": world.catalogue(),
+                "gate_map_path": world.gate_map(),
+                "ig_ingest_url": self.ig_ingest_url,
+                "wsp_checkpoint": {
+                    "backend": "file",
+                    "root": runs_root.join("wsp_checkpoints"),
+                    "flush_every": 100,
+                },
+                "wsp_producer": { "producer_id": PRODUCER_ID, "allowlist_ref": allowlist },
+                "wsp_retry": {
+                    "max_attempts": 5,
+                    "base_delay_ms": 10,
+                    "max_delay_ms": 200,
+                    "give_up_after_s": 30,
+                },
+                "wsp_audit": { "root": runs_root },
+            },
+        });
+        if !self.context.is_empty() {
+            profile["policy"]["context_output_ids"] = json!(self.context);
+            profile["policy"]["stream_context"] = json!(true);
+        }
+        profile
+    }
+}
+
+/// Sets or, with null, removes the value at a dotted path; blocks on the way are made.
+fn set(block: &mut Value, path: &str, value: Value) {
+    if !block.is_object() {
+        *block = json!({});
+    }
+    let Some(block) = block.as_object_mut() else {
+        return;
+    };
+    match path.split_once('.') {
+        Some((head, rest)) => set(block.entry(head).or_insert(Value::Null), rest, value),
+        None if value.is_null() => {
+            block.remove(path);
+        }
+        None => {
+            block.insert(path.to_owned(), value);
+        }
     }
 }
