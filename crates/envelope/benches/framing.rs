@@ -3,6 +3,8 @@
 //! `sketch` does the same job the plain way, with arrow-json's writer and one hash a row from its
 //! first byte, and is there to compare with: run both together, because machines differ.
 
+#![allow(clippy::unwrap_used)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -11,27 +11,16 @@ use arrow_schema::{DataType, Field};
 use super::{batch, bodies, framer};
 
 /// Two rows with a column of each kind: one of ordinary values, one of nulls and extremes.
-fn every_kind() -> Vec<(&'static str, ArrayRef)> {
-    let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
-    map.keys().append_value("key \"1\"");
-    map.values().append_value("value");
-    map.keys().append_value("");
-    map.values().append_null();
-    map.append(true).unwrap();
-    map.append(true).unwrap();
-    let list = |items: Vec<Option<Vec<Option<i32>>>>| {
-        ListArray::from_iter_primitive::<Int32Type, _, _>(items)
-    };
-    let point = StructArray::from(vec![
-        (
-            Arc::new(Field::new("x", DataType::Int64, true)),
-            Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef,
-        ),
-        (
-            Arc::new(Field::new("tags", list(vec![]).data_type().clone(), true)),
-            Arc::new(list(vec![Some(vec![Some(1), None]), Some(vec![])])),
-        ),
-    ]);
+fn every_kind() -> RecordBatch {
+    batch(
+        [scalars(), temporals(), nested()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
+}
+
+fn scalars() -> Vec<(&'static str, ArrayRef)> {
     let half = |value| <Float16Type as ArrowPrimitiveType>::Native::from_f32(value);
     vec![
         ("id", Arc::new(UInt64Array::from(vec![u64::MAX, 0]))),
@@ -90,6 +79,11 @@ fn every_kind() -> Vec<(&'static str, ArrayRef)> {
             "bytes",
             Arc::new(BinaryArray::from(vec![&b"\x00\xff\x10\x7f"[..], b""])),
         ),
+    ]
+}
+
+fn temporals() -> Vec<(&'static str, ArrayRef)> {
+    vec![
         ("day", Arc::new(Date32Array::from(vec![-1, 20_481]))),
         (
             "clock",
@@ -108,6 +102,31 @@ fn every_kind() -> Vec<(&'static str, ArrayRef)> {
             "t_ns",
             Arc::new(TimestampNanosecondArray::from(vec![i64::MAX, i64::MIN])),
         ),
+    ]
+}
+
+fn nested() -> Vec<(&'static str, ArrayRef)> {
+    let list = |items: Vec<Option<Vec<Option<i32>>>>| {
+        ListArray::from_iter_primitive::<Int32Type, _, _>(items)
+    };
+    let tags = list(vec![Some(vec![Some(1), None]), Some(vec![])]);
+    let tags_field = Arc::new(Field::new("tags", tags.data_type().clone(), true));
+    let x = Int64Array::from(vec![Some(1), None]);
+    let point = StructArray::from(vec![
+        (
+            Arc::new(Field::new("x", DataType::Int64, true)),
+            Arc::new(x) as ArrayRef,
+        ),
+        (tags_field, Arc::new(tags)),
+    ]);
+    let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    map.keys().append_value("key \"1\"");
+    map.values().append_value("value");
+    map.keys().append_value("");
+    map.values().append_null();
+    map.append(true).unwrap();
+    map.append(true).unwrap();
+    vec![
         (
             "list",
             Arc::new(list(vec![Some(vec![Some(1), None, Some(-3)]), None])),
@@ -120,7 +139,7 @@ fn every_kind() -> Vec<(&'static str, ArrayRef)> {
 #[test]
 fn every_kind_of_column_is_framed_as_it_always_was() {
     let mut framer = framer("golden \"output\"", &["id", "flag", "name"]);
-    let framed = bodies(framer.frame("part-000000.parquet", 0, &batch(every_kind())));
+    let framed = bodies(framer.frame("part-000000.parquet", 0, &every_kind()));
     let golden: Vec<_> = include_str!("golden/every_kind.ndjson").lines().collect();
     assert_eq!(framed, golden);
 }
