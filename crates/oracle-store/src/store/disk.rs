@@ -89,8 +89,7 @@ impl Disk {
         }
         if !stat.is_file() {
             // Opening a pipe would wait for a writer.
-            let what = "Only regular files can be read";
-            return Err(Error::new(ReasonCode::OracleReadFailed, what).object(self.name(key)));
+            return Err(irregular(&path));
         }
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
         let (stat, file) = opened.map_err(|e| self.failed(key, "The file cannot be opened", e))?;
@@ -181,7 +180,7 @@ impl Disk {
                         pin: pin_of(&stat),
                     });
                 } else if !stat.is_dir() {
-                    return Err(disk.irregular(&path));
+                    return Err(irregular(&path));
                 }
                 Ok(())
             })?;
@@ -241,7 +240,7 @@ impl Disk {
             } else if stat.is_dir() {
                 folders.push(key);
             } else {
-                return Err(self.irregular(&path));
+                return Err(irregular(&path));
             }
             Ok(())
         })?;
@@ -297,14 +296,14 @@ impl Disk {
         }
         Ok(())
     }
+}
 
-    fn irregular(&self, path: &Path) -> Error {
-        Error::new(
-            ReasonCode::OracleReadFailed,
-            "Only regular files can be read",
-        )
-        .object(path.display().to_string())
-    }
+fn irregular(path: &Path) -> Error {
+    Error::new(
+        ReasonCode::OracleReadFailed,
+        "Only regular files can be read",
+    )
+    .object(path.display().to_string())
 }
 
 /// Inode and modification time: another file, or the same one written again, differs.

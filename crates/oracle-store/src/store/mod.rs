@@ -24,7 +24,7 @@ use crate::location::{EngineRunRoot, Location};
 use crate::locator::Pin;
 
 use bucket::Bucket;
-use disk::Disk;
+use disk::{Disk, PinnedFile};
 
 pub use connect::{ObjectStoreConfig, object_store_at};
 pub use retry::RetryPolicy;
@@ -239,6 +239,19 @@ impl WorldStore {
         Ok(Hex64::of_hasher(hasher))
     }
 
+    /// Opens an object for ranged reads from plain threads; it must be the pinned one.
+    pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedObject, Error> {
+        self.check(key)?;
+        Ok(match &self.inner.backend {
+            Backend::Disk(disk) => PinnedObject::File(Arc::new(disk.open_pinned(key, pin)?)),
+            Backend::Bucket(bucket) => PinnedObject::Remote {
+                bucket: bucket.clone(),
+                key: key.into(),
+                pin: pin.clone(),
+            },
+        })
+    }
+
     /// Refuses a key that is not plainly below the root.
     fn check(&self, key: &str) -> Result<(), Error> {
         let plain = !key.is_empty()
@@ -265,6 +278,39 @@ impl WorldStore {
     fn missing(&self, key: &str) -> Error {
         Error::new(ReasonCode::OracleReadFailed, "There is no such object")
             .object(self.full_name(key))
+    }
+}
+
+/// An object that is open for ranged reads, each held to its pin.
+#[derive(Debug, Clone)]
+pub(crate) enum PinnedObject {
+    File(Arc<PinnedFile>),
+    Remote {
+        bucket: Bucket,
+        key: Arc<str>,
+        pin: Pin,
+    },
+}
+
+impl PinnedObject {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size(),
+            Self::Remote { pin, .. } => pin.size,
+        }
+    }
+
+    /// Reads exactly the bytes of a range within the object. Blocks.
+    pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, Error> {
+        match self {
+            Self::File(file) => file.read_exact_at(start, length),
+            Self::Remote { bucket, key, pin } => {
+                let (bucket, key, pin) = (bucket.clone(), key.clone(), pin.clone());
+                io::wait(
+                    async move { bucket.range(&key, &pin, start..start + length as u64).await },
+                )
+            }
+        }
     }
 }
 
