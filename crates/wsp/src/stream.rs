@@ -90,11 +90,11 @@ impl Stream {
         };
         let posture = profile.posture;
         match profile.push.client {
-            PushClientKind::Hyper => match HyperClient::new(endpoint.clone(), options) {
+            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
-            PushClientKind::Reqwest => match ReqwestClient::new(endpoint.clone(), options) {
+            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
