@@ -19,6 +19,8 @@ use super::ReadOptions;
 use super::source::PartSource;
 use crate::error::{Error, ReasonCode};
 
+const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
+
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
 pub(crate) struct ParquetPart {
@@ -107,8 +109,8 @@ fn read_footer(
     let options = ArrowReaderOptions::new()
         .with_offset_index_policy(offset_index)
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    ArrowReaderMetadata::load(source, options)
-        .map_err(|e| source.damaged("The part's Parquet footer is not understood", e))
+    let what = "The part's Parquet footer cannot be understood";
+    source.decode(what, || ArrowReaderMetadata::load(source, options))
 }
 
 pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Error {
@@ -161,13 +163,16 @@ impl ParquetRows {
                 self.group = Some(self.open_next_group()?);
                 continue;
             };
-            match group.rows.next() {
-                Some(Ok(batch)) => {
+            let next = self
+                .part
+                .source
+                .decode(DAMAGED_ROWS, || group.rows.next().transpose());
+            match next.map_err(|error| error.row(self.position))? {
+                Some(batch) => {
                     let first_row = self.position;
                     self.position += batch.num_rows() as u64;
                     return Ok(Some((first_row, batch)));
                 }
-                Some(Err(source)) => return Err(self.damaged(source)),
                 None if self.position == group.end => self.group = None,
                 None => {
                     let what = format!(

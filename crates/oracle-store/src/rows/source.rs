@@ -1,6 +1,7 @@
 //! The bytes of one pinned part, by range, for synchronous decoders.
 
 use std::io::{BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -67,6 +68,24 @@ impl PartSource {
                 .object(self.name())
                 .because(source)
         })
+    }
+
+    /// Runs a step of a decoder. The Parquet decoder panics on some damaged pages (a
+    /// dictionary of zero values is enough); here that is an error like any other, and
+    /// the caller drops the decoder.
+    pub(crate) fn decode<T, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        what: &str,
+        step: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error> {
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(self.damaged(what, source)),
+            Err(_) => Err(
+                Error::new(ReasonCode::OracleReadFailed, format!("{what} at all"))
+                    .object(self.name()),
+            ),
+        }
     }
 
     fn read_for_decoder(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
