@@ -1,0 +1,406 @@
+//! World pins: the part of an envelope that is the same for a whole run.
+//!
+//! [`PinValues`] is what a caller has at hand, [`Pins`] is what the envelope takes: checked once
+//! against the field rules of the schema, so that framing need not look again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, quoted};
+
+/// The values of the constant envelope fields, not yet checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PinValues {
+    /// 64 lowercase hex digits.
+    pub manifest_fingerprint: String,
+    /// 64 lowercase hex digits.
+    pub parameter_hash: String,
+    /// The world's seed.
+    pub seed: u64,
+    /// 1 to 256 characters.
+    pub scenario_id: String,
+    /// 32 lowercase hex digits.
+    pub run_id: String,
+    /// Like `platform_20260128T090000Z`.
+    pub platform_run_id: String,
+    /// 32 lowercase hex digits; `run_id` if none.
+    pub scenario_run_id: Option<String>,
+    /// 1 to 128 characters.
+    pub producer: String,
+    /// 1 to 128 characters. Set by a caller who has a trace of their own.
+    pub trace_id: Option<String>,
+    /// 1 to 128 characters. Set by a caller who has a trace of their own.
+    pub span_id: Option<String>,
+}
+
+/// The checked values of the constant envelope fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    manifest_fingerprint: String,
+    parameter_hash: String,
+    seed: u64,
+    scenario_id: String,
+    run_id: String,
+    platform_run_id: PlatformRunId,
+    scenario_run_id: String,
+    producer: String,
+    trace_id: Option<String>,
+    span_id: Option<String>,
+}
+
+impl Pins {
+    /// The primary-key columns that name the world rather than something in it.
+    pub const COLUMNS: [&'static str; 5] = [
+        "manifest_fingerprint",
+        "parameter_hash",
+        "seed",
+        "scenario_id",
+        "run_id",
+    ];
+
+    /// Checks every value against the field that it fills.
+    ///
+    /// # Errors
+    /// `ENVELOPE_FIELD_INVALID` with the first field that does not fit.
+    pub fn new(values: PinValues) -> Result<Self, Error> {
+        let run_id = hex("run_id", values.run_id, 32)?;
+        let scenario_run_id = match values.scenario_run_id {
+            Some(id) => hex("scenario_run_id", id, 32)?,
+            None => run_id.clone(),
+        };
+        Ok(Self {
+            manifest_fingerprint: hex("manifest_fingerprint", values.manifest_fingerprint, 64)?,
+            parameter_hash: hex("parameter_hash", values.parameter_hash, 64)?,
+            seed: values.seed,
+            scenario_id: bounded("scenario_id", values.scenario_id, 256)?,
+            run_id,
+            platform_run_id: values.platform_run_id.parse()?,
+            scenario_run_id,
+            producer: bounded("producer", values.producer, 128)?,
+            trace_id: values
+                .trace_id
+                .map(|id| bounded("trace_id", id, 128))
+                .transpose()?,
+            span_id: values
+                .span_id
+                .map(|id| bounded("span_id", id, 128))
+                .transpose()?,
+        })
+    }
+
+    /// Stamps where the world came from into `trace_id` and `span_id`. What a caller set stays.
+    ///
+    /// # Errors
+    /// `ENVELOPE_FIELD_INVALID` if a stamp that is needed does not fit.
+    pub fn stamped(mut self, provenance: &Provenance) -> Result<Self, Error> {
+        if self.trace_id.is_none() {
+            self.trace_id = Some(bounded("trace_id", provenance.trace_id.clone(), 128)?);
+        }
+        if self.span_id.is_none() {
+            let stamp = provenance.span_id.clone();
+            self.span_id = stamp.map(|id| bounded("span_id", id, 128)).transpose()?;
+        }
+        Ok(self)
+    }
+
+    /// The world's manifest fingerprint, hex64.
+    pub fn manifest_fingerprint(&self) -> &str {
+        &self.manifest_fingerprint
+    }
+
+    /// The world's parameter hash, hex64.
+    pub fn parameter_hash(&self) -> &str {
+        &self.parameter_hash
+    }
+
+    /// The world's seed.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The world's scenario.
+    pub fn scenario_id(&self) -> &str {
+        &self.scenario_id
+    }
+
+    /// The engine run, hex32.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The platform run that the events belong to.
+    pub const fn platform_run_id(&self) -> &PlatformRunId {
+        &self.platform_run_id
+    }
+
+    /// The scenario run, hex32.
+    pub fn scenario_run_id(&self) -> &str {
+        &self.scenario_run_id
+    }
+
+    /// The producer that sends the events.
+    pub fn producer(&self) -> &str {
+        &self.producer
+    }
+
+    /// The trace, if set or stamped.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.trace_id.as_deref()
+    }
+
+    /// The span, if set or stamped.
+    pub fn span_id(&self) -> Option<&str> {
+        self.span_id.as_deref()
+    }
+}
+
+/// Where the events of a world come from, for the fields that a caller left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// The oracle pack id, else the pack key.
+    pub trace_id: String,
+    /// The engine release, where it is known.
+    pub span_id: Option<String>,
+}
+
+/// A platform run: `platform_`, then a UTC time like `20260128T090000Z`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlatformRunId(String);
+
+impl PlatformRunId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PlatformRunId {
+    type Err = Error;
+
+    /// # Errors
+    /// `ENVELOPE_FIELD_INVALID` if the text does not match `^platform_[0-9]{8}T[0-9]{6}Z$`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let fits = text.strip_prefix("platform_").is_some_and(|stamp| {
+            stamp.len() == 16
+                && stamp.bytes().enumerate().all(|(index, byte)| match index {
+                    8 => byte == b'T',
+                    15 => byte == b'Z',
+                    _ => byte.is_ascii_digit(),
+                })
+        });
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::FieldInvalid {
+                field: "platform_run_id",
+                found: quoted(text),
+                expected: "like platform_20260128T090000Z",
+            })
+        }
+    }
+}
+
+impl fmt::Display for PlatformRunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn hex(field: &'static str, text: String, digits: usize) -> Result<String, Error> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() == digits && text.bytes().all(is_hex) {
+        return Ok(text);
+    }
+    let expected = match digits {
+        32 => "32 lowercase hex digits",
+        _ => "64 lowercase hex digits",
+    };
+    Err(Error::FieldInvalid {
+        field,
+        found: quoted(&text),
+        expected,
+    })
+}
+
+pub(crate) fn bounded(field: &'static str, text: String, most: usize) -> Result<String, Error> {
+    if (1..=most).contains(&text.chars().count()) {
+        return Ok(text);
+    }
+    let expected = match most {
+        128 => "1 to 128 characters long",
+        _ => "1 to 256 characters long",
+    };
+    Err(Error::FieldInvalid {
+        field,
+        found: quoted(&text),
+        expected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn values() -> PinValues {
+        PinValues {
+            manifest_fingerprint: "ab".repeat(32),
+            parameter_hash: "01".repeat(32),
+            seed: u64::MAX,
+            scenario_id: "baseline_v1".into(),
+            run_id: "7f".repeat(16),
+            platform_run_id: "platform_20260128T090000Z".into(),
+            producer: "svc:world_stream_producer".into(),
+            ..PinValues::default()
+        }
+    }
+
+    fn refused_field(values: PinValues) -> &'static str {
+        match Pins::new(values).unwrap_err() {
+            Error::FieldInvalid { field, .. } => field,
+            other => panic!("another error: {other}"),
+        }
+    }
+
+    #[test]
+    fn a_scenario_run_without_override_is_the_engine_run() {
+        let pins = Pins::new(values()).unwrap();
+        assert_eq!(pins.scenario_run_id(), pins.run_id());
+
+        let scenario_run_id = Some("00".repeat(16));
+        let pins = Pins::new(PinValues {
+            scenario_run_id,
+            ..values()
+        })
+        .unwrap();
+        assert_eq!(pins.scenario_run_id(), "00".repeat(16));
+    }
+
+    #[test]
+    fn each_field_refuses_what_the_schema_would() {
+        let wrong = [
+            (
+                "manifest_fingerprint",
+                PinValues {
+                    manifest_fingerprint: "AB".repeat(32),
+                    ..values()
+                },
+            ),
+            (
+                "parameter_hash",
+                PinValues {
+                    parameter_hash: "0".repeat(63),
+                    ..values()
+                },
+            ),
+            (
+                "scenario_id",
+                PinValues {
+                    scenario_id: String::new(),
+                    ..values()
+                },
+            ),
+            (
+                "scenario_id",
+                PinValues {
+                    scenario_id: "ü".repeat(257),
+                    ..values()
+                },
+            ),
+            (
+                "run_id",
+                PinValues {
+                    run_id: "7f".repeat(32),
+                    ..values()
+                },
+            ),
+            (
+                "platform_run_id",
+                PinValues {
+                    platform_run_id: "platform_1".into(),
+                    ..values()
+                },
+            ),
+            (
+                "scenario_run_id",
+                PinValues {
+                    scenario_run_id: Some("x".into()),
+                    ..values()
+                },
+            ),
+            (
+                "producer",
+                PinValues {
+                    producer: "p".repeat(129),
+                    ..values()
+                },
+            ),
+            (
+                "trace_id",
+                PinValues {
+                    trace_id: Some(String::new()),
+                    ..values()
+                },
+            ),
+            (
+                "span_id",
+                PinValues {
+                    span_id: Some("s".repeat(129)),
+                    ..values()
+                },
+            ),
+        ];
+        for (field, values) in wrong {
+            assert_eq!(refused_field(values), field);
+        }
+        // Lengths count characters, as JSON Schema does, not bytes.
+        assert!(
+            Pins::new(PinValues {
+                scenario_id: "ü".repeat(256),
+                ..values()
+            })
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_platform_run_id_has_exactly_one_shape() {
+        assert!("platform_20260128T090000Z".parse::<PlatformRunId>().is_ok());
+        for text in [
+            "",
+            "platform_",
+            "platform_20260128T090000",
+            "platform_20260128t090000Z",
+            "platform_20260128T090000Z ",
+            "Platform_20260128T090000Z",
+            "platform_2026O128T090000Z",
+            "platform_２026128T090000Z",
+        ] {
+            assert!(text.parse::<PlatformRunId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn provenance_never_overwrites_what_a_caller_set() {
+        let provenance = Provenance {
+            trace_id: "pack".into(),
+            span_id: Some("engine-1.4.0".into()),
+        };
+        let stamped = Pins::new(values()).unwrap().stamped(&provenance).unwrap();
+        assert_eq!(
+            (stamped.trace_id(), stamped.span_id()),
+            (Some("pack"), Some("engine-1.4.0"))
+        );
+
+        let own = PinValues {
+            trace_id: Some("mine".into()),
+            ..values()
+        };
+        let stamped = Pins::new(own).unwrap().stamped(&provenance).unwrap();
+        assert_eq!(
+            (stamped.trace_id(), stamped.span_id()),
+            (Some("mine"), Some("engine-1.4.0"))
+        );
+    }
+}
