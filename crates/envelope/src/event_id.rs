@@ -1,6 +1,16 @@
 //! Event ids: who an event is, whatever the backend, order, lanes or speed.
+//!
+//! An id is the SHA-256 of the `|`-joined output id, the value of each primary-key column in the
+//! order of the catalogue, manifest fingerprint, parameter hash, seed and scenario id. The text of
+//! a value is the string itself, an integer in decimal, or `True` / `False`. These spellings are
+//! those of every producer of these worlds: another one would be another id, and break
+//! deduplication downstream, so no other type has a text.
 
 use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::pins::Pins;
 
 /// The SHA-256 digest that names an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,9 +25,8 @@ impl EventId {
     /// The 64 lowercase hex digits of the envelope.
     pub fn hex(&self) -> [u8; 64] {
         let mut hex = [0; 64];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = hex_digit(byte >> 4);
-            pair[1] = hex_digit(byte & 15);
+        for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)];
         }
         hex
     }
@@ -30,5 +39,61 @@ const fn hex_digit(nibble: u8) -> u8 {
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.hex()).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The beginning of the hashed text, hashed as far as it is known.
+#[derive(Debug, Clone)]
+pub(crate) struct IdHead(Sha256);
+
+impl IdHead {
+    pub(crate) fn new(output_id: &str) -> Self {
+        Self(Sha256::new().chain_update(output_id).chain_update(b"|"))
+    }
+
+    /// The head that goes on with `text`.
+    pub(crate) fn with(&self, text: &[u8]) -> Self {
+        Self(self.0.clone().chain_update(text))
+    }
+
+    /// The id of the event whose text ends with `rest`.
+    pub(crate) fn finish(&self, rest: &[u8]) -> EventId {
+        EventId(self.0.clone().chain_update(rest).finalize().into())
+    }
+}
+
+/// What follows the key values in the hashed text.
+pub(crate) fn id_tail(pins: &Pins) -> Vec<u8> {
+    let (fingerprint, parameters) = (pins.manifest_fingerprint(), pins.parameter_hash());
+    format!(
+        "{fingerprint}|{parameters}|{}|{}",
+        pins.seed(),
+        pins.scenario_id()
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_one_id_wherever_it_is_cut() {
+        let text = "output_6B|12345678901234567890|True|a value that runs over a block of 64 bytes";
+        let (output_id, rest) = text.split_once('|').unwrap();
+        let expected = Sha256::digest(text);
+        for cut in 0..rest.len() {
+            let (head, tail) = rest.as_bytes().split_at(cut);
+            let id = IdHead::new(output_id).with(head).finish(tail);
+            assert_eq!(id.as_bytes()[..], expected[..]);
+        }
+    }
+
+    #[test]
+    fn hex_digits_are_lowercase_and_in_byte_order() {
+        let mut bytes = [0; 32];
+        (bytes[0], bytes[1], bytes[31]) = (0x01, 0xfe, 0x9a);
+        let hex = EventId(bytes).to_string();
+        assert!(hex.starts_with("01fe0000") && hex.ends_with("009a") && hex.len() == 64);
     }
 }

@@ -59,18 +59,17 @@ impl EventTime {
     /// The form of the envelope, as bytes.
     pub(crate) fn text(self) -> [u8; Self::TEXT_LEN] {
         // Almost every time fits 64 bits, where division is several times faster.
-        let (seconds, nanos) = match i64::try_from(self.0) {
-            Ok(nanos) => (
+        let (seconds, nanos) = if let Ok(nanos) = i64::try_from(self.0) {
+            (
                 nanos.div_euclid(NANOS_PER_SECOND),
                 nanos.rem_euclid(NANOS_PER_SECOND),
-            ),
-            Err(_) => {
-                let per_second = i128::from(NANOS_PER_SECOND);
-                (
-                    self.0.div_euclid(per_second) as i64,
-                    self.0.rem_euclid(per_second) as i64,
-                )
-            }
+            )
+        } else {
+            let second = i128::from(NANOS_PER_SECOND);
+            (
+                self.0.div_euclid(second) as i64,
+                self.0.rem_euclid(second) as i64,
+            )
         };
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         let (date, clock) = date_and_clock(seconds);
@@ -121,7 +120,7 @@ fn seconds_of(text: &[u8; 19]) -> Result<i64, UnreadableTime> {
     let mut digits_only = true;
     let mut two = |at: usize| {
         let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
-        digits_only &= (tens < 10) & (ones < 10);
+        digits_only &= tens < 10 && ones < 10;
         u32::from(tens) * 10 + u32::from(ones)
     };
     let date = Date {

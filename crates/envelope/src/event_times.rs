@@ -1,30 +1,186 @@
 //! The event times of a whole column.
 
-use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
+};
+use arrow_array::{Array, ArrayAccessor};
+use arrow_schema::{DataType, TimeUnit};
 
-use crate::error::Error;
-use crate::event_time::EventTime;
+use crate::error::{Error, RowPlace, quoted};
+use crate::event_time::{EventTime, UnreadableTime};
+use crate::json_lines::LineReader;
+
+/// The column that holds the event time.
+pub(crate) const TIME_COLUMN: &str = "ts_utc";
 
 /// Reads the `ts_utc` column of a batch, up to the first row that cannot be read.
 ///
 /// The times are those of the rows before it, and the error (`MISSING_EVENT_TIME` or
-/// `EVENT_TIME_INVALID`) names that row.
+/// `EVENT_TIME_INVALID`) names that row. `first_row` is the index in the part of the batch's first
+/// row.
 pub fn event_times(
     part: &str,
     first_row: u64,
     column: &dyn Array,
 ) -> (Vec<EventTime>, Option<Error>) {
-    todo!("{part} {first_row} {}", column.len())
+    let mut times = Vec::with_capacity(column.len());
+    let fault = append_times(column, &mut times).err();
+    let row = first_row + times.len() as u64;
+    (
+        times,
+        fault.map(|fault| {
+            fault.at(RowPlace {
+                part: part.to_owned(),
+                row,
+            })
+        }),
+    )
 }
 
 /// Reads `ts_utc` of each line of a JSON Lines part, up to the first one that cannot be read.
 ///
-/// The times are those of the rows before it, and the error names that row. Nothing but the time
-/// is looked at beyond what it takes to see that the line is JSON.
+/// As [`event_times`]; a line that is not one JSON object is `PAYLOAD_VALUE_UNSUPPORTED`.
 pub fn event_times_of_json_lines<'a>(
     part: &str,
     first_row: u64,
-    lines: impl Iterator<Item = &'a [u8]>,
+    lines: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<EventTime>, Option<Error>) {
-    todo!("{part} {first_row} {}", lines.count())
+    let mut reader = LineReader::new(&[]);
+    let mut times = Vec::new();
+    for line in lines {
+        let at = || RowPlace {
+            part: part.to_owned(),
+            row: first_row + times.len() as u64,
+        };
+        match reader
+            .read(line, at)
+            .and_then(|row| row.time().map_err(|fault| fault.at(at())))
+        {
+            Ok(time) => times.push(time),
+            Err(error) => return (times, Some(error)),
+        }
+    }
+    (times, None)
+}
+
+/// Why a row has no event time.
+pub(crate) enum TimeFault {
+    NoColumn,
+    Null,
+    /// The text or type, and what is wrong with it.
+    Unreadable(String, &'static str),
+}
+
+impl TimeFault {
+    pub(crate) fn text(text: &str, UnreadableTime(why): UnreadableTime) -> Self {
+        Self::Unreadable(quoted(text), why)
+    }
+
+    pub(crate) fn at(self, at: RowPlace) -> Error {
+        match self {
+            Self::NoColumn => Error::MissingEventTime {
+                at,
+                found: "not among its columns",
+            },
+            Self::Null => Error::MissingEventTime { at, found: "null" },
+            Self::Unreadable(found, why) => Error::EventTimeInvalid { at, found, why },
+        }
+    }
+}
+
+/// Appends the times of a column up to the first row without one.
+fn append_times(column: &dyn Array, times: &mut Vec<EventTime>) -> Result<(), TimeFault> {
+    if let DataType::Dictionary(_, _) = column.data_type() {
+        let dictionary = column.as_any_dictionary();
+        if dictionary.values().is_empty() {
+            return all_null(column);
+        }
+        let keys = dictionary.normalized_keys();
+        let rows = keys.into_iter().enumerate();
+        let rows = rows.map(|(row, key)| dictionary.keys().is_valid(row).then_some(key));
+        return append_times_at(dictionary.values(), rows, times);
+    }
+    append_times_at(column, (0..column.len()).map(Some), times)
+}
+
+/// Appends the times of the values at some rows; `None` is a row without a value.
+fn append_times_at(
+    values: &dyn Array,
+    rows: impl Iterator<Item = Option<usize>>,
+    times: &mut Vec<EventTime>,
+) -> Result<(), TimeFault> {
+    match values.data_type() {
+        DataType::Utf8 => parse_at(values.as_string::<i32>(), rows, times),
+        DataType::LargeUtf8 => parse_at(values.as_string::<i64>(), rows, times),
+        DataType::Utf8View => parse_at(values.as_string_view(), rows, times),
+        DataType::Timestamp(unit, _) => instants_at(values, *unit, rows, times),
+        DataType::Null => all_null(values),
+        _ if values.is_empty() => Ok(()),
+        other => Err(TimeFault::Unreadable(
+            format!("of type {other}"),
+            "it is neither text nor a timestamp",
+        )),
+    }
+}
+
+fn all_null(column: &dyn Array) -> Result<(), TimeFault> {
+    if column.is_empty() {
+        Ok(())
+    } else {
+        Err(TimeFault::Null)
+    }
+}
+
+fn parse_at<'a>(
+    texts: impl ArrayAccessor<Item = &'a str>,
+    rows: impl Iterator<Item = Option<usize>>,
+    times: &mut Vec<EventTime>,
+) -> Result<(), TimeFault> {
+    for row in rows {
+        let row = row
+            .filter(|&row| texts.is_valid(row))
+            .ok_or(TimeFault::Null)?;
+        let text = texts.value(row);
+        times.push(EventTime::parse(text).map_err(|fault| TimeFault::text(text, fault))?);
+    }
+    Ok(())
+}
+
+fn instants_at(
+    values: &dyn Array,
+    unit: TimeUnit,
+    rows: impl Iterator<Item = Option<usize>>,
+    times: &mut Vec<EventTime>,
+) -> Result<(), TimeFault> {
+    // The zone of a timestamp says how to show it; the instant itself is always in UTC.
+    let (ticks, nanos_per_tick) = match unit {
+        TimeUnit::Second => (
+            values.as_primitive::<TimestampSecondType>().values(),
+            1_000_000_000,
+        ),
+        TimeUnit::Millisecond => (
+            values.as_primitive::<TimestampMillisecondType>().values(),
+            1_000_000,
+        ),
+        TimeUnit::Microsecond => (
+            values.as_primitive::<TimestampMicrosecondType>().values(),
+            1_000,
+        ),
+        TimeUnit::Nanosecond => (values.as_primitive::<TimestampNanosecondType>().values(), 1),
+    };
+    for row in rows {
+        let row = row
+            .filter(|&row| values.is_valid(row))
+            .ok_or(TimeFault::Null)?;
+        let nanos = i128::from(ticks[row]) * nanos_per_tick;
+        times.push(EventTime::from_nanos(nanos).ok_or_else(|| {
+            TimeFault::Unreadable(
+                format!("{} {unit:?}s from 1970", ticks[row]).to_lowercase(),
+                "it is outside the years 0000 to 9999",
+            )
+        })?);
+    }
+    Ok(())
 }

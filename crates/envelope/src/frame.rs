@@ -1,10 +1,27 @@
 //! Framing: rows in, envelopes out.
+//!
+//! A batch is framed in passes over its columns, each of which may only shorten what the next one
+//! looks at: event times, then identities, then the JSON of all envelopes, into one buffer. So the
+//! error of a batch is that of its earliest bad row, and of a row that is bad in several ways it is
+//! the time's before the key's before the payload's, columns in order: never a matter of where
+//! batches begin and end.
+
+use std::convert::Infallible;
 
 use arrow_array::RecordBatch;
+use bytes::Bytes;
 
-use crate::error::Error;
+use crate::constant_column::is_constant;
+use crate::error::{Error, RowPlace};
+use crate::event_id::EventId;
+use crate::event_time::EventTime;
+use crate::event_times::{TIME_COLUMN, TimeFault, event_times};
 use crate::framed_batch::FramedBatch;
-use crate::pins::Pins;
+use crate::head::EnvelopeHead;
+use crate::identity::{Identities, Identity};
+use crate::json_lines::{LineReader, payload_of};
+use crate::payload::{PayloadEncoder, Unsupported};
+use crate::pins::{Pins, bounded};
 
 /// What all events of one output have in common.
 #[derive(Debug, Clone)]
@@ -19,42 +36,219 @@ pub struct FrameSpec {
 
 /// Frames the rows of one output as envelopes.
 ///
-/// Keeps only buffers between batches, never anything that an envelope depends on: how rows are cut
-/// into batches changes no byte.
+/// Between batches it keeps only memory, never anything that an envelope depends on: how rows are
+/// cut into batches changes no byte.
 #[derive(Debug)]
-pub struct Framer {}
+pub struct Framer {
+    head: EnvelopeHead,
+    identity: Identity,
+    lines: LineReader,
+    /// The buffer of the last batch, to be used again once all its bodies are gone.
+    spare: Option<Bytes>,
+}
 
 impl Framer {
-    /// Renders what is constant.
+    /// Renders and hashes what is constant.
     ///
     /// # Errors
     /// `PRIMARY_KEY_UNDEFINED` without key columns, `ENVELOPE_FIELD_INVALID` if the output id does
     /// not fit `event_type`.
     pub fn new(spec: &FrameSpec) -> Result<Self, Error> {
-        todo!("{spec:?}")
+        let FrameSpec {
+            output_id,
+            primary_key,
+            pins,
+        } = spec;
+        bounded("event_type", output_id.clone(), 256)?;
+        if primary_key.is_empty() {
+            return Err(Error::PrimaryKeyUndefined {
+                output_id: output_id.clone(),
+            });
+        }
+        Ok(Self {
+            head: EnvelopeHead::new(output_id, pins),
+            identity: Identity::new(output_id, primary_key, pins),
+            lines: LineReader::new(primary_key),
+            spare: None,
+        })
     }
 
     /// Frames the rows of a batch up to the first bad one.
     ///
-    /// The batch holds every row before it, and the error names it, so that what is sent never
-    /// depends on how rows are cut into batches. `first_row` is the index in the part of the
-    /// batch's first row.
+    /// The framed batch holds every row before it and the error names it, so that what is sent
+    /// never depends on how rows are cut into batches. `first_row` is the index in the part of the
+    /// batch's first row. An empty batch is framed without a look at its columns.
     pub fn frame(
         &mut self,
         part: &str,
         first_row: u64,
         batch: &RecordBatch,
     ) -> (FramedBatch, Option<Error>) {
-        todo!("{part} {first_row} {}", batch.num_rows())
+        if batch.num_rows() == 0 {
+            return (FramedBatch::default(), None);
+        }
+        let at = |row: usize| RowPlace {
+            part: part.to_owned(),
+            row: first_row + row as u64,
+        };
+        let (times, mut error) = match batch.column_by_name(TIME_COLUMN) {
+            Some(column) => event_times(part, first_row, column),
+            None => (Vec::new(), Some(TimeFault::NoColumn.at(at(0)))),
+        };
+        let constant: Vec<bool> = batch.columns().iter().map(|c| is_constant(c)).collect();
+        let (identities, fault) = self.identity.of_batch(batch, &constant, times.len());
+        if let Some(fault) = fault {
+            error = Some(fault.error(at));
+        }
+        let Identities {
+            event_ids,
+            ordering_keys,
+        } = identities;
+        let mut bodies = Bodies::new(self.spare.take(), event_ids.len());
+        if let Err((column, fault)) =
+            self.append_bodies(batch, &constant, &times, &event_ids, &mut bodies)
+        {
+            let column = format!("{column}{}", fault.path);
+            let at = at(bodies.len());
+            error = Some(Error::PayloadValueUnsupported {
+                at,
+                column,
+                why: fault.why.into(),
+            });
+        }
+        let (buffer, ends) = bodies.finish();
+        self.spare = Some(buffer.clone());
+        (
+            FramedBatch::new(buffer, ends, event_ids, times, ordering_keys),
+            error,
+        )
+    }
+
+    fn append_bodies<'a>(
+        &self,
+        batch: &'a RecordBatch,
+        constant: &[bool],
+        times: &[EventTime],
+        event_ids: &[EventId],
+        bodies: &mut Bodies,
+    ) -> Result<(), (&'a str, Box<Unsupported>)> {
+        if event_ids.is_empty() {
+            return Ok(());
+        }
+        let payload = PayloadEncoder::new(batch, constant)?;
+        for (row, (&id, &time)) in event_ids.iter().zip(times).enumerate() {
+            bodies.append(|out| {
+                self.head.append(id, time, out);
+                payload.append(row, out)?;
+                out.push(b'}');
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Frames the lines of a JSON Lines part up to the first bad one, as [`Framer::frame`] does.
+    ///
+    /// Of a line that is bad in several ways the error is that it is not one JSON object, else the
+    /// time's, else the key's.
     pub fn frame_json_lines<'a>(
         &mut self,
         part: &str,
         first_row: u64,
-        lines: impl Iterator<Item = &'a [u8]>,
+        lines: impl IntoIterator<Item = &'a [u8]>,
     ) -> (FramedBatch, Option<Error>) {
-        todo!("{part} {first_row} {}", lines.count())
+        let lines = lines.into_iter();
+        let mut batch = FramedBatch::default();
+        let mut bodies = Bodies::new(self.spare.take(), lines.size_hint().0);
+        let mut error = None;
+        for line in lines {
+            let row = first_row + bodies.len() as u64;
+            let at = || RowPlace {
+                part: part.to_owned(),
+                row,
+            };
+            match self.read_line(line, at) {
+                Ok((time, id, ordering_key)) => {
+                    let Ok(()) = bodies.append::<Infallible>(|out| {
+                        self.head.append(id, time, out);
+                        out.extend_from_slice(payload_of(line));
+                        out.push(b'}');
+                        Ok(())
+                    });
+                    batch.times.push(time);
+                    batch.event_ids.push(id);
+                    batch.ordering_keys.push(ordering_key);
+                }
+                Err(fault) => {
+                    error = Some(fault);
+                    break;
+                }
+            }
+        }
+        (batch.buffer, batch.ends) = bodies.finish();
+        self.spare = Some(batch.buffer.clone());
+        (batch, error)
+    }
+
+    fn read_line(
+        &mut self,
+        line: &[u8],
+        at: impl Fn() -> RowPlace,
+    ) -> Result<(EventTime, EventId, u64), Error> {
+        let row = self.lines.read(line, &at)?;
+        let time = row.time().map_err(|fault| fault.at(at()))?;
+        let key = self.identity.of_texts(row.key_texts());
+        let (id, ordering_key) = key.map_err(|(column, fault)| fault.at(at(), column))?;
+        Ok((time, id, ordering_key))
+    }
+}
+
+/// The bodies of one batch, as they are written.
+struct Bodies {
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+    /// How many are expected.
+    rows: usize,
+}
+
+impl Bodies {
+    /// Begins a batch, in the memory of the one before it if no body of that is in use any more.
+    fn new(spare: Option<Bytes>, rows: usize) -> Self {
+        let mut buffer = spare
+            .and_then(|spare| spare.try_into_mut().ok())
+            .unwrap_or_default();
+        buffer.clear();
+        Self {
+            buffer: buffer.into(),
+            ends: Vec::with_capacity(rows),
+            rows,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Appends one body, or nothing on an error.
+    fn append<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let start = self.buffer.len();
+        let written = write(&mut self.buffer);
+        if written.is_err() {
+            self.buffer.truncate(start);
+            return written;
+        }
+        self.ends.push(self.buffer.len());
+        if start == 0 {
+            // The first body tells how long the others may be; growing by doubling would copy, and
+            // keep up to twice the memory. One huge first row must not reserve for all of them.
+            let expected = self.buffer.len().min(4_096);
+            self.buffer
+                .reserve_exact(self.rows.saturating_sub(1) * (expected + expected / 8));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> (Bytes, Vec<usize>) {
+        (Bytes::from(self.buffer), self.ends)
     }
 }

@@ -17,6 +17,26 @@ pub struct FramedBatch {
 }
 
 impl FramedBatch {
+    /// The envelopes whose bodies were written; ids, times and keys of later rows are dropped.
+    pub(crate) fn new(
+        buffer: Bytes,
+        ends: Vec<usize>,
+        mut event_ids: Vec<EventId>,
+        mut times: Vec<EventTime>,
+        mut ordering_keys: Vec<u64>,
+    ) -> Self {
+        event_ids.truncate(ends.len());
+        times.truncate(ends.len());
+        ordering_keys.truncate(ends.len());
+        Self {
+            buffer,
+            ends,
+            event_ids,
+            times,
+            ordering_keys,
+        }
+    }
+
     /// How many envelopes there are.
     pub fn len(&self) -> usize {
         self.ends.len()

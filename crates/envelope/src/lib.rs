@@ -5,13 +5,19 @@
 //! is the same bytes wherever and whenever it is framed.
 
 mod calendar;
+mod constant_column;
 mod error;
 mod event_id;
 mod event_time;
 mod event_times;
 mod frame;
 mod framed_batch;
+mod head;
+mod identity;
+mod json_lines;
+mod json_text;
 mod ordering_key;
+mod payload;
 mod pins;
 mod schema;
 

@@ -1,0 +1,280 @@
+//! The primary key of an output: event ids and ordering keys of whole batches.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayAccessor, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
+use arrow_schema::DataType;
+
+use crate::error::{Error, RowPlace};
+use crate::event_id::{EventId, IdHead, id_tail};
+use crate::ordering_key::{ordering_column, ordering_key};
+use crate::pins::Pins;
+
+/// How the events of one output are identified.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    columns: Vec<String>,
+    /// The key column that orders events.
+    ordering: Option<usize>,
+    /// The ordering key of every event where no column orders them.
+    output_key: u64,
+    head: IdHead,
+    tail: Vec<u8>,
+    /// What follows the head of one event's id; kept for its memory only.
+    text: Vec<u8>,
+}
+
+impl Identity {
+    pub(crate) fn new(output_id: &str, primary_key: &[String], pins: &Pins) -> Self {
+        Self {
+            columns: primary_key.to_vec(),
+            ordering: ordering_column(primary_key),
+            output_key: ordering_key(output_id.as_bytes()),
+            head: IdHead::new(output_id),
+            tail: id_tail(pins),
+            text: Vec::new(),
+        }
+    }
+
+    /// Identifies the first `rows` rows of a batch, up to the first one with a faulty key.
+    /// `constant` tells which columns of the batch are known to hold one value.
+    pub(crate) fn of_batch(
+        &mut self,
+        batch: &RecordBatch,
+        constant: &[bool],
+        rows: usize,
+    ) -> (Identities, Option<KeyFault>) {
+        let mut keys = Vec::with_capacity(self.columns.len());
+        let mut rows = rows;
+        let mut fault = None;
+        for name in &self.columns {
+            match KeyColumn::find(name, batch, constant, rows) {
+                Ok(key) => keys.push(key),
+                // An earlier row than any fault before it, since `rows` ended there.
+                Err(found) => (rows, fault) = (found.row, Some(found)),
+            }
+        }
+        if rows == 0 {
+            return (Identities::default(), fault);
+        }
+        (self.of_keys(&keys, rows), fault)
+    }
+
+    fn of_keys(&mut self, keys: &[KeyColumn<'_>], rows: usize) -> Identities {
+        let leading = keys.iter().take_while(|key| key.constant).count();
+        let (leading, varying) = keys.split_at(leading);
+        let mut order = self.output_key;
+        self.text.clear();
+        for (place, key) in leading.iter().enumerate() {
+            let start = self.text.len();
+            (key.append)(0, &mut self.text);
+            if self.ordering == Some(place) {
+                order = ordering_key(&self.text[start..]);
+            }
+            self.text.push(b'|');
+        }
+        let head = self.head.with(&self.text);
+        let ordering = self
+            .ordering
+            .and_then(|place| place.checked_sub(leading.len()));
+
+        let mut event_ids = Vec::with_capacity(rows);
+        let mut ordering_keys = Vec::with_capacity(rows);
+        for row in 0..rows {
+            self.text.clear();
+            for (place, key) in varying.iter().enumerate() {
+                let start = self.text.len();
+                (key.append)(row, &mut self.text);
+                if ordering == Some(place) {
+                    order = ordering_key(&self.text[start..]);
+                }
+                self.text.push(b'|');
+            }
+            self.text.extend_from_slice(&self.tail);
+            event_ids.push(head.finish(&self.text));
+            ordering_keys.push(order);
+        }
+        Identities {
+            event_ids,
+            ordering_keys,
+        }
+    }
+
+    /// Identifies one row by the texts of its key values, given in the order of the columns.
+    ///
+    /// # Errors
+    /// Whatever the value of a column yields.
+    pub(crate) fn of_texts<'a, E>(
+        &mut self,
+        values: impl Iterator<Item = Result<&'a [u8], E>>,
+    ) -> Result<(EventId, u64), E> {
+        let mut order = self.output_key;
+        self.text.clear();
+        for (place, value) in values.enumerate() {
+            let value = value?;
+            if self.ordering == Some(place) {
+                order = ordering_key(value);
+            }
+            self.text.extend_from_slice(value);
+            self.text.push(b'|');
+        }
+        self.text.extend_from_slice(&self.tail);
+        Ok((self.head.finish(&self.text), order))
+    }
+}
+
+/// Ids and ordering keys of consecutive rows.
+#[derive(Debug, Default)]
+pub(crate) struct Identities {
+    pub(crate) event_ids: Vec<EventId>,
+    pub(crate) ordering_keys: Vec<u64>,
+}
+
+/// Why a row has no identity.
+#[derive(Debug)]
+pub(crate) struct KeyFault {
+    /// The row of the batch.
+    row: usize,
+    column: String,
+    kind: KeyFaultKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum KeyFaultKind {
+    NoColumn,
+    Null,
+    /// The type or token that has no text.
+    Type(String),
+}
+
+impl KeyFault {
+    pub(crate) fn error(self, at: impl FnOnce(usize) -> RowPlace) -> Error {
+        self.kind.at(at(self.row), &self.column)
+    }
+}
+
+impl KeyFaultKind {
+    pub(crate) fn at(self, at: RowPlace, column: &str) -> Error {
+        let column = column.to_owned();
+        match self {
+            Self::NoColumn => Error::PrimaryKeyMissing {
+                at,
+                column,
+                found: "not among its columns",
+            },
+            Self::Null => Error::PrimaryKeyMissing {
+                at,
+                column,
+                found: "null",
+            },
+            Self::Type(found) => Error::PrimaryKeyTypeUnsupported { at, column, found },
+        }
+    }
+}
+
+type AppendText<'a> = Box<dyn Fn(usize, &mut Vec<u8>) + 'a>;
+
+/// One key column of a batch, without nulls as far as rows are looked at.
+struct KeyColumn<'a> {
+    constant: bool,
+    append: AppendText<'a>,
+}
+
+impl<'a> KeyColumn<'a> {
+    fn find(
+        name: &str,
+        batch: &'a RecordBatch,
+        constant: &[bool],
+        rows: usize,
+    ) -> Result<Self, KeyFault> {
+        let fault = |row, kind| KeyFault {
+            row,
+            column: name.to_owned(),
+            kind,
+        };
+        if rows == 0 {
+            return Ok(Self {
+                constant: true,
+                append: Box::new(|_, _| ()),
+            });
+        }
+        let Ok(index) = batch.schema_ref().index_of(name) else {
+            return Err(fault(0, KeyFaultKind::NoColumn));
+        };
+        let column = batch.column(index);
+        let Some(append) = append_text(column) else {
+            return Err(fault(
+                0,
+                KeyFaultKind::Type(format!("of type {}", column.data_type())),
+            ));
+        };
+        // Nulls of dictionary values count too.
+        let nulls = column
+            .logical_nulls()
+            .filter(|nulls| nulls.null_count() > 0);
+        match nulls.and_then(|nulls| (0..rows).find(|&row| nulls.is_null(row))) {
+            Some(row) => Err(fault(row, KeyFaultKind::Null)),
+            None => Ok(Self {
+                constant: constant[index],
+                append,
+            }),
+        }
+    }
+}
+
+/// How to write the values of a key column, if its type has an agreed text.
+fn append_text(column: &dyn Array) -> Option<AppendText<'_>> {
+    Some(match column.data_type() {
+        DataType::Utf8 => strings(column.as_string::<i32>()),
+        DataType::LargeUtf8 => strings(column.as_string::<i64>()),
+        DataType::Utf8View => strings(column.as_string_view()),
+        DataType::Int8 => integers(column.as_primitive::<Int8Type>()),
+        DataType::Int16 => integers(column.as_primitive::<Int16Type>()),
+        DataType::Int32 => integers(column.as_primitive::<Int32Type>()),
+        DataType::Int64 => integers(column.as_primitive::<Int64Type>()),
+        DataType::UInt8 => integers(column.as_primitive::<UInt8Type>()),
+        DataType::UInt16 => integers(column.as_primitive::<UInt16Type>()),
+        DataType::UInt32 => integers(column.as_primitive::<UInt32Type>()),
+        DataType::UInt64 => integers(column.as_primitive::<UInt64Type>()),
+        DataType::Boolean => {
+            let values = column.as_boolean();
+            Box::new(|row, text| text.extend_from_slice(boolean_text(values.value(row))))
+        }
+        DataType::Dictionary(_, _) => {
+            let dictionary = column.as_any_dictionary();
+            let append = append_text(dictionary.values())?;
+            if dictionary.values().is_empty() {
+                return Some(append);
+            }
+            let keys = dictionary.normalized_keys();
+            Box::new(move |row, text| append(keys[row], text))
+        }
+        // Without a value there is nothing to write; the nulls are found as such.
+        DataType::Null => Box::new(|_, _| ()),
+        _ => return None,
+    })
+}
+
+/// The text of a boolean key.
+pub(crate) const fn boolean_text(value: bool) -> &'static [u8] {
+    if value { b"True" } else { b"False" }
+}
+
+fn strings<'a, A>(values: A) -> AppendText<'a>
+where
+    A: ArrayAccessor<Item = &'a str> + 'a,
+{
+    Box::new(move |row, text| text.extend_from_slice(values.value(row).as_bytes()))
+}
+
+fn integers<T>(column: &PrimitiveArray<T>) -> AppendText<'_>
+where
+    T: ArrowPrimitiveType<Native: itoa::Integer>,
+{
+    let values = column.values();
+    Box::new(|row, text| {
+        text.extend_from_slice(itoa::Buffer::new().format(values[row]).as_bytes());
+    })
+}
