@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod backends;
+pub mod chunk_budget;
 pub mod dispatch;
 pub mod ending;
 pub mod engine;
@@ -13,7 +14,7 @@ pub mod lanes;
 pub mod lateness;
 pub mod meters;
 pub mod order;
-mod parts;
+pub mod parts;
 pub mod plan;
 pub mod platform_run;
 pub mod prepare;
@@ -28,6 +29,7 @@ pub mod resume;
 pub mod schedule;
 pub mod selection;
 pub mod stream;
+pub mod time_index;
 pub mod watermark;
 pub mod window;
 
