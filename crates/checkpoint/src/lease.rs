@@ -25,6 +25,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -131,11 +132,10 @@ impl SessionId {
 /// store learns of it where it can tell.
 pub struct Lease {
     pub(crate) session: SessionId,
-    pub(crate) fences: BTreeMap<CursorKey, u64>,
+    pub(crate) fences: Arc<BTreeMap<CursorKey, u64>>,
     pub(crate) period: Duration,
     /// The store's proof of life: dropped with the lease, known only to the store that made it.
-    #[expect(dead_code, reason = "the file backend is the first to look at it")]
-    pub(crate) liveness: Box<dyn Any + Send + Sync>,
+    pub(crate) proof: Arc<dyn Any + Send + Sync>,
 }
 
 impl Lease {
@@ -152,6 +152,27 @@ impl Lease {
     /// How long the lease lasts without renewal.
     pub fn period(&self) -> Duration {
         self.period
+    }
+
+    /// The same lease, for a thread that the store hands the work to.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            fences: Arc::clone(&self.fences),
+            period: self.period,
+            proof: Arc::clone(&self.proof),
+        }
+    }
+
+    /// The proof of life that the store put in.
+    pub(crate) fn proof<T: 'static>(&self) -> Result<&T, Error> {
+        self.proof
+            .downcast_ref()
+            .ok_or_else(|| Error::ConfigInvalid {
+                place: format!("of lease session {}", self.session.0),
+                fault: "another kind of store made the lease".to_owned(),
+                source: None,
+            })
     }
 
     /// The fence to show for a key.
@@ -268,27 +289,29 @@ pub(crate) fn check_free(
     })
 }
 
-/// Checks that the stored lease is still the one shown.
+/// The stored lease, if it is still the one shown.
 ///
 /// # Errors
 /// `LEASE_LOST`, naming who took it.
 pub(crate) fn check_shown(
     key: &CursorKey,
-    row: Option<&LeaseRow>,
+    row: Option<LeaseRow>,
     lease: &Lease,
-) -> Result<(), Error> {
+) -> Result<LeaseRow, Error> {
     let fence = lease.fence_to_show(key)?;
-    match row {
-        Some(row) if row.session == lease.session && row.fence == fence && !row.released => Ok(()),
-        Some(row) if row.session == lease.session => Err(lost(key, "it was released")),
-        Some(row) => Err(lost(
-            key,
-            format!(
-                "{} took it with fence {}, and this one is {fence}",
-                row.holder, row.fence
-            ),
-        )),
-        None => Err(lost(key, "the store no longer knows it")),
+    let Some(row) = row else {
+        return Err(lost(key, "the store no longer knows it"));
+    };
+    match (row.session == lease.session, row.released) {
+        (true, false) if row.fence == fence => Ok(row),
+        (true, _) => Err(lost(key, "it was released")),
+        (false, _) => {
+            let (taker, taken) = (&row.holder, row.fence);
+            Err(lost(
+                key,
+                format!("{taker} took it with fence {taken}, and this one is {fence}"),
+            ))
+        }
     }
 }
 

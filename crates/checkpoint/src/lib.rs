@@ -13,21 +13,39 @@
 //!        └──────────► LeaseKeeper renews, says Overdue or Lost
 //! ```
 
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod blocking;
 mod clock;
+#[cfg(test)]
+mod conformance;
 mod cursor;
 mod error;
+#[cfg(feature = "file")]
+mod file;
 mod keeper;
 mod key;
+#[cfg(any(feature = "file", feature = "object"))]
+mod layout;
 pub mod lease;
 mod memory;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod os_lock;
 pub mod record;
 mod resume;
 mod schema;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod sessions;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod unavailable;
 
 pub use clock::{Clock, SystemClock};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 pub use error::{Error, ReasonCode, Source};
+#[cfg(feature = "file")]
+pub use file::FileStore;
 pub use keeper::{LeaseKeeper, LeaseStatus};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
@@ -35,4 +53,6 @@ pub use memory::MemoryStore;
 pub use record::{HistoryEntry, HistoryEvent, Record};
 pub use resume::{Adoption, Resume, ResumePlan, position_check, relative_part, resume_check};
 pub use schema::CURSOR_SCHEMA;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 pub use store::{CheckpointStore, acquire_or_wait};

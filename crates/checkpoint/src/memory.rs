@@ -147,9 +147,9 @@ impl CheckpointStore for MemoryStore {
         }
         Ok(Lease {
             session,
-            fences,
+            fences: Arc::new(fences),
             period: request.period,
-            liveness: Box::new(alive),
+            proof: alive,
         })
     }
 
@@ -157,10 +157,9 @@ impl CheckpointStore for MemoryStore {
         let mut state = self.state();
         for key in lease.keys() {
             let slot = state.slots.entry(key.clone()).or_default();
-            check_shown(key, slot.lease.as_ref(), lease)?;
-            if let Some(row) = &mut slot.lease {
-                row.renew(self.now_text());
-            }
+            let mut row = check_shown(key, slot.lease.clone(), lease)?;
+            row.renew(self.now_text());
+            slot.lease = Some(row);
         }
         Ok(())
     }
@@ -174,7 +173,7 @@ impl CheckpointStore for MemoryStore {
         let mut records = Vec::with_capacity(cursors.len());
         for (key, cursor) in cursors {
             let slot = state.slots.entry(key.clone()).or_default();
-            check_shown(key, slot.lease.as_ref(), lease)?;
+            check_shown(key, slot.lease.clone(), lease)?;
             let stored = slot.parse(key)?;
             let next = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?;
             records.extend(next.map(|wire| (key, wire.to_json())));
@@ -190,7 +189,7 @@ impl CheckpointStore for MemoryStore {
     async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
         let mut state = self.state();
         let slot = state.slots.entry(key.clone()).or_default();
-        check_shown(key, slot.lease.as_ref(), lease)?;
+        check_shown(key, slot.lease.clone(), lease)?;
         if let Some(record) = slot.record.take() {
             slot.remember(reset_line(self.now_text(), record.as_bytes()));
         }
@@ -210,4 +209,40 @@ impl CheckpointStore for MemoryStore {
         }
         Ok(())
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+
+    struct InMemory(MemoryStore, Arc<ManualClock>);
+
+    fn memory() -> InMemory {
+        let clock = Arc::new(ManualClock::default());
+        InMemory(MemoryStore::new(clock.clone()), clock)
+    }
+
+    #[async_trait]
+    impl Backend for InMemory {
+        async fn open(&self) -> Arc<dyn CheckpointStore> {
+            Arc::new(self.0.clone())
+        }
+
+        fn clock(&self) -> Arc<dyn Clock> {
+            self.1.clone()
+        }
+
+        fn is_transactional(&self) -> bool {
+            true
+        }
+
+        async fn damage(&self, key: &CursorKey, damage: Damage) {
+            let mut state = self.0.state();
+            let record = state.slots.get_mut(key).unwrap().record.as_mut().unwrap();
+            *record = damage.spoil(record);
+        }
+    }
+
+    every_promise!(memory);
 }

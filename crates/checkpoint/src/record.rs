@@ -335,7 +335,12 @@ impl HistoryEntry {
     }
 }
 
-fn check_key(key: &CursorKey, pack_key: &str, output_id: &str, place: &str) -> Result<(), Error> {
+pub(crate) fn check_key(
+    key: &CursorKey,
+    pack_key: &str,
+    output_id: &str,
+    place: &str,
+) -> Result<(), Error> {
     if pack_key == key.pack_key().as_str() && output_id == key.output_id() {
         return Ok(());
     }

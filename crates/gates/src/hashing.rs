@@ -135,3 +135,80 @@ fn broken_off(cause: JoinError) -> Error {
     let code = ReasonCode::Oracle(oracle_store::ReasonCode::OracleReadFailed);
     Error::new(code, "The verification was broken off").because(cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use oracle_store::{ObjectStoreConfig, resolve_engine_run_root};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Sizes around every boundary there is: empty, inline, small, one chunk and more.
+    fn size() -> impl Strategy<Value = usize> {
+        let around = |size: usize| (size - 1)..=(size + 1);
+        prop_oneof![
+            0..3_usize,
+            around(INLINE_BYTES),
+            around(1 << 20),
+            around(2 << 20)
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn digests_in_order_and_one_by_one_are_the_plain_ones(
+            sizes in prop::collection::vec(size(), 0..5),
+            seed in any::<u8>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let files: Vec<Vec<u8>> = sizes
+                .iter()
+                .enumerate()
+                .map(|(n, size)| (0..*size).map(|i| (i * 31 + n) as u8 ^ seed).collect())
+                .collect();
+            for (n, bytes) in files.iter().enumerate() {
+                std::fs::write(dir.path().join(n.to_string()), bytes).unwrap();
+            }
+            let root = resolve_engine_run_root(dir.path().to_str().unwrap(), None, Path::new("/"));
+            let store = WorldStore::open(root.unwrap(), &ObjectStoreConfig::default()).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (digests, each) = runtime.block_on(async {
+                let mut pinned = Vec::new();
+                for n in 0..files.len() {
+                    pinned.push((n.to_string(), store.head(&n.to_string()).await.unwrap()));
+                }
+                (hash_in_order(&store, pinned.clone()).await.unwrap(), hash_each(&store, pinned).await.unwrap())
+            });
+            let own: Vec<_> = files.iter().map(Hex64::sha256_of).collect();
+            prop_assert_eq!(digests.whole, Hex64::sha256_of(files.concat()));
+            prop_assert_eq!(&digests.files, &own);
+            prop_assert_eq!(each, own);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changed_since_it_was_pinned_is_no_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "one").unwrap();
+        let root = resolve_engine_run_root(dir.path().to_str().unwrap(), None, Path::new("/"));
+        let store = WorldStore::open(root.unwrap(), &ObjectStoreConfig::default()).unwrap();
+        let pin = store.head("a").await.unwrap();
+        std::fs::write(dir.path().join("b"), "two").unwrap();
+        std::fs::rename(dir.path().join("b"), dir.path().join("a")).unwrap();
+        let changed = vec![("a".to_owned(), pin)];
+        let code = ReasonCode::Oracle(oracle_store::ReasonCode::OracleReadFailed);
+        for error in [
+            hash_in_order(&store, changed.clone())
+                .await
+                .map(|_| ())
+                .unwrap_err(),
+            hash_each(&store, changed).await.map(|_| ()).unwrap_err(),
+        ] {
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.object_name().unwrap().ends_with("/a"));
+        }
+    }
+}

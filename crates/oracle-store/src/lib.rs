@@ -1,12 +1,15 @@
 //! Reads engine worlds: locations, catalogue, pack evidence, and rows from a position.
 
 pub mod catalogue;
+pub mod contents;
 pub mod error;
 pub mod grant;
 pub mod hex;
+pub mod instance_proof;
 pub mod location;
 pub mod locator;
 pub mod manifest;
+pub mod packer;
 pub mod platform_runs;
 pub mod posture;
 pub mod receipt;
@@ -18,12 +21,15 @@ pub mod template;
 pub mod world_key;
 
 pub use catalogue::{Catalogue, CatalogueEntry, OutputClass, OutputId};
+pub use contents::{ContentsEntry, ContentsIndex, ContentsReport, DataVerification};
 pub use error::{Error, ReasonCode};
 pub use grant::ReadGrant;
 pub use hex::{Hex32, Hex64};
+pub use instance_proof::{InstanceProof, verify_instance_proof};
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
 pub use locator::{OutputLocator, Part, PartFormat, Pin, locate};
 pub use manifest::{PackFacts, PackManifest};
+pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
 pub use platform_runs::refuse_platform_runs;
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;

@@ -29,7 +29,7 @@ pub enum PartFormat {
 }
 
 impl PartFormat {
-    fn of(name: &str) -> Option<Self> {
+    pub(crate) fn of(name: &str) -> Option<Self> {
         match name.rsplit_once('.')?.1 {
             "parquet" => Some(Self::Parquet),
             "jsonl" => Some(Self::Jsonl),
@@ -103,7 +103,7 @@ pub(crate) enum PartPattern {
 
 impl PartPattern {
     /// Reads a filled template.
-    fn parse(path: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(path: &str) -> Result<Self, Error> {
         let unusable = |what| Error::new(ReasonCode::OutputTemplateMissing, what).field(path);
         if path.is_empty() {
             return Err(unusable("The path template is empty"));
@@ -169,10 +169,7 @@ fn glob_matches(pattern: &str, name: &str) -> bool {
 ///
 /// # Errors
 /// `OUTPUT_TEMPLATE_MISSING`, `TEMPLATE_TOKEN_MISSING`.
-pub(crate) fn part_pattern(
-    entry: &CatalogueEntry,
-    tokens: &Tokens,
-) -> Result<(String, PartPattern), Error> {
+fn part_pattern(entry: &CatalogueEntry, tokens: &Tokens) -> Result<(String, PartPattern), Error> {
     let template = entry
         .path_template
         .as_deref()

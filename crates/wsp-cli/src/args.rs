@@ -53,7 +53,9 @@ pub enum Command {
 
 /// Which world, and what wins over the profile.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d")]
+#[command(
+    after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
+)]
 pub struct WorldArgs {
     /// The profile.
     #[arg(long, env = "WSP_PROFILE", value_name = "FILE")]
@@ -86,7 +88,9 @@ pub struct WorldArgs {
 
 /// `stream`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0\n\nExit status: 0 streamed, 1 failed, 2 unusable arguments or profile, 3 stopped by a signal.")]
+#[command(
+    after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0\n\nExit status: 0 streamed, 1 failed, 2 unusable arguments or profile, 3 stopped by a signal."
+)]
 pub struct StreamArgs {
     /// Which world.
     #[command(flatten)]
@@ -119,7 +123,9 @@ pub struct StreamArgs {
 
 /// `verify`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wsp-cli verify --profile config/platform/profiles/prod.yaml --engine-run-root s3://oracle/run-5 --data")]
+#[command(
+    after_help = "Example:\n  wsp-cli verify --profile config/platform/profiles/prod.yaml --engine-run-root s3://oracle/run-5 --data"
+)]
 pub struct VerifyArgs {
     /// Which world.
     #[command(flatten)]
@@ -134,7 +140,9 @@ pub struct VerifyArgs {
 
 /// `pack`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wsp-cli pack --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --engine-release engine-1.4.0 --dry-run")]
+#[command(
+    after_help = "Example:\n  wsp-cli pack --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --engine-release engine-1.4.0 --dry-run"
+)]
 pub struct PackArgs {
     /// Which world.
     #[command(flatten)]
@@ -162,10 +170,14 @@ pub struct CheckpointArgs {
 #[derive(Debug, Subcommand)]
 pub enum CheckpointCommand {
     /// Show each output's cursor: position, event time, age, holder.
-    #[command(after_help = "Example:\n  wsp-cli checkpoint show --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d")]
+    #[command(
+        after_help = "Example:\n  wsp-cli checkpoint show --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
+    )]
     Show(WorldArgs),
     /// Give cursors up, so that the next run starts at the beginning; the old ones stay in history.
-    #[command(after_help = "Example:\n  wsp-cli checkpoint reset --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --output-ids s3_event_stream_with_fraud_6B --yes")]
+    #[command(
+        after_help = "Example:\n  wsp-cli checkpoint reset --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --output-ids s3_event_stream_with_fraud_6B --yes"
+    )]
     Reset(ResetArgs),
 }
 
@@ -196,6 +208,9 @@ pub struct GateArgs {
     /// Take anything: no schema, no deduplication.
     #[arg(long)]
     pub no_validate: bool,
+    /// Misbehave: a fault rule as JSON, as for POST /control. May be given several times.
+    #[arg(long, value_name = "JSON")]
+    pub fault: Vec<String>,
 }
 
 /// `demo`.
@@ -205,8 +220,12 @@ pub struct DemoArgs {
     /// Rows in the sample world.
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub events: u64,
+    /// Keep the folder of the demo, to look around in.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 fn parse_order(text: &str) -> Result<OrderMode, String> {
-    text.parse().map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+    text.parse()
+        .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
 }

@@ -22,7 +22,9 @@ pub fn wind_down_on_signal(ending: Ending) {
                 _ = terminate.recv() => {}
             }
             if first {
-                tracing::warn!("stopping: waiting for answers, then saving; a second signal ends at once");
+                tracing::warn!(
+                    "stopping: waiting for answers, then saving; a second signal ends at once"
+                );
                 ending.wind_down(Cause::Asked);
             } else {
                 std::process::exit(130);

@@ -67,7 +67,12 @@ impl AuditLog {
         let path = folder.join("session.jsonl");
         let opened = std::fs::create_dir_all(&folder)
             .and_then(|()| OpenOptions::new().append(true).create(true).open(&path));
-        let mut log = Self { path, platform_run_id: run.to_string(), posture, file: None };
+        let mut log = Self {
+            path,
+            platform_run_id: run.to_string(),
+            posture,
+            file: None,
+        };
         match opened {
             Ok(file) => log.file = Some(file),
             Err(error) => log.failed(error)?,
@@ -80,7 +85,9 @@ impl AuditLog {
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
     pub fn append(&mut self, event_kind: EventKind, details: Value) -> Result<(), Error> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         let record = Record {
             platform_run_id: &self.platform_run_id,
             component: "wsp",
@@ -88,11 +95,13 @@ impl AuditLog {
             ts_utc: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             details,
         };
-        let written = serde_json::to_vec(&record).map_err(io::Error::from).and_then(|mut line| {
-            line.push(b'\n');
-            // One write a line: an append is whole or absent, even beside another writer.
-            file.write_all(&line)
-        });
+        let written = serde_json::to_vec(&record)
+            .map_err(io::Error::from)
+            .and_then(|mut line| {
+                line.push(b'\n');
+                // One write a line: an append is whole or absent, even beside another writer.
+                file.write_all(&line)
+            });
         written.or_else(|error| self.failed(error))
     }
 
@@ -126,11 +135,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let mut log = AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
-            log.append(EventKind::StreamStart, serde_json::json!({"a": 1})).unwrap();
+            log.append(EventKind::StreamStart, serde_json::json!({"a": 1}))
+                .unwrap();
         }
-        let text =
-            std::fs::read_to_string(root.path().join(run().as_str()).join("session.jsonl")).unwrap();
-        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let text = std::fs::read_to_string(root.path().join(run().as_str()).join("session.jsonl"))
+            .unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1]["event_kind"], "stream_start");
         assert_eq!(lines[1]["component"], "wsp");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{CheckpointStore, MemoryStore};
+use checkpoint::{CheckpointStore, FileStore, SqliteStore};
 
 use crate::profile::{CheckpointBackend, Profile};
 use crate::push::{ClientOptions, PushEndpoint, PushToken};
@@ -19,10 +19,12 @@ pub fn open_checkpoint_store(
     working_dir: &Path,
 ) -> Result<Arc<dyn CheckpointStore>, Error> {
     let settings = &profile.checkpoint;
-    match settings.backend {
-        CheckpointBackend::File => Ok(Arc::new(MemoryStore::default())),
-        _ => todo!(),
-    }
+    Ok(match settings.backend {
+        CheckpointBackend::File => Arc::new(FileStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::Sqlite => Arc::new(SqliteStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::Postgres => todo!("postgres"),
+        CheckpointBackend::Object => todo!("object"),
+    })
 }
 
 /// Where a profile pushes to, and with what.
@@ -30,9 +32,14 @@ pub fn open_checkpoint_store(
 /// # Errors
 /// `PROFILE_VALUE_MISSING`, `PROFILE_INVALID`, `PROFILE_TOKEN_IN_CLEAR`.
 pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
-    let url = Profile::require(profile.ig_ingest_url.as_ref(), "wiring.ig_ingest_url", "--ig-url")?;
+    let url = Profile::require(
+        profile.ig_ingest_url.as_ref(),
+        "wiring.ig_ingest_url",
+        "--ig-url",
+    )?;
     let invalid = |error: crate::push::EndpointError| {
-        let what = format!("The profile's `wiring.ig_ingest_url` or token cannot be used: {error}.");
+        let what =
+            format!("The profile's `wiring.ig_ingest_url` or token cannot be used: {error}.");
         Error::new(ReasonCode::ProfileInvalid, what, "Mend it.")
     };
     let endpoint = PushEndpoint::parse(url).map_err(invalid)?;
@@ -43,5 +50,11 @@ pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions),
         }
         None => None,
     };
-    Ok((endpoint, ClientOptions { timeout: profile.push.timeout, token }))
+    Ok((
+        endpoint,
+        ClientOptions {
+            timeout: profile.push.timeout,
+            token,
+        },
+    ))
 }

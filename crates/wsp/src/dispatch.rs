@@ -135,10 +135,18 @@ impl Dispatcher {
             sequences[event.output] += 1;
             handed_over += 1;
             hasher.update(event.id.as_bytes());
-            times = (times.0.or(Some(event.position.time)), Some(event.position.time));
+            times = (
+                times.0.or(Some(event.position.time)),
+                Some(event.position.time),
+            );
         };
         let (first_time, last_time) = times;
-        Dispatched { end, digest: hasher.finalize().into(), first_time, last_time }
+        Dispatched {
+            end,
+            digest: hasher.finalize().into(),
+            first_time,
+            last_time,
+        }
     }
 
     /// Sleeps until an event is due; false if the stream winds down first.

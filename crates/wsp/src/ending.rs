@@ -42,7 +42,11 @@ impl Ending {
     /// Starts to wind the stream down.
     pub fn wind_down(&self, cause: Cause) {
         {
-            let mut first = self.shared.cause.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = self
+                .shared
+                .cause
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if first.is_none() && !self.is_winding_down() {
                 *first = Some(cause);
             }
@@ -75,7 +79,11 @@ impl Ending {
 
     /// Takes the cause, once the stream has ended.
     pub fn take_cause(&self) -> Option<Cause> {
-        self.shared.cause.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.shared
+            .cause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Makes the calling thread the one that [`Ending::wake_dispatcher`] wakes.
@@ -103,7 +111,11 @@ mod tests {
             let ending = ending.clone();
             async move { ending.winding_down().await }
         });
-        ending.wind_down(Cause::Failed(Error::new(ReasonCode::IgPushRejected, "a", "b")));
+        ending.wind_down(Cause::Failed(Error::new(
+            ReasonCode::IgPushRejected,
+            "a",
+            "b",
+        )));
         ending.wind_down(Cause::Asked);
         waiting.await.unwrap();
         assert!(matches!(ending.take_cause(), Some(Cause::Failed(_))));

@@ -155,10 +155,20 @@ impl<C: PushClient> Engine<C> {
         let dispatched = dispatched
             .await
             .map_err(|source| internal("The dispatching thread ended too early.", source))?;
-        let kept = keeper.finish(save_reason(&dispatched.end, &self.ending)).await;
+        let kept = keeper
+            .finish(save_reason(&dispatched.end, &self.ending))
+            .await;
         let causes = RetryCause::ALL.iter();
-        let retries = causes.map(|cause| (cause.as_str(), watch.retries().get(*cause))).collect();
-        Ok(Ran { dispatched, kept, meters, retries, elapsed: Duration::from_nanos(start.elapsed()) })
+        let retries = causes
+            .map(|cause| (cause.as_str(), watch.retries().get(*cause)))
+            .collect();
+        Ok(Ran {
+            dispatched,
+            kept,
+            meters,
+            retries,
+            elapsed: Duration::from_nanos(start.elapsed()),
+        })
     }
 }
 

@@ -46,7 +46,12 @@ impl Error {
     /// A fault of the stream's own: the code, what happened and where (a
     /// sentence), and what to do about it (a sentence).
     pub fn new(code: ReasonCode, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Stream(Fault { code, what: what.into(), fix: fix.into(), source: None })
+        Self::Stream(Fault {
+            code,
+            what: what.into(),
+            fix: fix.into(),
+            source: None,
+        })
     }
 
     /// The same with the cause kept in the chain.

@@ -57,7 +57,10 @@ impl Chunk {
 
     /// No events, and why.
     pub fn failed(failure: Error) -> Self {
-        Self { failure: Some(failure), ..Self::default() }
+        Self {
+            failure: Some(failure),
+            ..Self::default()
+        }
     }
 }
 
@@ -102,7 +105,12 @@ impl FeedPool {
                 .spawn(move || work(&queue))
                 .map_err(|source| {
                     let what = "The system gave no thread to decode on.";
-                    Error::caused(ReasonCode::StreamInternal, what, "Look at its limits.", source)
+                    Error::caused(
+                        ReasonCode::StreamInternal,
+                        what,
+                        "Look at its limits.",
+                        source,
+                    )
                 })?;
         }
         Ok(Self { tasks })
@@ -113,7 +121,10 @@ impl FeedPool {
         let (made, answers) = sync_channel(1);
         // A pool without workers drops the task, and `next` says so.
         let _ = self.tasks.send(Task { source, made });
-        PartFeed { tasks: self.tasks.clone(), answers }
+        PartFeed {
+            tasks: self.tasks.clone(),
+            answers,
+        }
     }
 }
 
@@ -173,7 +184,11 @@ mod tests {
             self.0 = self.0.checked_sub(1)?;
             assert_ne!(self.0, 77, "as asked");
             let framed = FramedBatch::default();
-            Some(Chunk { framed, rows: RowNumbers::From(self.0), failure: None })
+            Some(Chunk {
+                framed,
+                rows: RowNumbers::From(self.0),
+                failure: None,
+            })
         }
     }
 

@@ -36,8 +36,10 @@ use crate::window::Window;
 
 /// Answers taken at once.
 const BATCH: usize = 256;
-/// The longest that done events stay unsaved, and how often progress is told.
+/// The longest that done events stay unsaved.
 const TICK: Duration = Duration::from_secs(1);
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(250);
 /// The first pause after a failed save; it doubles up to [`TICK`] times five.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -127,7 +129,7 @@ pub struct Keeping {
     pub ending: Ending,
     /// What the run did.
     pub audit: AuditLog,
-    /// Told about every second.
+    /// Told a few times a second.
     pub progress: watch::Sender<Progress>,
 }
 
@@ -175,6 +177,8 @@ impl Keeper {
     pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answered>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tell = tokio::time::interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
         let mut batch = Vec::with_capacity(BATCH);
         let mut is_tick = false;
@@ -190,10 +194,8 @@ impl Keeper {
                     }
                     batch.drain(..).for_each(|answer| self.hear(answer));
                 }
-                _ = tick.tick() => {
-                    is_tick = true;
-                    self.tell_progress();
-                }
+                _ = tick.tick() => is_tick = true,
+                _ = tell.tick() => self.tell_progress(),
             }
             if saving.is_none() && self.save_is_due(is_tick) {
                 is_tick = false;
@@ -224,9 +226,19 @@ impl Keeper {
     }
 
     fn hear(&mut self, answer: Answered) {
-        let Answered { output, sequence, position, due, fate } = answer;
+        let Answered {
+            output,
+            sequence,
+            position,
+            due,
+            fate,
+        } = answer;
         match fate {
-            Fate::Acknowledged { decision, sent, answered } => {
+            Fate::Acknowledged {
+                decision,
+                sent,
+                answered,
+            } => {
                 *match decision {
                     Decision::Admit => &mut self.decisions.admit,
                     Decision::Duplicate => &mut self.decisions.duplicate,
@@ -265,7 +277,12 @@ impl Keeper {
             async move {
                 let (result, retried) =
                     save_until(&*store, &lease, &cursors, give_up_after, &ending).await;
-                Saved { covers, cursors, retried, result }
+                Saved {
+                    covers,
+                    cursors,
+                    retried,
+                    result,
+                }
             }
             .boxed(),
         )
@@ -289,9 +306,9 @@ impl Keeper {
             last_ts_utc: Some(position.time.to_string()),
             order: match self.with.order {
                 OrderMode::AsWritten => OrderPosition::AsWritten,
-                OrderMode::EventTime => {
-                    OrderPosition::EventTime { sort_time_ns: position.time.nanos() }
-                }
+                OrderMode::EventTime => OrderPosition::EventTime {
+                    sort_time_ns: position.time.nanos(),
+                },
             },
             platform_run_id: self.with.platform_run_id.clone(),
             plan_digest: output.plan_digest.clone(),
@@ -302,7 +319,9 @@ impl Keeper {
         self.counts.retried += saved.retried;
         if let Err(error) = saved.result {
             self.broken = true;
-            self.with.ending.wind_down(Cause::Failed(Error::Checkpoint(error)));
+            self.with
+                .ending
+                .wind_down(Cause::Failed(Error::Checkpoint(error)));
             return;
         }
         self.counts.saves += 1;
@@ -337,11 +356,11 @@ impl Keeper {
 
     fn tell_progress(&self) {
         let meters = self.with.meters.read_all();
-        self.with.progress.send_replace(Progress {
-            meters,
-            event_time: self.last_time.map(|position| position.time),
-            lateness_ms: self.lateness.latest_ms(),
-            durable: self.with.window.durable(),
+        self.with.progress.send_modify(|progress| {
+            progress.meters = meters;
+            progress.event_time = self.last_time.map(|position| position.time);
+            progress.lateness_ms = self.lateness.latest_ms();
+            progress.durable = self.with.window.durable();
         });
     }
 }

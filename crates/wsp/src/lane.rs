@@ -77,14 +77,26 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
     /// Works until the queue is closed and empty.
     pub async fn run(mut self) {
         while let Ok(event) = self.queue.recv().await {
-            let HandedOver { output, sequence, position, due, body } = event;
+            let HandedOver {
+                output,
+                sequence,
+                position,
+                due,
+                body,
+            } = event;
             let fate = if self.ending.is_winding_down() {
                 Fate::HandedBack
             } else {
                 let outcome = self.pusher.push(body).await;
                 self.fate(outcome, output, &position)
             };
-            let answered = Answered { output, sequence, position, due, fate };
+            let answered = Answered {
+                output,
+                sequence,
+                position,
+                due,
+                fate,
+            };
             if self.answers.send(answered).await.is_err() {
                 return;
             }
@@ -96,11 +108,17 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             let event = self.places.name(output, position);
             let what = format!("The ingestion gate {} {said} for {event}.", self.endpoint);
             // Here and now, so that no lane begins another event on the way to the keeper.
-            self.ending.wind_down(Cause::Failed(Error::new(code, what, fix)));
+            self.ending
+                .wind_down(Cause::Failed(Error::new(code, what, fix)));
             Fate::Failed
         };
         match outcome {
-            PushOutcome::Acknowledged { decision, sent_at, acked_at, .. } => Fate::Acknowledged {
+            PushOutcome::Acknowledged {
+                decision,
+                sent_at,
+                acked_at,
+                ..
+            } => Fate::Acknowledged {
                 decision,
                 sent: self.start.at(sent_at),
                 answered: self.start.at(acked_at),
@@ -120,9 +138,16 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 format!("answered {refusal} {attempts} times, and took other events,"),
                 "Look at its log for this event; a rerun resumes here.",
             ),
-            PushOutcome::GaveUp { attempts, failing, last } => failed(
+            PushOutcome::GaveUp {
+                attempts,
+                failing,
+                last,
+            } => failed(
                 ReasonCode::IgPushRetryExhausted,
-                format!("did not take an event for {} s ({attempts} tries, the last: {last})", whole_seconds(failing)),
+                format!(
+                    "did not take an event for {} s ({attempts} tries, the last: {last})",
+                    whole_seconds(failing)
+                ),
                 "Bring it back; a rerun resumes here. `wsp_retry.give_up_after_s` bounds the wait.",
             ),
             PushOutcome::Cancelled { maybe_sent: true } => Fate::Abandoned,

@@ -84,8 +84,18 @@ mod tests {
     use super::*;
 
     fn event(sequence: u64) -> HandedOver {
-        let position = Position { part: 0, row: sequence, time: EventTime::from_nanos(0).unwrap() };
-        HandedOver { output: 0, sequence, position, due: None, body: Bytes::new() }
+        let position = Position {
+            part: 0,
+            row: sequence,
+            time: EventTime::from_nanos(0).unwrap(),
+        };
+        HandedOver {
+            output: 0,
+            sequence,
+            position,
+            due: None,
+            body: Bytes::new(),
+        }
     }
 
     #[test]
@@ -95,7 +105,10 @@ mod tests {
             assert!(lanes.hand_over(6, event(sequence)));
         }
         let taken: Vec<_> = std::iter::from_fn(|| ends[2].try_recv().ok()).collect();
-        assert_eq!(taken.iter().map(|e| e.sequence).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+        assert_eq!(
+            taken.iter().map(|e| e.sequence).collect::<Vec<_>>(),
+            (0..8).collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -46,14 +46,19 @@ impl Lateness {
             // The bounds are constants that the histogram accepts.
             Histogram::new_with_bounds(1, Self::DAY_US, 3).unwrap_or_else(|_| unreachable!())
         };
-        Self { send: histogram(), ack: histogram(), latest_send: 0 }
+        Self {
+            send: histogram(),
+            ack: histogram(),
+            latest_send: 0,
+        }
     }
 
     /// Records one event.
     pub fn record(&mut self, due: WallNs, sent: WallNs, answered: WallNs) {
         self.latest_send = sent.saturating_sub(due);
         self.send.saturating_record(self.latest_send / 1_000);
-        self.ack.saturating_record(answered.saturating_sub(due) / 1_000);
+        self.ack
+            .saturating_record(answered.saturating_sub(due) / 1_000);
     }
 
     /// The last event's lateness at send, in milliseconds.
@@ -63,7 +68,10 @@ impl Lateness {
 
     /// The percentiles.
     pub fn report(&self) -> LatenessReport {
-        LatenessReport { send: percentiles(&self.send), ack: percentiles(&self.ack) }
+        LatenessReport {
+            send: percentiles(&self.send),
+            ack: percentiles(&self.ack),
+        }
     }
 }
 
@@ -91,7 +99,10 @@ mod tests {
         }
         let report = lateness.report();
         let send = report.send.unwrap();
-        assert!((send.p50 - 500.0).abs() < 1.0 && (send.max - 1_000.0).abs() < 1.0, "{send:?}");
+        assert!(
+            (send.p50 - 500.0).abs() < 1.0 && (send.max - 1_000.0).abs() < 1.0,
+            "{send:?}"
+        );
         assert!((report.ack.unwrap().p99 - 1_980.0).abs() < 2.0);
     }
 }

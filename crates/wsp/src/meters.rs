@@ -68,32 +68,44 @@ pub struct Meters {
 impl Meters {
     /// All at zero.
     pub fn new(outputs: usize) -> Self {
-        Self { outputs: (0..outputs).map(|_| OutputMeters::default()).collect() }
+        Self {
+            outputs: (0..outputs).map(|_| OutputMeters::default()).collect(),
+        }
     }
 
     /// Events entered the order.
     pub fn read(&self, output: usize, events: u64) {
-        self.outputs[output].read.fetch_add(events, Ordering::Release);
+        self.outputs[output]
+            .read
+            .fetch_add(events, Ordering::Release);
     }
 
     /// An event was handed to a lane.
     pub fn handed_over(&self, output: usize) {
-        self.outputs[output].handed_over.fetch_add(1, Ordering::Release);
+        self.outputs[output]
+            .handed_over
+            .fetch_add(1, Ordering::Release);
     }
 
     /// An event that a lane had not begun to send came back.
     pub fn handed_back(&self, output: usize) {
-        self.outputs[output].handed_over.fetch_sub(1, Ordering::Release);
+        self.outputs[output]
+            .handed_over
+            .fetch_sub(1, Ordering::Release);
     }
 
     /// An event was acknowledged.
     pub fn acknowledged(&self, output: usize) {
-        self.outputs[output].acknowledged.fetch_add(1, Ordering::Release);
+        self.outputs[output]
+            .acknowledged
+            .fetch_add(1, Ordering::Release);
     }
 
     /// An event was durably quarantined.
     pub fn quarantined(&self, output: usize) {
-        self.outputs[output].quarantined.fetch_add(1, Ordering::Release);
+        self.outputs[output]
+            .quarantined
+            .fetch_add(1, Ordering::Release);
     }
 
     /// How many outputs there are.
@@ -131,7 +143,11 @@ mod tests {
                 for event in 0..200_000u32 {
                     meters.read(0, 1);
                     meters.handed_over(0);
-                    if event % 7 == 0 { meters.quarantined(0) } else { meters.acknowledged(0) }
+                    if event % 7 == 0 {
+                        meters.quarantined(0)
+                    } else {
+                        meters.acknowledged(0)
+                    }
                 }
             })
         };

@@ -101,13 +101,25 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     let receipt = RunReceipt::load(&store).await.map_err(Error::Oracle)?;
     let outputs = select(profile, request.overrides.output_ids.as_deref(), &catalogue)?;
     let tokens = Tokens::of_run(&receipt);
-    let named = [request.overrides.scenario_id.as_deref(), profile.scenario_id.as_deref()];
+    let named = [
+        request.overrides.scenario_id.as_deref(),
+        profile.scenario_id.as_deref(),
+    ];
     let entries: Vec<_> = outputs.iter().map(|output| &output.entry).collect();
-    let scenario_id =
-        resolve_scenario_id(&store, &named, &entries, &tokens).await.map_err(Error::Oracle)?;
+    let scenario_id = resolve_scenario_id(&store, &named, &entries, &tokens)
+        .await
+        .map_err(Error::Oracle)?;
     let tokens = tokens.with_scenario(&scenario_id);
     let world_key = receipt.world_key(scenario_id);
-    Ok(LocatedWorld { catalogue, gate_map, store, receipt, outputs, world_key, tokens })
+    Ok(LocatedWorld {
+        catalogue,
+        gate_map,
+        store,
+        receipt,
+        outputs,
+        world_key,
+        tokens,
+    })
 }
 
 /// Proves that the world of a request may be streamed, and plans it.
@@ -125,8 +137,14 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         gate_map_digest: world.gate_map.digest(),
         oracle_pack_id: asked_pack.as_ref(),
     };
-    let pack = check_pack(&world.store, &expectation).await.map_err(Error::Oracle)?;
-    let output_ids: Vec<_> = world.outputs.iter().map(|o| o.entry.output_id.clone()).collect();
+    let pack = check_pack(&world.store, &expectation)
+        .await
+        .map_err(Error::Oracle)?;
+    let output_ids: Vec<_> = world
+        .outputs
+        .iter()
+        .map(|o| o.entry.output_id.clone())
+        .collect();
     let clearance = gates::clear(&ClearanceRequest {
         store: &world.store,
         tokens: &world.tokens,
@@ -142,11 +160,17 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
     let producer = AllowedProducer::check(profile)?;
     let mut outputs = Vec::with_capacity(world.outputs.len());
     for SelectedOutput { role, entry } in world.outputs {
-        let locator = locate(&world.store, &entry, &world.tokens).await.map_err(Error::Oracle)?;
-        outputs.push(PlannedOutput { role, primary_key: entry.primary_key, locator });
+        let locator = locate(&world.store, &entry, &world.tokens)
+            .await
+            .map_err(Error::Oracle)?;
+        outputs.push(PlannedOutput {
+            role,
+            primary_key: entry.primary_key,
+            locator,
+        });
     }
     Ok(Plan {
-        pack_key: pack_key(&pack, &world.store)?,
+        pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store)?,
         store: world.store,
         receipt: world.receipt,
         world_key: world.world_key,
@@ -158,15 +182,20 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
 }
 
 /// `oracle_pack_id`, else the digest of the engine run root's string.
-fn pack_key(pack: &PackEvidence, store: &WorldStore) -> Result<PackKey, Error> {
-    match &pack.oracle_pack_id {
+///
+/// # Errors
+/// None in practice: a pack id is a key by its form.
+pub(crate) fn pack_key(pack_id: Option<&Hex64>, store: &WorldStore) -> Result<PackKey, Error> {
+    match pack_id {
         Some(id) => PackKey::parse(id.as_str()).map_err(Error::Checkpoint),
         None => Ok(PackKey::of_root(store.root().as_str())),
     }
 }
 
 fn asked_pack_id(request: &StreamRequest) -> Result<Option<Hex64>, Error> {
-    let Some(text) = request.overrides.oracle_pack_id.as_deref() else { return Ok(None) };
+    let Some(text) = request.overrides.oracle_pack_id.as_deref() else {
+        return Ok(None);
+    };
     Hex64::parse(text).map(Some).ok_or_else(|| {
         Error::new(
             crate::ReasonCode::ProfileInvalid,

@@ -67,7 +67,10 @@ pub fn named(
 /// # Errors
 /// `PROFILE_INVALID` if the clock stands outside the years 0 to 9999.
 pub fn make(now: DateTime<Utc>) -> Result<PlatformRunId, Error> {
-    parse(&now.format("platform_%Y%m%dT%H%M%SZ").to_string(), "the clock")
+    parse(
+        &now.format("platform_%Y%m%dT%H%M%SZ").to_string(),
+        "the clock",
+    )
 }
 
 /// Writes the runs root's `ACTIVE_RUN_ID`, unless one stands there by now.
@@ -90,7 +93,10 @@ fn parse(id: &str, place: &str) -> Result<PlatformRunId, Error> {
     id.parse().map_err(|_| {
         Error::new(
             ReasonCode::ProfileInvalid,
-            format!("{place} gives `{}`, which is not a platform run id.", id.escape_debug()),
+            format!(
+                "{place} gives `{}`, which is not a platform run id.",
+                id.escape_debug()
+            ),
             "It looks like platform_20260128T090000Z.",
         )
     })

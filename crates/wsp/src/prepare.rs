@@ -75,7 +75,11 @@ pub async fn look_ahead(
     let plan = plan(request).await?;
     report.engine_run_root = Some(plan.store.root().as_str().to_owned());
     report.scenario_id = Some(plan.world_key.scenario_id.to_string());
-    report.output_ids = plan.outputs.iter().map(|output| output.id().to_owned()).collect();
+    report.output_ids = plan
+        .outputs
+        .iter()
+        .map(|output| output.id().to_owned())
+        .collect();
     report.gates = Some(gates_summary(&plan));
     let profile = &request.profile;
     let named = platform_run::named(
@@ -114,7 +118,13 @@ pub async fn look_ahead(
     };
     let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
     report.order = Some(order.as_str());
-    Ok(Outlook { plan, keys, run, order, records })
+    Ok(Outlook {
+        plan,
+        keys,
+        run,
+        order,
+        records,
+    })
 }
 
 /// Makes a request ready to stream: opens the audit, takes the leases, resumes.
@@ -126,13 +136,21 @@ pub async fn prepare(
     store: Arc<dyn CheckpointStore>,
     report: &mut StreamReport,
 ) -> Result<Prepared, Error> {
-    let Outlook { plan, keys, run: (run, source), order, records } =
-        look_ahead(request, &*store, report).await?;
+    let Outlook {
+        plan,
+        keys,
+        run: (run, source),
+        order,
+        records,
+    } = look_ahead(request, &*store, report).await?;
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
     let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
     records?;
-    audit.append(EventKind::EngineWorldSelected, world_selected(&plan, &run, source))?;
+    audit.append(
+        EventKind::EngineWorldSelected,
+        world_selected(&plan, &run, source),
+    )?;
     let lease = Arc::new(take_leases(request, &*store, &keys, &plan).await?);
     let resumed = resume_under(&lease, request, &*store, &plan, &keys, &run, order).await;
     let starts = match resumed {
@@ -150,7 +168,17 @@ pub async fn prepare(
     let pins = pins(request, &plan, &run)?;
     let started = stream_started(request, &plan, &keys, &starts, order);
     audit.append(EventKind::StreamStart, started)?;
-    Ok(Prepared { plan, pins, run, order, store, lease, keys, starts, audit })
+    Ok(Prepared {
+        plan,
+        pins,
+        run,
+        order,
+        store,
+        lease,
+        keys,
+        starts,
+        audit,
+    })
 }
 
 /// Gives leases back; a store that is away lets them expire.
@@ -174,7 +202,9 @@ async fn take_leases(
     let on_held = |key: &CursorKey, holder: &Holder| {
         tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
     };
-    acquire_or_wait(store, &wanted, &clock, on_held).await.map_err(Error::Checkpoint)
+    acquire_or_wait(store, &wanted, &clock, on_held)
+        .await
+        .map_err(Error::Checkpoint)
 }
 
 async fn resume_under(
@@ -187,15 +217,23 @@ async fn resume_under(
     order: OrderMode,
 ) -> Result<Vec<OutputStart>, Error> {
     let records = resume::load(store, keys).await?;
-    let terms =
-        ResumeTerms { order, platform_run_id: run.as_str(), overrides: &request.overrides };
+    let terms = ResumeTerms {
+        order,
+        platform_run_id: run.as_str(),
+        overrides: &request.overrides,
+    };
     resume::starts(plan, keys, &records, &terms).await
 }
 
 /// The platform run that the cursors agree on.
 fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
-    let mut runs = records.iter().flatten().filter_map(|record| record.cursor.platform_run_id());
-    let Some(first) = runs.next() else { return Ok(None) };
+    let mut runs = records
+        .iter()
+        .flatten()
+        .filter_map(|record| record.cursor.platform_run_id());
+    let Some(first) = runs.next() else {
+        return Ok(None);
+    };
     if let Some(other) = runs.find(|run| *run != first) {
         return Err(Error::new(
             crate::ReasonCode::ProfileInvalid,
@@ -223,7 +261,9 @@ fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pin
         trace_id: plan.pack_key.as_str().to_owned(),
         span_id: plan.pack.engine_release.clone(),
     };
-    Pins::new(values).and_then(|pins| pins.stamped(&provenance)).map_err(Error::Envelope)
+    Pins::new(values)
+        .and_then(|pins| pins.stamped(&provenance))
+        .map_err(Error::Envelope)
 }
 
 /// What the gates said, in short, for audit and report.

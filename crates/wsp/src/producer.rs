@@ -23,7 +23,12 @@ impl AllowedProducer {
     /// `PRODUCER_ALLOWLIST_UNREADABLE`, `PRODUCER_ALLOWLIST_EMPTY`,
     /// `PRODUCER_NOT_ALLOWED`.
     pub fn check(profile: &Profile) -> Result<Self, Error> {
-        let Some(id) = profile.producer.producer_id.as_deref().map(str::trim).filter(|id| !id.is_empty())
+        let Some(id) = profile
+            .producer
+            .producer_id
+            .as_deref()
+            .map(str::trim)
+            .filter(|id| !id.is_empty())
         else {
             return Err(Error::new(
                 ReasonCode::ProducerIdMissing,
@@ -45,7 +50,12 @@ impl AllowedProducer {
                 _ => ReasonCode::ProducerAllowlistUnreadable,
             };
             let what = format!("The producer allowlist {} cannot be read.", path.display());
-            Error::caused(code, what, "Mend the file, or `wiring.wsp_producer.allowlist_ref`.", error)
+            Error::caused(
+                code,
+                what,
+                "Mend the file, or `wiring.wsp_producer.allowlist_ref`.",
+                error,
+            )
         })?;
         let mut allowed = allowed_ids(&text).peekable();
         if allowed.peek().is_none() {
@@ -58,7 +68,10 @@ impl AllowedProducer {
         if !allowed.any(|entry| entry == id) {
             return Err(Error::new(
                 ReasonCode::ProducerNotAllowed,
-                format!("The producer `{id}` is not on the allowlist {}.", path.display()),
+                format!(
+                    "The producer `{id}` is not on the allowlist {}.",
+                    path.display()
+                ),
                 "Have it added, or set another `wiring.wsp_producer.producer_id`.",
             ));
         }
@@ -68,7 +81,11 @@ impl AllowedProducer {
 
 fn allowed_ids(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
-        .map(|line| line.split_once('#').map_or(line, |(before, _)| before).trim())
+        .map(|line| {
+            line.split_once('#')
+                .map_or(line, |(before, _)| before)
+                .trim()
+        })
         .filter(|line| !line.is_empty())
 }
 

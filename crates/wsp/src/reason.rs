@@ -91,7 +91,11 @@ impl std::fmt::Display for ReasonCode {
 /// the layers that own them.
 pub fn all_reason_codes() -> Vec<&'static str> {
     let mut codes: Vec<&'static str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
-    codes.extend(oracle_store::ReasonCode::ALL.iter().map(|code| code.as_str()));
+    codes.extend(
+        oracle_store::ReasonCode::ALL
+            .iter()
+            .map(|code| code.as_str()),
+    );
     codes.extend(gates::ReasonCode::ALL.iter().map(|code| code.as_str()));
     codes.extend(envelope::ReasonCode::ALL.iter().map(|code| code.as_str()));
     codes.extend(checkpoint::ReasonCode::ALL.iter().map(|code| code.as_str()));

@@ -1,6 +1,6 @@
 //! The report of a run: one JSON object, the same for people and programs.
 
-use checkpoint::Cursor;
+use checkpoint::{Cursor, Record};
 use oracle_store::Posture;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -147,5 +147,18 @@ pub fn cursor_json(cursor: &Cursor) -> Value {
         "last_file": cursor.last_file,
         "last_row_index": cursor.last_row_index,
         "last_ts_utc": cursor.last_ts_utc,
+    })
+}
+
+/// A stored record as plans and `checkpoint show` show it.
+pub fn stored_cursor_json(record: &Record) -> Value {
+    json!({
+        "last_file": record.cursor.last_file(),
+        "last_row_index": record.cursor.last_row_index(),
+        "last_ts_utc": record.cursor.last_ts_utc(),
+        "order": record.cursor.order().mode().as_str(),
+        "platform_run_id": record.cursor.platform_run_id(),
+        "updated_at_utc": record.updated_at_utc,
+        "sequence": record.sequence,
     })
 }

@@ -81,6 +81,11 @@ impl StreamRequest {
         profile.speedup = overrides.speedup.unwrap_or(profile.speedup);
         profile.order = overrides.order.or(profile.order);
         let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();
-        Ok(Self { profile, overrides, working_dir, environment_run_id })
+        Ok(Self {
+            profile,
+            overrides,
+            working_dir,
+            environment_run_id,
+        })
     }
 }

@@ -9,11 +9,11 @@ use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, ReasonCode};
 use crate::order::{DoneThrough, PartId};
 use crate::plan::{Plan, PlannedOutput};
 use crate::request::Overrides;
 use crate::watermark::Position;
+use crate::{Error, ReasonCode};
 
 /// The keys of a plan's cursors, in list order.
 ///
@@ -65,7 +65,11 @@ pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -
     item(&output.primary_key.len().to_string());
     output.primary_key.iter().for_each(|column| item(column));
     item(order.as_str());
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Where one output goes on.
@@ -119,10 +123,16 @@ pub async fn starts(
                 resume_check(key, &record.cursor, &resume_plan).map_err(Error::Checkpoint)?;
             check_position(&plan.store, key, output, &resume.cursor).await?;
             let accepted = resume.adopted.iter();
-            adopted = accepted.map(|adoption| adoption_json(output.id(), adoption)).collect();
+            adopted = accepted
+                .map(|adoption| adoption_json(output.id(), adoption))
+                .collect();
             cursor = Some(resume.cursor);
         }
-        starts.push(OutputStart { plan_digest: digest, cursor, adopted });
+        starts.push(OutputStart {
+            plan_digest: digest,
+            cursor,
+            adopted,
+        });
     }
     Ok(starts)
 }
@@ -147,7 +157,11 @@ async fn check_position(
     output: &PlannedOutput,
     cursor: &Cursor,
 ) -> Result<(), Error> {
-    let part = output.locator.parts.iter().find(|part| part.path() == cursor.last_file);
+    let part = output
+        .locator
+        .parts
+        .iter()
+        .find(|part| part.path() == cursor.last_file);
     let rows = match part.cloned() {
         Some(part) => Some(row_count(store.clone(), part).await?),
         None => None,
@@ -188,15 +202,27 @@ pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrou
     let outputs = plan.outputs.iter().zip(starts);
     outputs
         .map(|(output, start)| {
-            let Some(cursor) = &start.cursor else { return Ok(None) };
-            let OrderPosition::EventTime { sort_time_ns } = cursor.order else { return Ok(None) };
+            let Some(cursor) = &start.cursor else {
+                return Ok(None);
+            };
+            let OrderPosition::EventTime { sort_time_ns } = cursor.order else {
+                return Ok(None);
+            };
             let before = |part: &Part| part.path() < cursor.last_file.as_str();
             let part = output.locator.parts.partition_point(before) as u32;
             let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
                 let what = format!("The cursor of {} is at no event's time.", output.id());
-                Error::new(ReasonCode::StreamInternal, what, "Reset it with `checkpoint reset`.")
+                Error::new(
+                    ReasonCode::StreamInternal,
+                    what,
+                    "Reset it with `checkpoint reset`.",
+                )
             })?;
-            Ok(Some(Position { part, row: cursor.last_row_index, time }))
+            Ok(Some(Position {
+                part,
+                row: cursor.last_row_index,
+                time,
+            }))
         })
         .collect()
 }
@@ -206,13 +232,24 @@ pub fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u64)> {
     let outputs = plan.outputs.iter().zip(starts).enumerate();
     outputs
         .flat_map(|(index, (output, start))| {
-            output.locator.parts.iter().enumerate().filter_map(move |(number, part)| {
-                let from_row = match &start.cursor {
-                    Some(cursor) => cursor.first_open_row(part.path())?,
-                    None => 0,
-                };
-                Some((PartId { output: index, part: number as u32 }, from_row))
-            })
+            output
+                .locator
+                .parts
+                .iter()
+                .enumerate()
+                .filter_map(move |(number, part)| {
+                    let from_row = match &start.cursor {
+                        Some(cursor) => cursor.first_open_row(part.path())?,
+                        None => 0,
+                    };
+                    Some((
+                        PartId {
+                            output: index,
+                            part: number as u32,
+                        },
+                        from_row,
+                    ))
+                })
         })
         .collect()
 }

@@ -103,7 +103,12 @@ pub struct Schedule {
 impl Schedule {
     /// A schedule that anchors at its first event.
     pub fn new(speedup: Speedup, when_late: WhenLate) -> Self {
-        Self { speedup, when_late, anchor: None, last_due: 0 }
+        Self {
+            speedup,
+            when_late,
+            anchor: None,
+            last_due: 0,
+        }
     }
 
     /// When the event is due. An unpaced event is due now; an event earlier than
@@ -112,7 +117,10 @@ impl Schedule {
         if self.speedup.is_unpaced() {
             return now;
         }
-        let anchor = *self.anchor.get_or_insert(Anchor { wall: now, event_ns: time.nanos() });
+        let anchor = *self.anchor.get_or_insert(Anchor {
+            wall: now,
+            event_ns: time.nanos(),
+        });
         let elapsed = time.nanos() - anchor.event_ns;
         let due = anchor.wall.saturating_add(self.speedup.wall_ns(elapsed));
         self.last_due = self.last_due.max(due);
@@ -142,10 +150,16 @@ impl Schedule {
 
     /// Goes on at another speed from now.
     pub fn set_speedup(&mut self, speedup: Speedup, now: WallNs) {
-        self.anchor = self.anchor.filter(|_| !self.speedup.is_unpaced()).map(|anchor| {
-            let passed = now.saturating_sub(anchor.wall) as f64 * self.speedup.factor();
-            Anchor { wall: now, event_ns: anchor.event_ns + passed as i128 }
-        });
+        self.anchor = self
+            .anchor
+            .filter(|_| !self.speedup.is_unpaced())
+            .map(|anchor| {
+                let passed = now.saturating_sub(anchor.wall) as f64 * self.speedup.factor();
+                Anchor {
+                    wall: now,
+                    event_ns: anchor.event_ns + passed as i128,
+                }
+            });
         self.speedup = speedup;
     }
 

@@ -37,8 +37,17 @@ pub fn select(
     catalogue: &Catalogue,
 ) -> Result<Vec<SelectedOutput>, Error> {
     let mut listed: Vec<(Role, String)> = Vec::new();
-    let traffic = profile.traffic.as_ref().map(|list| profile.read_outputs(list)).transpose()?;
-    listed.extend(traffic.unwrap_or_default().into_iter().map(|id| (Role::BusinessTraffic, id)));
+    let traffic = profile
+        .traffic
+        .as_ref()
+        .map(|list| profile.read_outputs(list))
+        .transpose()?;
+    listed.extend(
+        traffic
+            .unwrap_or_default()
+            .into_iter()
+            .map(|id| (Role::BusinessTraffic, id)),
+    );
     if listed.is_empty() {
         return Err(Error::new(
             ReasonCode::NoTrafficOutputs,
@@ -56,7 +65,10 @@ pub fn select(
         check_filter(filter, &listed, catalogue)?;
         listed.retain(|(_, id)| filter.contains(id));
     }
-    listed.into_iter().map(|(role, id)| selected(role, id, catalogue)).collect()
+    listed
+        .into_iter()
+        .map(|(role, id)| selected(role, id, catalogue))
+        .collect()
 }
 
 fn check_filter(
@@ -88,15 +100,22 @@ fn check_filter(
 }
 
 fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOutput, Error> {
-    let entry = catalogue.output(&OutputId::new(id.as_str())).ok_or_else(|| unknown(&id))?;
+    let entry = catalogue
+        .output(&OutputId::new(id.as_str()))
+        .ok_or_else(|| unknown(&id))?;
     if entry.primary_key.is_empty() {
         return Err(Error::new(
             ReasonCode::PrimaryKeyUndefined,
-            format!("The output {id} has no primary key in the catalogue, so its rows have no identity."),
+            format!(
+                "The output {id} has no primary key in the catalogue, so its rows have no identity."
+            ),
             "Stream another output, or have the catalogue define its key.",
         ));
     }
-    Ok(SelectedOutput { role, entry: entry.clone() })
+    Ok(SelectedOutput {
+        role,
+        entry: entry.clone(),
+    })
 }
 
 fn unknown(id: &str) -> Error {

@@ -55,7 +55,11 @@ impl Stream {
     /// A run that has not begun.
     pub fn new(request: StreamRequest) -> Self {
         let progress = watch::Sender::new(Progress::default());
-        Self { request, ending: Ending::default(), progress }
+        Self {
+            request,
+            ending: Ending::default(),
+            progress,
+        }
     }
 
     /// The switch that ends this run.
@@ -87,11 +91,11 @@ impl Stream {
         };
         let posture = profile.posture;
         match profile.push.client {
-            PushClientKind::Hyper => match HyperClient::new(endpoint.clone(), options) {
+            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
-            PushClientKind::Reqwest => match ReqwestClient::new(endpoint.clone(), options) {
+            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
@@ -132,23 +136,48 @@ impl Stream {
             .map_err(Error::Checkpoint)?;
         let engine = self.engine(&prepared, client, endpoint)?;
         let ending = engine.ending.clone();
-        let watching = tokio::spawn(watch_lease(keeper, Arc::clone(&engine.window), ending.clone()));
+        let watching = tokio::spawn(watch_lease(
+            keeper,
+            Arc::clone(&engine.window),
+            ending.clone(),
+        ));
         let ran = engine.run(prepared.audit).await;
         watching.abort();
         release(&*store, &lease).await;
-        let Ran { dispatched, kept, meters, retries, elapsed } = ran?;
+        let Ran {
+            dispatched,
+            kept,
+            meters,
+            retries,
+            elapsed,
+        } = ran?;
         let mut audit = kept.audit;
         report.emitted = meters.read_all().acknowledged;
         report.unanswered = kept.abandoned;
         report.decisions = kept.decisions;
-        report.retries = retries.into_iter().map(|(cause, n)| (cause.to_owned(), n.into())).collect::<serde_json::Map<_, _>>().into();
+        report.retries = retries
+            .into_iter()
+            .map(|(cause, n)| (cause.to_owned(), n.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
         report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
         report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
-        report.stream_digest = Some(dispatched.digest.iter().map(|byte| format!("{byte:02x}")).collect());
-        let outputs = prepared.plan.outputs.iter().zip(kept.cursors).zip(&prepared.starts);
+        report.stream_digest = Some(
+            dispatched
+                .digest
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        );
+        let outputs = prepared
+            .plan
+            .outputs
+            .iter()
+            .zip(kept.cursors)
+            .zip(&prepared.starts);
         report.per_output = outputs
             .enumerate()
             .map(|(index, ((output, saved), start))| OutputReport {
@@ -188,17 +217,30 @@ impl Stream {
                 let window = TimeWindow::default();
                 let source = EventTimeSource::new(&self.request, plan, done, window)?;
                 let places = Arc::clone(&parts);
-                Box::new(EventTimeOrder::new(source, opener, places, self.ending.clone()))
+                Box::new(EventTimeOrder::new(
+                    source,
+                    opener,
+                    places,
+                    self.ending.clone(),
+                ))
             }
         };
-        let outputs = prepared.plan.outputs.iter().zip(&prepared.keys).zip(&prepared.starts);
+        let outputs = prepared
+            .plan
+            .outputs
+            .iter()
+            .zip(&prepared.keys)
+            .zip(&prepared.starts);
         Ok(Engine {
             order,
             schedule: Schedule::new(profile.speedup, profile.push.when_late),
             max_events: self.request.overrides.max_events,
             client,
             endpoint: endpoint.to_owned(),
-            window: Arc::new(Window::new(profile.checkpoint.flush_every, profile.push.lanes)),
+            window: Arc::new(Window::new(
+                profile.checkpoint.flush_every,
+                profile.push.lanes,
+            )),
             push: profile.push,
             retry: RetryPolicy {
                 max_attempts: profile.retry.max_attempts,
@@ -213,7 +255,12 @@ impl Stream {
             outputs: outputs
                 .map(|((output, key), start)| KeptOutput {
                     key: key.clone(),
-                    parts: output.locator.parts.iter().map(|part| part.path().to_owned()).collect(),
+                    parts: output
+                        .locator
+                        .parts
+                        .iter()
+                        .map(|part| part.path().to_owned())
+                        .collect(),
                     plan_digest: start.plan_digest.clone(),
                 })
                 .collect(),
@@ -250,7 +297,8 @@ fn conclude(
     cause: Option<Cause>,
     audit: &mut AuditLog,
 ) -> Result<(), Error> {
-    let details = |report: &StreamReport| json!({"emitted": report.emitted, "status": report.status});
+    let details =
+        |report: &StreamReport| json!({"emitted": report.emitted, "status": report.status});
     let error = match (cause, end) {
         (Some(Cause::Failed(error)), _) | (None, DispatchEnd::Failed(error)) => error,
         (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown) => {
@@ -269,7 +317,8 @@ fn conclude(
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };
-    let failure = json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted});
+    let failure =
+        json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted});
     // The first failure is the one to report, whatever the audit says.
     let _ = audit.append(EventKind::StreamFailed, failure);
     Err(error)

@@ -50,14 +50,19 @@ pub struct Watermark {
 impl Watermark {
     /// Nothing done yet.
     pub fn new(outputs: usize) -> Self {
-        Self { outputs: (0..outputs).map(|_| OutputProgress::default()).collect(), done: 0 }
+        Self {
+            outputs: (0..outputs).map(|_| OutputProgress::default()).collect(),
+            done: 0,
+        }
     }
 
     /// Marks one event of an output as acknowledged or durably quarantined.
     /// A second mark of the same event changes nothing.
     pub fn mark_done(&mut self, output: usize, sequence: u64, position: Position) {
         let progress = &mut self.outputs[output];
-        let Some(place) = sequence.checked_sub(progress.next) else { return };
+        let Some(place) = sequence.checked_sub(progress.next) else {
+            return;
+        };
         let place = place as usize;
         if place >= progress.beyond.len() {
             progress.beyond.resize(place + 1, None);
@@ -94,7 +99,11 @@ mod tests {
     use super::*;
 
     fn row(row: u64) -> Position {
-        Position { part: 0, row, time: EventTime::from_nanos(i128::from(row)).unwrap() }
+        Position {
+            part: 0,
+            row,
+            time: EventTime::from_nanos(i128::from(row)).unwrap(),
+        }
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub struct Window {
 impl Window {
     /// A window of `flush_every + lanes` events.
     pub fn new(flush_every: u64, lanes: usize) -> Self {
-        Self { size: flush_every.saturating_add(lanes as u64), durable: AtomicU64::new(0), held: AtomicBool::new(false) }
+        Self {
+            size: flush_every.saturating_add(lanes as u64),
+            durable: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+        }
     }
 
     /// Whether one more event may follow the `handed_over` ones.

@@ -1,13 +1,26 @@
 //! Rows of one part from a position, for plain threads.
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::SchemaRef;
-use bytes::Bytes;
+mod json_field;
+mod json_lines;
+mod parquet_rows;
+mod source;
 
-use crate::error::Error;
+use std::sync::Arc;
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
+use arrow_schema::{DataType, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+
+use crate::error::{Error, ReasonCode};
 use crate::grant::ReadGrant;
-use crate::locator::Part;
+use crate::locator::{Part, PartFormat};
 use crate::store::WorldStore;
+
+use json_lines::LineRows;
+use parquet_rows::{ParquetPart, ParquetRows};
+use source::PartSource;
 
 /// From where rows are read, and how many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,27 +112,96 @@ pub struct PartFooter {
     pub schema: Option<SchemaRef>,
 }
 
-/// The rows of one part, batch by batch.
+/// The rows of one part, batch by batch. After an error or the last row, nothing more.
 #[derive(Debug)]
-pub struct RowReader {}
+pub struct RowReader(Option<Format>);
+
+/// One column of a part, batch by batch: the index of the first row, and the values.
+#[derive(Debug)]
+pub struct ColumnReader {
+    format: Option<Format>,
+    column: String,
+    name: String,
+    /// The part has no such column: every value is null.
+    absent: bool,
+}
+
+#[derive(Debug)]
+enum Format {
+    Parquet(Box<ParquetRows>),
+    Jsonl(Box<LineRows>),
+}
+
+impl Format {
+    fn next_batch(&mut self) -> Result<Option<RowBatch>, Error> {
+        let batch = match self {
+            Self::Parquet(rows) => rows.next_batch()?.map(|(first, b)| (first, Rows::Arrow(b))),
+            Self::Jsonl(rows) => rows
+                .next_batch()?
+                .map(|(first, b)| (first, Rows::JsonLines(b))),
+        };
+        Ok(batch.map(|(first_row, rows)| RowBatch { first_row, rows }))
+    }
+}
+
+/// The next batch, if the reader is still open; an error or the end closes it.
+fn next_of(format: &mut Option<Format>) -> Option<Result<RowBatch, Error>> {
+    let next = format.as_mut()?.next_batch().transpose();
+    if !matches!(next, Some(Ok(_))) {
+        *format = None;
+    }
+    next
+}
+
+impl RowReader {
+    /// The columns of a Parquet part; none of a JSON lines part.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match &self.0 {
+            Some(Format::Parquet(rows)) => Some(rows.schema()),
+            _ => None,
+        }
+    }
+}
 
 impl Iterator for RowReader {
     type Item = Result<RowBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+        next_of(&mut self.0)
     }
 }
-
-/// One column of a part, batch by batch: the index of the first row, and the values.
-#[derive(Debug)]
-pub struct ColumnReader {}
 
 impl Iterator for ColumnReader {
     type Item = Result<(u64, ArrayRef), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+        let batch = next_of(&mut self.format)?;
+        Some(batch.and_then(|batch| {
+            let values = match &batch.rows {
+                rows if self.absent => new_null_array(&DataType::Null, rows.len()),
+                Rows::Arrow(columns) => columns.column(0).clone(),
+                Rows::JsonLines(lines) => self.values(batch.first_row, lines)?,
+            };
+            Ok((batch.first_row, values))
+        }))
+    }
+}
+
+impl ColumnReader {
+    fn values(&self, first_row: u64, lines: &JsonLines) -> Result<ArrayRef, Error> {
+        let mut values = StringBuilder::with_capacity(lines.len(), lines.len() * 32);
+        for (row, line) in (first_row..).zip(lines.iter()) {
+            let text = json_field::field_text(line, &self.column).map_err(|source| {
+                let what = format!("A line's field is not understood ({source})");
+                Error::new(ReasonCode::OracleReadFailed, what)
+                    .object(&self.name)
+                    .row(row)
+                    .field(&self.column)
+                    .because(source)
+            })?;
+            values.append_option(text);
+        }
+        Ok(Arc::new(values.finish()))
     }
 }
 
@@ -135,8 +217,24 @@ pub fn open_rows(
     part: &Part,
     options: &ReadOptions,
 ) -> Result<RowReader, Error> {
-    let _ = (grant.store(), part, options);
-    todo!()
+    if part.output_id() != grant.output_id() {
+        let what = format!(
+            "The grant is for output {}, the part is of {}",
+            grant.output_id(),
+            part.output_id()
+        );
+        return Err(Error::new(ReasonCode::ReadGrantMismatch, what)
+            .object(grant.store().full_name(part.path())));
+    }
+    let source = PartSource::open(grant.store(), part)?;
+    let format = match part.format() {
+        PartFormat::Parquet => {
+            let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
+            Format::Parquet(Box::new(rows))
+        }
+        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options))),
+    };
+    Ok(RowReader(Some(format)))
 }
 
 /// Reads one column of a part and nothing else: inspection, for the time column only.
@@ -153,8 +251,31 @@ pub fn read_column(
     column: &str,
     options: &ReadOptions,
 ) -> Result<ColumnReader, Error> {
-    let _ = (store, part, column, options);
-    todo!()
+    let source = PartSource::open(store, part)?;
+    let name = source.name().to_owned();
+    let (format, absent) = match part.format() {
+        PartFormat::Parquet => {
+            let parquet = ParquetPart::open(source)?;
+            let mask = parquet.only_column(column);
+            let absent = mask.is_none();
+            let none = || ProjectionMask::none(parquet.schema().fields().len());
+            let mask = mask.unwrap_or_else(none);
+            (
+                Format::Parquet(Box::new(parquet.read(options, mask)?)),
+                absent,
+            )
+        }
+        PartFormat::Jsonl => (
+            Format::Jsonl(Box::new(LineRows::open(source, options))),
+            false,
+        ),
+    };
+    Ok(ColumnReader {
+        format: Some(format),
+        column: column.to_owned(),
+        name,
+        absent,
+    })
 }
 
 /// Reads a part's footer. Blocks.
@@ -162,6 +283,23 @@ pub fn read_column(
 /// # Errors
 /// `ORACLE_READ_FAILED` if the part is unreadable, damaged, or not the one located.
 pub fn footer(store: &WorldStore, part: &Part) -> Result<PartFooter, Error> {
-    let _ = (store, part);
-    todo!()
+    let source = PartSource::open(store, part)?;
+    let bytes = source.size();
+    Ok(match part.format() {
+        PartFormat::Parquet => {
+            let parquet = ParquetPart::open(source)?;
+            PartFooter {
+                rows: Some(parquet.rows()),
+                bytes,
+                row_groups: parquet.row_groups(),
+                schema: Some(parquet.schema().clone()),
+            }
+        }
+        PartFormat::Jsonl => PartFooter {
+            rows: None,
+            bytes,
+            row_groups: 0,
+            schema: None,
+        },
+    })
 }

@@ -122,17 +122,24 @@ impl Bucket {
     /// Names an error for good.
     fn refused(&self, key: &str, what: &'static str, source: StoreError) -> Error {
         let retryable = is_transient(&source);
-        let (code, what) = match &source {
-            StoreError::NotFound { .. } if is_missing_bucket(&source) => {
+        let (code, what) = match (&source, status_of(&source)) {
+            (StoreError::Precondition { .. }, _) => {
+                return changed(self.name(key)).because(source);
+            }
+            _ if says(&source, "NoSuchBucket") => {
                 (ReasonCode::EngineRootMissing, "There is no such bucket")
             }
-            StoreError::NotFound { .. } => {
-                (ReasonCode::OracleReadFailed, "There is no such object")
-            }
-            StoreError::Precondition { .. } => return changed(self.name(key)).because(source),
-            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => (
+            (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _)
+            | (_, Some(401 | 403)) => (
                 ReasonCode::OracleReadFailed,
                 "The object store refuses the credentials",
+            ),
+            (StoreError::NotFound { .. }, _) => {
+                (ReasonCode::OracleReadFailed, "There is no such object")
+            }
+            _ if says(&source, BARE_REDIRECT) => (
+                ReasonCode::OracleReadFailed,
+                "The object store redirects elsewhere, as it does when the region is wrong",
             ),
             _ => (ReasonCode::OracleReadFailed, what),
         };
@@ -329,7 +336,7 @@ fn pin_of(meta: &ObjectMeta) -> Pin {
 fn if_exists<T>(found: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error @ StoreError::NotFound { .. }) if is_missing_bucket(&error) => Err(error),
+        Err(error @ StoreError::NotFound { .. }) if says(&error, "NoSuchBucket") => Err(error),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -347,23 +354,24 @@ fn whole(bytes: &Bytes, length: u64) -> Result<(), StoreError> {
     })
 }
 
-fn is_missing_bucket(error: &StoreError) -> bool {
-    error.to_string().contains("NoSuchBucket")
+/// Whether the same request may succeed later.
+fn is_transient(error: &StoreError) -> bool {
+    match (error, status_of(error)) {
+        (StoreError::Generic { .. }, None) => !says(error, BARE_REDIRECT),
+        (StoreError::Generic { .. }, Some(status)) => matches!(status, 408 | 429 | 500..),
+        _ => false,
+    }
 }
 
-/// Whether the same request may succeed later. `object_store` has one kind for all that
-/// is left, and its text is the only place where a final status shows.
-fn is_transient(error: &StoreError) -> bool {
-    let StoreError::Generic { .. } = error else {
-        return false;
-    };
+/// The HTTP status of an error that `object_store` has no kind for. Its text is the only
+/// place where that shows; a text without one counts as a connection fault.
+fn status_of(error: &StoreError) -> Option<u16> {
     let text = error.to_string();
-    if text.contains("redirect without LOCATION") {
-        return false;
-    }
-    let status = text
-        .split_once("status code: ")
-        .and_then(|(_, rest)| rest.get(..3));
-    !status
-        .is_some_and(|status| status.starts_with(['3', '4']) && !["408", "429"].contains(&status))
+    text.split_once("status code: ")?.1.get(..3)?.parse().ok()
+}
+
+const BARE_REDIRECT: &str = "redirect without LOCATION";
+
+fn says(error: &StoreError, words: &str) -> bool {
+    error.to_string().contains(words)
 }

@@ -4,14 +4,15 @@
 //! files named `x#1`, rewrites odd names and never syncs; each of these matters here.
 
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
 
 use super::{Entry, MAX_WHOLE_OBJECT_BYTES, Object, changed, io};
 use crate::error::{Error, ReasonCode};
@@ -19,6 +20,13 @@ use crate::locator::Pin;
 
 /// How much of a file is read at once when it is streamed.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
+/// Chunks of one streamed file that are read at one time.
+const STREAM_READ_AHEAD: usize = 2;
+/// Small enough to stay in the processor's cache between the read and the hash.
+const HASH_BUFFER_BYTES: usize = 256 << 10;
+/// How the names of files start that the packer has not yet given their own. What a
+/// crash leaves of them is no content of the world.
+pub(crate) const STAGING_PREFIX: &str = "._oracle_pack_staging_";
 
 /// The folder of a world. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -89,8 +97,7 @@ impl Disk {
         }
         if !stat.is_file() {
             // Opening a pipe would wait for a writer.
-            let what = "Only regular files can be read";
-            return Err(Error::new(ReasonCode::OracleReadFailed, what).object(self.name(key)));
+            return Err(irregular(&path));
         }
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
         let (stat, file) = opened.map_err(|e| self.failed(key, "The file cannot be opened", e))?;
@@ -127,11 +134,11 @@ impl Disk {
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Object>, Error> {
         let (disk, key) = (self.clone(), key.to_owned());
         io::blocking(move || {
-            let Some((mut file, pin)) = disk.open_if_exists(&key)? else {
+            let Some((file, pin)) = disk.open_if_exists(&key)? else {
                 return Ok(None);
             };
             let mut bytes = Vec::with_capacity(pin.size.min(MAX_WHOLE_OBJECT_BYTES) as usize);
-            file.by_ref()
+            (&file)
                 .take(MAX_WHOLE_OBJECT_BYTES + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|e| disk.failed(&key, "The file cannot be read", e))?;
@@ -152,22 +159,70 @@ impl Disk {
 
     pub(crate) fn stream(&self, key: &str, pin: &Pin) -> BoxStream<'static, Result<Bytes, Error>> {
         let (disk, key, pin) = (self.clone(), key.to_owned(), pin.clone());
-        let chunks = futures::stream::try_unfold((None, 0), move |(file, at)| {
-            let (disk, key, pin) = (disk.clone(), key.clone(), pin.clone());
-            io::blocking(move || {
-                let file = match file {
-                    Some(file) => file,
-                    None => disk.open_pinned(&key, &pin)?,
+        let open = io::blocking(move || disk.open_pinned(&key, &pin).map(Arc::new));
+        futures::stream::once(open)
+            .map_ok(|file: Arc<PinnedFile>| {
+                let starts = (0..file.size()).step_by(STREAM_CHUNK_BYTES);
+                let read = move |start: u64| {
+                    let file = Arc::clone(&file);
+                    io::blocking(move || {
+                        let length = (file.size() - start).min(STREAM_CHUNK_BYTES as u64);
+                        file.read_exact_at(start, length as usize)
+                    })
                 };
-                let length = (pin.size - at).min(STREAM_CHUNK_BYTES as u64);
-                if length == 0 {
-                    return Ok(None);
-                }
-                let bytes = file.read_exact_at(at, length as usize)?;
-                Ok(Some((bytes, (Some(file), at + length))))
+                futures::stream::iter(starts)
+                    .map(read)
+                    .buffered(STREAM_READ_AHEAD)
             })
-        });
-        chunks.boxed()
+            .try_flatten()
+            .boxed()
+    }
+
+    /// Adds a file's bytes to a digest: one buffer, one thread, no hand-over.
+    pub(crate) async fn hash_into(
+        &self,
+        mut hasher: Sha256,
+        key: &str,
+        pin: &Pin,
+    ) -> Result<Sha256, Error> {
+        let (disk, key, pin) = (self.clone(), key.to_owned(), pin.clone());
+        io::blocking(move || {
+            let file = disk.open_pinned(&key, &pin)?;
+            let mut buffer = vec![0; HASH_BUFFER_BYTES.min(file.size() as usize)];
+            let mut at = 0;
+            while at < file.size() {
+                let length = (file.size() - at).min(buffer.len() as u64) as usize;
+                file.fill_at(at, &mut buffer[..length])?;
+                hasher.update(&buffer[..length]);
+                at += length as u64;
+            }
+            Ok(hasher)
+        })
+        .await
+    }
+
+    /// Writes a file beside the world's own, makes it durable, and gives it its name
+    /// unless the name is taken.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
+        let (disk, key) = (self.clone(), key.to_owned());
+        io::blocking(move || {
+            let staging = disk
+                .real
+                .join(format!("{STAGING_PREFIX}{}", rand::random::<u64>()));
+            let written = write_durably(&staging, &bytes).and_then(|()| {
+                match fs::hard_link(&staging, disk.real.join(&key)) {
+                    Ok(()) => Ok(true),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                    Err(error) => Err(error),
+                }
+            });
+            let removed = fs::remove_file(&staging);
+            written
+                .and_then(|created| removed.map(|()| created))
+                .and_then(|created| File::open(&disk.real)?.sync_all().map(|()| created))
+                .map_err(|e| disk.failed(&key, "The file cannot be written", e))
+        })
+        .await
     }
 
     pub(crate) async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
@@ -181,7 +236,7 @@ impl Disk {
                         pin: pin_of(&stat),
                     });
                 } else if !stat.is_dir() {
-                    return Err(disk.irregular(&path));
+                    return Err(irregular(&path));
                 }
                 Ok(())
             })?;
@@ -241,7 +296,7 @@ impl Disk {
             } else if stat.is_dir() {
                 folders.push(key);
             } else {
-                return Err(self.irregular(&path));
+                return Err(irregular(&path));
             }
             Ok(())
         })?;
@@ -297,14 +352,20 @@ impl Disk {
         }
         Ok(())
     }
+}
 
-    fn irregular(&self, path: &Path) -> Error {
-        Error::new(
-            ReasonCode::OracleReadFailed,
-            "Only regular files can be read",
-        )
-        .object(path.display().to_string())
-    }
+fn irregular(path: &Path) -> Error {
+    Error::new(
+        ReasonCode::OracleReadFailed,
+        "Only regular files can be read",
+    )
+    .object(path.display().to_string())
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Inode and modification time: another file, or the same one written again, differs.
@@ -331,9 +392,14 @@ pub(crate) struct PinnedFile {
 impl PinnedFile {
     /// Reads exactly `length` bytes at `at`, without moving any shared position.
     pub(crate) fn read_exact_at(&self, at: u64, length: usize) -> Result<Bytes, Error> {
-        use std::os::unix::fs::FileExt;
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, at).map_err(|source| {
+        self.fill_at(at, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// Fills a buffer with the bytes at `at`.
+    fn fill_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(buffer, at).map_err(|source| {
             if source.kind() == ErrorKind::UnexpectedEof {
                 return changed(self.name.clone());
             }
@@ -341,8 +407,7 @@ impl PinnedFile {
                 .object(&self.name)
                 .because(source)
         })?;
-        self.check_unchanged()?;
-        Ok(bytes.into())
+        self.check_unchanged()
     }
 
     /// The file's length.

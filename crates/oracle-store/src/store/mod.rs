@@ -23,8 +23,10 @@ use crate::hex::Hex64;
 use crate::location::{EngineRunRoot, Location};
 use crate::locator::Pin;
 
+pub(crate) use disk::STAGING_PREFIX;
+
 use bucket::Bucket;
-use disk::Disk;
+use disk::{Disk, PinnedFile};
 
 pub use connect::{ObjectStoreConfig, object_store_at};
 pub use retry::RetryPolicy;
@@ -231,20 +233,57 @@ impl WorldStore {
     /// # Errors
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
     pub async fn sha256(&self, key: &str, pin: &Pin) -> Result<Hex64, Error> {
-        let mut hasher = Sha256::new();
-        let mut chunks = self.stream(key, pin);
-        while let Some(chunk) = chunks.next().await {
-            hasher.update(chunk?);
+        self.hash_into(Sha256::new(), key, pin)
+            .await
+            .map(Hex64::of_hasher)
+    }
+
+    /// Adds an object's bytes to a digest, in constant memory.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn hash_into(
+        &self,
+        mut hasher: Sha256,
+        key: &str,
+        pin: &Pin,
+    ) -> Result<Sha256, Error> {
+        self.check(key)?;
+        match &self.inner.backend {
+            Backend::Disk(disk) => disk.hash_into(hasher, key, pin).await,
+            Backend::Bucket(bucket) => {
+                let mut chunks = bucket.stream(key, pin);
+                while let Some(chunk) = chunks.next().await {
+                    hasher.update(chunk?);
+                }
+                Ok(hasher)
+            }
         }
-        Ok(Hex64::of_hasher(hasher))
+    }
+
+    /// Creates an object, durably, unless there is one; says whether it did. Only the
+    /// packer writes, and only directly under the root.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
+        self.check(key)?;
+        on_backend!(self, backend => backend.create(key, bytes).await)
+    }
+
+    /// Opens an object for ranged reads from plain threads; it must be the pinned one.
+    pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedObject, Error> {
+        self.check(key)?;
+        Ok(match &self.inner.backend {
+            Backend::Disk(disk) => PinnedObject::File(Arc::new(disk.open_pinned(key, pin)?)),
+            Backend::Bucket(bucket) => PinnedObject::Remote {
+                bucket: bucket.clone(),
+                key: key.into(),
+                pin: pin.clone(),
+            },
+        })
     }
 
     /// Refuses a key that is not plainly below the root.
     fn check(&self, key: &str) -> Result<(), Error> {
-        let plain = !key.is_empty()
-            && !key.contains(|c: char| c.is_ascii_control())
-            && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        if plain {
+        if is_plain_key(key) {
             return Ok(());
         }
         Err(Error::new(
@@ -266,6 +305,45 @@ impl WorldStore {
         Error::new(ReasonCode::OracleReadFailed, "There is no such object")
             .object(self.full_name(key))
     }
+}
+
+/// An object that is open for ranged reads, each held to its pin.
+#[derive(Debug, Clone)]
+pub(crate) enum PinnedObject {
+    File(Arc<PinnedFile>),
+    Remote {
+        bucket: Bucket,
+        key: Arc<str>,
+        pin: Pin,
+    },
+}
+
+impl PinnedObject {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size(),
+            Self::Remote { pin, .. } => pin.size,
+        }
+    }
+
+    /// Reads exactly the bytes of a range within the object. Blocks.
+    pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, Error> {
+        match self {
+            Self::File(file) => file.read_exact_at(start, length),
+            Self::Remote { bucket, key, pin } => {
+                let (bucket, key, pin) = (bucket.clone(), key.clone(), pin.clone());
+                io::wait(
+                    async move { bucket.range(&key, &pin, start..start + length as u64).await },
+                )
+            }
+        }
+    }
+}
+
+/// Whether a key is plainly below the root: relative, without empty or dotted folders.
+pub(crate) fn is_plain_key(key: &str) -> bool {
+    !key.contains(|c: char| c.is_ascii_control())
+        && key.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn in_key_order(mut entries: Vec<Entry>) -> Vec<Entry> {

@@ -33,13 +33,20 @@ impl AsWritten {
     /// that is opened ahead.
     fn advance(&mut self) {
         let next = self.ahead.take().or_else(|| self.open_next());
-        self.ahead = if next.is_some() { self.open_next() } else { None };
+        self.ahead = if next.is_some() {
+            self.open_next()
+        } else {
+            None
+        };
         self.current = next;
     }
 
     fn open_next(&mut self) -> Option<OpenFeed> {
         let (part, from_row) = self.parts.pop_front()?;
-        Some(OpenFeed::new(part, self.open.open(part, PartStart::Row(from_row))))
+        Some(OpenFeed::new(
+            part,
+            self.open.open(part, PartStart::Row(from_row)),
+        ))
     }
 }
 
@@ -49,7 +56,9 @@ impl EventOrder for AsWritten {
             if self.current.is_none() {
                 self.advance();
             }
-            let Some(current) = &mut self.current else { return Ok(None) };
+            let Some(current) = &mut self.current else {
+                return Ok(None);
+            };
             if let Some(mut event) = current.next_event()? {
                 event.anchors = self.last_output != Some(event.output);
                 self.last_output = Some(event.output);

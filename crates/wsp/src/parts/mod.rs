@@ -47,13 +47,16 @@ impl ClearedParts {
     /// `STREAM_INTERNAL` if the clearance does not cover an output of the plan.
     pub fn new(plan: &Plan, pins: &envelope::Pins) -> Result<Self, Error> {
         let outputs = plan.outputs.iter().map(|output| {
-            let grant = plan.clearance.grant(&output.locator.output_id).ok_or_else(|| {
-                Error::new(
-                    ReasonCode::StreamInternal,
-                    format!("The clearance does not cover the output {}.", output.id()),
-                    "Report this; nothing was read.",
-                )
-            })?;
+            let grant = plan
+                .clearance
+                .grant(&output.locator.output_id)
+                .ok_or_else(|| {
+                    Error::new(
+                        ReasonCode::StreamInternal,
+                        format!("The clearance does not cover the output {}.", output.id()),
+                        "Report this; nothing was read.",
+                    )
+                })?;
             Ok(OutputSource {
                 grant: grant.clone(),
                 spec: FrameSpec {
@@ -64,7 +67,9 @@ impl ClearedParts {
                 parts: output.locator.parts.clone(),
             })
         });
-        Ok(Self { outputs: outputs.collect::<Result<_, Error>>()? })
+        Ok(Self {
+            outputs: outputs.collect::<Result<_, Error>>()?,
+        })
     }
 
     fn part(&self, id: PartId) -> (&OutputSource, &Part) {
@@ -99,7 +104,11 @@ pub struct PartOpener {
 
 impl OpenPart for PartOpener {
     fn open(&self, part: PartId, start: PartStart) -> PartFeed {
-        let rows = OpenRows { parts: Arc::clone(&self.parts), part, share: self.budget.share() };
+        let rows = OpenRows {
+            parts: Arc::clone(&self.parts),
+            part,
+            share: self.budget.share(),
+        };
         self.pool.open(match start {
             PartStart::Row(row) => Box::new(FileOrder::new(rows, row, None)),
             PartStart::Time { seek_row, from } => {
@@ -128,7 +137,15 @@ impl OpenRows {
     fn open(&self, from_row: u64) -> Result<RowReader, Error> {
         let (output, part) = self.parts.part(self.part);
         let batch_rows = (self.share.bytes() / DECODED_ROW_BYTES).min(BATCH_ROWS);
-        open_rows(&output.grant, part, &ReadOptions { from_row, batch_rows }).map_err(Error::Oracle)
+        open_rows(
+            &output.grant,
+            part,
+            &ReadOptions {
+                from_row,
+                batch_rows,
+            },
+        )
+        .map_err(Error::Oracle)
     }
 
     fn framer(&self) -> Result<Framer, Error> {

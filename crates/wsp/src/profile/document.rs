@@ -56,7 +56,9 @@ impl<'a> Document<'a> {
     }
 
     fn find(&self, key: &str) -> Option<&Value> {
-        key.split('.').try_fold(&self.root, |value, step| value.get(step)).filter(|v| !v.is_null())
+        key.split('.')
+            .try_fold(&self.root, |value, step| value.get(step))
+            .filter(|v| !v.is_null())
     }
 
     /// The scalar at a dotted key, unexpanded and expanded.
@@ -64,7 +66,9 @@ impl<'a> Document<'a> {
     /// # Errors
     /// `PROFILE_INVALID` if a list or mapping stands there.
     pub(super) fn scalar(&self, key: &str) -> Result<Option<Scalar>, Error> {
-        let Some(value) = self.find(key) else { return Ok(None) };
+        let Some(value) = self.find(key) else {
+            return Ok(None);
+        };
         let raw = match value {
             Value::String(text) => text.clone(),
             Value::Bool(flag) => flag.to_string(),
@@ -117,7 +121,9 @@ impl<'a> Document<'a> {
     /// # Errors
     /// `PROFILE_KEY_UNKNOWN` naming the key and the known ones.
     pub(super) fn only_known_keys(&self, block: &str, known: &[&str]) -> Result<(), Error> {
-        let Some(value) = self.find(block) else { return Ok(()) };
+        let Some(value) = self.find(block) else {
+            return Ok(());
+        };
         let Some(mapping) = value.as_mapping() else {
             return Err(invalid(block, "is not a block of keys"));
         };
@@ -139,7 +145,11 @@ impl<'a> Document<'a> {
     /// # Errors
     /// `PROFILE_KEY_UNKNOWN`.
     pub(super) fn only_known_blocks(&self, parent: &str, known: &[&str]) -> Result<(), Error> {
-        let names = self.find(parent).and_then(Value::as_mapping).into_iter().flat_map(|m| m.keys());
+        let names = self
+            .find(parent)
+            .and_then(Value::as_mapping)
+            .into_iter()
+            .flat_map(|m| m.keys());
         for name in names.filter_map(Value::as_str) {
             if name.starts_with("wsp_") && !known.contains(&name) {
                 return Err(Error::new(
@@ -165,13 +175,23 @@ pub(super) fn invalid(key: &str, problem: &str) -> Error {
 /// The ids of an output list file: `{version, output_ids: [...]}` or a bare list.
 pub(super) fn parse_output_list(text: &str) -> Result<Vec<String>, String> {
     let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-    let list = if value.is_sequence() { Some(&value) } else { value.get("output_ids") };
+    let list = if value.is_sequence() {
+        Some(&value)
+    } else {
+        value.get("output_ids")
+    };
     match list {
         Some(Value::Null) | None => Ok(Vec::new()),
-        Some(list) => list_of_texts(list).ok_or_else(|| "`output_ids` is not a list of ids".to_owned()),
+        Some(list) => {
+            list_of_texts(list).ok_or_else(|| "`output_ids` is not a list of ids".to_owned())
+        }
     }
 }
 
 fn list_of_texts(value: &Value) -> Option<Vec<String>> {
-    value.as_sequence()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+    value
+        .as_sequence()?
+        .iter()
+        .map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }

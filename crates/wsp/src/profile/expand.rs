@@ -20,7 +20,9 @@ pub fn expand(text: &str, env: Env<'_>) -> Option<String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
-        let Some(length) = rest[start + 2..].find('}') else { break };
+        let Some(length) = rest[start + 2..].find('}') else {
+            break;
+        };
         expanded.push_str(&rest[..start]);
         let inner = &rest[start + 2..start + 2 + length];
         let (name, default) = match inner.split_once(":-") {
@@ -39,7 +41,8 @@ pub fn expand(text: &str, env: Env<'_>) -> Option<String> {
 
 /// Whether any part of the scalar comes from the environment.
 pub fn names_a_variable(text: &str) -> bool {
-    text.find("${").is_some_and(|start| text[start..].contains('}'))
+    text.find("${")
+        .is_some_and(|start| text[start..].contains('}'))
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use document::{Document, invalid};
 pub use expand::Env;
 pub use secret::Secret;
 pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, DataVerification, LaneOrdering, OnDisorder, OrderMode,
-    OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings, WhenLate,
+    CheckpointBackend, CheckpointScope, CheckpointSettings, DataVerification, LaneOrdering,
+    OnDisorder, OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings,
+    RetrySettings, WhenLate,
 };
 
 use crate::push::PushEndpoint;
@@ -142,7 +143,8 @@ impl Profile {
             policy_rev: document.text("policy.policy_rev")?,
             require_gate_pass: require_gate_pass(&document, posture, &mut warnings)?,
             gate_verification: gate_verification(&document, posture)?,
-            data_verification: document.parsed("policy.data_verification", "none, size or sha256")?,
+            data_verification: document
+                .parsed("policy.data_verification", "none, size or sha256")?,
             speedup: document
                 .parsed("policy.stream_speedup", "a number of at least 0")?
                 .unwrap_or_default(),
@@ -184,14 +186,21 @@ impl Profile {
     /// # Errors
     /// `PROFILE_VALUE_MISSING` naming the key and the flag that stands for it.
     pub fn require<'a>(value: Option<&'a String>, key: &str, flag: &str) -> Result<&'a str, Error> {
-        value.map(String::as_str).filter(|text| !text.trim().is_empty()).ok_or_else(|| {
-            let or_flag = if flag.is_empty() { String::new() } else { format!(" or give {flag}") };
-            Error::new(
-                ReasonCode::ProfileValueMissing,
-                format!("The profile's `{key}` is not set, or its variable is not."),
-                format!("Set it{or_flag}."),
-            )
-        })
+        value
+            .map(String::as_str)
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| {
+                let or_flag = if flag.is_empty() {
+                    String::new()
+                } else {
+                    format!(" or give {flag}")
+                };
+                Error::new(
+                    ReasonCode::ProfileValueMissing,
+                    format!("The profile's `{key}` is not set, or its variable is not."),
+                    format!("Set it{or_flag}."),
+                )
+            })
     }
 
     /// Where a file reference of this profile points: as it stands if absolute
@@ -202,7 +211,9 @@ impl Profile {
             return path.to_owned();
         }
         let beside = self.path.parent().map(|folder| folder.join(path));
-        beside.filter(|beside| beside.exists()).unwrap_or_else(|| path.to_owned())
+        beside
+            .filter(|beside| beside.exists())
+            .unwrap_or_else(|| path.to_owned())
     }
 
     /// The ids of an output list, opening its file if it has one.
@@ -242,7 +253,9 @@ impl Profile {
                 "Use an https `ig_ingest_url`.",
             ));
         }
-        tracing::warn!("the token travels over plain http to another host; strict posture refuses this");
+        tracing::warn!(
+            "the token travels over plain http to another host; strict posture refuses this"
+        );
         Ok(())
     }
 }
@@ -251,7 +264,10 @@ fn posture(document: &Document<'_>, profile_id: &str) -> Result<Posture, Error> 
     match document.text("policy.posture")?.as_deref() {
         Some("local") => Ok(Posture::Local),
         Some("strict") => Ok(Posture::Strict),
-        Some(other) => Err(invalid("policy.posture", &format!("is `{other}`, not local or strict"))),
+        Some(other) => Err(invalid(
+            "policy.posture",
+            &format!("is `{other}`, not local or strict"),
+        )),
         None if matches!(profile_id, "local" | "dev_local" | "local_parity") => Ok(Posture::Local),
         None => Ok(Posture::Strict),
     }
@@ -281,10 +297,14 @@ fn gate_verification(document: &Document<'_>, posture: Posture) -> Result<Verifi
     match (document.text(KEY)?.as_deref(), posture) {
         (Some("digest"), _) | (None, Posture::Strict) => Ok(VerificationMode::Digest),
         (Some("presence") | None, Posture::Local) => Ok(VerificationMode::Presence),
-        (Some("presence"), Posture::Strict) => {
-            Err(invalid(KEY, "is `presence`, which strict posture does not allow"))
-        }
-        (Some(other), _) => Err(invalid(KEY, &format!("is `{other}`, not presence or digest"))),
+        (Some("presence"), Posture::Strict) => Err(invalid(
+            KEY,
+            "is `presence`, which strict posture does not allow",
+        )),
+        (Some(other), _) => Err(invalid(
+            KEY,
+            &format!("is `{other}`, not presence or digest"),
+        )),
     }
 }
 
@@ -301,11 +321,16 @@ fn auth_token(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Secret>, Error> {
     const KEY: &str = "wiring.security.wsp_auth_token";
-    let Some(scalar) = document.scalar(KEY)? else { return Ok(None) };
+    let Some(scalar) = document.scalar(KEY)? else {
+        return Ok(None);
+    };
     if scalar.is_literal() {
         literal_credential(KEY, posture, warnings)?;
     }
-    Ok(scalar.value.filter(|token| !token.is_empty()).map(Secret::new))
+    Ok(scalar
+        .value
+        .filter(|token| !token.is_empty())
+        .map(Secret::new))
 }
 
 /// A credential written into the file: refused (strict) or warned of (local).
@@ -321,7 +346,9 @@ fn literal_credential(
             "Name an environment variable instead: ${VAR}.",
         ));
     }
-    warnings.push(format!("`{key}` holds a credential as a literal; name a ${{VAR}} instead"));
+    warnings.push(format!(
+        "`{key}` holds a credential as a literal; name a ${{VAR}} instead"
+    ));
     Ok(())
 }
 

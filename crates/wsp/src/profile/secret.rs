@@ -32,7 +32,9 @@ pub(super) fn dsn_has_password(raw: &str) -> bool {
         && url.has_host()
     {
         return url.password().is_some()
-            || url.query_pairs().any(|(key, _)| key.eq_ignore_ascii_case("password"));
+            || url
+                .query_pairs()
+                .any(|(key, _)| key.eq_ignore_ascii_case("password"));
     }
     raw.to_ascii_lowercase()
         .match_indices("password")

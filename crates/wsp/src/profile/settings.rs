@@ -15,13 +15,35 @@ pub use checkpoint::OrderMode;
 
 const CHECKPOINT_KEYS: &[&str] = &["backend", "root", "dsn", "flush_every", "scope", "lease_s"];
 const PRODUCER_KEYS: &[&str] = &["producer_id", "allowlist_ref"];
-const RETRY_KEYS: &[&str] = &["max_attempts", "base_delay_ms", "max_delay_ms", "give_up_after_s"];
-const PUSH_KEYS: &[&str] =
-    &["lanes", "ordering", "timeout_ms", "drain_timeout_s", "client", "when_late"];
-const ORDER_KEYS: &[&str] = &["on_disorder", "sort_budget_mib", "memory_budget_mib", "time_index"];
+const RETRY_KEYS: &[&str] = &[
+    "max_attempts",
+    "base_delay_ms",
+    "max_delay_ms",
+    "give_up_after_s",
+];
+const PUSH_KEYS: &[&str] = &[
+    "lanes",
+    "ordering",
+    "timeout_ms",
+    "drain_timeout_s",
+    "client",
+    "when_late",
+];
+const ORDER_KEYS: &[&str] = &[
+    "on_disorder",
+    "sort_budget_mib",
+    "memory_budget_mib",
+    "time_index",
+];
 const AUDIT_KEYS: &[&str] = &["root"];
-const BLOCKS: &[&str] =
-    &["wsp_checkpoint", "wsp_producer", "wsp_retry", "wsp_push", "wsp_order", "wsp_audit"];
+const BLOCKS: &[&str] = &[
+    "wsp_checkpoint",
+    "wsp_producer",
+    "wsp_retry",
+    "wsp_push",
+    "wsp_order",
+    "wsp_audit",
+];
 
 /// Refuses unknown keys in WSP's own blocks.
 pub(super) fn check_known_keys(document: &Document<'_>) -> Result<(), Error> {
@@ -173,12 +195,18 @@ impl CheckpointSettings {
     ) -> Result<Self, Error> {
         const DSN: &str = "wiring.wsp_checkpoint.dsn";
         let dsn = document.scalar(DSN)?;
-        if dsn.as_ref().is_some_and(|dsn| dsn_has_password(&dsn.raw) && dsn.is_literal()) {
+        if dsn
+            .as_ref()
+            .is_some_and(|dsn| dsn_has_password(&dsn.raw) && dsn.is_literal())
+        {
             literal_credential(DSN, posture, warnings)?;
         }
         Ok(Self {
             backend: document
-                .parsed("wiring.wsp_checkpoint.backend", "file, sqlite, postgres or object")?
+                .parsed(
+                    "wiring.wsp_checkpoint.backend",
+                    "file, sqlite, postgres or object",
+                )?
                 .unwrap_or(CheckpointBackend::File),
             root: document
                 .text("wiring.wsp_checkpoint.root")?
@@ -188,7 +216,11 @@ impl CheckpointSettings {
             scope: document
                 .parsed("wiring.wsp_checkpoint.scope", "pack or platform_run")?
                 .unwrap_or(CheckpointScope::Pack),
-            lease: Duration::from_secs(at_least_one(document, "wiring.wsp_checkpoint.lease_s", 30)?),
+            lease: Duration::from_secs(at_least_one(
+                document,
+                "wiring.wsp_checkpoint.lease_s",
+                30,
+            )?),
         })
     }
 }
@@ -226,7 +258,9 @@ pub struct RetrySettings {
 
 impl RetrySettings {
     pub(super) fn read(document: &Document<'_>) -> Result<Self, Error> {
-        let number = |key: &str, default| at_least_one(document, &format!("wiring.wsp_retry.{key}"), default);
+        let number = |key: &str, default| {
+            at_least_one(document, &format!("wiring.wsp_retry.{key}"), default)
+        };
         let settings = Self {
             max_attempts: u32::try_from(number("max_attempts", 5)?).unwrap_or(u32::MAX),
             base_delay: Duration::from_millis(number("base_delay_ms", 250)?),
@@ -234,7 +268,10 @@ impl RetrySettings {
             give_up_after: Duration::from_secs(number("give_up_after_s", 900)?),
         };
         if settings.max_delay < settings.base_delay {
-            return Err(invalid("wiring.wsp_retry.max_delay_ms", "is below base_delay_ms"));
+            return Err(invalid(
+                "wiring.wsp_retry.max_delay_ms",
+                "is below base_delay_ms",
+            ));
         }
         Ok(settings)
     }
@@ -268,12 +305,23 @@ impl PushSettings {
             return Err(invalid(LANES, "is above 4096"));
         }
         Ok(Self {
-            lanes: if ordering == LaneOrdering::Strict { 1 } else { lanes as usize },
+            lanes: if ordering == LaneOrdering::Strict {
+                1
+            } else {
+                lanes as usize
+            },
             ordering,
-            timeout: Duration::from_millis(at_least_one(document, "wiring.wsp_push.timeout_ms", 30_000)?),
+            timeout: Duration::from_millis(at_least_one(
+                document,
+                "wiring.wsp_push.timeout_ms",
+                30_000,
+            )?),
             drain_timeout: Duration::from_secs(
                 document
-                    .parsed("wiring.wsp_push.drain_timeout_s", "a whole number of seconds")?
+                    .parsed(
+                        "wiring.wsp_push.drain_timeout_s",
+                        "a whole number of seconds",
+                    )?
                     .unwrap_or(10),
             ),
             client: document
@@ -311,13 +359,18 @@ impl OrderSettings {
                 .unwrap_or(OnDisorder::Sort),
             sort_budget: mib("sort_budget_mib", 64)?,
             memory_budget: mib("memory_budget_mib", 512)?,
-            time_index: document.text("wiring.wsp_order.time_index")?.map(PathBuf::from),
+            time_index: document
+                .text("wiring.wsp_order.time_index")?
+                .map(PathBuf::from),
         })
     }
 }
 
 fn at_least_one(document: &Document<'_>, key: &str, default: u64) -> Result<u64, Error> {
-    match document.parsed(key, "a whole number of at least 1")?.unwrap_or(default) {
+    match document
+        .parsed(key, "a whole number of at least 1")?
+        .unwrap_or(default)
+    {
         0 => Err(invalid(key, "is 0, not a whole number of at least 1")),
         number => Ok(number),
     }

@@ -4,15 +4,19 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header};
 use thiserror::Error;
 
-use super::endpoint::PushToken;
+use super::endpoint::{PushEndpoint, PushToken};
 use super::fault::PushFault;
 use super::retry_after::RetryAfter;
 
 /// Bytes of an answer's body that are kept; a gate's answer is a line of JSON.
 pub const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Who we say we are.
+const USER_AGENT: &str = concat!("wsp/", env!("CARGO_PKG_VERSION"));
 
 /// Makes lanes to one push endpoint. Cheap to ask; nothing is connected until a lane posts.
 pub trait PushClient: Send + Sync {
@@ -70,6 +74,26 @@ impl Default for ClientOptions {
     }
 }
 
+impl ClientOptions {
+    /// The headers of every request to `endpoint`, but for its length.
+    pub(super) fn headers(&self, endpoint: &PushEndpoint) -> Result<HeaderMap, ClientError> {
+        let mut headers = HeaderMap::new();
+        let host = HeaderValue::from_str(endpoint.authority()).map_err(|source| ClientError {
+            source: source.into(),
+        })?;
+        headers.insert(header::HOST, host);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(token) = &self.token {
+            token.show_in(&mut headers);
+        }
+        Ok(headers)
+    }
+}
+
 /// A whole answer of the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -81,6 +105,63 @@ pub struct Answer {
     pub body: Bytes,
     /// The body was longer than [`ANSWER_LIMIT`]: `body` is its beginning.
     pub overlong: bool,
+}
+
+impl Answer {
+    /// The answer that a client has received, the token struck out.
+    pub(super) fn received(
+        status: u16,
+        headers: &HeaderMap,
+        body: BodyBuffer,
+        token: Option<&PushToken>,
+    ) -> Self {
+        let retry_after = headers.get(header::RETRY_AFTER).map(HeaderValue::as_bytes);
+        let overlong = body.overlong;
+        let body = body.finish();
+        Self {
+            status,
+            retry_after: retry_after.and_then(RetryAfter::parse),
+            body: match token {
+                Some(token) => token.strike_out(body),
+                None => body,
+            },
+            overlong,
+        }
+    }
+}
+
+/// Collects a body up to [`ANSWER_LIMIT`]. One that comes in one piece is not copied.
+#[derive(Debug, Default)]
+pub(super) struct BodyBuffer {
+    first: Bytes,
+    more: BytesMut,
+    overlong: bool,
+}
+
+impl BodyBuffer {
+    /// Takes the next piece. False once the limit is passed: the rest is not wanted.
+    pub(super) fn push(&mut self, mut piece: Bytes) -> bool {
+        let room = ANSWER_LIMIT - self.first.len().max(self.more.len());
+        self.overlong = piece.len() > room;
+        piece.truncate(room);
+        if self.first.is_empty() {
+            self.first = piece;
+        } else {
+            if self.more.is_empty() {
+                self.more.extend_from_slice(&self.first);
+            }
+            self.more.extend_from_slice(&piece);
+        }
+        !self.overlong
+    }
+
+    fn finish(self) -> Bytes {
+        if self.more.is_empty() {
+            self.first
+        } else {
+            self.more.freeze()
+        }
+    }
 }
 
 /// Why a client could not be made.

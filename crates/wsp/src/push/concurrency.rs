@@ -131,13 +131,15 @@ impl Adaptive {
     fn answered(&self, now: Duration, latency: Duration) {
         self.nanos.fetch_add(latency.as_nanos() as u64, Relaxed);
         let answers = self.answers.fetch_add(1, Relaxed) + 1;
-        // Exactly one answer ends a round; the few that come meanwhile go to either.
-        if answers != self.limit.load(Relaxed).max(1) {
+        if answers < self.limit.load(Relaxed) {
             return;
         }
-        let answers = self.answers.swap(0, Relaxed).max(1);
-        let mean = Duration::from_nanos(self.nanos.swap(0, Relaxed) / u64::from(answers));
-        self.decide(|aimd| aimd.round(now, mean));
+        // Of two that end a round together, one finds it taken.
+        let answers = self.answers.swap(0, Relaxed);
+        let nanos = self.nanos.swap(0, Relaxed);
+        if let Some(mean) = nanos.checked_div(u64::from(answers)) {
+            self.decide(|aimd| aimd.round(now, Duration::from_nanos(mean)));
+        }
     }
 
     fn decide(&self, decision: impl FnOnce(&mut Aimd)) {
@@ -160,5 +162,119 @@ impl Adaptive {
         }
         self.limit.store(after, Relaxed);
         self.epoch.store(core.aimd.epoch(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn try_acquire(limit: &ConcurrencyLimit) -> Option<Permit<'_>> {
+        limit.acquire().now_or_never()
+    }
+
+    /// Cuts `limit` until only `wanted` permits are left.
+    fn narrow(limit: &ConcurrencyLimit, wanted: u32) {
+        let adaptive = limit.0.as_ref().unwrap();
+        while limit.current() > Some(wanted) {
+            adaptive.decide(|aimd| aimd.congested(aimd.epoch()));
+        }
+        assert_eq!(limit.current(), Some(wanted));
+    }
+
+    #[test]
+    fn a_fixed_limit_gives_leave_without_end() {
+        let limit = ConcurrencyLimit::fixed();
+        let permits: Vec<_> = (0..100).map_while(|_| try_acquire(&limit)).collect();
+        assert_eq!(permits.len(), 100);
+        assert_eq!(limit.current(), None);
+    }
+
+    #[test]
+    fn a_narrowed_limit_is_kept_by_those_who_come_after() {
+        let limit = ConcurrencyLimit::adaptive(8);
+        let before = try_acquire(&limit);
+        narrow(&limit, 2);
+        let two: Vec<_> = (0..5).map_while(|_| try_acquire(&limit)).collect();
+        assert_eq!(two.len(), 2);
+        // One that had leave before the cut gives nothing back.
+        drop(before);
+        assert!(try_acquire(&limit).is_none());
+        drop(two);
+        assert!(try_acquire(&limit).is_some());
+    }
+
+    #[test]
+    fn permits_in_flight_when_it_narrows_further_are_taken_back_as_they_end() {
+        let limit = ConcurrencyLimit::adaptive(8);
+        narrow(&limit, 5);
+        let mut five: Vec<_> = (0..8).map_while(|_| try_acquire(&limit)).collect();
+        assert_eq!(five.len(), 5);
+        narrow(&limit, 2);
+        for _ in 0..3 {
+            five.pop();
+            assert!(
+                try_acquire(&limit).is_none(),
+                "{} still in flight",
+                five.len()
+            );
+        }
+        five.pop();
+        assert!(try_acquire(&limit).is_some());
+    }
+
+    #[test]
+    fn a_debt_is_repaid_before_new_permits_are_made() {
+        let limit = ConcurrencyLimit::adaptive(8);
+        narrow(&limit, 5);
+        let five: Vec<_> = (0..8).map_while(|_| try_acquire(&limit)).collect();
+        narrow(&limit, 2);
+        let adaptive = limit.0.as_ref().unwrap();
+        adaptive.decide(|aimd| aimd.round(MS, MS));
+        assert_eq!(limit.current(), Some(3));
+        assert!(try_acquire(&limit).is_none());
+        drop(five);
+        let three: Vec<_> = (0..8).map_while(|_| try_acquire(&limit)).collect();
+        assert_eq!(three.len(), 3);
+    }
+
+    #[test]
+    fn good_answers_open_it_again_to_the_last_lane() {
+        let limit = ConcurrencyLimit::adaptive(8);
+        narrow(&limit, 1);
+        let mut answers = 0;
+        while limit.current() != Some(8) {
+            try_acquire(&limit).unwrap().answered(MS, MS);
+            answers += 1;
+        }
+        assert_eq!(answers, 1 + 2 + 3 + 4 + 5 + 6 + 7, "a round at each limit");
+        let all: Vec<_> = (0..20).map_while(|_| try_acquire(&limit)).collect();
+        assert_eq!(all.len(), 20, "wide open, nobody needs a permit");
+    }
+
+    #[test]
+    fn a_storm_answering_requests_of_one_epoch_cuts_once() {
+        let limit = ConcurrencyLimit::adaptive(32);
+        let storm: Vec<_> = (0..32).map_while(|_| try_acquire(&limit)).collect();
+        storm.into_iter().for_each(Permit::congested);
+        assert_eq!(limit.current(), Some(22));
+    }
+
+    #[test]
+    fn a_permit_given_up_is_served_to_who_waits() {
+        let limit = ConcurrencyLimit::adaptive(4);
+        narrow(&limit, 1);
+        let held = try_acquire(&limit).unwrap();
+        let mut first = Box::pin(limit.acquire());
+        let mut second = Box::pin(limit.acquire());
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(held);
+        assert!(second.as_mut().now_or_never().is_none(), "in their order");
+        assert!(first.as_mut().now_or_never().is_some());
     }
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use thiserror::Error;
 use url::{Host, Url};
 
@@ -52,6 +53,7 @@ pub enum EndpointError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushEndpoint {
     url: Url,
+    target: PathAndQuery,
 }
 
 impl PushEndpoint {
@@ -76,7 +78,8 @@ impl PushEndpoint {
             None => format!("{base}{PUSH_PATH}"),
         };
         url.set_path(&path);
-        Ok(Self { url })
+        let target = url.path().parse().map_err(|_| EndpointError::Unreadable)?;
+        Ok(Self { url, target })
     }
 
     /// The whole URL.
@@ -120,8 +123,13 @@ impl PushEndpoint {
         self.url.authority()
     }
 
-    pub(super) fn path(&self) -> &str {
-        self.url.path()
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The request's target: the path alone.
+    pub(super) fn target(&self) -> Uri {
+        self.target.clone().into()
     }
 }
 
@@ -157,12 +165,12 @@ impl PushToken {
         let header: HeaderName = header.parse().map_err(|_| EndpointError::HeaderUnusable)?;
         // These frame or describe the request; a token in their place would break it.
         let framing = [
-            http::header::HOST,
-            http::header::CONTENT_TYPE,
-            http::header::CONTENT_LENGTH,
-            http::header::TRANSFER_ENCODING,
-            http::header::CONNECTION,
-            http::header::USER_AGENT,
+            header::HOST,
+            header::CONTENT_TYPE,
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::CONNECTION,
+            header::USER_AGENT,
         ];
         if framing.contains(&header) {
             return Err(EndpointError::HeaderUnusable);
@@ -175,8 +183,8 @@ impl PushToken {
         Ok(Self { header, value })
     }
 
-    pub(super) fn header(&self) -> (&HeaderName, &HeaderValue) {
-        (&self.header, &self.value)
+    pub(super) fn show_in(&self, headers: &mut HeaderMap) {
+        headers.insert(self.header.clone(), self.value.clone());
     }
 
     /// `body` with every mention of the token struck out: a gate may repeat what it was shown,
@@ -293,7 +301,10 @@ mod tests {
     #[test]
     fn a_token_is_never_shown() {
         let token = PushToken::new("X-IG-Api-Key", "s3cr3t").unwrap();
-        assert!(!format!("{token:?} {:?}", token.header()).contains("s3cr3t"));
+        let mut headers = HeaderMap::new();
+        token.show_in(&mut headers);
+        assert_eq!(headers["x-ig-api-key"], "s3cr3t");
+        assert!(!format!("{token:?} {headers:?}").contains("s3cr3t"));
         let body = token.strike_out(Bytes::from_static(b"bad key s3cr3t, not s3cr3t!"));
         assert_eq!(body, "bad key ***, not ***!");
     }

@@ -97,20 +97,60 @@ impl StdError for PushFault {
     }
 }
 
-/// The first error of type `E` in the chain that starts with `error`.
-pub(super) fn in_chain<'a, E: StdError + 'static>(
+/// `error` and everything beneath it, the errors that IO errors wrap included (their `source` passes those over).
+pub(super) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
-) -> Option<&'a E> {
-    std::iter::successors(Some(error), |&error| error.source()).find_map(|e| e.downcast_ref())
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped as _),
+            None => error.source(),
+        }
+    })
 }
 
-/// What an IO error on an open connection means.
-pub(super) fn kind_of_io(error: &io::Error) -> FaultKind {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => FaultKind::ConnectRefused,
-        io::ErrorKind::TimedOut => FaultKind::Timeout,
-        io::ErrorKind::UnexpectedEof => FaultKind::ClosedEarly,
-        io::ErrorKind::InvalidData => FaultKind::Tls,
-        _ => FaultKind::Reset,
+/// The innermost error of type `E` in the chain of `error`.
+pub(super) fn innermost<'a, E: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a E> {
+    chain(error).filter_map(|error| error.downcast_ref()).last()
+}
+
+/// How far a request had come when its connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No answer had begun.
+    Waiting,
+    /// The answer's body was being read.
+    Reading,
+}
+
+impl Stage {
+    /// What the end of the connection means at this stage.
+    pub(super) fn cut_off(self) -> FaultKind {
+        match self {
+            Self::Waiting => FaultKind::ClosedEarly,
+            Self::Reading => FaultKind::BodyTruncated,
+        }
+    }
+
+    /// What an error of an open connection means at this stage.
+    pub(super) fn kind_of(self, error: &(dyn StdError + 'static)) -> FaultKind {
+        if let Some(io) = innermost::<io::Error>(error) {
+            return match io.kind() {
+                io::ErrorKind::TimedOut => FaultKind::Timeout,
+                io::ErrorKind::UnexpectedEof => self.cut_off(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => FaultKind::Protocol,
+                _ => FaultKind::Reset,
+            };
+        }
+        match innermost::<hyper::Error>(error) {
+            Some(hyper) if hyper.is_parse() || hyper.is_user() => FaultKind::Protocol,
+            Some(hyper) if hyper.is_timeout() => FaultKind::Timeout,
+            _ => self.cut_off(),
+        }
     }
 }

@@ -26,7 +26,7 @@
 use std::time::Duration;
 
 /// The longest wait that a `retry-after` can ask for before the gate is asked again.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
+pub const RETRY_AFTER_CAP: Duration = Duration::from_mins(5);
 
 /// When to try again and when to give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Default for RetryPolicy {
             max_attempts: 5,
             base_delay: Duration::from_millis(250),
             max_delay: Duration::from_secs(5),
-            give_up_after: Duration::from_secs(900),
+            give_up_after: Duration::from_mins(15),
             single_out: false,
         }
     }
@@ -134,7 +134,7 @@ mod tests {
                 Next::GiveUp => panic!("too early"),
             })
             .collect();
-        assert_eq!(upper, [249, 499, 999, 1999, 5000, 5000, 5000, 5000]);
+        assert_eq!(upper, [250, 500, 1000, 2000, 5000, 5000, 5000, 5000]);
         assert_eq!(policy.after_failure(3, S, 0.0), Next::Wait(Duration::ZERO));
         assert_eq!(policy.after_failure(3, S, 0.5), Next::Wait(500 * MS));
     }

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_date_counts_from_the_wall_clock_and_the_past_is_now() {
         let at = RetryAfter::At(moment());
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         assert_eq!(at.delay_from(moment() - minute), minute);
         assert_eq!(at.delay_from(moment() + minute), Duration::ZERO);
     }
