@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod backends;
+pub mod chunk_budget;
 pub mod cursors;
 pub mod dispatch;
 pub mod ending;
@@ -15,7 +16,7 @@ pub mod lateness;
 pub mod meters;
 pub mod order;
 mod outline;
-mod parts;
+pub mod parts;
 pub mod plan;
 pub mod platform_run;
 pub mod prepare;
@@ -31,6 +32,7 @@ pub mod schedule;
 pub mod schema;
 pub mod selection;
 pub mod stream;
+pub mod time_index;
 pub mod watermark;
 pub mod window;
 

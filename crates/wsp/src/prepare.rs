@@ -24,7 +24,7 @@ use crate::request::StreamRequest;
 use crate::resume::{self, OutputStart, ResumeTerms};
 
 /// The order where neither profile nor cursors name one.
-const DEFAULT_ORDER: OrderMode = OrderMode::AsWritten;
+const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
 
 /// A stream that may begin.
 pub struct Prepared {
