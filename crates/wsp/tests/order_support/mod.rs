@@ -234,7 +234,7 @@ impl ChunkSource for Rows {
         let rows = self.rows[self.next..].chunks(self.chunk_rows).next()?;
         self.next += rows.len();
         let times = rows.iter().map(|row| row.time.nanos() as i64);
-        let times: ArrayRef = Arc::new(times.collect::<TimestampNanosecondArray>());
+        let times: ArrayRef = Arc::new(TimestampNanosecondArray::from_iter_values(times));
         let numbers = rows
             .iter()
             .map(|row| (!self.bad.contains(&row.row)).then(|| number(self.part, row.row)));
