@@ -1,1 +1,64 @@
-//! Placeholder.
+//! Cursors, leases and the stores that keep them.
+//!
+//! A stream is only as trustworthy as its cursor. This crate owns what a cursor means
+//! ([`Cursor`]), when a stream may go on from one ([`resume_check`]), how one is written
+//! ([`Record`]), who may write it ([`Lease`]) and where it is kept ([`CheckpointStore`] and its
+//! backends). It knows no Parquet, no HTTP and no catalogue.
+//!
+//! The life of a stream's checkpoints:
+//!
+//! ```text
+//! acquire_or_wait ─► load each key ─► resume_check ─► stream … save_many … ─► release
+//!        │                                               ▲
+//!        └──────────► LeaseKeeper renews, says Overdue or Lost
+//! ```
+
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod blocking;
+mod clock;
+#[cfg(test)]
+mod conformance;
+mod cursor;
+mod error;
+#[cfg(feature = "file")]
+mod file;
+mod keeper;
+mod key;
+#[cfg(any(feature = "file", feature = "object"))]
+mod layout;
+pub mod lease;
+mod memory;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod os_lock;
+#[cfg(feature = "postgres")]
+mod postgres;
+pub mod record;
+mod resume;
+mod schema;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod sessions;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+#[cfg(all(feature = "postgres", any(test, feature = "test-support")))]
+pub mod test_support;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod unavailable;
+
+pub use clock::{Clock, SystemClock};
+pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
+pub use error::{Error, ReasonCode, Source};
+#[cfg(feature = "file")]
+pub use file::FileStore;
+pub use keeper::{LeaseKeeper, LeaseStatus};
+pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
+pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
+pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+pub use record::{HistoryEntry, HistoryEvent, Record};
+pub use resume::{Adoption, Resume, ResumePlan, position_check, relative_part, resume_check};
+pub use schema::CURSOR_SCHEMA;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+pub use store::{CheckpointStore, acquire_or_wait};

@@ -1,2 +1,48 @@
-//! Placeholder.
-fn main() {}
+//! `wsp-cli`: the operator's command line of the World Stream Producer.
+//!
+//! Standard output carries one JSON object and nothing else; progress and logs go
+//! to standard error. Exit status: 0 done, 1 failed, 2 unusable arguments or
+//! profile, 3 stopped by a signal after a clean drain, 130 by a second signal.
+
+mod args;
+mod commands;
+mod logging;
+mod output;
+mod progress_line;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log_format, cli.verbose);
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("wsp-cli: the system gave no threads to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        match cli.command {
+            Command::Stream(args) => commands::stream::run(args).await,
+            Command::Plan(args) => commands::plan::run(args).await,
+            Command::Verify(args) => commands::verify::run(args).await,
+            Command::Pack(args) => commands::pack::run(args).await,
+            Command::Checkpoint(args) => commands::checkpoint::run(args).await,
+            Command::Gate(args) => commands::gate::run(args).await,
+            Command::Demo(args) => commands::demo::run(args).await,
+        }
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+}

@@ -1,0 +1,39 @@
+# The World Stream Producer. `make demo` and `make test` need a Rust toolchain and
+# package registries, nothing else.
+
+CARGO ?= cargo
+
+.PHONY: help demo test check fmt soak bench audit platform-wsp-ready-once
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
+
+demo: ## Make a world, stream it, kill the stream half-way, resume, prove that nothing was lost
+	$(CARGO) run --quiet -p wsp-cli -- demo
+
+test: ## Everything that CI runs: format, lints, docs, tests
+	scripts/test
+
+check: ## The fast part of it: format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt: ## Format
+	$(CARGO) fmt --all
+
+soak: ## The long forms of crash, race and outage tests (hours)
+	WSP_SOAK=1 scripts/test soak
+
+bench: ## The figures of docs/benchmarks.md
+	scripts/bench
+
+audit: ## Licences, bans and sources of all dependencies
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check bans licenses sources
+
+platform-wsp-ready-once: ## Stream a bounded number of events: WSP_PROFILE, WSP_ENGINE_RUN_ROOT, WSP_MAX_EVENTS
+	@test -n "$(WSP_PROFILE)" || { echo "set WSP_PROFILE to a profile" >&2; exit 2; }
+	@test -n "$(WSP_ENGINE_RUN_ROOT)" || { echo "set WSP_ENGINE_RUN_ROOT to an engine run root" >&2; exit 2; }
+	@test -n "$(WSP_MAX_EVENTS)" || { echo "set WSP_MAX_EVENTS: this target never streams without a bound" >&2; exit 2; }
+	$(CARGO) run --quiet -p wsp-cli -- stream --profile "$(WSP_PROFILE)" \
+		--engine-run-root "$(WSP_ENGINE_RUN_ROOT)" --max-events "$(WSP_MAX_EVENTS)"

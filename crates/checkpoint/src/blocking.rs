@@ -1,0 +1,21 @@
+//! Runs disk work where it may block.
+
+use crate::error::Error;
+
+/// Runs `work` on a blocking thread. It runs to its end even if the caller goes away.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::Unavailable {
+                operation: "run a checkpoint operation",
+                place: "this process".to_owned(),
+                advice: "Its runtime is shutting down",
+                source: Some(Box::new(error)),
+            }),
+        },
+    }
+}

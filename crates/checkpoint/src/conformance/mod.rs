@@ -1,0 +1,236 @@
+//! The contract of [`CheckpointStore`] as tests: one async function a promise, run on every
+//! backend. A backend is tested by implementing [`Backend`] and naming it to
+//! [`every_promise!`].
+
+mod cursors;
+mod damage;
+mod leases;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+pub(crate) use self::cursors::*;
+pub(crate) use self::damage::*;
+pub(crate) use self::leases::*;
+use crate::{
+    CheckpointStore, Clock, Cursor, CursorKey, Error, Holder, Lease, LeaseRequest, OrderPosition,
+    PackKey, ReasonCode,
+};
+
+/// A store under test.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync {
+    /// Another handle on the same store, as another process would open it.
+    async fn open(&self) -> Arc<dyn CheckpointStore>;
+
+    /// The clock that leases expire by.
+    fn clock(&self) -> Arc<dyn Clock>;
+
+    /// A lease period that this backend's clock passes quickly.
+    fn period(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// Whether a dead holder is known at once.
+    fn knows_death(&self) -> bool {
+        true
+    }
+
+    /// Whether `save_many` saves all or none.
+    fn is_transactional(&self) -> bool;
+
+    /// Spoils the stored record of a key.
+    async fn damage(&self, key: &CursorKey, damage: Damage);
+}
+
+/// How a record is spoilt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Damage {
+    /// Its content was changed by hand.
+    Edited,
+    /// Only its beginning is there.
+    Torn,
+    /// It says that a newer release wrote it.
+    NewerVersion,
+}
+
+impl Damage {
+    /// The JSON of a record, spoilt.
+    pub(crate) fn spoil(self, record: &str) -> String {
+        match self {
+            Damage::Edited => record.replace("\"last_row_index\":", "\"last_row_index\":1"),
+            Damage::Torn => record[..record.len() / 2].to_owned(),
+            Damage::NewerVersion => record.replace("\"format_version\":1", "\"format_version\":2"),
+        }
+    }
+}
+
+/// Runs every promise on a backend: `every_promise!(constructor)`.
+macro_rules! every_promise {
+    ($backend:path) => {
+        $crate::conformance::promises! { $backend =>
+            a_missing_cursor_is_none,
+            a_saved_cursor_is_read_back,
+            every_cursor_of_a_save_is_saved,
+            keys_do_not_disturb_each_other,
+            strange_keys_are_kept_apart,
+            reopening_finds_the_same_cursor,
+            a_cursor_never_moves_backwards,
+            a_refused_save_leaves_what_was_there,
+            the_same_cursor_may_be_saved_again,
+            a_cursor_keeps_its_order,
+            concurrent_savers_end_at_the_furthest,
+            a_reset_lets_the_cursor_start_anew,
+            history_is_newest_first_and_bounded,
+            reading_needs_no_lease_and_makes_none,
+            a_save_shows_a_lease_of_its_key,
+            a_held_lease_names_its_holder,
+            leases_are_taken_all_or_none,
+            of_many_takers_one_wins,
+            a_released_lease_is_free_at_once,
+            a_released_lease_saves_nothing,
+            a_fence_grows_with_every_take,
+            a_producer_that_was_taken_over_changes_nothing,
+            an_expired_lease_may_be_taken,
+            an_expired_lease_that_nobody_took_is_still_good,
+            a_renewal_starts_the_period_anew,
+            a_dead_holder_is_known_at_once,
+            a_waiting_producer_outlasts_a_silent_holder,
+            a_waiting_producer_gives_up_on_a_living_holder,
+            a_reset_between_two_saves_is_not_overwritten,
+            a_damaged_record_is_refused,
+            a_newer_record_is_refused,
+            a_damaged_record_can_be_reset_and_stays_in_history,
+        }
+    };
+}
+
+macro_rules! promises {
+    ($backend:path => $($promise:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let backend = $backend();
+                $crate::conformance::$promise(&backend).await;
+            }
+        )*
+
+        #[test]
+        fn the_promises_are_counted() {
+            let count = [$(stringify!($promise)),*].len();
+            println!("conformance: {count} promises in {}", module_path!());
+            assert_eq!(count, $crate::conformance::PROMISES);
+        }
+    };
+}
+
+pub(crate) use {every_promise, promises};
+
+/// How many promises each backend keeps.
+pub(crate) const PROMISES: usize = 32;
+
+/// A clock that tests move.
+#[derive(Debug, Default)]
+pub(crate) struct ManualClock {
+    passed: Mutex<Duration>,
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn utc_now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + self.monotonic()
+    }
+
+    fn monotonic(&self) -> Duration {
+        *self.passed.lock().unwrap()
+    }
+
+    async fn sleep(&self, delay: Duration) {
+        *self.passed.lock().unwrap() += delay;
+    }
+}
+
+/// A key of its own for each promise, so that promises may share a server.
+pub(crate) fn key(promise: &str, output_id: &str) -> CursorKey {
+    CursorKey::new(PackKey::of_root(promise), output_id).unwrap()
+}
+
+/// A cursor in `as_written` order.
+pub(crate) fn cursor(part: &str, row: u64) -> Cursor {
+    Cursor {
+        last_file: part.to_owned(),
+        last_row_index: row,
+        last_ts_utc: Some("2026-01-01T00:00:00.000000Z".to_owned()),
+        order: OrderPosition::AsWritten,
+        platform_run_id: "platform_20260128T090000Z".to_owned(),
+        plan_digest: "ab".repeat(32),
+    }
+}
+
+pub(crate) fn holder(name: &str) -> Holder {
+    Holder {
+        name: name.to_owned(),
+        host: "host-1".to_owned(),
+        pid: 7,
+    }
+}
+
+pub(crate) fn request<'a>(
+    backend: &dyn Backend,
+    name: &str,
+    keys: impl IntoIterator<Item = &'a CursorKey>,
+) -> LeaseRequest {
+    LeaseRequest {
+        period: backend.period(),
+        ..LeaseRequest::new(keys.into_iter().cloned(), holder(name))
+    }
+}
+
+/// Opens a handle and takes the lease of one key.
+pub(crate) async fn open_leased(
+    backend: &dyn Backend,
+    key: &CursorKey,
+) -> (Arc<dyn CheckpointStore>, Lease) {
+    let store = backend.open().await;
+    let lease = store
+        .acquire(&request(backend, "one", [key]))
+        .await
+        .unwrap();
+    (store, lease)
+}
+
+pub(crate) async fn save(
+    store: &dyn CheckpointStore,
+    lease: &Lease,
+    key: &CursorKey,
+    cursor: Cursor,
+) -> Result<(), Error> {
+    store
+        .save_many(lease, &BTreeMap::from([(key.clone(), cursor)]))
+        .await
+}
+
+/// The part and row that a key stands at.
+pub(crate) async fn position(
+    store: &dyn CheckpointStore,
+    key: &CursorKey,
+) -> Option<(String, u64)> {
+    let record = store.load(key).await.unwrap()?;
+    let cursor = &record.cursor;
+    Some((cursor.last_file().to_owned(), cursor.last_row_index()))
+}
+
+#[track_caller]
+pub(crate) fn assert_code<T: std::fmt::Debug>(
+    outcome: Result<T, Error>,
+    code: ReasonCode,
+) -> Error {
+    match outcome {
+        Err(error) if error.code() == code => error,
+        other => panic!("expected {code}, got {other:?}"),
+    }
+}

@@ -1,0 +1,234 @@
+//! What can go wrong, as a closed set of reason codes.
+//!
+//! An [`Error`] says what happened, where (file, table or object, and the key) and what to do.
+//! Its source stays in the chain and is not repeated in `Display`.
+
+use std::fmt;
+
+use crate::cursor::OrderMode;
+use crate::key::CursorKey;
+use crate::lease::Holder;
+
+/// The cause below an [`Error`].
+pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// The stable machine code of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReasonCode {
+    /// A record is torn, edited or not ours to understand.
+    Corrupt,
+    /// A record was written by a newer format.
+    VersionUnsupported,
+    /// The store is away, full, or its folder is gone. Worth waiting for.
+    Unavailable,
+    /// The store cannot work as configured: waiting does not help.
+    ConfigInvalid,
+    /// A pack key or output id that no store can hold.
+    KeyInvalid,
+    /// The place of one key holds the record of another.
+    KeyMismatch,
+    /// A save would move a cursor backwards.
+    Regression,
+    /// The stored cursor belongs to another plan.
+    PlanMismatch,
+    /// The stored cursor belongs to another platform run.
+    RunMismatch,
+    /// The stored cursor belongs to another stream order.
+    OrderMismatch,
+    /// The cursor's part is not among the output's parts.
+    PartMissing,
+    /// The cursor's row lies past the end of its part.
+    RowPastEnd,
+    /// Another producer holds the lease.
+    LeaseHeld,
+    /// The lease was taken by another, released, or never held.
+    LeaseLost,
+}
+
+impl ReasonCode {
+    /// Every code, in the order of the enum.
+    pub const ALL: &'static [ReasonCode] = &[
+        ReasonCode::Corrupt,
+        ReasonCode::VersionUnsupported,
+        ReasonCode::Unavailable,
+        ReasonCode::ConfigInvalid,
+        ReasonCode::KeyInvalid,
+        ReasonCode::KeyMismatch,
+        ReasonCode::Regression,
+        ReasonCode::PlanMismatch,
+        ReasonCode::RunMismatch,
+        ReasonCode::OrderMismatch,
+        ReasonCode::PartMissing,
+        ReasonCode::RowPastEnd,
+        ReasonCode::LeaseHeld,
+        ReasonCode::LeaseLost,
+    ];
+
+    /// The code as reports, logs and docs spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ReasonCode::Corrupt => "CHECKPOINT_CORRUPT",
+            ReasonCode::VersionUnsupported => "CHECKPOINT_VERSION_UNSUPPORTED",
+            ReasonCode::Unavailable => "CHECKPOINT_UNAVAILABLE",
+            ReasonCode::ConfigInvalid => "CHECKPOINT_CONFIG_INVALID",
+            ReasonCode::KeyInvalid => "CHECKPOINT_KEY_INVALID",
+            ReasonCode::KeyMismatch => "CHECKPOINT_KEY_MISMATCH",
+            ReasonCode::Regression => "CHECKPOINT_REGRESSION",
+            ReasonCode::PlanMismatch => "CHECKPOINT_PLAN_MISMATCH",
+            ReasonCode::RunMismatch => "CHECKPOINT_RUN_MISMATCH",
+            ReasonCode::OrderMismatch => "CHECKPOINT_ORDER_MISMATCH",
+            ReasonCode::PartMissing => "CHECKPOINT_PART_MISSING",
+            ReasonCode::RowPastEnd => "CHECKPOINT_ROW_PAST_END",
+            ReasonCode::LeaseHeld => "LEASE_HELD",
+            ReasonCode::LeaseLost => "LEASE_LOST",
+        }
+    }
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A checkpoint operation that failed. `place` is the full name of the file, table row or object.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the message says they are")]
+pub enum Error {
+    /// `CHECKPOINT_CORRUPT`
+    #[error(
+        "the checkpoint record at {place} is damaged: {fault}. Restore it from a copy, or give up its position with `checkpoint reset`"
+    )]
+    Corrupt {
+        place: String,
+        fault: String,
+        source: Option<Source>,
+    },
+    /// `CHECKPOINT_VERSION_UNSUPPORTED`
+    #[error(
+        "the checkpoint at {place} has format version {found}, and this program knows up to {known}. Use the release that wrote it"
+    )]
+    VersionUnsupported {
+        place: String,
+        found: String,
+        known: u32,
+    },
+    /// `CHECKPOINT_UNAVAILABLE`
+    #[error("cannot {operation} at {place}. {advice}")]
+    Unavailable {
+        operation: &'static str,
+        place: String,
+        advice: &'static str,
+        source: Option<Source>,
+    },
+    /// `CHECKPOINT_CONFIG_INVALID`
+    #[error("the checkpoint store {place} cannot be used: {fault}. Correct `wsp_checkpoint`")]
+    ConfigInvalid {
+        place: String,
+        fault: String,
+        source: Option<Source>,
+    },
+    /// `CHECKPOINT_KEY_INVALID`
+    #[error("{what} {value:?} cannot be a checkpoint key: {fault}. Correct it where it is named")]
+    KeyInvalid {
+        what: &'static str,
+        value: String,
+        fault: &'static str,
+    },
+    /// `CHECKPOINT_KEY_MISMATCH`
+    #[error(
+        "{place} should hold the cursor of {key} but holds that of {found}. Rename one of the two outputs, or move the record to its own place"
+    )]
+    KeyMismatch {
+        place: String,
+        key: CursorKey,
+        found: String,
+    },
+    /// `CHECKPOINT_REGRESSION`
+    #[error(
+        "the cursor of {key} stands at {stored} and would move back to {offered}. Nothing was saved; `checkpoint reset` gives up a position on purpose"
+    )]
+    Regression {
+        key: CursorKey,
+        stored: String,
+        offered: String,
+    },
+    /// `CHECKPOINT_PLAN_MISMATCH`
+    #[error(
+        "the cursor of {key} was saved under plan {stored} and this plan is {offered}: the world, parts, order or window differ. Stream what it was saved for, reset it, or allow the change of plan"
+    )]
+    PlanMismatch {
+        key: CursorKey,
+        stored: String,
+        offered: String,
+    },
+    /// `CHECKPOINT_RUN_MISMATCH`
+    #[error(
+        "the cursor of {key} belongs to {stored} and this is {offered}: the gate dedupes per platform run. Resume {stored}, use `scope: platform_run`, or allow the change of run"
+    )]
+    RunMismatch {
+        key: CursorKey,
+        stored: String,
+        offered: String,
+    },
+    /// `CHECKPOINT_ORDER_MISMATCH`
+    #[error(
+        "the cursor of {key} was saved in order {stored} and cannot be used in order {offered}. Stream in {stored}, or reset the cursor"
+    )]
+    OrderMismatch {
+        key: CursorKey,
+        stored: OrderMode,
+        offered: OrderMode,
+    },
+    /// `CHECKPOINT_PART_MISSING`
+    #[error(
+        "the cursor of {key} stands in {part}, which is not one of the output's parts. Bring the part back, or reset the cursor"
+    )]
+    PartMissing { key: CursorKey, part: String },
+    /// `CHECKPOINT_ROW_PAST_END`
+    #[error(
+        "the cursor of {key} stands at row {row} of {part}, which has {rows} rows. Bring the part back as it was, or reset the cursor"
+    )]
+    RowPastEnd {
+        key: CursorKey,
+        part: String,
+        row: u64,
+        rows: u64,
+    },
+    /// `LEASE_HELD`
+    #[error(
+        "the lease of {key} is held by {holder}. Stop that producer, wait for it, or take over"
+    )]
+    LeaseHeld { key: CursorKey, holder: Box<Holder> },
+    /// `LEASE_LOST`
+    #[error("the lease of {key} is lost: {fault}. This producer must stop; nothing was saved")]
+    LeaseLost { key: CursorKey, fault: String },
+}
+
+impl Error {
+    /// The stable code.
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Error::Corrupt { .. } => ReasonCode::Corrupt,
+            Error::VersionUnsupported { .. } => ReasonCode::VersionUnsupported,
+            Error::Unavailable { .. } => ReasonCode::Unavailable,
+            Error::ConfigInvalid { .. } => ReasonCode::ConfigInvalid,
+            Error::KeyInvalid { .. } => ReasonCode::KeyInvalid,
+            Error::KeyMismatch { .. } => ReasonCode::KeyMismatch,
+            Error::Regression { .. } => ReasonCode::Regression,
+            Error::PlanMismatch { .. } => ReasonCode::PlanMismatch,
+            Error::RunMismatch { .. } => ReasonCode::RunMismatch,
+            Error::OrderMismatch { .. } => ReasonCode::OrderMismatch,
+            Error::PartMissing { .. } => ReasonCode::PartMissing,
+            Error::RowPastEnd { .. } => ReasonCode::RowPastEnd,
+            Error::LeaseHeld { .. } => ReasonCode::LeaseHeld,
+            Error::LeaseLost { .. } => ReasonCode::LeaseLost,
+        }
+    }
+
+    /// Whether the same call may succeed later: only [`ReasonCode::Unavailable`]. A held lease is
+    /// waited for by [`acquire_or_wait`](crate::acquire_or_wait) alone.
+    pub fn is_retryable(&self) -> bool {
+        self.code() == ReasonCode::Unavailable
+    }
+}

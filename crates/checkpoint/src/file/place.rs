@@ -1,0 +1,161 @@
+//! The folder of one key: what its files are called, and how they are read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::Disk;
+use crate::error::Error;
+use crate::key::CursorKey;
+use crate::layout::folder_name;
+use crate::lease::LeaseRow;
+use crate::record::{HistoryEntry, Record, check_key, corrupt, json};
+use crate::unavailable;
+
+/// Bytes of `cursor.jsonl` before it becomes `cursor.jsonl.1`.
+const HISTORY_BYTES: u64 = 1 << 20;
+
+/// The lease of a key, as `lease.json`.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LeaseFile {
+    lease: LeaseRow,
+    output_id: String,
+    pack_key: String,
+}
+
+/// The folder of one key.
+pub(super) struct Place<'a> {
+    pub(super) key: &'a CursorKey,
+    pub(super) folder: PathBuf,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(root: &Path, key: &'a CursorKey) -> Self {
+        let folder = root.join(key.pack_key().as_str()).join(folder_name(key));
+        Self { key, folder }
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.folder.join("cursor.lock")
+    }
+
+    fn cursor(&self) -> PathBuf {
+        self.folder.join("cursor.json")
+    }
+
+    fn lease_file(&self) -> PathBuf {
+        self.folder.join("lease.json")
+    }
+
+    fn history_file(&self) -> PathBuf {
+        self.folder.join("cursor.jsonl")
+    }
+
+    fn older_history_file(&self) -> PathBuf {
+        self.folder.join("cursor.jsonl.1")
+    }
+
+    /// The bytes of the record, if there is one.
+    pub(super) fn record_bytes(&self, disk: &dyn Disk) -> Result<Option<Vec<u8>>, Error> {
+        read(disk, &self.cursor(), "read the cursor")
+    }
+
+    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Record, Error> {
+        Record::parse(bytes, self.key, &self.cursor().display().to_string())
+    }
+
+    pub(super) fn record(&self, disk: &dyn Disk) -> Result<Option<Record>, Error> {
+        let bytes = self.record_bytes(disk)?;
+        bytes.map(|bytes| self.parse(&bytes)).transpose()
+    }
+
+    pub(super) fn lease(&self, disk: &dyn Disk) -> Result<Option<LeaseRow>, Error> {
+        let path = self.lease_file();
+        let Some(bytes) = read(disk, &path, "read the lease")? else {
+            return Ok(None);
+        };
+        let place = path.display().to_string();
+        let file: LeaseFile = serde_json::from_slice(&bytes)
+            .map_err(|error| corrupt(&place, format!("it is not one whole lease: {error}")))?;
+        check_key(self.key, &file.pack_key, &file.output_id, &place)?;
+        Ok(Some(file.lease))
+    }
+
+    /// The newest lines first.
+    pub(super) fn history(
+        &self,
+        disk: &dyn Disk,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, Error> {
+        let mut entries = Vec::new();
+        for path in [self.history_file(), self.older_history_file()] {
+            let bytes = read(disk, &path, "read the history")?.unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            let lines = text.lines().rev();
+            entries.extend(
+                lines
+                    .filter_map(|line| HistoryEntry::parse(line, self.key))
+                    .take(limit - entries.len()),
+            );
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn write_record(&self, disk: &dyn Disk, record: &str) -> Result<(), Error> {
+        self.replace(disk, &self.cursor(), record, "save the cursor")
+    }
+
+    pub(super) fn write_lease(&self, disk: &dyn Disk, lease: &LeaseRow) -> Result<(), Error> {
+        let file = LeaseFile {
+            lease: lease.clone(),
+            output_id: self.key.output_id().to_owned(),
+            pack_key: self.key.pack_key().as_str().to_owned(),
+        };
+        self.replace(disk, &self.lease_file(), &json(&file), "write the lease")
+    }
+
+    /// Puts `text` in the place of `path`, durably: after a crash the old bytes are there or the
+    /// new ones.
+    fn replace(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        text: &str,
+        operation: &'static str,
+    ) -> Result<(), Error> {
+        let temporary = path.with_extension("json.tmp");
+        disk.write_synced(&temporary, text.as_bytes())
+            .and_then(|()| disk.rename(&temporary, path))
+            .and_then(|()| disk.sync_dir(&self.folder))
+            .map_err(|error| unavailable::at_path(operation, path, error))
+    }
+
+    /// Adds a line of history, rotating the file once it is long.
+    pub(super) fn remember(&self, disk: &dyn Disk, line: &str, sync: bool) -> Result<(), Error> {
+        let path = self.history_file();
+        disk.append_line(&path, line, sync)
+            .and_then(|length| match length {
+                0..HISTORY_BYTES => Ok(()),
+                _ => disk.rename(&path, &self.older_history_file()),
+            })
+            .map_err(|error| unavailable::at_path("write the history", &path, error))
+    }
+
+    pub(super) fn remove_record(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let path = self.cursor();
+        disk.remove(&path)
+            .and_then(|()| disk.sync_dir(&self.folder))
+            .map_err(|error| unavailable::at_path("reset the cursor", &path, error))
+    }
+}
+
+/// The bytes of a file; `None` if there is no such file.
+fn read(disk: &dyn Disk, path: &Path, operation: &'static str) -> Result<Option<Vec<u8>>, Error> {
+    match disk.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable::at_path(operation, path, error)),
+    }
+}

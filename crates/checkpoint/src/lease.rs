@@ -1,0 +1,369 @@
+//! Leases: one writer a key, proven by a fence.
+//!
+//! A producer takes the leases of all its keys, in key order, or none. Each key's **fence** grows
+//! by one with every take. Every save shows its lease, and the store compares session and fence in
+//! the same step as the write, so a producer that slept through its expiry cannot save once
+//! another has taken over.
+//!
+//! # May this lease be taken?
+//!
+//! | the key's lease | its holder | `take_over` | |
+//! |---|---|---|---|
+//! | never taken, or released | | | taken, next fence |
+//! | held | known to be dead | | taken, next fence |
+//! | held | alive or unknown, period not over | no | `LEASE_HELD` |
+//! | held | alive or unknown, period not over | yes | taken, next fence |
+//! | held | alive or unknown, period over | | taken, next fence |
+//!
+//! Death is known at once where the backend can tell: an OS lock (file, SQLite), a session
+//! advisory lock (Postgres), a dropped [`Lease`] (memory). The period is over by the server's
+//! clock (Postgres), else when the lease was *observed unchanged* for that long by the one who
+//! wants it: no two machines' clocks are ever compared.
+//!
+//! An expired lease that nobody took is still its holder's, to renew and to save under.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::key::{CursorKey, sha256_hex};
+use crate::record::Record;
+
+/// How long a lease lasts without renewal, unless the request says otherwise.
+pub const DEFAULT_PERIOD: Duration = Duration::from_secs(30);
+
+/// Who holds a lease, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The producer id.
+    pub name: String,
+    /// The machine.
+    pub host: String,
+    /// The process on that machine.
+    pub pid: u32,
+}
+
+impl Holder {
+    /// This process, under a producer id.
+    pub fn this_process(name: &str) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .or_else(|| std::env::var("HOSTNAME").ok())
+            .map(|host| host.trim().to_owned())
+            .filter(|host| !host.is_empty())
+            .unwrap_or_else(|| "unknown host".to_owned());
+        Self {
+            name: name.to_owned(),
+            host,
+            pid: std::process::id(),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (process {} on {})", self.name, self.pid, self.host)
+    }
+}
+
+/// `LEASE_LOST`.
+pub(crate) fn lost(key: &CursorKey, fault: impl Into<String>) -> Error {
+    Error::LeaseLost {
+        key: key.clone(),
+        fault: fault.into(),
+    }
+}
+
+/// What a producer asks for.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    /// Every key of the stream; a set, so they are taken in sorted order.
+    pub keys: BTreeSet<CursorKey>,
+    /// Who asks.
+    pub holder: Holder,
+    /// How long the lease lasts without renewal.
+    pub period: Duration,
+    /// Take it from a living holder, without waiting.
+    pub take_over: bool,
+}
+
+impl LeaseRequest {
+    /// Asks for all of `keys` for the default period, without taking over.
+    pub fn new(keys: impl IntoIterator<Item = CursorKey>, holder: Holder) -> Self {
+        Self {
+            keys: keys.into_iter().collect(),
+            holder,
+            period: DEFAULT_PERIOD,
+            take_over: false,
+        }
+    }
+}
+
+/// One acquisition: unique for ever, so that two holders are never confused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct SessionId(pub(crate) String);
+
+impl SessionId {
+    /// 32 hex digits from process, time, a counter and the address-space seed of the hasher.
+    pub(crate) fn new() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        static TAKEN: AtomicU64 = AtomicU64::new(0);
+        let seed = format!(
+            "{}|{:?}|{}|{}",
+            std::process::id(),
+            SystemTime::now(),
+            TAKEN.fetch_add(1, Ordering::Relaxed),
+            RandomState::new().hash_one(0),
+        );
+        let mut digest = sha256_hex(seed.as_bytes());
+        digest.truncate(32);
+        Self(digest)
+    }
+}
+
+/// The right to save under a set of keys: made by a store, shown at every save.
+///
+/// Dropping it without [`release`](crate::CheckpointStore::release) is what a crash does: the
+/// store learns of it where it can tell.
+pub struct Lease {
+    pub(crate) session: SessionId,
+    pub(crate) fences: Arc<BTreeMap<CursorKey, u64>>,
+    pub(crate) period: Duration,
+    /// The store's proof of life: dropped with the lease, known only to the store that made it.
+    pub(crate) proof: Arc<dyn Any + Send + Sync>,
+}
+
+impl Lease {
+    /// The keys, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &CursorKey> {
+        self.fences.keys()
+    }
+
+    /// The fence of one key.
+    pub fn fence(&self, key: &CursorKey) -> Option<u64> {
+        self.fences.get(key).copied()
+    }
+
+    /// How long the lease lasts without renewal.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The same lease, for a thread that the store hands the work to.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            fences: Arc::clone(&self.fences),
+            period: self.period,
+            proof: Arc::clone(&self.proof),
+        }
+    }
+
+    /// The proof of life that the store put in.
+    pub(crate) fn proof<T: 'static>(&self) -> Result<&T, Error> {
+        self.proof
+            .downcast_ref()
+            .ok_or_else(|| Error::ConfigInvalid {
+                place: format!("of lease session {}", self.session.0),
+                fault: "another kind of store made the lease".to_owned(),
+                source: None,
+            })
+    }
+
+    /// The fence to show for a key.
+    pub(crate) fn fence_to_show(&self, key: &CursorKey) -> Result<u64, Error> {
+        self.fence(key)
+            .ok_or_else(|| lost(key, "it was never taken"))
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("session", &self.session.0)
+            .field("fences", &self.fences)
+            .field("period", &self.period)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A key's lease as a reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseState {
+    /// Who took it last.
+    pub holder: Holder,
+    /// Its fence.
+    pub fence: u64,
+    /// When it was taken or last renewed, by the holder's (Postgres: the server's) clock.
+    pub renewed_at_utc: String,
+    /// Whether the holder lives; `None` where the backend cannot tell.
+    pub alive: Option<bool>,
+}
+
+/// A key's lease as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LeaseRow {
+    pub(crate) fence: u64,
+    pub(crate) holder: Holder,
+    pub(crate) period_ms: u64,
+    pub(crate) released: bool,
+    pub(crate) renewals: u64,
+    pub(crate) renewed_at_utc: String,
+    pub(crate) session: SessionId,
+}
+
+impl LeaseRow {
+    pub(crate) fn taken(
+        request: &LeaseRequest,
+        session: &SessionId,
+        fence: u64,
+        now_utc: String,
+    ) -> Self {
+        Self {
+            fence,
+            holder: request.holder.clone(),
+            period_ms: request.period.as_millis() as u64,
+            released: false,
+            renewals: 0,
+            renewed_at_utc: now_utc,
+            session: session.clone(),
+        }
+    }
+
+    pub(crate) fn renew(&mut self, now_utc: String) {
+        self.renewals += 1;
+        self.renewed_at_utc = now_utc;
+    }
+
+    /// Marks the row released if it is still this lease's; true if that changed it.
+    pub(crate) fn release(&mut self, lease: &Lease) -> bool {
+        let is_held = self.session == lease.session && !self.released;
+        self.released |= is_held;
+        is_held
+    }
+
+    /// What a reader sees: nothing once it is released.
+    pub(crate) fn to_state(&self, alive: Option<bool>) -> Option<LeaseState> {
+        (!self.released).then(|| LeaseState {
+            holder: self.holder.clone(),
+            fence: self.fence,
+            renewed_at_utc: self.renewed_at_utc.clone(),
+            alive,
+        })
+    }
+}
+
+/// What the backend can say about the holder of a lease that was not released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    Dead,
+    Expired,
+    Current,
+}
+
+/// The table above: whether `row` may be taken.
+///
+/// # Errors
+/// `LEASE_HELD`, naming the holder.
+pub(crate) fn check_free(
+    key: &CursorKey,
+    row: Option<&LeaseRow>,
+    take_over: bool,
+    evidence: impl FnOnce(&LeaseRow) -> Result<Evidence, Error>,
+) -> Result<(), Error> {
+    let Some(row) = row.filter(|row| !row.released) else {
+        return Ok(());
+    };
+    if take_over || evidence(row)? != Evidence::Current {
+        return Ok(());
+    }
+    Err(Error::LeaseHeld {
+        key: key.clone(),
+        holder: Box::new(row.holder.clone()),
+    })
+}
+
+/// The stored lease, if it is still the one shown.
+///
+/// # Errors
+/// `LEASE_LOST`, naming who took it.
+pub(crate) fn check_shown(
+    key: &CursorKey,
+    row: Option<LeaseRow>,
+    lease: &Lease,
+) -> Result<LeaseRow, Error> {
+    let fence = lease.fence_to_show(key)?;
+    let Some(row) = row else {
+        return Err(lost(key, "the store no longer knows it"));
+    };
+    match (row.session == lease.session, row.released) {
+        (true, false) if row.fence == fence => Ok(row),
+        (true, _) => Err(lost(key, "it was released")),
+        (false, _) => {
+            let (taker, taken) = (&row.holder, row.fence);
+            Err(lost(
+                key,
+                format!("{taker} took it with fence {taken}, and this one is {fence}"),
+            ))
+        }
+    }
+}
+
+/// Checks that the existing producer, which shows no lease, has not written since this one was
+/// taken: `adopted` are its records as they were then.
+///
+/// # Errors
+/// `LEASE_LOST`
+pub(crate) fn check_not_foreign(
+    key: &CursorKey,
+    stored: Option<&Record>,
+    adopted: &BTreeMap<CursorKey, Record>,
+) -> Result<(), Error> {
+    if stored.is_some_and(Record::is_foreign) && stored != adopted.get(key) {
+        return Err(lost(
+            key,
+            "a producer that shows no lease has written its own cursor there",
+        ));
+    }
+    Ok(())
+}
+
+/// How long each lease has been seen unchanged: expiry without comparing clocks.
+#[derive(Debug, Default)]
+pub(crate) struct Observations {
+    seen: BTreeMap<CursorKey, (SessionId, u64, Duration)>,
+}
+
+impl Observations {
+    /// Notes the lease at `now`; true once it has stood unchanged for its own period. `stamp`
+    /// changes with every renewal.
+    pub(crate) fn is_expired(
+        &mut self,
+        key: &CursorKey,
+        row: &LeaseRow,
+        stamp: u64,
+        now: Duration,
+    ) -> bool {
+        match self.seen.get(key) {
+            Some((session, seen, since)) if *session == row.session && *seen == stamp => {
+                now.saturating_sub(*since) >= Duration::from_millis(row.period_ms)
+            }
+            _ => {
+                self.seen
+                    .insert(key.clone(), (row.session.clone(), stamp, now));
+                false
+            }
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: &CursorKey) {
+        self.seen.remove(key);
+    }
+}

@@ -1,0 +1,388 @@
+//! The record: one cursor as every backend stores it.
+//!
+//! One JSON object, keys sorted. The first six fields of the table are the existing producer's;
+//! with only those, the record is that producer's and is read as [`StoredCursor::Foreign`].
+//!
+//! | field | value |
+//! |---|---|
+//! | `last_file` | part, relative to the engine run root |
+//! | `last_row_index` | integer, from 0 |
+//! | `last_ts_utc` | string or null |
+//! | `output_id`, `pack_key` | the key |
+//! | `updated_at_utc` | when it was saved, RFC 3339 UTC, 6 digits |
+//! | `checksum` | sha256 hex of the compact JSON of all other fields, keys sorted |
+//! | `fence` | fence of the lease it was saved under |
+//! | `format_version` | 1 |
+//! | `order` | `as_written` or `event_time` |
+//! | `plan_digest` | hex64 |
+//! | `platform_run_id` | text |
+//! | `sequence` | 1 for the key's first record, then one more each save |
+//! | `sort_time_ns` | nanoseconds since 1970 as a decimal string in `event_time`, else null |
+//!
+//! SQL backends store the same fields as columns and compute the same checksum.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
+use crate::error::{Error, Source};
+use crate::key::{CursorKey, PackKey, sha256_hex};
+use crate::lease::Lease;
+
+/// The record format this release writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a store holds for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whose cursor it is.
+    pub key: CursorKey,
+    /// The position.
+    pub cursor: StoredCursor,
+    /// The fence it was saved under; `None` for the existing producer's.
+    pub fence: Option<u64>,
+    /// Counts the key's records; 0 for the existing producer's.
+    pub sequence: u64,
+    /// When it was saved, as its writer spelled it.
+    pub updated_at_utc: String,
+}
+
+/// One line of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// What happened.
+    pub event: HistoryEvent,
+    /// When.
+    pub at_utc: String,
+    /// The record that was saved, or that a reset gave up; `None` if that was damaged.
+    pub record: Option<Record>,
+    /// The text of a damaged record that a reset gave up.
+    pub damaged: Option<String>,
+}
+
+/// The kinds of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryEvent {
+    /// A cursor was saved.
+    Saved,
+    /// A position was given up on purpose.
+    Reset,
+}
+
+impl HistoryEvent {
+    /// The name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HistoryEvent::Saved => "saved",
+            HistoryEvent::Reset => "reset",
+        }
+    }
+}
+
+/// Everything but the checksum, keys in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Content<'a> {
+    fence: u64,
+    format_version: u32,
+    last_file: &'a str,
+    last_row_index: u64,
+    last_ts_utc: Option<&'a str>,
+    order: OrderMode,
+    output_id: &'a str,
+    pack_key: &'a str,
+    plan_digest: &'a str,
+    platform_run_id: &'a str,
+    sequence: u64,
+    sort_time_ns: Option<String>,
+    updated_at_utc: &'a str,
+}
+
+/// A record of ours, field by field: the JSON object, or a row of SQL columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wire {
+    pub(crate) checksum: String,
+    pub(crate) fence: u64,
+    pub(crate) format_version: u32,
+    pub(crate) last_file: String,
+    pub(crate) last_row_index: u64,
+    pub(crate) last_ts_utc: Option<String>,
+    pub(crate) order: OrderMode,
+    pub(crate) output_id: String,
+    pub(crate) pack_key: String,
+    pub(crate) plan_digest: String,
+    pub(crate) platform_run_id: String,
+    pub(crate) sequence: u64,
+    pub(crate) sort_time_ns: Option<String>,
+    pub(crate) updated_at_utc: String,
+}
+
+/// A record of the existing producer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForeignWire {
+    pub(crate) last_file: String,
+    pub(crate) last_row_index: u64,
+    #[serde(default)]
+    pub(crate) last_ts_utc: Option<String>,
+    pub(crate) output_id: String,
+    pub(crate) pack_key: String,
+    pub(crate) updated_at_utc: String,
+}
+
+/// The fields that only this crate writes.
+const OUR_FIELDS: [&str; 8] = [
+    "checksum",
+    "fence",
+    "format_version",
+    "order",
+    "plan_digest",
+    "platform_run_id",
+    "sequence",
+    "sort_time_ns",
+];
+
+impl Wire {
+    /// The record of `cursor`, with its checksum.
+    pub(crate) fn new(
+        key: &CursorKey,
+        cursor: &Cursor,
+        fence: u64,
+        sequence: u64,
+        updated_at_utc: String,
+    ) -> Self {
+        let mut wire = Self {
+            checksum: String::new(),
+            fence,
+            format_version: FORMAT_VERSION,
+            last_file: cursor.last_file.clone(),
+            last_row_index: cursor.last_row_index,
+            last_ts_utc: cursor.last_ts_utc.clone(),
+            order: cursor.order.mode(),
+            output_id: key.output_id().to_owned(),
+            pack_key: key.pack_key().as_str().to_owned(),
+            plan_digest: cursor.plan_digest.clone(),
+            platform_run_id: cursor.platform_run_id.clone(),
+            sequence,
+            sort_time_ns: match cursor.order {
+                OrderPosition::AsWritten => None,
+                OrderPosition::EventTime { sort_time_ns } => Some(sort_time_ns.to_string()),
+            },
+            updated_at_utc,
+        };
+        wire.checksum = wire.expected_checksum();
+        wire
+    }
+
+    /// The record that saves `cursor` over `stored` under the lease; `None` if it is there already.
+    ///
+    /// # Errors
+    /// `LEASE_LOST`, `CHECKPOINT_REGRESSION`, `CHECKPOINT_ORDER_MISMATCH`.
+    pub(crate) fn following(
+        stored: Option<&Record>,
+        key: &CursorKey,
+        cursor: &Cursor,
+        lease: &Lease,
+        now_utc: impl FnOnce() -> String,
+    ) -> Result<Option<Self>, Error> {
+        let fence = lease.fence_to_show(key)?;
+        let Some(stored) = stored else {
+            return Ok(Some(Self::new(key, cursor, fence, 1, now_utc())));
+        };
+        cursor.check_follows(key, &stored.cursor)?;
+        let is_there = stored.fence == Some(fence)
+            && matches!(&stored.cursor, StoredCursor::Ours(there) if there == cursor);
+        Ok((!is_there).then(|| Self::new(key, cursor, fence, stored.sequence + 1, now_utc())))
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        json(self)
+    }
+
+    fn expected_checksum(&self) -> String {
+        let content = Content {
+            fence: self.fence,
+            format_version: self.format_version,
+            last_file: &self.last_file,
+            last_row_index: self.last_row_index,
+            last_ts_utc: self.last_ts_utc.as_deref(),
+            order: self.order,
+            output_id: &self.output_id,
+            pack_key: &self.pack_key,
+            plan_digest: &self.plan_digest,
+            platform_run_id: &self.platform_run_id,
+            sequence: self.sequence,
+            sort_time_ns: self.sort_time_ns.clone(),
+            updated_at_utc: &self.updated_at_utc,
+        };
+        sha256_hex(json(&content).as_bytes())
+    }
+
+    /// Checks version, checksum and key, and gives the record.
+    pub(crate) fn into_record(self, key: &CursorKey, place: &str) -> Result<Record, Error> {
+        if self.format_version != FORMAT_VERSION {
+            return Err(unsupported(place, self.format_version.to_string()));
+        }
+        if self.checksum != self.expected_checksum() {
+            return Err(corrupt(place, "its checksum does not match its content"));
+        }
+        check_key(key, &self.pack_key, &self.output_id, place)?;
+        let order = match (self.order, self.sort_time_ns.as_deref().map(str::parse)) {
+            (OrderMode::AsWritten, None) => OrderPosition::AsWritten,
+            (OrderMode::EventTime, Some(Ok(sort_time_ns))) => {
+                OrderPosition::EventTime { sort_time_ns }
+            }
+            _ => return Err(corrupt(place, "`sort_time_ns` does not fit its `order`")),
+        };
+        Ok(Record {
+            key: key.clone(),
+            cursor: StoredCursor::Ours(Cursor {
+                last_file: self.last_file,
+                last_row_index: self.last_row_index,
+                last_ts_utc: self.last_ts_utc,
+                order,
+                platform_run_id: self.platform_run_id,
+                plan_digest: self.plan_digest,
+            }),
+            fence: Some(self.fence),
+            sequence: self.sequence,
+            updated_at_utc: self.updated_at_utc,
+        })
+    }
+}
+
+impl ForeignWire {
+    pub(crate) fn into_record(self, key: &CursorKey, place: &str) -> Result<Record, Error> {
+        check_key(key, &self.pack_key, &self.output_id, place)?;
+        Ok(Record {
+            key: key.clone(),
+            cursor: StoredCursor::Foreign(ForeignCursor {
+                last_file: self.last_file,
+                last_row_index: self.last_row_index,
+                last_ts_utc: self.last_ts_utc,
+            }),
+            fence: None,
+            sequence: 0,
+            updated_at_utc: self.updated_at_utc,
+        })
+    }
+}
+
+impl Record {
+    /// Whether the existing producer wrote it.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.cursor, StoredCursor::Foreign(_))
+    }
+
+    /// Reads a record's JSON: ours, or the existing producer's.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_CORRUPT`, `CHECKPOINT_VERSION_UNSUPPORTED`, `CHECKPOINT_KEY_MISMATCH`.
+    pub(crate) fn parse(bytes: &[u8], key: &CursorKey, place: &str) -> Result<Self, Error> {
+        let fields: BTreeMap<String, Value> =
+            serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+        if let Some(version) = fields.get("format_version")
+            && version.as_u64() != Some(u64::from(FORMAT_VERSION))
+        {
+            return Err(unsupported(place, version.to_string()));
+        }
+        if OUR_FIELDS.iter().any(|field| fields.contains_key(*field)) {
+            let wire: Wire =
+                serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+            return wire.into_record(key, place);
+        }
+        let wire: ForeignWire =
+            serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+        wire.into_record(key, place)
+    }
+}
+
+/// The history line of a save is the record itself, as the existing producer's is.
+#[derive(Deserialize, Serialize)]
+struct ResetLine {
+    at_utc: String,
+    event: HistoryEvent,
+    /// The record's text as it was, whole or damaged.
+    record: String,
+}
+
+/// The history line of a reset that gives up `record`.
+pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
+    json(&ResetLine {
+        at_utc,
+        event: HistoryEvent::Reset,
+        record: String::from_utf8_lossy(record).into_owned(),
+    })
+}
+
+impl HistoryEntry {
+    /// Reads one line; `None` if it is cut short or not ours.
+    pub(crate) fn parse(line: &str, key: &CursorKey) -> Option<Self> {
+        if let Ok(reset) = serde_json::from_str::<ResetLine>(line) {
+            let record = Record::parse(reset.record.as_bytes(), key, "history").ok();
+            return Some(Self {
+                event: reset.event,
+                at_utc: reset.at_utc,
+                damaged: record.is_none().then_some(reset.record),
+                record,
+            });
+        }
+        let record = Record::parse(line.as_bytes(), key, "history").ok()?;
+        Some(Self {
+            event: HistoryEvent::Saved,
+            at_utc: record.updated_at_utc.clone(),
+            record: Some(record),
+            damaged: None,
+        })
+    }
+}
+
+pub(crate) fn check_key(
+    key: &CursorKey,
+    pack_key: &str,
+    output_id: &str,
+    place: &str,
+) -> Result<(), Error> {
+    if pack_key == key.pack_key().as_str() && output_id == key.output_id() {
+        return Ok(());
+    }
+    let found = PackKey::parse(pack_key).and_then(|pack| CursorKey::new(pack, output_id));
+    Err(Error::KeyMismatch {
+        place: place.to_owned(),
+        key: key.clone(),
+        found: found.map_or_else(|_| format!("{output_id:?}"), |found| found.to_string()),
+    })
+}
+
+/// `CHECKPOINT_CORRUPT` without a cause below it.
+pub(crate) fn corrupt(place: &str, fault: impl Into<String>) -> Error {
+    Error::Corrupt {
+        place: place.to_owned(),
+        fault: fault.into(),
+        source: None,
+    }
+}
+
+fn not_a_record(place: &str, source: serde_json::Error) -> Error {
+    Error::Corrupt {
+        place: place.to_owned(),
+        fault: "it is not one whole record".to_owned(),
+        source: Some(Source::from(source)),
+    }
+}
+
+pub(crate) fn unsupported(place: &str, found: String) -> Error {
+    Error::VersionUnsupported {
+        place: place.to_owned(),
+        found,
+        known: FORMAT_VERSION,
+    }
+}
+
+/// Compact JSON of a value that always has one: text keys, no floats.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

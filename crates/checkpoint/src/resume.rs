@@ -1,0 +1,170 @@
+//! May this plan go on from that cursor? Pure decisions, with the deliberate exceptions listed.
+
+use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
+use crate::error::Error;
+use crate::key::CursorKey;
+
+/// What the stream is about to do, for one output.
+#[derive(Clone, Copy, Debug)]
+pub struct ResumePlan<'a> {
+    /// The stream's order.
+    pub order: OrderMode,
+    /// Digest of this output's plan.
+    pub plan_digest: &'a str,
+    /// The platform run.
+    pub platform_run_id: &'a str,
+    /// The engine run root in every spelling under which its parts may have been named: as
+    /// resolved, and absolute.
+    pub roots: &'a [&'a str],
+    /// The operator allowed another plan.
+    pub allow_plan_change: bool,
+    /// The operator allowed another platform run.
+    pub allow_run_change: bool,
+}
+
+/// The cursor to go on from, bound to this run and plan, and what was adopted on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The position, its part relative to the engine run root.
+    pub cursor: Cursor,
+    /// What the audit must say.
+    pub adopted: Vec<Adoption>,
+}
+
+/// A difference that was accepted, for the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// The cursor was written by the existing producer, which binds none to a run or plan.
+    ExistingProducer,
+    /// The plan changed, as allowed.
+    PlanChanged {
+        /// The plan digest the cursor was saved under.
+        stored: String,
+    },
+    /// The platform run changed, as allowed.
+    RunChanged {
+        /// The platform run the cursor was saved under.
+        stored: String,
+    },
+}
+
+/// Decides whether the stream may resume from `stored`.
+///
+/// | stored | differs in | allowed | outcome |
+/// |---|---|---|---|
+/// | any | order | never | `CHECKPOINT_ORDER_MISMATCH` |
+/// | ours | platform run | no | `CHECKPOINT_RUN_MISMATCH` |
+/// | ours | platform run | yes | resumes, [`Adoption::RunChanged`] |
+/// | ours | plan | no | `CHECKPOINT_PLAN_MISMATCH` |
+/// | ours | plan | yes | resumes, [`Adoption::PlanChanged`] |
+/// | the existing producer's | | | resumes in `as_written`, [`Adoption::ExistingProducer`] |
+/// | the existing producer's | part outside the roots | never | `CHECKPOINT_PART_MISSING` |
+///
+/// # Errors
+/// As in the table.
+pub fn resume_check(
+    key: &CursorKey,
+    stored: &StoredCursor,
+    plan: &ResumePlan<'_>,
+) -> Result<Resume, Error> {
+    let mode = stored.order().mode();
+    if mode != plan.order {
+        return Err(Error::OrderMismatch {
+            key: key.clone(),
+            stored: mode,
+            offered: plan.order,
+        });
+    }
+    match stored {
+        StoredCursor::Ours(cursor) => rebind(key, cursor, plan),
+        StoredCursor::Foreign(cursor) => adopt(key, cursor, plan),
+    }
+}
+
+fn rebind(key: &CursorKey, stored: &Cursor, plan: &ResumePlan<'_>) -> Result<Resume, Error> {
+    let mut adopted = Vec::new();
+    if stored.platform_run_id != plan.platform_run_id {
+        if !plan.allow_run_change {
+            return Err(Error::RunMismatch {
+                key: key.clone(),
+                stored: stored.platform_run_id.clone(),
+                offered: plan.platform_run_id.to_owned(),
+            });
+        }
+        adopted.push(Adoption::RunChanged {
+            stored: stored.platform_run_id.clone(),
+        });
+    }
+    if stored.plan_digest != plan.plan_digest {
+        if !plan.allow_plan_change {
+            return Err(Error::PlanMismatch {
+                key: key.clone(),
+                stored: stored.plan_digest.clone(),
+                offered: plan.plan_digest.to_owned(),
+            });
+        }
+        adopted.push(Adoption::PlanChanged {
+            stored: stored.plan_digest.clone(),
+        });
+    }
+    let mut cursor = stored.clone();
+    plan.platform_run_id.clone_into(&mut cursor.platform_run_id);
+    plan.plan_digest.clone_into(&mut cursor.plan_digest);
+    Ok(Resume { cursor, adopted })
+}
+
+fn adopt(key: &CursorKey, stored: &ForeignCursor, plan: &ResumePlan<'_>) -> Result<Resume, Error> {
+    let last_file =
+        relative_part(&stored.last_file, plan.roots).ok_or_else(|| Error::PartMissing {
+            key: key.clone(),
+            part: stored.last_file.clone(),
+        })?;
+    Ok(Resume {
+        cursor: Cursor {
+            last_file: last_file.to_owned(),
+            last_row_index: stored.last_row_index,
+            last_ts_utc: stored.last_ts_utc.clone(),
+            order: OrderPosition::AsWritten,
+            platform_run_id: plan.platform_run_id.to_owned(),
+            plan_digest: plan.plan_digest.to_owned(),
+        },
+        adopted: vec![Adoption::ExistingProducer],
+    })
+}
+
+/// The part relative to the engine run root: as it is if relative, else what follows one of the
+/// roots; `None` if it is absolute and lies under none of them.
+pub fn relative_part<'a>(last_file: &'a str, roots: &[&str]) -> Option<&'a str> {
+    let under = |root: &&str| {
+        last_file
+            .strip_prefix(root.trim_end_matches('/'))?
+            .strip_prefix('/')
+    };
+    let is_absolute = last_file.starts_with('/') || last_file.contains("://");
+    roots
+        .iter()
+        .filter(|root| !root.is_empty())
+        .find_map(under)
+        .or_else(|| (!is_absolute).then_some(last_file))
+}
+
+/// Checks the cursor's place in the output's parts; `rows` is the row count of the part that the
+/// cursor names, `None` if the output has no such part.
+///
+/// # Errors
+/// `CHECKPOINT_PART_MISSING`, `CHECKPOINT_ROW_PAST_END`.
+pub fn position_check(key: &CursorKey, cursor: &Cursor, rows: Option<u64>) -> Result<(), Error> {
+    match rows {
+        None => Err(Error::PartMissing {
+            key: key.clone(),
+            part: cursor.last_file.clone(),
+        }),
+        Some(rows) if cursor.last_row_index >= rows => Err(Error::RowPastEnd {
+            key: key.clone(),
+            part: cursor.last_file.clone(),
+            row: cursor.last_row_index,
+            rows,
+        }),
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,292 @@
+//! The SQLite file itself: how it is opened, changed and read.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
+};
+
+use crate::error::Error;
+use crate::key::CursorKey;
+use crate::lease::LeaseRow;
+use crate::record::{corrupt, json};
+use crate::unavailable;
+
+/// The schema that this release makes.
+const SCHEMA_VERSION: u32 = 1;
+
+/// How long to wait for another process's transaction.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Lines of history kept a key.
+const HISTORY_LINES: i64 = 1000;
+
+const SCHEMA: &str = "
+    CREATE TABLE wsp_checkpoint (
+        pack_key TEXT NOT NULL, output_id TEXT NOT NULL, lease TEXT, record TEXT,
+        PRIMARY KEY (pack_key, output_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE wsp_checkpoint_history (
+        pack_key TEXT NOT NULL, output_id TEXT NOT NULL, entry INTEGER NOT NULL, line TEXT NOT NULL,
+        PRIMARY KEY (pack_key, output_id, entry)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;";
+
+/// An open file, and which file it was when it was opened.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    identity: Option<(u64, u64)>,
+}
+
+impl Database {
+    /// Opens the file; `None` if there is none, or nothing in it yet.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let exists = path
+            .try_exists()
+            .map_err(|error| unavailable::at_path("open the checkpoint database", path, error))?;
+        if !exists {
+            return Ok(None);
+        }
+        let database = Self::connect(path, OpenFlags::empty())?;
+        Ok((database.version(path)? != 0).then_some(database))
+    }
+
+    /// Opens the file, making it and its tables if need be.
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| unavailable::at_path("make the folder", folder, error))?;
+        }
+        let mut database = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        let operation = "make the checkpoint tables";
+        database
+            .connection
+            .pragma_update(None, "journal_mode", "wal")
+            .map_err(|error| failed(operation, path, error))?;
+        let is_new = database.version(path)? == 0;
+        if is_new {
+            database.transact(operation, path, |change| {
+                // Another process may have made them since.
+                let version: u32 = change
+                    .pragma_query_value(None, "user_version", |row| row.get(0))
+                    .map_err(|error| failed(operation, path, error))?;
+                if version == 0 {
+                    change
+                        .execute_batch(SCHEMA)
+                        .map_err(|error| failed(operation, path, error))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(database)
+    }
+
+    fn connect(path: &Path, more: OpenFlags) -> Result<Self, Error> {
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags | more)?;
+            connection.busy_timeout(BUSY_WAIT)?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            Ok(connection)
+        };
+        let connection =
+            open().map_err(|error| failed("open the checkpoint database", path, error))?;
+        Ok(Self {
+            connection,
+            identity: identity(path),
+        })
+    }
+
+    /// The schema version; 0 where there are no tables yet.
+    fn version(&self, path: &Path) -> Result<u32, Error> {
+        let version: u32 = self
+            .connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|error| failed("open the checkpoint database", path, error))?;
+        if version > SCHEMA_VERSION {
+            return Err(Error::VersionUnsupported {
+                place: path.display().to_string(),
+                found: version.to_string(),
+                known: SCHEMA_VERSION,
+            });
+        }
+        Ok(version)
+    }
+
+    /// Whether what is open is still what the path names, and so will be found after a restart.
+    pub(super) fn is_in_place(&self, path: &Path) -> bool {
+        self.identity.is_some() && identity(path) == self.identity
+    }
+
+    /// Runs `work` in one transaction that is durable on return.
+    pub(super) fn transact<T>(
+        &mut self,
+        operation: &'static str,
+        path: &Path,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| failed(operation, path, error))?;
+        let outcome = work(&transaction)?;
+        transaction
+            .commit()
+            .map_err(|error| failed(operation, path, error))?;
+        Ok(outcome)
+    }
+}
+
+/// Which file a path names. By its name alone: closing a second handle on a database would drop
+/// the locks that SQLite holds on it.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Whether the file exists: an open one cannot be removed here.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|_| (0, 0))
+}
+
+/// What is stored for one key.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    pub(super) lease: Option<LeaseRow>,
+    pub(super) record: Option<String>,
+}
+
+impl Row {
+    pub(super) fn read(
+        connection: &Connection,
+        key: &CursorKey,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let found = connection
+            .prepare_cached(
+                "SELECT lease, record FROM wsp_checkpoint WHERE pack_key = ?1 AND output_id = ?2",
+            )
+            .and_then(|mut select| {
+                let key = (key.pack_key().as_str(), key.output_id());
+                select
+                    .query_row(key, |row| {
+                        Ok((row.get::<_, Option<String>>(0)?, row.get(1)?))
+                    })
+                    .optional()
+            })
+            .map_err(|error| failed("read the cursor", path, error))?;
+        let Some((lease, record)) = found else {
+            return Ok(Self::default());
+        };
+        let lease = lease
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| {
+                let place = format!("{} row {key}", path.display());
+                corrupt(&place, format!("its lease is not one: {error}"))
+            })?;
+        Ok(Self { lease, record })
+    }
+
+    pub(super) fn write_lease(
+        change: &Transaction<'_>,
+        key: &CursorKey,
+        lease: &LeaseRow,
+        path: &Path,
+    ) -> Result<(), Error> {
+        change
+            .prepare_cached(
+                "INSERT INTO wsp_checkpoint (pack_key, output_id, lease) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET lease = excluded.lease",
+            )
+            .and_then(|mut write| {
+                write.execute((key.pack_key().as_str(), key.output_id(), json(lease)))
+            })
+            .map_err(|error| failed("write the lease", path, error))?;
+        Ok(())
+    }
+
+    /// Replaces the record, and adds a line of history.
+    pub(super) fn write_record(
+        change: &Transaction<'_>,
+        key: &CursorKey,
+        record: Option<&str>,
+        line: &str,
+        path: &Path,
+    ) -> Result<(), Error> {
+        let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+        let write = || {
+            change
+                .prepare_cached(
+                    "UPDATE wsp_checkpoint SET record = ?3 WHERE pack_key = ?1 AND output_id = ?2",
+                )?
+                .execute((pack_key, output_id, record))?;
+            let entry: i64 = change
+                .prepare_cached(
+                    "INSERT INTO wsp_checkpoint_history
+                     SELECT ?1, ?2, 1 + coalesce(max(entry), 0), ?3 FROM wsp_checkpoint_history
+                     WHERE pack_key = ?1 AND output_id = ?2 RETURNING entry",
+                )?
+                .query_row((pack_key, output_id, line), |row| row.get(0))?;
+            change
+                .prepare_cached(
+                    "DELETE FROM wsp_checkpoint_history
+                     WHERE pack_key = ?1 AND output_id = ?2 AND entry <= ?3",
+                )?
+                .execute((pack_key, output_id, entry - HISTORY_LINES))
+        };
+        write().map_err(|error| failed("write the cursor", path, error))?;
+        Ok(())
+    }
+}
+
+/// The newest lines of a key, newest first.
+pub(super) fn history(
+    connection: &Connection,
+    key: &CursorKey,
+    limit: usize,
+) -> rusqlite::Result<Vec<String>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(
+            "SELECT line FROM wsp_checkpoint_history WHERE pack_key = ?1 AND output_id = ?2
+             ORDER BY entry DESC LIMIT ?3",
+        )?
+        .query_map((key.pack_key().as_str(), key.output_id(), limit), |row| {
+            row.get(0)
+        })?
+        .collect()
+}
+
+/// SQLite's error as ours, with what to do about it.
+pub(super) fn failed(operation: &'static str, path: &Path, source: rusqlite::Error) -> Error {
+    let place = path.display().to_string();
+    let advice = match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            return Error::Corrupt {
+                place,
+                fault: "it is not a whole SQLite database".to_owned(),
+                source: Some(Box::new(source)),
+            };
+        }
+        Some(ErrorCode::DiskFull) => unavailable::advice(io::ErrorKind::StorageFull),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            unavailable::advice(io::ErrorKind::PermissionDenied)
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "Another process keeps the database locked: if it is stopped, continue or kill it"
+        }
+        _ => unavailable::advice(io::ErrorKind::Other),
+    };
+    Error::Unavailable {
+        operation,
+        place,
+        advice,
+        source: Some(Box::new(source)),
+    }
+}

@@ -1,0 +1,54 @@
+//! The SQLite backend on a real file.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+
+struct InFile {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+}
+
+fn file() -> InFile {
+    InFile {
+        folder: tempfile::tempdir().unwrap(),
+        clock: Arc::default(),
+    }
+}
+
+impl InFile {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("checkpoints/wsp.sqlite")
+    }
+}
+
+#[async_trait]
+impl Backend for InFile {
+    async fn open(&self) -> Arc<dyn CheckpointStore> {
+        Arc::new(SqliteStore::with_clock(self.path(), self.clock.clone()))
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    async fn damage(&self, key: &CursorKey, damage: Damage) {
+        let database = Database::open(&self.path()).unwrap().unwrap();
+        let row = Row::read(&database.connection, key, &self.path()).unwrap();
+        let spoilt = damage.spoil(&row.record.unwrap());
+        database
+            .connection
+            .execute(
+                "UPDATE wsp_checkpoint SET record = ?1 WHERE output_id = ?2",
+                (spoilt, key.output_id()),
+            )
+            .unwrap();
+    }
+}
+
+every_promise!(file);

@@ -1,0 +1,133 @@
+//! The contract that every backend keeps.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::key::CursorKey;
+use crate::lease::{Holder, Lease, LeaseRequest, LeaseState};
+use crate::record::{HistoryEntry, Record};
+
+/// A durable home of cursors. Implemented by the backends of this crate, called by `wsp` (a stream
+/// over all its outputs) and by `wsp-cli checkpoint`.
+///
+/// # What every backend promises
+///
+/// - **Durable.** When [`save_many`](Self::save_many) returns `Ok`, the cursors survive a crash of
+///   the process and of the machine (the server, for Postgres and the object store). When it
+///   returns an error, each cursor is the old one or the new one, never neither: SQLite and
+///   Postgres save all or none, the others key by key.
+/// - **Monotonic.** A cursor never moves backwards (`CHECKPOINT_REGRESSION`) unless
+///   [`reset`](Self::reset) gave its position up. Saving the same position again is no error, so a
+///   save whose outcome is not known may simply be made again.
+/// - **One writer.** A save, renewal or reset under a lease that another has taken is refused
+///   with `LEASE_LOST`, in the same step as the write. An expired lease that nobody took is still
+///   good. See [`lease`](crate::lease).
+/// - **Never a lie.** A torn or edited record is `CHECKPOINT_CORRUPT`, one of a newer format
+///   `CHECKPOINT_VERSION_UNSUPPORTED`, another key's `CHECKPOINT_KEY_MISMATCH`; none is read as
+///   "no cursor". A damaged record can be reset, and its text stays in history.
+/// - **Away is said so.** A backend that cannot be reached, is full, or lost its folder is
+///   `CHECKPOINT_UNAVAILABLE`, the one retryable code. A write whose answer was lost is settled by
+///   reading back, never by writing blindly again.
+/// - **Reading needs no lease** and changes nothing: [`load`](Self::load),
+///   [`lease_state`](Self::lease_state) and [`history`](Self::history) create no file, table or
+///   object.
+///
+/// All methods may be called at once from many tasks and threads.
+#[async_trait]
+pub trait CheckpointStore: Debug + Send + Sync {
+    /// Where this store is, for people: never a secret.
+    fn place(&self) -> String;
+
+    /// The record of a key, if there is one.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_CORRUPT`, `CHECKPOINT_VERSION_UNSUPPORTED`, `CHECKPOINT_KEY_MISMATCH`,
+    /// `CHECKPOINT_UNAVAILABLE`, `CHECKPOINT_CONFIG_INVALID`.
+    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error>;
+
+    /// The lease of a key, if it is held.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error>;
+
+    /// The newest `limit` saves and resets of a key, newest first. Every backend keeps a bounded
+    /// number of them. A line that a crash cut short is left out.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error>;
+
+    /// Takes the leases of all requested keys, or none, in one try. Makes what the store needs
+    /// (folder, tables). A damaged record does not hinder it: it will be refused by `load`.
+    ///
+    /// # Errors
+    /// `LEASE_HELD` naming the first key and holder in the way; as [`load`](Self::load).
+    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error>;
+
+    /// Renews every lease of the set: the period starts anew.
+    ///
+    /// # Errors
+    /// `LEASE_LOST` if any was taken or released; as [`load`](Self::load).
+    async fn renew(&self, lease: &Lease) -> Result<(), Error>;
+
+    /// Saves cursors under the lease shown.
+    ///
+    /// # Errors
+    /// `LEASE_LOST`, `CHECKPOINT_REGRESSION`, `CHECKPOINT_ORDER_MISMATCH`; as
+    /// [`load`](Self::load).
+    async fn save_many(
+        &self,
+        lease: &Lease,
+        cursors: &BTreeMap<CursorKey, Cursor>,
+    ) -> Result<(), Error>;
+
+    /// Gives up the position of a key: its record goes to history, and the next save may be
+    /// anywhere. No record, no change.
+    ///
+    /// # Errors
+    /// `LEASE_LOST`; as [`load`](Self::load), except `CHECKPOINT_CORRUPT`.
+    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error>;
+
+    /// Gives the leases back, so that another may take them at once. Leases that were lost are
+    /// left as they are.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    async fn release(&self, lease: &Lease) -> Result<(), Error>;
+}
+
+/// Takes all leases, waiting up to one period for a living holder; `on_held` is told each new
+/// holder that is in the way.
+///
+/// # Errors
+/// As [`CheckpointStore::acquire`]; `LEASE_HELD` once the period is over.
+pub async fn acquire_or_wait(
+    store: &dyn CheckpointStore,
+    request: &LeaseRequest,
+    clock: &dyn Clock,
+    mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
+) -> Result<Lease, Error> {
+    let deadline = clock.monotonic() + request.period;
+    let pause = request.period / 30;
+    let mut named: Option<Holder> = None;
+    loop {
+        // Read before the try, so that the last try comes when the whole period has passed.
+        let now = clock.monotonic();
+        match store.acquire(request).await {
+            Err(Error::LeaseHeld { key, holder }) if now < deadline => {
+                if named.as_ref() != Some(&*holder) {
+                    on_held(&key, &holder);
+                    named = Some(*holder);
+                }
+            }
+            outcome => return outcome,
+        }
+        clock.sleep(pause.min(deadline.saturating_sub(now))).await;
+    }
+}

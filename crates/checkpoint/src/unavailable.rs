@@ -1,0 +1,31 @@
+//! `CHECKPOINT_UNAVAILABLE` for a path: what to do, by what the system said.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::error::Error;
+
+/// The error of an operation on a path.
+pub(crate) fn at_path(operation: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Unavailable {
+        operation,
+        place: path.display().to_string(),
+        advice: advice(source.kind()),
+        source: Some(Box::new(source)),
+    }
+}
+
+/// What to do about it.
+pub(crate) fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "The disk is full: free some space on it"
+        }
+        ErrorKind::PermissionDenied => "Let this user read and write there",
+        ErrorKind::ReadOnlyFilesystem => "The file system is read-only: mount it for writing",
+        ErrorKind::NotFound => {
+            "The checkpoint folder is gone: bring it back, or start the stream anew"
+        }
+        _ => "Look after the disk and the folder",
+    }
+}

@@ -1,0 +1,256 @@
+//! The gate map: which gates there are, where their evidence stands, and how it
+//! is verified.
+//!
+//! Fields that other components of the platform read are passed over. What
+//! concerns verification is not: a method, ordering, path base or key of
+//! `verification_method` that is not understood makes that gate unverifiable
+//! (`GATE_METHOD_UNSUPPORTED` when it is asked for), while the gates beside it
+//! stay usable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use oracle_store::Hex64;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ReasonCode};
+
+/// The name of a gate, as gate map and catalogue spell it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GateId(String);
+
+impl GateId {
+    /// A gate of this name; whether it exists is for a [`GateMap`] to say.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All gates of an engine, and the digest of the file that named them.
+#[derive(Debug)]
+pub struct GateMap {
+    digest: Hex64,
+    gates: BTreeMap<GateId, Gate>,
+}
+
+/// One gate of the map.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) id: GateId,
+    pub(crate) scope: Option<String>,
+    pub(crate) flag_template: String,
+    pub(crate) upstream: Vec<GateId>,
+    /// How to verify its digest, or in a sentence why this crate can't.
+    pub(crate) method: Result<Method, String>,
+}
+
+/// How the digest of a gate is verified: everything that digest mode needs.
+#[derive(Debug)]
+pub(crate) struct Method {
+    pub(crate) digest: DigestKind,
+    pub(crate) digest_field: String,
+    pub(crate) bundle_root_template: String,
+    pub(crate) paths_from: PathBase,
+    pub(crate) exclude_filenames: BTreeSet<String>,
+    /// `kind` and `ordering` as the map spells them, for the receipt.
+    pub(crate) kind: String,
+    pub(crate) ordering: String,
+}
+
+/// What the digest in the flag is a digest of.
+#[derive(Debug)]
+pub(crate) enum DigestKind {
+    /// Every file under the bundle root, by relative path in byte order.
+    Bundle { index_template: Option<String> },
+    /// The files that the index lists.
+    IndexedFiles {
+        index_template: String,
+        ordering: IndexOrdering,
+    },
+    /// The digest strings that the index states, in its order.
+    MemberDigests { index_template: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexOrdering {
+    AsciiLex,
+    AsListed,
+}
+
+/// What the paths in an index are relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathBase {
+    BundleRoot,
+    EngineRunRoot,
+}
+
+impl Method {
+    /// Whether the object's file name keeps it out of the digest.
+    pub(crate) fn excludes(&self, key: &str) -> bool {
+        self.exclude_filenames
+            .contains(key.rsplit('/').next().unwrap_or(key))
+    }
+}
+
+impl GateMap {
+    /// Reads the gate map file at `path`.
+    ///
+    /// # Errors
+    /// `GATE_MAP_UNREADABLE`
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|cause| {
+            unreadable("The gate map cannot be opened")
+                .object(&name)
+                .because(cause)
+        })?;
+        Self::parse(&name, &bytes)
+    }
+
+    /// Parses the bytes of a gate map; `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// `GATE_MAP_UNREADABLE`
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let file: MapFile = serde_yaml::from_slice(bytes).map_err(|cause| {
+            unreadable("This is no gate map")
+                .object(name)
+                .because(cause)
+        })?;
+        let mut gates = BTreeMap::new();
+        for entry in file.gates {
+            let gate = entry.into_gate();
+            if gates.contains_key(&gate.id) {
+                let what = format!("The gate map names {} twice", gate.id);
+                return Err(unreadable(what).object(name));
+            }
+            gates.insert(gate.id.clone(), gate);
+        }
+        Ok(Self {
+            digest: Hex64::sha256_of(bytes),
+            gates,
+        })
+    }
+
+    /// sha256 of the file's bytes, as pack manifests record it.
+    pub fn digest(&self) -> &Hex64 {
+        &self.digest
+    }
+
+    /// The gates' names, in byte order.
+    pub fn gate_ids(&self) -> impl Iterator<Item = &GateId> {
+        self.gates.keys()
+    }
+
+    pub(crate) fn gate(&self, id: &GateId) -> Option<&Gate> {
+        self.gates.get(id)
+    }
+}
+
+fn unreadable(what: impl Into<String>) -> Error {
+    Error::new(ReasonCode::GateMapUnreadable, what)
+}
+
+#[derive(Deserialize)]
+struct MapFile {
+    gates: Vec<GateEntry>,
+}
+
+#[derive(Deserialize)]
+struct GateEntry {
+    gate_id: GateId,
+    scope: Option<String>,
+    passed_flag_path_template: String,
+    bundle_root_template: Option<String>,
+    index_path_template: Option<String>,
+    verification_method: Option<serde_yaml::Value>,
+    #[serde(default)]
+    upstream_gate_dependencies: Option<Vec<GateId>>,
+}
+
+/// Closed: a key that is not here could change what the digest means.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MethodEntry {
+    kind: String,
+    digest_field: String,
+    ordering: String,
+    path_base: Option<String>,
+    exclude_filenames: Option<BTreeSet<String>>,
+}
+
+impl GateEntry {
+    fn into_gate(self) -> Gate {
+        let method = self.method();
+        Gate {
+            id: self.gate_id,
+            scope: self.scope,
+            flag_template: self.passed_flag_path_template,
+            upstream: self.upstream_gate_dependencies.unwrap_or_default(),
+            method,
+        }
+    }
+
+    fn method(&self) -> Result<Method, String> {
+        let entry = self
+            .verification_method
+            .clone()
+            .ok_or("it has no `verification_method`")?;
+        let entry: MethodEntry = serde_yaml::from_value(entry)
+            .map_err(|error| format!("its `verification_method` is not understood ({error})"))?;
+        let root = self
+            .bundle_root_template
+            .clone()
+            .ok_or("it has no `bundle_root_template`")?;
+        let index = self.index_path_template.clone();
+        let needed = index.clone().ok_or("it has no `index_path_template`");
+        let digest = match (entry.kind.as_str(), entry.ordering.as_str()) {
+            ("sha256_bundle_digest", "ascii_lex") => DigestKind::Bundle {
+                index_template: index,
+            },
+            ("sha256_index_json_ascii_lex_raw_bytes", "ascii_lex") => DigestKind::IndexedFiles {
+                index_template: needed?,
+                ordering: IndexOrdering::AsciiLex,
+            },
+            ("sha256_index_json_ascii_lex_raw_bytes", "index_order") => DigestKind::IndexedFiles {
+                index_template: needed?,
+                ordering: IndexOrdering::AsListed,
+            },
+            ("sha256_member_digest_concat", "members_array_order") => DigestKind::MemberDigests {
+                index_template: needed?,
+            },
+            (kind, ordering) => {
+                return Err(format!(
+                    "kind `{kind}` with ordering `{ordering}` is unknown"
+                ));
+            }
+        };
+        let paths_from = match entry.path_base.as_deref() {
+            None => PathBase::BundleRoot,
+            Some("run_root") => PathBase::EngineRunRoot,
+            Some(other) => return Err(format!("path base `{other}` is unknown")),
+        };
+        Ok(Method {
+            digest,
+            digest_field: entry.digest_field,
+            bundle_root_template: root,
+            paths_from,
+            exclude_filenames: entry.exclude_filenames.unwrap_or_default(),
+            kind: entry.kind,
+            ordering: entry.ordering,
+        })
+    }
+}

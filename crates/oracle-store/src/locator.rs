@@ -1,0 +1,297 @@
+//! Where an output's parts lie: its template filled, its parts listed in name order
+//! and pinned to the bytes that were there.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{CatalogueEntry, OutputId};
+use crate::error::{Error, ReasonCode};
+use crate::store::{Entry, WorldStore};
+use crate::template::{Tokens, render};
+
+/// Which bytes an object had: what is verified under a pin is what is read under it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The object's length in bytes.
+    pub size: u64,
+    /// The object store's ETag; on disk, inode and modification time.
+    pub etag: String,
+}
+
+/// What a part holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl PartFormat {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match name.rsplit_once('.')?.1 {
+            "parquet" => Some(Self::Parquet),
+            "jsonl" => Some(Self::Jsonl),
+            _ => None,
+        }
+    }
+}
+
+/// One file of an output, as it was when it was located.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    path: String,
+    pin: Pin,
+    format: PartFormat,
+    #[serde(skip)]
+    output_id: OutputId,
+}
+
+impl Part {
+    /// The part's key, relative to the engine run root.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The bytes that the part had when it was located.
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
+    /// What the part holds.
+    pub fn format(&self) -> PartFormat {
+        self.format
+    }
+
+    /// The output that the part belongs to.
+    pub fn output_id(&self) -> &OutputId {
+        &self.output_id
+    }
+}
+
+/// The parts of one output, in the byte order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OutputLocator {
+    /// The output.
+    pub output_id: OutputId,
+    /// The output's path template, filled.
+    pub path: String,
+    /// What every part holds.
+    pub format: PartFormat,
+    /// The parts, at least one.
+    pub parts: Vec<Part>,
+}
+
+impl OutputLocator {
+    /// The length of all parts together.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.pin.size).sum()
+    }
+}
+
+/// Where the parts of an output may lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PartPattern {
+    /// Every part directly inside a folder.
+    Folder { folder: String },
+    /// The objects of a folder whose names match, `*` standing for any text.
+    Glob { folder: String, name: String },
+    /// One object.
+    File { key: String },
+}
+
+impl PartPattern {
+    /// Reads a filled template.
+    pub(crate) fn parse(path: &str) -> Result<Self, Error> {
+        let unusable = |what| Error::new(ReasonCode::OutputTemplateMissing, what).field(path);
+        if path.is_empty() {
+            return Err(unusable("The path template is empty"));
+        }
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if folder.contains('*') {
+            return Err(unusable(
+                "Only the last component of a path template may be a pattern",
+            ));
+        }
+        Ok(if name.is_empty() {
+            Self::Folder {
+                folder: folder.to_owned(),
+            }
+        } else if name.contains('*') {
+            Self::Glob {
+                folder: folder.to_owned(),
+                name: name.to_owned(),
+            }
+        } else {
+            Self::File {
+                key: path.to_owned(),
+            }
+        })
+    }
+
+    /// Whether an object of the world would be a part of the output.
+    pub(crate) fn matches(&self, key: &str) -> bool {
+        let (in_folder, in_name) = key.rsplit_once('/').unwrap_or(("", key));
+        match self {
+            Self::Folder { folder } => in_folder == folder && !is_marker(in_name),
+            Self::Glob { folder, name } => in_folder == folder && glob_matches(name, in_name),
+            Self::File { key: file } => key == file,
+        }
+    }
+}
+
+/// Names that start so are bookkeeping of whoever wrote the folder (`_SUCCESS`,
+/// `.part-0.parquet.crc`), by the convention of every engine that writes Parquet.
+fn is_marker(name: &str) -> bool {
+    name.starts_with(['_', '.'])
+}
+
+fn glob_matches(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(head) else {
+        return false;
+    };
+    let mut pieces: Vec<&str> = rest.split('*').collect();
+    let tail = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        match name.find(piece) {
+            Some(at) => name = &name[at + piece.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(tail)
+}
+
+/// The pattern of an output's parts in this world.
+///
+/// # Errors
+/// `OUTPUT_TEMPLATE_MISSING`, `TEMPLATE_TOKEN_MISSING`.
+fn part_pattern(entry: &CatalogueEntry, tokens: &Tokens) -> Result<(String, PartPattern), Error> {
+    let template = entry
+        .path_template
+        .as_deref()
+        .map(str::trim)
+        .unwrap_or_default();
+    let of_output = |error: Error| error.field(format!("{}.path_template", entry.output_id));
+    let path = render(template, tokens).map_err(of_output)?;
+    let pattern = PartPattern::parse(&path).map_err(of_output)?;
+    Ok((path, pattern))
+}
+
+/// Finds and pins the parts of an output. Lists one folder, or none for a single file.
+///
+/// # Errors
+/// `OUTPUT_TEMPLATE_MISSING`, `TEMPLATE_TOKEN_MISSING`, `OUTPUT_EMPTY`,
+/// `UNSUPPORTED_OUTPUT_FORMAT` (also where one output mixes formats),
+/// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+pub async fn locate(
+    store: &WorldStore,
+    entry: &CatalogueEntry,
+    tokens: &Tokens,
+) -> Result<OutputLocator, Error> {
+    let (path, pattern) = part_pattern(entry, tokens)?;
+    let entries: Vec<Entry> = match &pattern {
+        PartPattern::File { key } => store
+            .head_if_exists(key)
+            .await?
+            .map(|pin| Entry {
+                path: key.clone(),
+                pin,
+            })
+            .into_iter()
+            .collect(),
+        PartPattern::Folder { folder } | PartPattern::Glob { folder, .. } => {
+            let listed = store.list_direct(folder).await?;
+            listed
+                .into_iter()
+                .filter(|object| pattern.matches(&object.path))
+                .collect()
+        }
+    };
+    let mut parts = Vec::with_capacity(entries.len());
+    for Entry { path, pin } in entries {
+        let unsupported = |what: &str| {
+            Error::new(
+                ReasonCode::UnsupportedOutputFormat,
+                format!("Output {} {what}", entry.output_id),
+            )
+            .object(store.full_name(&path))
+        };
+        let format = PartFormat::of(&path)
+            .ok_or_else(|| unsupported("has a part that is neither Parquet nor JSON lines"))?;
+        if parts
+            .first()
+            .is_some_and(|first: &Part| first.format != format)
+        {
+            return Err(unsupported("mixes Parquet and JSON lines"));
+        }
+        parts.push(Part {
+            path,
+            pin,
+            format,
+            output_id: entry.output_id.clone(),
+        });
+    }
+    let Some(first) = parts.first() else {
+        return Err(Error::new(
+            ReasonCode::OutputEmpty,
+            format!("Output {} has no part", entry.output_id),
+        )
+        .object(store.full_name(&path)));
+    };
+    Ok(OutputLocator {
+        output_id: entry.output_id.clone(),
+        path,
+        format: first.format,
+        parts,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text_in_the_last_component() {
+        for (pattern, name, fits) in [
+            ("part-*.parquet", "part-000.parquet", true),
+            ("part-*.parquet", "part-.parquet", true),
+            ("part-*.parquet", "part.parquet", false),
+            ("part-*.parquet", "part-0.parquet.crc", false),
+            ("part-*.parquet", ".part-0.parquet", false),
+            ("*", "anything", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*bc*c", "abc", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(glob_matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_filled_template_is_a_folder_a_pattern_or_a_file() {
+        let parse = |path| PartPattern::parse(path).unwrap();
+        assert!(parse("d/x/").matches("d/x/part.parquet"));
+        assert!(
+            !parse("d/x/").matches("d/x/y/part.parquet"),
+            "directly inside"
+        );
+        assert!(!parse("d/x/").matches("d/x/_SUCCESS"));
+        assert!(parse("d/part-*.jsonl").matches("d/part-1.jsonl"));
+        assert!(!parse("d/part-*.jsonl").matches("d/e/part-1.jsonl"));
+        assert!(parse("d/one.parquet").matches("d/one.parquet"));
+        assert!(!parse("d/one.parquet").matches("d/two.parquet"));
+        for unusable in ["", "d/*/part-*.parquet", "d*/"] {
+            let error = PartPattern::parse(unusable).unwrap_err();
+            assert_eq!(
+                error.code(),
+                ReasonCode::OutputTemplateMissing,
+                "{unusable}"
+            );
+        }
+    }
+}

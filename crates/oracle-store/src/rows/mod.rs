@@ -1,0 +1,305 @@
+//! Rows of one part from a position, for plain threads.
+
+mod json_field;
+mod json_lines;
+mod parquet_rows;
+mod source;
+
+use std::sync::Arc;
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
+use arrow_schema::{DataType, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+
+use crate::error::{Error, ReasonCode};
+use crate::grant::ReadGrant;
+use crate::locator::{Part, PartFormat};
+use crate::store::WorldStore;
+
+use json_lines::LineRows;
+use parquet_rows::{ParquetPart, ParquetRows};
+use source::PartSource;
+
+/// From where rows are read, and how many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The first row, counted from 0 within the part.
+    pub from_row: u64,
+    /// The most rows of one batch; at least 1.
+    pub batch_rows: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            from_row: 0,
+            batch_rows: 1024,
+        }
+    }
+}
+
+/// Some rows of a part.
+#[derive(Debug, Clone)]
+pub struct RowBatch {
+    /// The index of the first row within the part.
+    pub first_row: u64,
+    /// The rows, at least one.
+    pub rows: Rows,
+}
+
+/// Rows as their part holds them.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// Rows of a Parquet part: every column, in file order.
+    Arrow(RecordBatch),
+    /// Rows of a JSON lines part.
+    JsonLines(JsonLines),
+}
+
+impl Rows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Arrow(batch) => batch.num_rows(),
+            Self::JsonLines(lines) => lines.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Lines of a JSON lines part, each one JSON object without its line end.
+#[derive(Debug, Clone, Default)]
+pub struct JsonLines {
+    bytes: Bytes,
+    ranges: Vec<(u32, u32)>,
+}
+
+impl JsonLines {
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The lines, in file order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.ranges
+            .iter()
+            .map(|&(start, end)| &self.bytes[start as usize..end as usize])
+    }
+}
+
+/// What a part's footer says; of a JSON lines part, only its length.
+#[derive(Debug, Clone)]
+pub struct PartFooter {
+    /// Rows of the part, if its format says so without reading them.
+    pub rows: Option<u64>,
+    /// Bytes of the part.
+    pub bytes: u64,
+    /// Row groups of the part.
+    pub row_groups: usize,
+    /// The columns, if the format has any.
+    pub schema: Option<SchemaRef>,
+}
+
+/// The rows of one part, batch by batch. After an error or the last row, nothing more.
+#[derive(Debug)]
+pub struct RowReader(Option<Format>);
+
+/// One column of a part, batch by batch: the index of the first row, and the values.
+#[derive(Debug)]
+pub struct ColumnReader {
+    format: Option<Format>,
+    column: String,
+    name: String,
+    /// The part has no such column: every value is null.
+    absent: bool,
+}
+
+#[derive(Debug)]
+enum Format {
+    Parquet(Box<ParquetRows>),
+    Jsonl(Box<LineRows>),
+}
+
+impl Format {
+    fn next_batch(&mut self) -> Result<Option<RowBatch>, Error> {
+        let batch = match self {
+            Self::Parquet(rows) => rows.next_batch()?.map(|(first, b)| (first, Rows::Arrow(b))),
+            Self::Jsonl(rows) => rows
+                .next_batch()?
+                .map(|(first, b)| (first, Rows::JsonLines(b))),
+        };
+        Ok(batch.map(|(first_row, rows)| RowBatch { first_row, rows }))
+    }
+}
+
+/// The next batch, if the reader is still open; an error or the end closes it.
+fn next_of(format: &mut Option<Format>) -> Option<Result<RowBatch, Error>> {
+    let next = format.as_mut()?.next_batch().transpose();
+    if !matches!(next, Some(Ok(_))) {
+        *format = None;
+    }
+    next
+}
+
+impl RowReader {
+    /// The columns of a Parquet part; none of a JSON lines part.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match &self.0 {
+            Some(Format::Parquet(rows)) => Some(rows.schema()),
+            _ => None,
+        }
+    }
+}
+
+impl Iterator for RowReader {
+    type Item = Result<RowBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(&mut self.0)
+    }
+}
+
+impl Iterator for ColumnReader {
+    type Item = Result<(u64, ArrayRef), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = next_of(&mut self.format)?;
+        Some(batch.and_then(|batch| {
+            let values = match &batch.rows {
+                rows if self.absent => new_null_array(&DataType::Null, rows.len()),
+                Rows::Arrow(columns) => columns.column(0).clone(),
+                Rows::JsonLines(lines) => self.values(batch.first_row, lines)?,
+            };
+            Ok((batch.first_row, values))
+        }))
+    }
+}
+
+impl ColumnReader {
+    fn values(&self, first_row: u64, lines: &JsonLines) -> Result<ArrayRef, Error> {
+        let mut values = StringBuilder::with_capacity(lines.len(), lines.len() * 32);
+        for (row, line) in (first_row..).zip(lines.iter()) {
+            let text = json_field::field_text(line, &self.column).map_err(|source| {
+                let what = format!("A line's field is not understood ({source})");
+                Error::new(ReasonCode::OracleReadFailed, what)
+                    .object(&self.name)
+                    .row(row)
+                    .field(&self.column)
+                    .because(source)
+            })?;
+            values.append_option(text);
+        }
+        Ok(Arc::new(values.finish()))
+    }
+}
+
+/// Opens the rows of a part, from a row on. Blocks; call it from a plain thread.
+///
+/// Starting at the part's row count gives no rows; starting beyond it is an error.
+///
+/// # Errors
+/// `READ_GRANT_MISMATCH` if the part is not of the granted output; `ORACLE_READ_FAILED`
+/// if the part is unreadable, damaged, or not the one that was located.
+pub fn open_rows(
+    grant: &ReadGrant,
+    part: &Part,
+    options: &ReadOptions,
+) -> Result<RowReader, Error> {
+    if part.output_id() != grant.output_id() {
+        let what = format!(
+            "The grant is for output {}, the part is of {}",
+            grant.output_id(),
+            part.output_id()
+        );
+        return Err(Error::new(ReasonCode::ReadGrantMismatch, what)
+            .object(grant.store().full_name(part.path())));
+    }
+    let source = PartSource::open(grant.store(), part)?;
+    let format = match part.format() {
+        PartFormat::Parquet => {
+            let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
+            Format::Parquet(Box::new(rows))
+        }
+        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options))),
+    };
+    Ok(RowReader(Some(format)))
+}
+
+/// Reads one column of a part and nothing else: inspection, for the time column only.
+/// Needs no grant, since it never gives a payload. Blocks.
+///
+/// A part without the column gives nulls. The values of a JSON lines part are strings:
+/// those of JSON strings as they are, others as their JSON text.
+///
+/// # Errors
+/// As [`open_rows`], without the grant's.
+pub fn read_column(
+    store: &WorldStore,
+    part: &Part,
+    column: &str,
+    options: &ReadOptions,
+) -> Result<ColumnReader, Error> {
+    let source = PartSource::open(store, part)?;
+    let name = source.name().to_owned();
+    let (format, absent) = match part.format() {
+        PartFormat::Parquet => {
+            let parquet = ParquetPart::open(source)?;
+            let mask = parquet.only_column(column);
+            let absent = mask.is_none();
+            let none = || ProjectionMask::none(parquet.schema().fields().len());
+            let mask = mask.unwrap_or_else(none);
+            (
+                Format::Parquet(Box::new(parquet.read(options, mask)?)),
+                absent,
+            )
+        }
+        PartFormat::Jsonl => (
+            Format::Jsonl(Box::new(LineRows::open(source, options))),
+            false,
+        ),
+    };
+    Ok(ColumnReader {
+        format: Some(format),
+        column: column.to_owned(),
+        name,
+        absent,
+    })
+}
+
+/// Reads a part's footer. Blocks.
+///
+/// # Errors
+/// `ORACLE_READ_FAILED` if the part is unreadable, damaged, or not the one located.
+pub fn footer(store: &WorldStore, part: &Part) -> Result<PartFooter, Error> {
+    let source = PartSource::open(store, part)?;
+    let bytes = source.size();
+    Ok(match part.format() {
+        PartFormat::Parquet => {
+            let parquet = ParquetPart::open(source)?;
+            PartFooter {
+                rows: Some(parquet.rows()),
+                bytes,
+                row_groups: parquet.row_groups(),
+                schema: Some(parquet.schema().clone()),
+            }
+        }
+        PartFormat::Jsonl => PartFooter {
+            rows: None,
+            bytes,
+            row_groups: 0,
+            schema: None,
+        },
+    })
+}

@@ -1,0 +1,218 @@
+//! Parquet rows from a position.
+//!
+//! Row groups before the position are skipped by the footer; within its row group,
+//! whole pages are skipped by their headers or the offset index, without decoding.
+//! One row group is open at a time, one page of each column in memory.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
+};
+use parquet::file::metadata::{PageIndexPolicy, ParquetStatisticsPolicy};
+
+use super::ReadOptions;
+use super::source::PartSource;
+use crate::error::{Error, ReasonCode};
+
+const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
+
+/// A Parquet part whose footer has been read.
+#[derive(Debug)]
+pub(crate) struct ParquetPart {
+    source: PartSource,
+    metadata: ArrowReaderMetadata,
+    /// Rows of each row group.
+    group_rows: Arc<[u64]>,
+}
+
+impl ParquetPart {
+    /// Reads the footer of a part.
+    pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
+        let metadata = read_footer(&source, PageIndexPolicy::Skip)?;
+        let group_rows = metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|group| u64::try_from(group.num_rows()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| source.damaged("The footer has a row group of negative length", e))?;
+        Ok(Self {
+            source,
+            metadata,
+            group_rows,
+        })
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.group_rows.iter().sum()
+    }
+
+    pub(crate) fn row_groups(&self) -> usize {
+        self.group_rows.len()
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
+    /// The mask of one top-level column, if the part has it.
+    pub(crate) fn only_column(&self, column: &str) -> Option<ProjectionMask> {
+        let (index, _) = self.schema().column_with_name(column)?;
+        Some(ProjectionMask::roots(
+            self.metadata.parquet_schema(),
+            [index],
+        ))
+    }
+
+    /// The rows from a position on.
+    pub(crate) fn read(
+        mut self,
+        options: &ReadOptions,
+        columns: ProjectionMask,
+    ) -> Result<ParquetRows, Error> {
+        let (mut next_group, mut skip) = (0, options.from_row);
+        while let Some(&rows) = self
+            .group_rows
+            .get(next_group)
+            .filter(|&&rows| rows <= skip)
+        {
+            skip -= rows;
+            next_group += 1;
+        }
+        if next_group == self.row_groups() && skip > 0 {
+            return Err(past_the_end(&self.source, options.from_row, self.rows()));
+        }
+        if skip > 0 {
+            self.metadata = read_footer(&self.source, PageIndexPolicy::Optional)?;
+        }
+        Ok(ParquetRows {
+            part: self,
+            columns,
+            batch_rows: options.batch_rows.max(1),
+            position: options.from_row,
+            next_group,
+            skip,
+            group: None,
+        })
+    }
+}
+
+fn read_footer(
+    source: &PartSource,
+    offset_index: PageIndexPolicy,
+) -> Result<ArrowReaderMetadata, Error> {
+    let options = ArrowReaderOptions::new()
+        .with_offset_index_policy(offset_index)
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    let what = "The part's Parquet footer cannot be understood";
+    source.decode(what, || ArrowReaderMetadata::load(source, options))
+}
+
+pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Error {
+    let what = format!("The part has {rows} rows and cannot be read on from");
+    Error::new(ReasonCode::OracleReadFailed, what)
+        .object(source.name())
+        .row(from_row)
+}
+
+/// The rows of a part, one row group after the other.
+pub(crate) struct ParquetRows {
+    part: ParquetPart,
+    columns: ProjectionMask,
+    batch_rows: usize,
+    /// The index of the next row.
+    position: u64,
+    next_group: usize,
+    /// Rows to skip in the next row group.
+    skip: u64,
+    group: Option<OpenGroup>,
+}
+
+struct OpenGroup {
+    rows: ParquetRecordBatchReader,
+    /// The index of the row after the row group's last.
+    end: u64,
+}
+
+impl std::fmt::Debug for ParquetRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParquetRows")
+            .field("part", &self.part.source.name())
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ParquetRows {
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        self.part.schema()
+    }
+
+    /// The next rows and the index of their first, or none after the last.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, RecordBatch)>, Error> {
+        loop {
+            let Some(group) = &mut self.group else {
+                if self.next_group == self.part.row_groups() {
+                    return Ok(None);
+                }
+                self.group = Some(self.open_next_group()?);
+                continue;
+            };
+            let next = self
+                .part
+                .source
+                .decode(DAMAGED_ROWS, || group.rows.next().transpose());
+            match next.map_err(|error| error.row(self.position))? {
+                Some(batch) => {
+                    let first_row = self.position;
+                    self.position += batch.num_rows() as u64;
+                    return Ok(Some((first_row, batch)));
+                }
+                None if self.position == group.end => self.group = None,
+                None => {
+                    let what = format!(
+                        "The row group ends {} rows early",
+                        group.end - self.position
+                    );
+                    return Err(Error::new(ReasonCode::OracleReadFailed, what)
+                        .object(self.part.source.name())
+                        .row(self.position));
+                }
+            }
+        }
+    }
+
+    fn open_next_group(&mut self) -> Result<OpenGroup, Error> {
+        let group = self.next_group;
+        let skip = std::mem::take(&mut self.skip);
+        self.next_group += 1;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.part.source.clone(),
+            self.part.metadata.clone(),
+        );
+        let rows = builder
+            .with_row_groups(vec![group])
+            .with_projection(self.columns.clone())
+            .with_batch_size(self.batch_rows)
+            .with_row_selection_policy(RowSelectionPolicy::Selectors)
+            .with_offset(skip as usize)
+            .build()
+            .map_err(|source| self.damaged(source))?;
+        Ok(OpenGroup {
+            rows,
+            end: self.position + self.part.group_rows[group] - skip,
+        })
+    }
+
+    fn damaged(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        self.part
+            .source
+            .damaged("The part's rows cannot be decoded", source)
+            .row(self.position)
+    }
+}

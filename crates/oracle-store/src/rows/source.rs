@@ -1,0 +1,143 @@
+//! The bytes of one pinned part, by range, for synchronous decoders.
+
+use std::io::{BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::error::{Error, ReasonCode};
+use crate::locator::Part;
+use crate::store::{PinnedObject, WorldStore};
+
+/// Read ahead of a page header; most are far smaller.
+const HEADER_BYTES: usize = 2 << 10;
+
+/// A part that is open for reading. Cheap to clone; clones share one failure slot.
+#[derive(Debug, Clone)]
+pub(crate) struct PartSource {
+    object: PinnedObject,
+    name: Arc<str>,
+    /// The first failed read: decoders keep only the text of an error.
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl PartSource {
+    pub(crate) fn open(store: &WorldStore, part: &Part) -> Result<Self, Error> {
+        Ok(Self {
+            object: store.open_pinned(part.path(), part.pin())?,
+            name: store.full_name(part.path()).into(),
+            failure: Arc::default(),
+        })
+    }
+
+    /// The part's full name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The part's length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.object.size()
+    }
+
+    /// Reads exactly the bytes of a range.
+    pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, Error> {
+        if start
+            .checked_add(length as u64)
+            .is_none_or(|end| end > self.size())
+        {
+            let what = format!("The part ends before byte {start} + {length}");
+            return Err(Error::new(ReasonCode::OracleReadFailed, what).object(self.name()));
+        }
+        self.object.read(start, length)
+    }
+
+    /// The error of a decoder: the read that failed below it, if one did, else the
+    /// decoder's own, which means that the part is damaged.
+    pub(crate) fn damaged(
+        &self,
+        what: &str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
+        let failed_read = self.failure.lock().ok().and_then(|mut slot| slot.take());
+        failed_read.unwrap_or_else(|| {
+            Error::new(ReasonCode::OracleReadFailed, format!("{what} ({source})"))
+                .object(self.name())
+                .because(source)
+        })
+    }
+
+    /// Runs a step of a decoder. The Parquet decoder panics on some damaged pages (a
+    /// dictionary of zero values is enough); here that is an error like any other, and
+    /// the caller drops the decoder.
+    pub(crate) fn decode<T, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        what: &str,
+        step: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error> {
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(self.damaged(what, source)),
+            Err(_) => Err(
+                Error::new(ReasonCode::OracleReadFailed, format!("{what} at all"))
+                    .object(self.name()),
+            ),
+        }
+    }
+
+    fn read_for_decoder(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.read(start, length).map_err(|error| {
+            let text = error.to_string();
+            if let Ok(mut slot) = self.failure.lock() {
+                slot.get_or_insert(error);
+            }
+            ParquetError::General(text)
+        })
+    }
+}
+
+impl Length for PartSource {
+    fn len(&self) -> u64 {
+        self.size()
+    }
+}
+
+impl ChunkReader for PartSource {
+    type T = BufReader<SourceCursor>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let cursor = SourceCursor {
+            source: self.clone(),
+            at: start,
+        };
+        Ok(BufReader::with_capacity(HEADER_BYTES, cursor))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.read_for_decoder(start, length)
+    }
+}
+
+/// Reads on from one position of a part.
+#[derive(Debug)]
+pub(crate) struct SourceCursor {
+    source: PartSource,
+    at: u64,
+}
+
+impl Read for SourceCursor {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.source.size().saturating_sub(self.at);
+        let length = left.min(buffer.len() as u64) as usize;
+        let bytes = self
+            .source
+            .read_for_decoder(self.at, length)
+            .map_err(|error| std::io::Error::other(error.to_string()))?;
+        buffer[..length].copy_from_slice(&bytes);
+        self.at += length as u64;
+        Ok(length)
+    }
+}

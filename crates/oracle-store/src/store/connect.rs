@@ -1,0 +1,135 @@
+//! Object-store handles, made in this one place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::client::SpawnedReqwestConnector;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+
+use super::io;
+use crate::error::{Error, ReasonCode};
+use crate::location::Location;
+
+/// How buckets are addressed. Never credentials: those come by the AWS environment
+/// chain (keys, web identity, container or instance role).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObjectStoreConfig {
+    /// `http://` or `https://` and a host; none for AWS itself (or `AWS_ENDPOINT_URL`).
+    /// Only an endpoint that says `http` is talked to without TLS.
+    pub endpoint: Option<String>,
+    /// The region; else `AWS_REGION`, else `us-east-1`.
+    pub region: Option<String>,
+    /// Whether the bucket is named in the path (the default) or in the host.
+    pub path_style: Option<bool>,
+}
+
+/// An object store for a location, with its own retries, and the prefix within it.
+/// For callers that keep objects of their own, such as checkpoints.
+///
+/// # Errors
+/// `OBJECT_STORE_INVALID` if the location cannot be addressed.
+pub fn object_store_at(
+    location: &Location,
+    config: &ObjectStoreConfig,
+) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
+    match location {
+        Location::Local(folder) => {
+            let store = std::fs::create_dir_all(folder)
+                .map_err(|source| invalid(location).because(source))
+                .and_then(|()| {
+                    LocalFileSystem::new_with_prefix(folder)
+                        .map_err(|source| invalid(location).because(source))
+                })?;
+            Ok((Arc::new(store), Path::default()))
+        }
+        Location::S3 { bucket, prefix } => {
+            let retry = RetryConfig {
+                max_retries: 5,
+                retry_timeout: Duration::from_secs(30),
+                ..RetryConfig::default()
+            };
+            let prefix = Path::parse(prefix).map_err(|e| invalid(location).because(e))?;
+            Ok((s3(location, bucket, config, retry)?, prefix))
+        }
+    }
+}
+
+/// The object store of a world in a bucket. Retries are this crate's own, above it.
+pub(crate) fn for_reads(
+    location: &Location,
+    config: &ObjectStoreConfig,
+) -> Result<Arc<dyn ObjectStore>, Error> {
+    let Location::S3 { bucket, .. } = location else {
+        return Err(invalid(location));
+    };
+    s3(
+        location,
+        bucket,
+        config,
+        RetryConfig {
+            max_retries: 0,
+            ..RetryConfig::default()
+        },
+    )
+}
+
+fn s3(
+    location: &Location,
+    bucket: &str,
+    config: &ObjectStoreConfig,
+    retry: RetryConfig,
+) -> Result<Arc<dyn ObjectStore>, Error> {
+    let endpoint = config
+        .endpoint
+        .clone()
+        .or_else(|| {
+            ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+        })
+        .filter(|endpoint| !endpoint.is_empty());
+    let plain_http = endpoint
+        .as_deref()
+        .is_some_and(|text| text.starts_with("http://"));
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_retry(retry)
+        .with_http_connector(SpawnedReqwestConnector::new(io::handle()?.clone()))
+        .with_client_options(ClientOptions::new().with_allow_http(plain_http));
+    if let Some(region) = config.region.as_deref().filter(|region| !region.is_empty()) {
+        builder = builder.with_region(region);
+    }
+    let path_style = config.path_style.unwrap_or(true);
+    builder = builder.with_virtual_hosted_style_request(!path_style);
+    if let Some(endpoint) = endpoint {
+        let mut url = url::Url::parse(&endpoint)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+            .ok_or_else(|| {
+                let what = "The object store's endpoint is no http or https address";
+                Error::new(ReasonCode::ObjectStoreInvalid, what).object(location.full_name(""))
+            })?;
+        if !path_style {
+            // With the bucket in the host, the builder wants it in the endpoint already.
+            let host = format!("{bucket}.{}", url.host_str().unwrap_or_default());
+            url.set_host(Some(&host))
+                .map_err(|e| invalid(location).because(e))?;
+        }
+        builder = builder.with_endpoint(url.as_str().trim_end_matches('/'));
+    }
+    let store = builder
+        .build()
+        .map_err(|source| invalid(location).because(source))?;
+    Ok(Arc::new(store))
+}
+
+fn invalid(location: &Location) -> Error {
+    Error::new(
+        ReasonCode::ObjectStoreInvalid,
+        "The object store cannot be addressed",
+    )
+    .object(location.full_name(""))
+}

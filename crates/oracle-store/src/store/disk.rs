@@ -1,0 +1,430 @@
+//! A world on local disk.
+//!
+//! Not `object_store`'s local backend: that follows symlinks out of the root, hides
+//! files named `x#1`, rewrites odd names and never syncs; each of these matters here.
+
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+
+use super::{Entry, MAX_WHOLE_OBJECT_BYTES, Object, changed, io};
+use crate::error::{Error, ReasonCode};
+use crate::locator::Pin;
+
+/// How much of a file is read at once when it is streamed.
+const STREAM_CHUNK_BYTES: usize = 1 << 20;
+/// Chunks of one streamed file that are read at one time.
+const STREAM_READ_AHEAD: usize = 2;
+/// Small enough to stay in the processor's cache between the read and the hash.
+const HASH_BUFFER_BYTES: usize = 256 << 10;
+/// How the names of files start that the packer has not yet given their own. What a
+/// crash leaves of them is no content of the world.
+pub(crate) const STAGING_PREFIX: &str = "._oracle_pack_staging_";
+
+/// The folder of a world. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    /// As it was named, for error texts.
+    named: Arc<Path>,
+    /// Without symlinks: what every object must be below.
+    real: Arc<Path>,
+}
+
+impl Disk {
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+        let missing = |what: &str| {
+            Error::new(ReasonCode::EngineRootMissing, what).object(folder.display().to_string())
+        };
+        let real = folder
+            .canonicalize()
+            .map_err(|source| missing("The engine run root cannot be opened").because(source))?;
+        if !real.is_dir() {
+            return Err(missing("The engine run root is no folder"));
+        }
+        Ok(Self {
+            named: folder.into(),
+            real: real.into(),
+        })
+    }
+
+    fn name(&self, key: &str) -> String {
+        self.named.join(key).display().to_string()
+    }
+
+    fn failed(&self, key: &str, what: &str, source: std::io::Error) -> Error {
+        Error::new(ReasonCode::OracleReadFailed, what)
+            .object(self.name(key))
+            .because(source)
+    }
+
+    /// The real path of an object, if it exists; refused if a symlink leads out of the root.
+    fn resolve(&self, key: &str) -> Result<Option<PathBuf>, Error> {
+        let path = match self.real.join(key).canonicalize() {
+            Ok(path) => path,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed(key, "The path cannot be resolved", error)),
+        };
+        if path.starts_with(&self.real) {
+            return Ok(Some(path));
+        }
+        Err(Error::new(
+            ReasonCode::ObjectPathRefused,
+            "A symlink leads out of the engine run root",
+        )
+        .object(self.name(key)))
+    }
+
+    /// Opens a regular file for reading, if it exists.
+    fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
+        let Some(path) = self.resolve(key)? else {
+            return Ok(None);
+        };
+        let stat =
+            fs::metadata(&path).map_err(|e| self.failed(key, "The file cannot be read", e))?;
+        if stat.is_dir() {
+            return Ok(None);
+        }
+        if !stat.is_file() {
+            // Opening a pipe would wait for a writer.
+            return Err(irregular(&path));
+        }
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+        let (stat, file) = opened.map_err(|e| self.failed(key, "The file cannot be opened", e))?;
+        Ok(Some((file, pin_of(&stat))))
+    }
+
+    /// Opens a file that must be the pinned one.
+    pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedFile, Error> {
+        let name = self.name(key);
+        match self.open_if_exists(key)? {
+            Some((file, found)) if found == *pin => Ok(PinnedFile {
+                file,
+                pin: found,
+                name,
+            }),
+            Some(_) => Err(changed(name)),
+            None => Err(Error::new(ReasonCode::OracleReadFailed, "The file is gone").object(name)),
+        }
+    }
+
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Pin>, Error> {
+        let (disk, key) = (self.clone(), key.to_owned());
+        io::blocking(move || {
+            let Some(path) = disk.resolve(&key)? else {
+                return Ok(None);
+            };
+            let stat =
+                fs::metadata(path).map_err(|e| disk.failed(&key, "The file cannot be read", e))?;
+            Ok(stat.is_file().then(|| pin_of(&stat)))
+        })
+        .await
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Object>, Error> {
+        let (disk, key) = (self.clone(), key.to_owned());
+        io::blocking(move || {
+            let Some((file, pin)) = disk.open_if_exists(&key)? else {
+                return Ok(None);
+            };
+            let mut bytes = Vec::with_capacity(pin.size.min(MAX_WHOLE_OBJECT_BYTES) as usize);
+            (&file)
+                .take(MAX_WHOLE_OBJECT_BYTES + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|e| disk.failed(&key, "The file cannot be read", e))?;
+            if bytes.len() as u64 > MAX_WHOLE_OBJECT_BYTES {
+                let what = "The file is larger than the 64 MiB that one record may have";
+                return Err(Error::new(ReasonCode::OracleReadFailed, what).object(disk.name(&key)));
+            }
+            if bytes.len() as u64 != pin.size {
+                return Err(changed(disk.name(&key)));
+            }
+            Ok(Some(Object {
+                bytes: bytes.into(),
+                pin,
+            }))
+        })
+        .await
+    }
+
+    pub(crate) fn stream(&self, key: &str, pin: &Pin) -> BoxStream<'static, Result<Bytes, Error>> {
+        let (disk, key, pin) = (self.clone(), key.to_owned(), pin.clone());
+        let open = io::blocking(move || disk.open_pinned(&key, &pin).map(Arc::new));
+        futures::stream::once(open)
+            .map_ok(|file: Arc<PinnedFile>| {
+                let starts = (0..file.size()).step_by(STREAM_CHUNK_BYTES);
+                let read = move |start: u64| {
+                    let file = Arc::clone(&file);
+                    io::blocking(move || {
+                        let length = (file.size() - start).min(STREAM_CHUNK_BYTES as u64);
+                        file.read_exact_at(start, length as usize)
+                    })
+                };
+                futures::stream::iter(starts)
+                    .map(read)
+                    .buffered(STREAM_READ_AHEAD)
+            })
+            .try_flatten()
+            .boxed()
+    }
+
+    /// Adds a file's bytes to a digest: one buffer, one thread, no hand-over.
+    pub(crate) async fn hash_into(
+        &self,
+        mut hasher: Sha256,
+        key: &str,
+        pin: &Pin,
+    ) -> Result<Sha256, Error> {
+        let (disk, key, pin) = (self.clone(), key.to_owned(), pin.clone());
+        io::blocking(move || {
+            let file = disk.open_pinned(&key, &pin)?;
+            let mut buffer = vec![0; HASH_BUFFER_BYTES.min(file.size() as usize)];
+            let mut at = 0;
+            while at < file.size() {
+                let length = (file.size() - at).min(buffer.len() as u64) as usize;
+                file.fill_at(at, &mut buffer[..length])?;
+                hasher.update(&buffer[..length]);
+                at += length as u64;
+            }
+            Ok(hasher)
+        })
+        .await
+    }
+
+    /// Writes a file beside the world's own, makes it durable, and gives it its name
+    /// unless the name is taken.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
+        let (disk, key) = (self.clone(), key.to_owned());
+        io::blocking(move || {
+            let staging = disk
+                .real
+                .join(format!("{STAGING_PREFIX}{}", rand::random::<u64>()));
+            let written = write_durably(&staging, &bytes).and_then(|()| {
+                match fs::hard_link(&staging, disk.real.join(&key)) {
+                    Ok(()) => Ok(true),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                    Err(error) => Err(error),
+                }
+            });
+            let removed = fs::remove_file(&staging);
+            written
+                .and_then(|created| removed.map(|()| created))
+                .and_then(|created| File::open(&disk.real)?.sync_all().map(|()| created))
+                .map_err(|e| disk.failed(&key, "The file cannot be written", e))
+        })
+        .await
+    }
+
+    pub(crate) async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        let (disk, folder) = (self.clone(), folder.to_owned());
+        io::blocking(move || {
+            let mut entries = Vec::new();
+            disk.for_each_in(&folder, |key, path, stat| {
+                if stat.is_file() {
+                    entries.push(Entry {
+                        path: key,
+                        pin: pin_of(&stat),
+                    });
+                } else if !stat.is_dir() {
+                    return Err(irregular(&path));
+                }
+                Ok(())
+            })?;
+            Ok(entries)
+        })
+        .await
+    }
+
+    pub(crate) async fn list_folders(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let (disk, folder) = (self.clone(), folder.to_owned());
+        io::blocking(move || {
+            let mut names = Vec::new();
+            disk.for_each_in(&folder, |key, _, stat| {
+                if stat.is_dir() {
+                    names.push(key.rsplit('/').next().unwrap_or(&key).to_owned());
+                }
+                Ok(())
+            })?;
+            Ok(names)
+        })
+        .await
+    }
+
+    pub(crate) async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        let (disk, folder) = (self.clone(), folder.to_owned());
+        io::blocking(move || {
+            let mut entries = Vec::new();
+            disk.walk(&folder, &mut Vec::new(), &mut entries)?;
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Goes down a folder; `above` are the real folders on the way, so that a symlink to
+    /// one of them is seen as the loop it is.
+    fn walk(
+        &self,
+        folder: &str,
+        above: &mut Vec<PathBuf>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Error> {
+        let Some(real) = self.resolve_folder(folder)? else {
+            return Ok(());
+        };
+        if above.contains(&real) {
+            let what = "A symlink leads back to a folder that holds it";
+            return Err(Error::new(ReasonCode::ObjectPathRefused, what).object(self.name(folder)));
+        }
+        above.push(real);
+        let mut folders = Vec::new();
+        self.for_each_in(folder, |key, path, stat| {
+            if stat.is_file() {
+                entries.push(Entry {
+                    path: key,
+                    pin: pin_of(&stat),
+                });
+            } else if stat.is_dir() {
+                folders.push(key);
+            } else {
+                return Err(irregular(&path));
+            }
+            Ok(())
+        })?;
+        for inner in folders {
+            self.walk(&inner, above, entries)?;
+        }
+        above.pop();
+        Ok(())
+    }
+
+    fn resolve_folder(&self, folder: &str) -> Result<Option<PathBuf>, Error> {
+        if folder.is_empty() {
+            Ok(Some(self.real.to_path_buf()))
+        } else {
+            self.resolve(folder)
+        }
+    }
+
+    /// Calls back with every name in a folder: key, real path and what it is.
+    fn for_each_in(
+        &self,
+        folder: &str,
+        mut each: impl FnMut(String, PathBuf, Metadata) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(real) = self.resolve_folder(folder)? else {
+            return Ok(());
+        };
+        let failed = |e| self.failed(folder, "The folder cannot be listed", e);
+        let names = match fs::read_dir(&real) {
+            Ok(names) => names,
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        for name in names {
+            let name = name.map_err(failed)?.file_name();
+            let Some(name) = name.to_str() else {
+                let what = "A file name is not UTF-8";
+                let path = real.join(&name).display().to_string();
+                return Err(Error::new(ReasonCode::OracleReadFailed, what).object(path));
+            };
+            let key = if folder.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{folder}/{name}")
+            };
+            let Some(path) = self.resolve(&key)? else {
+                let what = "A symlink leads nowhere";
+                return Err(Error::new(ReasonCode::ObjectPathRefused, what).object(self.name(&key)));
+            };
+            let stat =
+                fs::metadata(&path).map_err(|e| self.failed(&key, "The file cannot be read", e))?;
+            each(key, path, stat)?;
+        }
+        Ok(())
+    }
+}
+
+fn irregular(path: &Path) -> Error {
+    Error::new(
+        ReasonCode::OracleReadFailed,
+        "Only regular files can be read",
+    )
+    .object(path.display().to_string())
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Inode and modification time: another file, or the same one written again, differs.
+fn pin_of(stat: &Metadata) -> Pin {
+    Pin {
+        size: stat.len(),
+        etag: format!(
+            "{:x}-{:x}.{:09}",
+            stat.ino(),
+            stat.mtime(),
+            stat.mtime_nsec()
+        ),
+    }
+}
+
+/// An open file that is checked to be the pinned one at every read.
+#[derive(Debug)]
+pub(crate) struct PinnedFile {
+    file: File,
+    pin: Pin,
+    name: String,
+}
+
+impl PinnedFile {
+    /// Reads exactly `length` bytes at `at`, without moving any shared position.
+    pub(crate) fn read_exact_at(&self, at: u64, length: usize) -> Result<Bytes, Error> {
+        let mut bytes = vec![0; length];
+        self.fill_at(at, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// Fills a buffer with the bytes at `at`.
+    fn fill_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(buffer, at).map_err(|source| {
+            if source.kind() == ErrorKind::UnexpectedEof {
+                return changed(self.name.clone());
+            }
+            Error::new(ReasonCode::OracleReadFailed, "The file cannot be read")
+                .object(&self.name)
+                .because(source)
+        })?;
+        self.check_unchanged()
+    }
+
+    /// The file's length.
+    pub(crate) fn size(&self) -> u64 {
+        self.pin.size
+    }
+
+    fn check_unchanged(&self) -> Result<(), Error> {
+        let stat = self.file.metadata().map_err(|source| {
+            Error::new(ReasonCode::OracleReadFailed, "The file cannot be read")
+                .object(&self.name)
+                .because(source)
+        })?;
+        if pin_of(&stat) == self.pin {
+            Ok(())
+        } else {
+            Err(changed(self.name.clone()))
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Objects of one world by key: the same on local disk and in object storage.
+//!
+//! Keys are relative to the engine run root and always use `/`. A key that leaves
+//! the root is refused before anything is opened.
+
+mod bucket;
+mod connect;
+mod disk;
+pub(crate) mod io;
+mod retry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ReasonCode};
+use crate::hex::Hex64;
+use crate::location::{EngineRunRoot, Location};
+use crate::locator::Pin;
+
+pub(crate) use disk::STAGING_PREFIX;
+
+use bucket::Bucket;
+use disk::{Disk, PinnedFile};
+
+pub use connect::{ObjectStoreConfig, object_store_at};
+pub use retry::RetryPolicy;
+
+/// The largest object that [`WorldStore::get`] takes into memory whole: 64 MiB.
+pub const MAX_WHOLE_OBJECT_BYTES: u64 = 64 << 20;
+
+/// A small object, whole, and the pin it was read under.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// The object's bytes.
+    pub bytes: Bytes,
+    /// Which bytes they are.
+    pub pin: Pin,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The object's key, relative to the engine run root.
+    pub path: String,
+    /// The bytes it had when it was listed.
+    pub pin: Pin,
+}
+
+/// The objects of one engine run root. Cheap to clone.
+#[derive(Clone)]
+pub struct WorldStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: EngineRunRoot,
+    backend: Backend,
+}
+
+enum Backend {
+    Disk(Disk),
+    Bucket(Bucket),
+}
+
+/// Forwards a call to whichever backend holds the world.
+macro_rules! on_backend {
+    ($store:expr, $backend:ident => $call:expr) => {
+        match &$store.inner.backend {
+            Backend::Disk($backend) => $call,
+            Backend::Bucket($backend) => $call,
+        }
+    };
+}
+
+impl fmt::Debug for WorldStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorldStore")
+            .field("root", &self.inner.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WorldStore {
+    /// Opens a world. A local root must exist; a bucket is first asked at the first read.
+    ///
+    /// # Errors
+    /// `ENGINE_ROOT_MISSING` if a local root is no readable folder;
+    /// `OBJECT_STORE_INVALID` if the bucket cannot be addressed with this configuration.
+    pub fn open(root: EngineRunRoot, config: &ObjectStoreConfig) -> Result<Self, Error> {
+        let backend = match root.location() {
+            Location::Local(folder) => Backend::Disk(Disk::open(folder)?),
+            Location::S3 { prefix, .. } => Backend::Bucket(Bucket::new(
+                connect::for_reads(root.location(), config)?,
+                prefix,
+                root.location().clone(),
+                RetryPolicy::default(),
+            )),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner { root, backend }),
+        })
+    }
+
+    /// Reads a world through a given object store, whose keys are those of the root's
+    /// prefix (an `s3://` root) or relative to the root (a local one).
+    pub fn with_object_store(
+        root: EngineRunRoot,
+        store: Arc<dyn ObjectStore>,
+        retry: RetryPolicy,
+    ) -> Self {
+        let prefix = match root.location() {
+            Location::Local(_) => "",
+            Location::S3 { prefix, .. } => prefix,
+        };
+        let bucket = Bucket::new(store, prefix, root.location().clone(), retry);
+        Self {
+            inner: Arc::new(Inner {
+                root,
+                backend: Backend::Bucket(bucket),
+            }),
+        }
+    }
+
+    /// The root that this store was opened at.
+    pub fn root(&self) -> &EngineRunRoot {
+        &self.inner.root
+    }
+
+    /// The full name of an object, for people: a path or `s3://bucket/key`.
+    pub fn full_name(&self, key: &str) -> String {
+        self.inner.root.location().full_name(key)
+    }
+
+    /// The pin of an object, if it exists.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn head_if_exists(&self, key: &str) -> Result<Option<Pin>, Error> {
+        self.check(key)?;
+        on_backend!(self, backend => backend.head(key).await)
+    }
+
+    /// The pin of an object.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also if there is no such object).
+    pub async fn head(&self, key: &str) -> Result<Pin, Error> {
+        self.head_if_exists(key)
+            .await?
+            .ok_or_else(|| self.missing(key))
+    }
+
+    /// Whether an object exists.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn exists(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.head_if_exists(key).await?.is_some())
+    }
+
+    /// A small object, whole, if it exists.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also above [`MAX_WHOLE_OBJECT_BYTES`]).
+    pub async fn get_if_exists(&self, key: &str) -> Result<Option<Object>, Error> {
+        self.check(key)?;
+        on_backend!(self, backend => backend.get(key).await)
+    }
+
+    /// A small object, whole.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also if there is no such object).
+    pub async fn get(&self, key: &str) -> Result<Object, Error> {
+        self.get_if_exists(key)
+            .await?
+            .ok_or_else(|| self.missing(key))
+    }
+
+    /// The objects directly inside a folder, in byte order of their keys. A folder that
+    /// does not exist is empty.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        let folder = self.check_folder(folder)?;
+        Ok(in_key_order(
+            on_backend!(self, backend => backend.list_direct(folder).await)?,
+        ))
+    }
+
+    /// The names of the folders directly inside a folder, in byte order.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let folder = self.check_folder(folder)?;
+        let mut names = on_backend!(self, backend => backend.list_folders(folder).await)?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Every object under a folder (the empty one: the whole root), recursively, in byte
+    /// order of their keys.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        let folder = self.check_folder(folder)?;
+        Ok(in_key_order(
+            on_backend!(self, backend => backend.list_under(folder).await)?,
+        ))
+    }
+
+    /// The object's bytes in order, in chunks of at most 1 MiB, in constant memory.
+    ///
+    /// Ends with `ORACLE_READ_FAILED` as soon as the object is not the pinned one.
+    pub fn stream(&self, key: &str, pin: &Pin) -> BoxStream<'static, Result<Bytes, Error>> {
+        if let Err(error) = self.check(key) {
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
+        on_backend!(self, backend => backend.stream(key, pin))
+    }
+
+    /// The sha256 of an object's bytes, in constant memory.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn sha256(&self, key: &str, pin: &Pin) -> Result<Hex64, Error> {
+        self.hash_into(Sha256::new(), key, pin)
+            .await
+            .map(Hex64::of_hasher)
+    }
+
+    /// Adds an object's bytes to a digest, in constant memory.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn hash_into(
+        &self,
+        mut hasher: Sha256,
+        key: &str,
+        pin: &Pin,
+    ) -> Result<Sha256, Error> {
+        self.check(key)?;
+        match &self.inner.backend {
+            Backend::Disk(disk) => disk.hash_into(hasher, key, pin).await,
+            Backend::Bucket(bucket) => {
+                let mut chunks = bucket.stream(key, pin);
+                while let Some(chunk) = chunks.next().await {
+                    hasher.update(chunk?);
+                }
+                Ok(hasher)
+            }
+        }
+    }
+
+    /// Creates an object, durably, unless there is one; says whether it did. Only the
+    /// packer writes, and only directly under the root.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
+        self.check(key)?;
+        on_backend!(self, backend => backend.create(key, bytes).await)
+    }
+
+    /// Opens an object for ranged reads from plain threads; it must be the pinned one.
+    pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedObject, Error> {
+        self.check(key)?;
+        Ok(match &self.inner.backend {
+            Backend::Disk(disk) => PinnedObject::File(Arc::new(disk.open_pinned(key, pin)?)),
+            Backend::Bucket(bucket) => PinnedObject::Remote {
+                bucket: bucket.clone(),
+                key: key.into(),
+                pin: pin.clone(),
+            },
+        })
+    }
+
+    /// Refuses a key that is not plainly below the root.
+    fn check(&self, key: &str) -> Result<(), Error> {
+        if is_plain_key(key) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ReasonCode::ObjectPathRefused,
+            format!("The path {key:?} is not plainly below the engine run root"),
+        )
+        .object(self.root().as_str()))
+    }
+
+    fn check_folder<'a>(&self, folder: &'a str) -> Result<&'a str, Error> {
+        let folder = folder.strip_suffix('/').unwrap_or(folder);
+        if !folder.is_empty() {
+            self.check(folder)?;
+        }
+        Ok(folder)
+    }
+
+    fn missing(&self, key: &str) -> Error {
+        Error::new(ReasonCode::OracleReadFailed, "There is no such object")
+            .object(self.full_name(key))
+    }
+}
+
+/// An object that is open for ranged reads, each held to its pin.
+#[derive(Debug, Clone)]
+pub(crate) enum PinnedObject {
+    File(Arc<PinnedFile>),
+    Remote {
+        bucket: Bucket,
+        key: Arc<str>,
+        pin: Pin,
+    },
+}
+
+impl PinnedObject {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size(),
+            Self::Remote { pin, .. } => pin.size,
+        }
+    }
+
+    /// Reads exactly the bytes of a range within the object. Blocks.
+    pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, Error> {
+        match self {
+            Self::File(file) => file.read_exact_at(start, length),
+            Self::Remote { bucket, key, pin } => {
+                let (bucket, key, pin) = (bucket.clone(), key.clone(), pin.clone());
+                io::wait(
+                    async move { bucket.range(&key, &pin, start..start + length as u64).await },
+                )
+            }
+        }
+    }
+}
+
+/// Whether a key is plainly below the root: relative, without empty or dotted folders.
+pub(crate) fn is_plain_key(key: &str) -> bool {
+    !key.contains(|c: char| c.is_ascii_control())
+        && key.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+fn in_key_order(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    entries
+}
+
+/// The object is not the one that was pinned.
+pub(crate) fn changed(full_name: String) -> Error {
+    Error::new(
+        ReasonCode::OracleReadFailed,
+        "The object changed since it was first looked at",
+    )
+    .object(full_name)
+}

@@ -1,0 +1,438 @@
+//! Rows from a position, on both backends.
+#![allow(clippy::disallowed_methods)]
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_schema::DataType;
+use oracle_store::{
+    Error, Part, PartFormat, ReadGrant, ReadOptions, ReasonCode, Rows, WorldStore, footer,
+    open_rows, read_column,
+};
+use proptest::prelude::*;
+
+use crate::world::*;
+
+/// Every id from a position on, or the error it ended with.
+fn ids_from(store: &WorldStore, part: &Part, options: ReadOptions) -> Result<Vec<i64>, Error> {
+    let grant = ReadGrant::issue(store, part.output_id());
+    let mut ids = Vec::new();
+    for batch in open_rows(&grant, part, &options)? {
+        let batch = batch?;
+        assert_eq!(batch.first_row, options.from_row + ids.len() as u64);
+        assert!(batch.rows.len() <= options.batch_rows && !batch.rows.is_empty());
+        match batch.rows {
+            Rows::Arrow(rows) => {
+                let values = rows.column(0).as_primitive::<Int64Type>();
+                let texts = rows.column(2).as_string::<i32>();
+                for (id, text) in values.values().iter().zip(texts) {
+                    assert_eq!(text, Some(text_of(*id).as_str()));
+                    ids.push(*id);
+                }
+            }
+            Rows::JsonLines(lines) => ids.extend(lines.iter().map(|line| {
+                let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+                value["id"].as_i64().unwrap()
+            })),
+        }
+    }
+    Ok(ids)
+}
+
+async fn read(
+    world: &TestWorld,
+    part: &Part,
+    from_row: u64,
+    batch_rows: usize,
+) -> Result<Vec<i64>, Error> {
+    let (store, part) = (world.store.clone(), part.clone());
+    on_a_thread(move || {
+        ids_from(
+            &store,
+            &part,
+            ReadOptions {
+                from_row,
+                batch_rows,
+            },
+        )
+    })
+    .await
+}
+
+#[tokio::test]
+async fn rows_come_whole_and_in_order_from_any_position() {
+    on_each_backend(&small_world(), async |backend, world| {
+        let flows = world.locate("flows").await;
+        for from in [0, 1, 49, 50, 119, 120, 121, 239, 240, 299, 300] {
+            for batch_rows in [1, 7, 1000] {
+                let ids = read(&world, &flows.parts[0], from, batch_rows)
+                    .await
+                    .unwrap();
+                assert_eq!(
+                    ids,
+                    (from as i64..300).collect::<Vec<_>>(),
+                    "{backend} from {from}"
+                );
+            }
+        }
+        let lines = world.locate("lines").await;
+        for from in 0..=5 {
+            let ids = read(&world, &lines.parts[0], from, 2).await.unwrap();
+            assert_eq!(
+                ids,
+                (from as i64..5).collect::<Vec<_>>(),
+                "{backend} from {from}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_position_past_the_end_is_an_error_and_not_an_empty_part() {
+    on_each_backend(&small_world(), async |_, world| {
+        for (output, rows) in [("flows", 300), ("lines", 5)] {
+            let part = &world.locate(output).await.parts[0];
+            let error = read(&world, part, rows + 1, 10).await.unwrap_err();
+            assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+            assert_eq!(error.row_index(), Some(rows + 1));
+            assert!(
+                error
+                    .to_string()
+                    .contains(&world.store.full_name(part.path())),
+                "{error}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_time_column_is_read_alone_from_any_position() {
+    on_each_backend(&small_world(), async |backend, world| {
+        for (output, rows, from) in [("flows", 300, 130), ("lines", 5, 2)] {
+            let (store, part) = (
+                world.store.clone(),
+                world.locate(output).await.parts[0].clone(),
+            );
+            let times: Vec<(u64, String)> = on_a_thread(move || {
+                let options = ReadOptions {
+                    from_row: from,
+                    batch_rows: 64,
+                };
+                let column = read_column(&store, &part, "ts_utc", &options).unwrap();
+                let batches = column.map(Result::unwrap);
+                batches
+                    .flat_map(|(first_row, values)| {
+                        let values = values.as_string::<i32>().clone();
+                        let texts = (0..values.len()).map(move |i| values.value(i).to_owned());
+                        (first_row..).zip(texts.collect::<Vec<_>>())
+                    })
+                    .collect()
+            })
+            .await;
+            assert_eq!(times.len() as u64, rows - from, "{backend}");
+            for (row, time) in times {
+                let expected = match output {
+                    "flows" => format!("2026-01-28T09:00:00.{row:06}Z"),
+                    _ => format!("t{row}"),
+                };
+                assert_eq!(time, expected);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_column_that_is_not_there_reads_as_nulls_for_every_row() {
+    on_each_backend(&small_world(), async |_, world| {
+        for (output, rows) in [("flows", 300), ("lines", 5)] {
+            let (store, part) = (
+                world.store.clone(),
+                world.locate(output).await.parts[0].clone(),
+            );
+            let nulls = on_a_thread(move || {
+                let column = read_column(&store, &part, "gone", &ReadOptions::default()).unwrap();
+                column
+                    .map(|batch| batch.unwrap().1.logical_null_count())
+                    .sum::<usize>()
+            });
+            assert_eq!(nulls.await, rows, "{output}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_footer_says_rows_groups_and_columns() {
+    on_each_backend(&small_world(), async |_, world| {
+        let (store, part) = (
+            world.store.clone(),
+            world.locate("flows").await.parts[0].clone(),
+        );
+        let size = part.pin().size;
+        let footer = on_a_thread(move || footer(&store, &part).unwrap()).await;
+        assert_eq!(
+            (footer.rows, footer.row_groups, footer.bytes),
+            (Some(300), 3, size)
+        );
+        assert_eq!(footer.schema.unwrap().field(1).data_type(), &DataType::Utf8);
+
+        let (store, part) = (
+            world.store.clone(),
+            world.locate("lines").await.parts[0].clone(),
+        );
+        let footer = on_a_thread(move || oracle_store::footer(&store, &part).unwrap()).await;
+        assert_eq!(footer.rows, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grant_opens_its_own_output_only() {
+    let world = TestWorld::on_disk(&small_world()).await;
+    let part = world.locate("flows").await.parts[0].clone();
+    let grant = ReadGrant::issue(
+        &world.store,
+        world.locate("lines").await.parts[0].output_id(),
+    );
+    let error = open_rows(&grant, &part, &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.code(), ReasonCode::ReadGrantMismatch);
+
+    let other = TestWorld::on_disk(&small_world()).await;
+    let grant = ReadGrant::issue(&other.store, part.output_id());
+    let error = open_rows(&grant, &part, &ReadOptions::default()).unwrap_err();
+    assert_eq!(
+        error.code(),
+        ReasonCode::OracleReadFailed,
+        "another world's part is another object"
+    );
+}
+
+#[tokio::test]
+async fn a_part_that_changed_since_it_was_located_is_not_read() {
+    on_each_backend(&small_world(), async |backend, world| {
+        for output in ["flows", "lines"] {
+            let part = world.locate(output).await.parts[0].clone();
+            let bytes = match output {
+                "flows" => parquet_part(1..301, 120),
+                _ => json_lines(1..6),
+            };
+            world.put(part.path(), bytes).await;
+            let error = read(&world, &part, 0, 10).await.unwrap_err();
+            assert_eq!(error.code(), ReasonCode::OracleReadFailed, "{backend}");
+            assert!(error.to_string().contains("changed"), "{error}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_part_that_changes_while_it_is_read_ends_in_an_error_and_never_in_mixed_rows() {
+    let world = TestWorld::on_disk(&[object(
+        format!("{FLOWS}/part-0.parquet"),
+        parquet_part(0..3000, 100),
+    )])
+    .await;
+    let part = world.locate("flows").await.parts[0].clone();
+    let grant = ReadGrant::issue(&world.store, part.output_id());
+    let mut rows = open_rows(
+        &grant,
+        &part,
+        &ReadOptions {
+            from_row: 0,
+            batch_rows: 50,
+        },
+    )
+    .unwrap();
+    rows.next().unwrap().unwrap();
+    std::fs::write(
+        world.folder().join(part.path()),
+        parquet_part(5000..8000, 100),
+    )
+    .unwrap();
+    let error = rows.find_map(Result::err).expect("the change is seen");
+    assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+    assert!(error.to_string().contains("changed"), "{error}");
+    assert!(rows.next().is_none(), "an error ends the rows");
+}
+
+#[tokio::test]
+async fn a_part_that_cannot_be_read_is_named_in_full() {
+    on_each_backend(&small_world(), async |_, world| {
+        let part = world.locate("flows").await.parts[0].clone();
+        world.remove(part.path()).await;
+        let error = read(&world, &part, 0, 10).await.unwrap_err();
+        assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+        assert!(
+            error
+                .to_string()
+                .contains(&world.store.full_name(part.path())),
+            "{error}"
+        );
+    })
+    .await;
+}
+
+/// Writes a JSON lines part and reads it all.
+async fn read_lines(text: &[u8]) -> (Vec<i64>, Option<Error>) {
+    let world = TestWorld::on_disk(&[object(format!("{LINES}/a.jsonl"), text)]).await;
+    let part = world.locate("lines").await.parts[0].clone();
+    let grant = ReadGrant::issue(&world.store, part.output_id());
+    let mut ids = Vec::new();
+    for batch in open_rows(&grant, &part, &ReadOptions::default()).unwrap() {
+        match batch {
+            Ok(batch) => {
+                let Rows::JsonLines(lines) = batch.rows else {
+                    panic!("not lines")
+                };
+                ids.extend(lines.iter().map(|line| {
+                    serde_json::from_slice::<serde_json::Value>(line).unwrap()["id"]
+                        .as_i64()
+                        .unwrap()
+                }));
+            }
+            Err(error) => return (ids, Some(error)),
+        }
+    }
+    (ids, None)
+}
+
+#[tokio::test]
+async fn line_ends_of_all_kinds_are_read() {
+    for text in [
+        "{\"id\":1}\n{\"id\":2}\n",
+        "{\"id\":1}\n{\"id\":2}",
+        "{\"id\":1}\r\n{\"id\":2}\r\n",
+        "{\"id\":1}\n{\"id\":2}\n\n",
+        "{\"id\":1}\r\n{\"id\":2}\r\n\r\n",
+    ] {
+        let (ids, error) = read_lines(text.as_bytes()).await;
+        assert_eq!((ids, error.is_none()), (vec![1, 2], true), "{text:?}");
+    }
+    let (ids, error) = read_lines(b"").await;
+    assert!(
+        ids.is_empty() && error.is_none(),
+        "an empty part has no rows"
+    );
+}
+
+#[tokio::test]
+async fn a_bad_line_ends_the_rows_after_all_before_it_with_file_and_row() {
+    let good = "{\"id\":1}\n{\"id\":2}\n";
+    for (bad, why) in [
+        (&b"\n{\"id\":3}\n"[..], "blank"),
+        (b"[3]\n", "no object"),
+        (b"{\"id\":3\n", "cut short"),
+        (b"{\"id\":3} x\n", "trailing text"),
+        (b"{\"id\":\"\xff\"}\n", "not UTF-8"),
+    ] {
+        let (ids, error) = read_lines(&[good.as_bytes(), bad].concat()).await;
+        let error = error.expect(why);
+        assert_eq!(ids, [1, 2], "{why}");
+        assert_eq!(
+            (error.code(), error.row_index()),
+            (ReasonCode::OracleReadFailed, Some(2)),
+            "{why}"
+        );
+        assert!(error.to_string().contains("a.jsonl"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn lines_longer_than_a_block_are_read_and_endless_ones_are_refused() {
+    let long = |n: usize| format!("{{\"id\":1,\"x\":\"{}\"}}\n{{\"id\":2}}\n", "y".repeat(n));
+    let (ids, error) = read_lines(long(1_000_000).as_bytes()).await;
+    assert_eq!((ids, error.is_none()), (vec![1, 2], true));
+    let (ids, error) = read_lines(long(20 << 20).as_bytes()).await;
+    assert!(ids.is_empty());
+    assert_eq!(error.unwrap().code(), ReasonCode::OracleReadFailed);
+}
+
+/// A small part with every encoding that matters here.
+fn fragile_part() -> Vec<u8> {
+    parquet_part(0..120, 60)
+}
+
+/// Reads damaged bytes to the end: right rows or a named error, never a panic.
+fn read_damaged(folder: &std::path::Path, bytes: &[u8]) -> Result<Vec<i64>, Error> {
+    let key = "data/single.parquet";
+    std::fs::create_dir_all(folder.join("data")).unwrap();
+    std::fs::write(folder.join(key), bytes).unwrap();
+    let root = root_at(folder.to_str().unwrap());
+    let store = WorldStore::open(root, &oracle_store::ObjectStoreConfig::default()).unwrap();
+    let catalogue = catalogue();
+    let entry = catalogue
+        .output(&oracle_store::OutputId::new("single"))
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let located = runtime.block_on(oracle_store::locate(&store, entry, &tokens()))?;
+    assert_eq!(located.format, PartFormat::Parquet);
+    let grant = ReadGrant::issue(&store, &located.output_id);
+    let mut ids = Vec::new();
+    for batch in open_rows(
+        &grant,
+        &located.parts[0],
+        &ReadOptions {
+            from_row: 10,
+            batch_rows: 32,
+        },
+    )? {
+        let Rows::Arrow(rows) = batch?.rows else {
+            panic!("not Arrow")
+        };
+        if let Some(values) = rows
+            .columns()
+            .first()
+            .and_then(|c| c.as_primitive_opt::<Int64Type>())
+        {
+            ids.extend(values.values());
+        }
+    }
+    Ok(ids)
+}
+
+#[test]
+fn a_part_cut_short_anywhere_is_an_error_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fragile_part();
+    for length in (0..bytes.len()).step_by(7) {
+        let error = read_damaged(folder.path(), &bytes[..length]).expect_err("a cut part");
+        assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+        assert!(error.to_string().contains("data/single.parquet"), "{error}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_anywhere_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fragile_part();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= [0x01, 0x80, 0xff][at % 3];
+        if let Err(error) = read_damaged(folder.path(), &damaged) {
+            assert_eq!(
+                error.code(),
+                ReasonCode::OracleReadFailed,
+                "byte {at}: {error}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn garbage_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut garbage = b"PAR1".to_vec();
+        garbage.extend(bytes);
+        garbage.extend(b"\x20\0\0\0PAR1");
+        let error = read_damaged(folder.path(), &garbage).expect_err("garbage");
+        prop_assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+    }
+}

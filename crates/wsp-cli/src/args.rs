@@ -1,0 +1,231 @@
+//! The arguments, as clap reads them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use wsp::profile::OrderMode;
+use wsp::schedule::Speedup;
+
+/// Replays a recorded world into an ingestion gate: verified, ordered, on
+/// schedule, and never losing its place.
+#[derive(Debug, Parser)]
+#[command(name = "wsp-cli", version, propagate_version = true)]
+pub struct Cli {
+    /// How logs are written to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Log more: -v for information, -vv for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stream a world into the ingestion gate, from where it stopped last.
+    Stream(StreamArgs),
+    /// Show what would be streamed, without sending or writing anything.
+    Plan(WorldArgs),
+    /// Check all evidence of a world, listing every fault.
+    Verify(VerifyArgs),
+    /// Write contents index, manifest and seal of a world, once.
+    Pack(PackArgs),
+    /// Look at cursors, or give one up.
+    Checkpoint(CheckpointArgs),
+    /// Run the stand-in ingestion gate.
+    Gate(GateArgs),
+    /// Make a sample world, stream it, kill the stream half-way, resume, and prove that nothing was lost.
+    Demo(DemoArgs),
+}
+
+/// Which world, and what wins over the profile.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
+)]
+pub struct WorldArgs {
+    /// The profile.
+    #[arg(long, env = "WSP_PROFILE", value_name = "FILE")]
+    pub profile: PathBuf,
+    /// The engine run root: a folder, or s3://bucket/prefix.
+    #[arg(long, value_name = "ROOT")]
+    pub engine_run_root: Option<String>,
+    /// The pack must have this id.
+    #[arg(long, value_name = "HEX64")]
+    pub oracle_pack_id: Option<String>,
+    /// The scenario of the world.
+    #[arg(long, value_name = "ID")]
+    pub scenario_id: Option<String>,
+    /// Only these of the policy's outputs.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub output_ids: Option<Vec<String>>,
+    /// The engine's output catalogue.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Option<String>,
+    /// The engine's gate map.
+    #[arg(long, value_name = "FILE")]
+    pub gate_map: Option<String>,
+    /// The order of the events: event_time or as_written.
+    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
+    pub order: Option<OrderMode>,
+    /// The platform run the events belong to.
+    #[arg(long, value_name = "ID")]
+    pub platform_run_id: Option<String>,
+}
+
+/// `stream`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0\n\nExit status: 0 streamed, 1 failed, 2 unusable arguments or profile, 3 stopped by a signal."
+)]
+pub struct StreamArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// At most so many events, over all outputs.
+    #[arg(long, value_name = "N")]
+    pub max_events: Option<u64>,
+    /// Event seconds per wall second; 0 is as fast as possible.
+    #[arg(long, value_name = "X")]
+    pub speedup: Option<Speedup>,
+    /// The ingestion gate.
+    #[arg(long, value_name = "URL")]
+    pub ig_url: Option<String>,
+    /// The scenario run, 32 hex digits; else the engine run's id.
+    #[arg(long, value_name = "HEX32")]
+    pub scenario_run_id: Option<String>,
+    /// Show what would be streamed, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Resume although the plan differs from the one the cursors were saved under.
+    #[arg(long)]
+    pub allow_plan_change: bool,
+    /// Resume under another platform run: the ingestion gate will not know what it has.
+    #[arg(long)]
+    pub allow_run_change: bool,
+    /// Take the leases from a producer that still holds them.
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli verify --profile config/platform/profiles/prod.yaml --engine-run-root s3://oracle/run-5 --data"
+)]
+pub struct VerifyArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// Read the time column of every part, to say for certain whether it is in order.
+    #[arg(long)]
+    pub order_check: bool,
+    /// Hash every object of the pack against its contents index.
+    #[arg(long)]
+    pub data: bool,
+}
+
+/// `pack`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli pack --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --engine-release engine-1.4.0 --dry-run"
+)]
+pub struct PackArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// The release of the engine that made the world.
+    #[arg(long, value_name = "NAME")]
+    pub engine_release: String,
+    /// SEALED_OK, or SEALED_FAILED for a world that is kept for post-mortem.
+    #[arg(long, value_name = "STATUS", default_value = "SEALED_OK")]
+    pub seal_status: String,
+    /// Show what would be written, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    /// What to do with the cursors.
+    #[command(subcommand)]
+    pub command: CheckpointCommand,
+}
+
+/// `checkpoint show|reset`.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointCommand {
+    /// Show each output's cursor: position, event time, age, holder.
+    #[command(
+        after_help = "Example:\n  wsp-cli checkpoint show --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
+    )]
+    Show(WorldArgs),
+    /// Give cursors up, so that the next run starts at the beginning; the old ones stay in history.
+    #[command(
+        after_help = "Example:\n  wsp-cli checkpoint reset --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --output-ids s3_event_stream_with_fraud_6B --yes"
+    )]
+    Reset(ResetArgs),
+}
+
+/// `checkpoint reset`.
+#[derive(Debug, Args)]
+pub struct ResetArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// Really do it.
+    #[arg(long)]
+    pub yes: bool,
+    /// Take the leases from a producer that still holds them.
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+/// `gate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wsp-cli gate --listen 127.0.0.1:8081 --keep runs/gate.ndjson")]
+pub struct GateArgs {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub listen: SocketAddr,
+    /// Append every admitted envelope to this file, and know its ids again after a restart.
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
+    /// Take anything: no schema, no deduplication.
+    #[arg(long)]
+    pub no_validate: bool,
+    /// Misbehave: a fault rule as JSON, as for POST /control. May be given several times.
+    #[arg(long, value_name = "JSON")]
+    pub fault: Vec<String>,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wsp-cli demo --events 20000")]
+pub struct DemoArgs {
+    /// Rows in the sample world.
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    pub events: u64,
+    /// Keep the folder of the demo, to look around in.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn parse_order(text: &str) -> Result<OrderMode, String> {
+    text.parse()
+        .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}

@@ -1,0 +1,43 @@
+//! `wsp-cli stream`.
+
+use std::process::ExitCode;
+
+use wsp::{Overrides, Status, Stream};
+
+use super::{complain, conclude, refuse, request_with};
+use crate::args::StreamArgs;
+use crate::progress_line::ProgressLine;
+use crate::{output, signals};
+
+/// Streams a world, and prints the report.
+pub async fn run(args: StreamArgs) -> ExitCode {
+    let overrides = Overrides {
+        max_events: args.max_events,
+        speedup: args.speedup,
+        ig_url: args.ig_url,
+        scenario_run_id: args.scenario_run_id,
+        allow_plan_change: args.allow_plan_change,
+        allow_run_change: args.allow_run_change,
+        take_over: args.take_over,
+        ..Overrides::default()
+    };
+    let request = match request_with(args.world, overrides) {
+        Ok(request) => request,
+        Err(error) => return refuse(&error),
+    };
+    if args.dry_run {
+        return conclude(wsp::outline(&request).await);
+    }
+    let stream = Stream::new(request);
+    signals::wind_down_on_signal(stream.ending());
+    let line = ProgressLine::start(stream.progress());
+    let report = stream.run().await;
+    line.finish().await;
+    if let (Status::Failed, Some(reason), Some(detail)) =
+        (report.status, report.reason, &report.detail)
+    {
+        complain(reason, detail);
+    }
+    output::print(&report);
+    ExitCode::from(report.exit_status())
+}

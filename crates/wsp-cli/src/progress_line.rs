@@ -1,0 +1,128 @@
+//! The progress of a stream: a line on a terminal, nothing elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use wsp::progress::Progress;
+
+const REDRAW: Duration = Duration::from_millis(250);
+
+/// The line, while it is drawn.
+pub struct ProgressLine {
+    drawing: Option<(JoinHandle<()>, ProgressBar)>,
+}
+
+impl ProgressLine {
+    /// Draws a line if standard error is a terminal.
+    pub fn start(mut progress: watch::Receiver<Progress>) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self { drawing: None };
+        }
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message("looking at the evidence");
+        bar.enable_steady_tick(REDRAW);
+        let drawn = bar.clone();
+        let task = tokio::spawn(async move {
+            let mut before = (Instant::now(), 0);
+            let mut rate = 0.0;
+            while progress.changed().await.is_ok() {
+                let now = *progress.borrow_and_update();
+                let passed = before.0.elapsed().as_secs_f64();
+                if passed > 0.5 {
+                    rate = (now.meters.acknowledged - before.1) as f64 / passed;
+                    before = (Instant::now(), now.meters.acknowledged);
+                }
+                drawn.set_message(line(&now, rate));
+            }
+        });
+        Self {
+            drawing: Some((task, bar)),
+        }
+    }
+
+    /// Takes the line off the terminal.
+    pub async fn finish(self) {
+        if let Some((task, bar)) = self.drawing {
+            bar.finish_and_clear();
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+fn line(now: &Progress, rate: f64) -> String {
+    let acknowledged = now.meters.acknowledged;
+    let mut line = format!(
+        "{} events, {} /s",
+        grouped(acknowledged),
+        grouped(rate as u64)
+    );
+    if let Some(time) = now.event_time {
+        line.push_str(&format!(", at {time}"));
+    }
+    if now.is_paced {
+        line.push_str(&format!(", {:.1} ms late", now.lateness_ms));
+    }
+    if let Some(total) = now.total.filter(|total| *total > 0) {
+        let percent = 100.0 * acknowledged as f64 / total as f64;
+        line.push_str(&format!(", {percent:.1} %"));
+        if rate >= 1.0 {
+            let left =
+                Duration::from_secs((total.saturating_sub(acknowledged) as f64 / rate) as u64);
+            line.push_str(&format!(", {} left", clock(left)));
+        }
+    }
+    line
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_line_says_percent_and_time_left_where_the_total_is_known() {
+        let mut now = Progress::default();
+        now.meters.acknowledged = 250;
+        assert_eq!(line(&now, 100.0), "250 events, 100 /s");
+        now.total = Some(1_000);
+        assert_eq!(
+            line(&now, 100.0),
+            "250 events, 100 /s, 25.0 %, 0:00:07 left"
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! The audit: what a run did, one JSON object a line, append-only.
+//!
+//! `<runs root>/<platform_run_id>/session.jsonl`, fields `platform_run_id`,
+//! `component` (`wsp`), `event_kind`, `ts_utc`, `details`. Never per event:
+//! periodic saves give at most one line a second and output. The log of a strict
+//! run must be writable before it starts; in local posture a log that fails is
+//! warned of once and the run goes on.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{SecondsFormat, Utc};
+use envelope::PlatformRunId;
+use oracle_store::Posture;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Error, ReasonCode};
+
+/// The kinds of audit records; a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The world, with its evidence, was chosen.
+    EngineWorldSelected,
+    /// The stream starts.
+    StreamStart,
+    /// A cursor was saved.
+    CheckpointSaved,
+    /// Every row of every output was delivered.
+    EngineWorldStreamed,
+    /// The run reached its end or its bound.
+    StreamComplete,
+    /// The run failed.
+    StreamFailed,
+    /// The run was stopped.
+    StreamStopped,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    platform_run_id: &'a str,
+    component: &'static str,
+    event_kind: EventKind,
+    ts_utc: String,
+    details: Value,
+}
+
+/// The open audit log of one run.
+#[derive(Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    platform_run_id: String,
+    posture: Posture,
+    /// Absent once writing failed in local posture.
+    file: Option<File>,
+}
+
+impl AuditLog {
+    /// Opens, or starts, the log of a platform run.
+    ///
+    /// # Errors
+    /// `AUDIT_UNWRITABLE` in strict posture.
+    pub fn open(runs_root: &Path, run: &PlatformRunId, posture: Posture) -> Result<Self, Error> {
+        let folder = runs_root.join(run.as_str());
+        let path = folder.join("session.jsonl");
+        let opened = std::fs::create_dir_all(&folder)
+            .and_then(|()| OpenOptions::new().append(true).create(true).open(&path));
+        let mut log = Self {
+            path,
+            platform_run_id: run.to_string(),
+            posture,
+            file: None,
+        };
+        match opened {
+            Ok(file) => log.file = Some(file),
+            Err(error) => log.failed(error)?,
+        }
+        Ok(log)
+    }
+
+    /// Appends one record.
+    ///
+    /// # Errors
+    /// `AUDIT_UNWRITABLE` in strict posture.
+    pub fn append(&mut self, event_kind: EventKind, details: Value) -> Result<(), Error> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let record = Record {
+            platform_run_id: &self.platform_run_id,
+            component: "wsp",
+            event_kind,
+            ts_utc: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+            details,
+        };
+        let written = serde_json::to_vec(&record)
+            .map_err(io::Error::from)
+            .and_then(|mut line| {
+                line.push(b'\n');
+                // One write a line: an append is whole or absent, even beside another writer.
+                file.write_all(&line)
+            });
+        written.or_else(|error| self.failed(error))
+    }
+
+    fn failed(&mut self, error: io::Error) -> Result<(), Error> {
+        self.file = None;
+        match self.posture {
+            Posture::Strict => Err(Error::caused(
+                ReasonCode::AuditUnwritable,
+                format!("The audit log {} cannot be written.", self.path.display()),
+                "Make `wiring.wsp_audit.root` a writable local folder.",
+                error,
+            )),
+            Posture::Local => {
+                tracing::warn!(path = %self.path.display(), %error, "the audit log cannot be written; the run goes on without it");
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> PlatformRunId {
+        "platform_20260101T000000Z".parse().unwrap()
+    }
+
+    #[test]
+    fn records_are_appended_one_a_line() {
+        let root = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
+            log.append(EventKind::StreamStart, serde_json::json!({"a": 1}))
+                .unwrap();
+        }
+        let text = std::fs::read_to_string(root.path().join(run().as_str()).join("session.jsonl"))
+            .unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["event_kind"], "stream_start");
+        assert_eq!(lines[1]["component"], "wsp");
+    }
+
+    #[test]
+    fn an_unwritable_log_stops_a_strict_run_and_only_warns_a_local_one() {
+        let root = tempfile::tempdir().unwrap();
+        let file_in_the_way = root.path().join("runs");
+        std::fs::write(&file_in_the_way, "").unwrap();
+        let strict = AuditLog::open(&file_in_the_way, &run(), Posture::Strict).unwrap_err();
+        assert_eq!(strict.code(), "AUDIT_UNWRITABLE");
+        let mut local = AuditLog::open(&file_in_the_way, &run(), Posture::Local).unwrap();
+        local.append(EventKind::StreamStart, Value::Null).unwrap();
+    }
+}

@@ -1,0 +1,60 @@
+//! What a profile names, made: the checkpoint store and the push client.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use checkpoint::{CheckpointStore, FileStore, SqliteStore};
+
+use crate::profile::{CheckpointBackend, Profile};
+use crate::push::{ClientOptions, PushEndpoint, PushToken};
+use crate::{Error, ReasonCode};
+
+/// Opens the checkpoint store of a profile; relative roots start at `working_dir`.
+/// Nothing is made yet: that is for the one who takes leases.
+///
+/// # Errors
+/// `PROFILE_VALUE_MISSING` for a DSN that is not set; the store's.
+pub fn open_checkpoint_store(
+    profile: &Profile,
+    working_dir: &Path,
+) -> Result<Arc<dyn CheckpointStore>, Error> {
+    let settings = &profile.checkpoint;
+    Ok(match settings.backend {
+        CheckpointBackend::File => Arc::new(FileStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::Sqlite => Arc::new(SqliteStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::Postgres => todo!("postgres"),
+        CheckpointBackend::Object => todo!("object"),
+    })
+}
+
+/// Where a profile pushes to, and with what.
+///
+/// # Errors
+/// `PROFILE_VALUE_MISSING`, `PROFILE_INVALID`, `PROFILE_TOKEN_IN_CLEAR`.
+pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
+    let url = Profile::require(
+        profile.ig_ingest_url.as_ref(),
+        "wiring.ig_ingest_url",
+        "--ig-url",
+    )?;
+    let invalid = |error: crate::push::EndpointError| {
+        let what =
+            format!("The profile's `wiring.ig_ingest_url` or token cannot be used: {error}.");
+        Error::new(ReasonCode::ProfileInvalid, what, "Mend it.")
+    };
+    let endpoint = PushEndpoint::parse(url).map_err(invalid)?;
+    let token = match &profile.auth_token {
+        Some(token) => {
+            profile.check_token_travels_safely(&endpoint)?;
+            Some(PushToken::new(&profile.api_key_header, token.reveal()).map_err(invalid)?)
+        }
+        None => None,
+    };
+    Ok((
+        endpoint,
+        ClientOptions {
+            timeout: profile.push.timeout,
+            token,
+        },
+    ))
+}

@@ -1,0 +1,178 @@
+//! The dispatching thread: takes events in order, waits until each is due and
+//! there is room for it, and hands it to its lane.
+//!
+//! An operating-system thread of its own, since an async timer wakes a
+//! millisecond late where a parked thread wakes in tens of microseconds. Per
+//! event it takes no lock and allocates nothing.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use envelope::EventTime;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::ending::Ending;
+use crate::lanes::{HandedOver, Lanes};
+use crate::meters::Meters;
+use crate::order::EventOrder;
+use crate::schedule::{Schedule, WallNs};
+use crate::window::Window;
+
+/// The longest the thread sleeps without looking around.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
+
+/// The stream's start, from which wall times are counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Start(Instant);
+
+impl Start {
+    /// Now.
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Nanoseconds since the start.
+    pub fn elapsed(self) -> WallNs {
+        self.at(Instant::now())
+    }
+
+    /// When an instant lies, in nanoseconds since the start.
+    pub fn at(self, instant: Instant) -> WallNs {
+        instant.saturating_duration_since(self.0).as_nanos() as WallNs
+    }
+}
+
+/// How handing over ended.
+#[derive(Debug)]
+pub enum DispatchEnd {
+    /// Every event was handed over.
+    Complete,
+    /// `max_events` were.
+    MaxEvents,
+    /// The stream is winding down.
+    WoundDown,
+    /// The next event cannot be had.
+    Failed(Error),
+}
+
+/// What was handed over.
+#[derive(Debug)]
+pub struct Dispatched {
+    /// Why it ended.
+    pub end: DispatchEnd,
+    /// SHA-256 over the event ids in schedule order.
+    pub digest: [u8; 32],
+    /// The time of the first event.
+    pub first_time: Option<EventTime>,
+    /// The time of the last one.
+    pub last_time: Option<EventTime>,
+}
+
+/// Everything the thread works with.
+pub struct Dispatcher {
+    /// Where events come from.
+    pub order: Box<dyn EventOrder>,
+    /// When they are due.
+    pub schedule: Schedule,
+    /// Where they go.
+    pub lanes: Lanes,
+    /// How far ahead of the checkpoints they may go.
+    pub window: Arc<Window>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
+    /// When to end early.
+    pub ending: Ending,
+    /// How many at most.
+    pub max_events: Option<u64>,
+    /// The wall clock's origin.
+    pub start: Start,
+}
+
+impl Dispatcher {
+    /// Hands over events until the end, on the calling thread.
+    pub fn run(mut self) -> Dispatched {
+        self.ending.register_dispatcher();
+        let mut hasher = Sha256::new();
+        let mut times = (None, None);
+        let mut handed_over = 0;
+        let mut sequences = vec![0u64; self.meters.outputs()];
+        let end = loop {
+            if self.max_events.is_some_and(|most| handed_over >= most) {
+                break DispatchEnd::MaxEvents;
+            }
+            if self.ending.is_winding_down() {
+                break DispatchEnd::WoundDown;
+            }
+            let event = match self.order.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => break DispatchEnd::Complete,
+                Err(error) => break DispatchEnd::Failed(error),
+            };
+            self.meters.read(event.output, 1);
+            if event.anchors {
+                self.schedule.restart();
+            }
+            let due = self.schedule.due(event.position.time, self.start.elapsed());
+            if !self.wait_until(due) || !self.wait_for_room(handed_over) {
+                break DispatchEnd::WoundDown;
+            }
+            let sequence = sequences[event.output];
+            let handed = HandedOver {
+                output: event.output,
+                sequence,
+                position: event.position,
+                due: (!self.schedule.is_unpaced()).then_some(due),
+                body: event.body,
+            };
+            self.meters.handed_over(event.output);
+            if !self.lanes.hand_over(event.ordering_key, handed) {
+                self.meters.handed_back(event.output);
+                break DispatchEnd::WoundDown;
+            }
+            self.schedule.left(due, self.start.elapsed());
+            sequences[event.output] += 1;
+            handed_over += 1;
+            hasher.update(event.id.as_bytes());
+            times = (
+                times.0.or(Some(event.position.time)),
+                Some(event.position.time),
+            );
+        };
+        let (first_time, last_time) = times;
+        Dispatched {
+            end,
+            digest: hasher.finalize().into(),
+            first_time,
+            last_time,
+        }
+    }
+
+    /// Sleeps until an event is due; false if the stream winds down first.
+    fn wait_until(&self, due: WallNs) -> bool {
+        loop {
+            let now = self.start.elapsed();
+            if now >= due {
+                return true;
+            }
+            if self.ending.is_winding_down() {
+                return false;
+            }
+            thread::park_timeout(LOOK_AROUND.min(Duration::from_nanos(due - now)));
+        }
+    }
+
+    /// Waits until the window has room; false if the stream winds down first.
+    fn wait_for_room(&self, handed_over: u64) -> bool {
+        loop {
+            if self.window.has_room(handed_over) {
+                return true;
+            }
+            if self.ending.is_winding_down() {
+                return false;
+            }
+            thread::park_timeout(LOOK_AROUND);
+        }
+    }
+}

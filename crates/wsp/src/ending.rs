@@ -1,0 +1,123 @@
+//! How a stream ends before its last event: one cause, two steps.
+//!
+//! *Winding down*: nothing more is handed over, events that no lane has begun to
+//! send come back, requests in flight wait for their answers. *Cut*: the drain's
+//! time is over, or somebody asked twice; requests in flight are given up. The
+//! first cause wins; later ones are consequences.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use tokio::sync::Notify;
+
+use crate::Error;
+use crate::push::Stop;
+
+/// Why a stream ends early.
+#[derive(Debug)]
+pub enum Cause {
+    /// A signal, or the caller, asked for it.
+    Asked,
+    /// Something failed.
+    Failed(Error),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    winding_down: AtomicBool,
+    cause: Mutex<Option<Cause>>,
+    changed: Notify,
+    dispatcher: OnceLock<Thread>,
+    cut: Stop,
+}
+
+/// The shared switch of one stream. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    shared: Arc<Shared>,
+}
+
+impl Ending {
+    /// Starts to wind the stream down.
+    pub fn wind_down(&self, cause: Cause) {
+        {
+            let mut first = self
+                .shared
+                .cause
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if first.is_none() && !self.is_winding_down() {
+                *first = Some(cause);
+            }
+            self.shared.winding_down.store(true, Ordering::Release);
+        }
+        self.shared.changed.notify_waiters();
+        self.wake_dispatcher();
+    }
+
+    /// Whether the stream winds down.
+    pub fn is_winding_down(&self) -> bool {
+        self.shared.winding_down.load(Ordering::Acquire)
+    }
+
+    /// Resolves once the stream winds down.
+    pub async fn winding_down(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.is_winding_down() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// The switch that gives up requests in flight.
+    pub fn cut(&self) -> &Stop {
+        &self.shared.cut
+    }
+
+    /// Takes the cause, once the stream has ended.
+    pub fn take_cause(&self) -> Option<Cause> {
+        self.shared
+            .cause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Makes the calling thread the one that [`Ending::wake_dispatcher`] wakes.
+    pub(crate) fn register_dispatcher(&self) {
+        let _ = self.shared.dispatcher.set(std::thread::current());
+    }
+
+    /// Has the dispatching thread look again at what it waits for.
+    pub(crate) fn wake_dispatcher(&self) {
+        if let Some(thread) = self.shared.dispatcher.get() {
+            thread.unpark();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReasonCode;
+
+    #[tokio::test]
+    async fn the_first_cause_wins_and_wakes_whoever_waits() {
+        let ending = Ending::default();
+        let waiting = tokio::spawn({
+            let ending = ending.clone();
+            async move { ending.winding_down().await }
+        });
+        ending.wind_down(Cause::Failed(Error::new(
+            ReasonCode::IgPushRejected,
+            "a",
+            "b",
+        )));
+        ending.wind_down(Cause::Asked);
+        waiting.await.unwrap();
+        assert!(matches!(ending.take_cause(), Some(Cause::Failed(_))));
+    }
+}

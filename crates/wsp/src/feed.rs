@@ -1,0 +1,215 @@
+//! Feeds: parts decoded and framed ahead of the order, by a bounded amount.
+//!
+//! ```text
+//!   order ──open──► FeedPool ──task──► worker ─┐ decodes and frames one chunk
+//!     ▲                ▲                       │
+//!     └── PartFeed ◄───┼──────── chunk ◄───────┘
+//!          next() ─────┘ hands the task back: one chunk ahead, never more
+//! ```
+//!
+//! A chunk is some consecutive events of one part, framed into one buffer. Each
+//! open feed holds at most the chunk being consumed and one more, so memory is
+//! (open feeds) × 2 × (chunk size), whatever the ingestion gate does. A task runs
+//! on one worker at a time and travels with its chunk, so a part needs no lock.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use envelope::FramedBatch;
+
+use crate::{Error, ReasonCode};
+
+/// Which row of the part each event of a chunk is.
+#[derive(Debug)]
+pub enum RowNumbers {
+    /// Consecutive rows from this one on.
+    From(u64),
+    /// One row number an event, for a part that was sorted.
+    Listed(Vec<u64>),
+}
+
+impl Default for RowNumbers {
+    fn default() -> Self {
+        Self::From(0)
+    }
+}
+
+/// Some events of one part, in the order in which they leave.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The envelopes.
+    pub framed: FramedBatch,
+    /// Their rows.
+    pub rows: RowNumbers,
+    /// Why the part ends after these events, if it may not go on.
+    pub failure: Option<Error>,
+}
+
+impl Chunk {
+    /// The row of the event at `index`.
+    pub fn row(&self, index: usize) -> u64 {
+        match &self.rows {
+            RowNumbers::From(first) => first + index as u64,
+            RowNumbers::Listed(rows) => rows[index],
+        }
+    }
+
+    /// No events, and why.
+    pub fn failed(failure: Error) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::default()
+        }
+    }
+}
+
+/// Makes the chunks of one part, on a worker's thread.
+pub trait ChunkSource: Send {
+    /// The next chunk; `None` at the end of the part. A chunk with a failure is
+    /// the last one.
+    fn next_chunk(&mut self) -> Option<Chunk>;
+}
+
+/// What a worker answers.
+enum Made {
+    /// A chunk, and the task to go on with.
+    Chunk(Chunk, Task),
+    /// The part is at its end.
+    End,
+}
+
+struct Task {
+    source: Box<dyn ChunkSource>,
+    made: SyncSender<Made>,
+}
+
+/// The worker threads that decode and frame.
+#[derive(Debug)]
+pub struct FeedPool {
+    tasks: Sender<Task>,
+}
+
+impl FeedPool {
+    /// Starts `workers` threads; they end when the pool and all its feeds are gone.
+    ///
+    /// # Errors
+    /// `STREAM_INTERNAL` if the system gives no thread.
+    pub fn start(workers: usize) -> Result<Self, Error> {
+        let (tasks, queue) = channel::<Task>();
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..workers.max(1) {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new()
+                .name(format!("wsp-feed-{number}"))
+                .spawn(move || work(&queue))
+                .map_err(|source| {
+                    let what = "The system gave no thread to decode on.";
+                    Error::caused(
+                        ReasonCode::StreamInternal,
+                        what,
+                        "Look at its limits.",
+                        source,
+                    )
+                })?;
+        }
+        Ok(Self { tasks })
+    }
+
+    /// Opens a feed and starts on its first chunk.
+    pub fn open(&self, source: Box<dyn ChunkSource>) -> PartFeed {
+        let (made, answers) = sync_channel(1);
+        // A pool without workers drops the task, and `next` says so.
+        let _ = self.tasks.send(Task { source, made });
+        PartFeed {
+            tasks: self.tasks.clone(),
+            answers,
+        }
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Task>>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(mut task) = next else { return };
+        let made = task.made.clone();
+        let answer = match task.source.next_chunk() {
+            Some(chunk) => Made::Chunk(chunk, task),
+            None => Made::End,
+        };
+        // Nobody listens once the stream has stopped.
+        let _ = made.send(answer);
+    }
+}
+
+/// One part, a chunk at a time.
+#[derive(Debug)]
+pub struct PartFeed {
+    tasks: Sender<Task>,
+    answers: Receiver<Made>,
+}
+
+impl PartFeed {
+    /// Waits for the next chunk and has the one after it made; `None` at the end
+    /// of the part, and for good after it or after a chunk with a failure.
+    pub fn next(&mut self) -> Option<Chunk> {
+        match self.answers.recv() {
+            Ok(Made::Chunk(chunk, task)) => {
+                if chunk.failure.is_none() {
+                    let _ = self.tasks.send(task);
+                } else {
+                    let _ = task.made.send(Made::End);
+                }
+                Some(chunk)
+            }
+            Ok(Made::End) => None,
+            // The worker died on this part: its end must not look like the part's end.
+            Err(_) => Some(Chunk::failed(Error::new(
+                ReasonCode::StreamInternal,
+                "A decoding thread ended in the middle of a part.",
+                "Look for a panic above this line and report it; a rerun resumes.",
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counted(u64);
+
+    impl ChunkSource for Counted {
+        fn next_chunk(&mut self) -> Option<Chunk> {
+            self.0 = self.0.checked_sub(1)?;
+            assert_ne!(self.0, 77, "as asked");
+            let framed = FramedBatch::default();
+            Some(Chunk {
+                framed,
+                rows: RowNumbers::From(self.0),
+                failure: None,
+            })
+        }
+    }
+
+    #[test]
+    fn many_feeds_share_few_workers_and_each_keeps_its_order() {
+        let pool = FeedPool::start(2).unwrap();
+        let mut feeds: Vec<_> = (0..20).map(|_| pool.open(Box::new(Counted(50)))).collect();
+        for expected in (0..50).rev() {
+            for feed in &mut feeds {
+                assert_eq!(feed.next().unwrap().row(0), expected);
+            }
+        }
+        assert!(feeds.iter_mut().all(|feed| feed.next().is_none()));
+    }
+
+    #[test]
+    fn a_worker_that_dies_is_a_failure_and_not_the_end_of_the_part() {
+        let pool = FeedPool::start(1).unwrap();
+        let mut feed = pool.open(Box::new(Counted(79)));
+        assert!(feed.next().unwrap().failure.is_none());
+        let failure = feed.next().unwrap().failure.unwrap();
+        assert_eq!(failure.code(), "STREAM_INTERNAL");
+    }
+}

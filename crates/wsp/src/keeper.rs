@@ -1,0 +1,403 @@
+//! The keeper: hears every answer, moves the watermark, and makes it durable.
+//!
+//! ```text
+//! lanes ──Answered──► keeper ──► watermark (pure) ──► save_many ──► store
+//!                       │                                │
+//!                       └─► meters, lateness, progress   └─► window opens, audit
+//! ```
+//!
+//! One save is in flight at a time, and answers are taken while it is: with a slow
+//! store the next save simply covers more events. A save is due when
+//! `flush_every` events are done beyond the durable ones, or a second after the
+//! last. A store that is away is tried again, with growing pauses, for up to
+//! `give_up_after`; the window holds the stream meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkpoint::{CheckpointStore, Cursor, CursorKey, Lease, OrderMode, OrderPosition};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use crate::Error;
+use crate::audit::{AuditLog, EventKind};
+use crate::ending::{Cause, Ending};
+use crate::lane::{Answered, Fate};
+use crate::lateness::{Lateness, LatenessReport};
+use crate::meters::Meters;
+use crate::progress::Progress;
+use crate::push::Decision;
+use crate::watermark::{Position, Watermark};
+use crate::window::Window;
+
+/// Answers taken at once.
+const BATCH: usize = 256;
+/// The longest that done events stay unsaved.
+const TICK: Duration = Duration::from_secs(1);
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(250);
+/// The first pause after a failed save; it doubles up to [`TICK`] times five.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the keeper needs to know of one output.
+#[derive(Debug, Clone)]
+pub struct KeptOutput {
+    /// The cursor's key.
+    pub key: CursorKey,
+    /// The output's parts, relative to the engine run root, in name order.
+    pub parts: Arc<[String]>,
+    /// What a later run must find unchanged.
+    pub plan_digest: String,
+}
+
+/// The counts of decisions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Decisions {
+    /// `ADMIT`.
+    pub admit: u64,
+    /// `DUPLICATE`.
+    pub duplicate: u64,
+    /// `QUARANTINE`: the gate took it aside.
+    pub quarantine: u64,
+}
+
+/// What the saves came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CheckpointCounts {
+    /// Saves that succeeded, each of all outputs that moved.
+    pub saves: u64,
+    /// Tries that failed and were made again.
+    pub retried: u64,
+}
+
+/// What the keeper kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// What the gate decided.
+    pub decisions: Decisions,
+    /// Lateness at send and at acknowledgement.
+    pub lateness: LatenessReport,
+    /// Saves made.
+    pub checkpoints: CheckpointCounts,
+    /// Events whose answer never came before the drain was over.
+    pub abandoned: u64,
+    /// The last durable cursor of each output, if this run saved one.
+    pub cursors: Vec<Option<Cursor>>,
+    /// The audit, to be closed by the run.
+    pub audit: AuditLog,
+}
+
+/// Why a cursor was saved, as the audit says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaveReason {
+    /// `flush_every`, or the second.
+    PeriodicFlush,
+    /// The bound of the run was reached.
+    MaxEvents,
+    /// Every row of the outputs is done.
+    OutputComplete,
+    /// The run ends early.
+    Stopped,
+}
+
+/// Everything the keeper works with.
+pub struct Keeping {
+    /// Where cursors are kept.
+    pub store: Arc<dyn CheckpointStore>,
+    /// The right to keep them.
+    pub lease: Arc<Lease>,
+    /// The outputs, in list order.
+    pub outputs: Vec<KeptOutput>,
+    /// What a cursor means.
+    pub order: OrderMode,
+    /// The run that cursors are bound to.
+    pub platform_run_id: String,
+    /// Events between saves.
+    pub flush_every: u64,
+    /// How long the store may be away.
+    pub give_up_after: Duration,
+    /// Opened by every save.
+    pub window: Arc<Window>,
+    /// Counted with every answer.
+    pub meters: Arc<Meters>,
+    /// How the stream ends.
+    pub ending: Ending,
+    /// What the run did.
+    pub audit: AuditLog,
+    /// Told a few times a second.
+    pub progress: watch::Sender<Progress>,
+}
+
+struct Saved {
+    covers: u64,
+    cursors: BTreeMap<CursorKey, Cursor>,
+    retried: u64,
+    result: Result<(), checkpoint::Error>,
+}
+
+/// The running keeper.
+pub struct Keeper {
+    with: Keeping,
+    watermark: Watermark,
+    decisions: Decisions,
+    lateness: Lateness,
+    counts: CheckpointCounts,
+    abandoned: u64,
+    durable: Vec<Option<Cursor>>,
+    audited: Vec<Option<Instant>>,
+    last_time: Option<Position>,
+    /// A save failed for good: nothing more may be saved.
+    broken: bool,
+}
+
+impl Keeper {
+    /// Nothing heard yet.
+    pub fn new(with: Keeping) -> Self {
+        let outputs = with.outputs.len();
+        Self {
+            with,
+            watermark: Watermark::new(outputs),
+            decisions: Decisions::default(),
+            lateness: Lateness::new(),
+            counts: CheckpointCounts::default(),
+            abandoned: 0,
+            durable: vec![None; outputs],
+            audited: vec![None; outputs],
+            last_time: None,
+            broken: false,
+        }
+    }
+
+    /// Hears answers, and saves, until all lanes are gone.
+    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answered>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tell = tokio::time::interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut saving: Option<BoxFuture<'static, Saved>> = None;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut is_tick = false;
+        loop {
+            tokio::select! {
+                saved = poll_option(&mut saving) => {
+                    saving = None;
+                    self.saved(saved, SaveReason::PeriodicFlush);
+                }
+                heard = answers.recv_many(&mut batch, BATCH) => {
+                    if heard == 0 {
+                        break;
+                    }
+                    batch.drain(..).for_each(|answer| self.hear(answer));
+                }
+                _ = tick.tick() => is_tick = true,
+                _ = tell.tick() => self.tell_progress(),
+            }
+            if saving.is_none() && self.save_is_due(is_tick) {
+                is_tick = false;
+                saving = self.save();
+            }
+        }
+        if let Some(saving) = saving {
+            self.saved(saving.await, SaveReason::PeriodicFlush);
+        }
+    }
+
+    /// Saves what is left.
+    pub async fn finish(mut self, reason: SaveReason) -> Kept {
+        if !self.broken
+            && let Some(saving) = self.save()
+        {
+            self.saved(saving.await, reason);
+        }
+        self.tell_progress();
+        Kept {
+            decisions: self.decisions,
+            lateness: self.lateness.report(),
+            checkpoints: self.counts,
+            abandoned: self.abandoned,
+            cursors: self.durable,
+            audit: self.with.audit,
+        }
+    }
+
+    fn hear(&mut self, answer: Answered) {
+        let Answered {
+            output,
+            sequence,
+            position,
+            due,
+            fate,
+        } = answer;
+        match fate {
+            Fate::Acknowledged {
+                decision,
+                sent,
+                answered,
+            } => {
+                *match decision {
+                    Decision::Admit => &mut self.decisions.admit,
+                    Decision::Duplicate => &mut self.decisions.duplicate,
+                    Decision::Quarantine => &mut self.decisions.quarantine,
+                } += 1;
+                if let Some(due) = due {
+                    self.lateness.record(due, sent, answered);
+                }
+                self.with.meters.acknowledged(output);
+                self.watermark.mark_done(output, sequence, position);
+                self.last_time = Some(position);
+            }
+            Fate::HandedBack => self.with.meters.handed_back(output),
+            Fate::Abandoned => self.abandoned += 1,
+            Fate::Failed => {}
+        }
+    }
+
+    fn save_is_due(&self, is_tick: bool) -> bool {
+        let unsaved = self.watermark.done() - self.with.window.durable();
+        !self.broken && (unsaved >= self.with.flush_every || (is_tick && unsaved > 0))
+    }
+
+    /// Starts a save of every output that moved.
+    fn save(&self) -> Option<BoxFuture<'static, Saved>> {
+        let cursors = self.moved_cursors();
+        if cursors.is_empty() {
+            return None;
+        }
+        let covers = self.watermark.done();
+        let store = Arc::clone(&self.with.store);
+        let lease = Arc::clone(&self.with.lease);
+        let ending = self.with.ending.clone();
+        let give_up_after = self.with.give_up_after;
+        Some(
+            async move {
+                let (result, retried) =
+                    save_until(&*store, &lease, &cursors, give_up_after, &ending).await;
+                Saved {
+                    covers,
+                    cursors,
+                    retried,
+                    result,
+                }
+            }
+            .boxed(),
+        )
+    }
+
+    fn moved_cursors(&self) -> BTreeMap<CursorKey, Cursor> {
+        let outputs = self.with.outputs.iter().enumerate();
+        outputs
+            .filter_map(|(index, output)| {
+                let cursor = self.cursor(output, self.watermark.reached(index)?);
+                let moved = self.durable[index].as_ref() != Some(&cursor);
+                moved.then(|| (output.key.clone(), cursor))
+            })
+            .collect()
+    }
+
+    fn cursor(&self, output: &KeptOutput, position: Position) -> Cursor {
+        Cursor {
+            last_file: output.parts[position.part as usize].clone(),
+            last_row_index: position.row,
+            last_ts_utc: Some(position.time.to_string()),
+            order: match self.with.order {
+                OrderMode::AsWritten => OrderPosition::AsWritten,
+                OrderMode::EventTime => OrderPosition::EventTime {
+                    sort_time_ns: position.time.nanos(),
+                },
+            },
+            platform_run_id: self.with.platform_run_id.clone(),
+            plan_digest: output.plan_digest.clone(),
+        }
+    }
+
+    fn saved(&mut self, saved: Saved, reason: SaveReason) {
+        self.counts.retried += saved.retried;
+        if let Err(error) = saved.result {
+            self.broken = true;
+            self.with
+                .ending
+                .wind_down(Cause::Failed(Error::Checkpoint(error)));
+            return;
+        }
+        self.counts.saves += 1;
+        self.with.window.set_durable(saved.covers);
+        self.with.ending.wake_dispatcher();
+        for index in 0..self.with.outputs.len() {
+            if let Some(cursor) = saved.cursors.get(&self.with.outputs[index].key) {
+                self.durable[index] = Some(cursor.clone());
+                self.audit_save(index, reason);
+            }
+        }
+    }
+
+    /// At most one line a second and output, except for the last save.
+    fn audit_save(&mut self, index: usize, reason: SaveReason) {
+        let recent = self.audited[index].is_some_and(|at| at.elapsed() < TICK);
+        if reason == SaveReason::PeriodicFlush && recent {
+            return;
+        }
+        self.audited[index] = Some(Instant::now());
+        let key = &self.with.outputs[index].key;
+        let details = json!({
+            "pack_key": key.pack_key().as_str(),
+            "output_id": key.output_id(),
+            "cursor": self.durable[index].as_ref().map(crate::report::cursor_json),
+            "reason": reason,
+        });
+        if let Err(error) = self.with.audit.append(EventKind::CheckpointSaved, details) {
+            self.with.ending.wind_down(Cause::Failed(error));
+        }
+    }
+
+    fn tell_progress(&self) {
+        let meters = self.with.meters.read_all();
+        self.with.progress.send_modify(|progress| {
+            progress.meters = meters;
+            progress.event_time = self.last_time.map(|position| position.time);
+            progress.lateness_ms = self.lateness.latest_ms();
+            progress.durable = self.with.window.durable();
+        });
+    }
+}
+
+/// Saves, again and again while the store is away, for up to `give_up_after`, or
+/// until a drain is over.
+async fn save_until(
+    store: &dyn CheckpointStore,
+    lease: &Lease,
+    cursors: &BTreeMap<CursorKey, Cursor>,
+    give_up_after: Duration,
+    ending: &Ending,
+) -> (Result<(), checkpoint::Error>, u64) {
+    let mut pause = FIRST_PAUSE;
+    let mut retried = 0;
+    let mut away_since = None;
+    loop {
+        match store.save_many(lease, cursors).await {
+            Err(error) if error.is_retryable() => {
+                let away_for = away_since.get_or_insert_with(Instant::now).elapsed();
+                if away_for >= give_up_after || ending.cut().is_thrown() {
+                    return (Err(error), retried);
+                }
+                tracing::warn!(%error, "the checkpoint store is away; trying again");
+                tokio::time::sleep(pause.min(give_up_after.saturating_sub(away_for))).await;
+                pause = (pause * 2).min(5 * TICK);
+                retried += 1;
+            }
+            settled => return (settled, retried),
+        }
+    }
+}
+
+/// Resolves with what the future gives; never, if there is none.
+async fn poll_option<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

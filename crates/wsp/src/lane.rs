@@ -1,0 +1,161 @@
+//! One lane: takes events from its queue, pushes each until something final is
+//! known, and tells the keeper.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::dispatch::Start;
+use crate::ending::{Cause, Ending};
+use crate::lanes::{HandedOver, LaneQueue};
+use crate::push::{Clock, Decision, PushLane, PushOutcome, Pusher};
+use crate::schedule::WallNs;
+use crate::watermark::Position;
+use crate::{Error, ReasonCode};
+
+/// What became of an event that was handed over.
+#[derive(Debug)]
+pub struct Answered {
+    /// The output's place in the list.
+    pub output: usize,
+    /// The event's number in its output.
+    pub sequence: u64,
+    /// Where it stands in its output.
+    pub position: Position,
+    /// When it was due.
+    pub due: Option<WallNs>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of an event that was handed over.
+#[derive(Debug)]
+pub enum Fate {
+    /// The gate acknowledged it.
+    Acknowledged {
+        /// What the gate decided.
+        decision: Decision,
+        /// When its first post began.
+        sent: WallNs,
+        /// When the acknowledgement was whole.
+        answered: WallNs,
+    },
+    /// It was never sent: the stream winds down.
+    HandedBack,
+    /// It may have been sent, and nobody knows: the drain's time was over.
+    Abandoned,
+    /// It will not be acknowledged; the lane has told the stream to end for it.
+    Failed,
+}
+
+/// Everything one lane works with.
+pub struct Lane<L, C> {
+    /// Where its events come from.
+    pub queue: LaneQueue,
+    /// What drives its connection.
+    pub pusher: Pusher<L, C>,
+    /// Whom it tells.
+    pub answers: mpsc::Sender<Answered>,
+    /// When to end early.
+    pub ending: Ending,
+    /// The wall clock's origin.
+    pub start: Start,
+    /// Where it pushes to, for its errors.
+    pub endpoint: Arc<str>,
+    /// Names an event for its errors.
+    pub places: Arc<dyn NamePosition>,
+}
+
+/// Names an event's output, part and row, for an operator.
+pub trait NamePosition: Send + Sync {
+    /// Like `row 7 of data/…/part-0.parquet (output s2_…)`.
+    fn name(&self, output: usize, position: &Position) -> String;
+}
+
+impl<L: PushLane, C: Clock> Lane<L, C> {
+    /// Works until the queue is closed and empty.
+    pub async fn run(mut self) {
+        while let Ok(event) = self.queue.recv().await {
+            let HandedOver {
+                output,
+                sequence,
+                position,
+                due,
+                body,
+            } = event;
+            let fate = if self.ending.is_winding_down() {
+                Fate::HandedBack
+            } else {
+                let outcome = self.pusher.push(body).await;
+                self.fate(outcome, output, &position)
+            };
+            let answered = Answered {
+                output,
+                sequence,
+                position,
+                due,
+                fate,
+            };
+            if self.answers.send(answered).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn fate(&self, outcome: PushOutcome, output: usize, position: &Position) -> Fate {
+        let failed = |code, said: String, fix: &str| {
+            let event = self.places.name(output, position);
+            let what = format!("The ingestion gate {} {said} for {event}.", self.endpoint);
+            // Here and now, so that no lane begins another event on the way to the keeper.
+            self.ending
+                .wind_down(Cause::Failed(Error::new(code, what, fix)));
+            Fate::Failed
+        };
+        match outcome {
+            PushOutcome::Acknowledged {
+                decision,
+                sent_at,
+                acked_at,
+                ..
+            } => Fate::Acknowledged {
+                decision,
+                sent: self.start.at(sent_at),
+                answered: self.start.at(acked_at),
+            },
+            PushOutcome::Rejected(refusal) => failed(
+                ReasonCode::IgPushRejected,
+                format!("answered {refusal}"),
+                "Mend what it names; a rerun resumes with this event.",
+            ),
+            PushOutcome::Unknown(refusal) => failed(
+                ReasonCode::IgResponseUnknown,
+                format!("answered without a decision ({refusal})"),
+                "Look whether `ig_ingest_url` names an ingestion gate; a rerun resumes here.",
+            ),
+            PushOutcome::SingledOut { refusal, attempts } => failed(
+                ReasonCode::IgPushRejected,
+                format!("answered {refusal} {attempts} times, and took other events,"),
+                "Look at its log for this event; a rerun resumes here.",
+            ),
+            PushOutcome::GaveUp {
+                attempts,
+                failing,
+                last,
+            } => failed(
+                ReasonCode::IgPushRetryExhausted,
+                format!(
+                    "did not take an event for {} s ({attempts} tries, the last: {last})",
+                    whole_seconds(failing)
+                ),
+                "Bring it back; a rerun resumes here. `wsp_retry.give_up_after_s` bounds the wait.",
+            ),
+            PushOutcome::Cancelled { maybe_sent: true } => Fate::Abandoned,
+            PushOutcome::Cancelled { maybe_sent: false } => Fate::HandedBack,
+        }
+    }
+}
+
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs_f64().round() as u64
+}

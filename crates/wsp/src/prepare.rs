@@ -1,0 +1,321 @@
+//! From a plan to a stream that may begin: platform run, audit, leases, resume.
+//!
+//! The order of the checks is that of the reason codes. Whatever is read before
+//! the leases are held is read again under them: another producer may have moved
+//! the cursors in between.
+
+use std::sync::Arc;
+
+use checkpoint::{
+    CheckpointStore, CursorKey, Holder, Lease, LeaseRequest, OrderMode, Record, SystemClock,
+    acquire_or_wait,
+};
+use chrono::Utc;
+use envelope::{PinValues, Pins, PlatformRunId, Provenance};
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::audit::{AuditLog, EventKind};
+use crate::plan::{Plan, plan};
+use crate::platform_run::{self, PlatformRunSource};
+use crate::profile::CheckpointScope;
+use crate::report::StreamReport;
+use crate::request::StreamRequest;
+use crate::resume::{self, OutputStart, ResumeTerms};
+
+/// The order where neither profile nor cursors name one.
+const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
+
+/// A stream that may begin.
+pub struct Prepared {
+    /// What is proven.
+    pub plan: Plan,
+    /// The constant part of every envelope.
+    pub pins: Pins,
+    /// The platform run.
+    pub run: PlatformRunId,
+    /// The order of the events.
+    pub order: OrderMode,
+    /// Where cursors are kept.
+    pub store: Arc<dyn CheckpointStore>,
+    /// The right to keep them.
+    pub lease: Arc<Lease>,
+    /// The cursors' keys, in list order.
+    pub keys: Vec<CursorKey>,
+    /// Where each output goes on.
+    pub starts: Vec<OutputStart>,
+    /// What the run does.
+    pub audit: AuditLog,
+}
+
+/// What a run would start from, without taking or writing anything.
+pub struct Outlook {
+    /// What is proven.
+    pub plan: Plan,
+    /// The cursors' keys, in list order.
+    pub keys: Vec<CursorKey>,
+    /// The platform run, and where its id came from.
+    pub run: (PlatformRunId, PlatformRunSource),
+    /// The order of the events.
+    pub order: OrderMode,
+    /// What is stored for each output; an error where it cannot be read.
+    pub records: Result<Vec<Option<Record>>, Error>,
+}
+
+/// Plans a request and looks at its cursors.
+///
+/// # Errors
+/// Those of [`plan`]; `PROFILE_INVALID` for what is no platform run id;
+/// `CHECKPOINT_*` where the cursors must name the run and cannot be read.
+pub async fn look_ahead(
+    request: &StreamRequest,
+    store: &dyn CheckpointStore,
+    report: &mut StreamReport,
+) -> Result<Outlook, Error> {
+    let plan = plan(request).await?;
+    report.engine_run_root = Some(plan.store.root().as_str().to_owned());
+    report.scenario_id = Some(plan.world_key.scenario_id.to_string());
+    report.output_ids = plan
+        .outputs
+        .iter()
+        .map(|output| output.id().to_owned())
+        .collect();
+    report.gates = Some(gates_summary(&plan));
+    let profile = &request.profile;
+    let named = platform_run::named(
+        request.overrides.platform_run_id.as_deref(),
+        request.environment_run_id.as_deref(),
+        &request.working_dir.join(&profile.runs_root),
+    )?;
+    let (run, pack_key) = match (named, profile.checkpoint.scope) {
+        (Some(named), CheckpointScope::PlatformRun) => {
+            let scoped = plan.pack_key.scoped_to_run(named.0.as_str());
+            (Some(named), scoped)
+        }
+        // Cursors of a run's own cannot name the run that they are looked up by.
+        (None, CheckpointScope::PlatformRun) => {
+            let made = platform_run::make(Utc::now())?;
+            let scoped = plan.pack_key.scoped_to_run(made.as_str());
+            (Some((made, PlatformRunSource::New)), scoped)
+        }
+        (named, CheckpointScope::Pack) => (named, plan.pack_key.clone()),
+    };
+    report.pack_key = Some(pack_key.as_str().to_owned());
+    let keys = resume::cursor_keys(&pack_key, &plan.outputs)?;
+    let records = resume::load(store, &keys).await;
+    let run = match (run, &records) {
+        (Some(run), _) => run,
+        (None, Ok(records)) => match run_of(records)? {
+            Some(run) => (run, PlatformRunSource::Cursor),
+            None => (platform_run::make(Utc::now())?, PlatformRunSource::New),
+        },
+        (None, Err(_)) => (platform_run::make(Utc::now())?, PlatformRunSource::New),
+    };
+    report.platform_run_id = Some(run.0.to_string());
+    let of_cursors = || {
+        let stored = records.as_ref().ok()?.iter().flatten().next()?;
+        Some(stored.cursor.order().mode())
+    };
+    let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
+    report.order = Some(order.as_str());
+    Ok(Outlook {
+        plan,
+        keys,
+        run,
+        order,
+        records,
+    })
+}
+
+/// Makes a request ready to stream: opens the audit, takes the leases, resumes.
+///
+/// # Errors
+/// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `CHECKPOINT_*`, `LEASE_HELD`.
+pub async fn prepare(
+    request: &StreamRequest,
+    store: Arc<dyn CheckpointStore>,
+    report: &mut StreamReport,
+) -> Result<Prepared, Error> {
+    let Outlook {
+        plan,
+        keys,
+        run: (run, source),
+        order,
+        records,
+    } = look_ahead(request, &*store, report).await?;
+    let profile = &request.profile;
+    let runs_root = request.working_dir.join(&profile.runs_root);
+    let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
+    records?;
+    audit.append(
+        EventKind::EngineWorldSelected,
+        world_selected(&plan, &run, source),
+    )?;
+    let lease = Arc::new(take_leases(request, &*store, &keys, &plan).await?);
+    let resumed = resume_under(&lease, request, &*store, &plan, &keys, &run, order).await;
+    let starts = match resumed {
+        Ok(starts) => starts,
+        Err(error) => {
+            release(&*store, &lease).await;
+            return Err(error);
+        }
+    };
+    if source == PlatformRunSource::New
+        && let Err(error) = platform_run::remember(&runs_root, &run)
+    {
+        tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
+    }
+    let pins = pins(request, &plan, &run)?;
+    let started = stream_started(request, &plan, &keys, &starts, order);
+    audit.append(EventKind::StreamStart, started)?;
+    Ok(Prepared {
+        plan,
+        pins,
+        run,
+        order,
+        store,
+        lease,
+        keys,
+        starts,
+        audit,
+    })
+}
+
+/// Gives leases back; a store that is away lets them expire.
+pub async fn release(store: &dyn CheckpointStore, lease: &Lease) {
+    if let Err(error) = store.release(lease).await {
+        tracing::warn!(%error, "the leases were not given back; they expire");
+    }
+}
+
+async fn take_leases(
+    request: &StreamRequest,
+    store: &dyn CheckpointStore,
+    keys: &[CursorKey],
+    plan: &Plan,
+) -> Result<Lease, Error> {
+    let holder = Holder::this_process(plan.producer.as_str());
+    let mut wanted = LeaseRequest::new(keys.iter().cloned(), holder);
+    wanted.period = request.profile.checkpoint.lease;
+    wanted.take_over = request.overrides.take_over;
+    let clock = SystemClock::default();
+    let on_held = |key: &CursorKey, holder: &Holder| {
+        tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
+    };
+    acquire_or_wait(store, &wanted, &clock, on_held)
+        .await
+        .map_err(Error::Checkpoint)
+}
+
+async fn resume_under(
+    _held: &Lease,
+    request: &StreamRequest,
+    store: &dyn CheckpointStore,
+    plan: &Plan,
+    keys: &[CursorKey],
+    run: &PlatformRunId,
+    order: OrderMode,
+) -> Result<Vec<OutputStart>, Error> {
+    let records = resume::load(store, keys).await?;
+    let terms = ResumeTerms {
+        order,
+        platform_run_id: run.as_str(),
+        overrides: &request.overrides,
+    };
+    resume::starts(plan, keys, &records, &terms).await
+}
+
+/// The platform run that the cursors agree on.
+fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
+    let mut runs = records
+        .iter()
+        .flatten()
+        .filter_map(|record| record.cursor.platform_run_id());
+    let Some(first) = runs.next() else {
+        return Ok(None);
+    };
+    if let Some(other) = runs.find(|run| *run != first) {
+        return Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            format!("The cursors belong to several platform runs ({first}, {other})."),
+            "Name one with --platform-run-id.",
+        ));
+    }
+    first.parse().map(Some).map_err(Error::Envelope)
+}
+
+fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pins, Error> {
+    let values = PinValues {
+        manifest_fingerprint: plan.world_key.manifest_fingerprint.to_string(),
+        parameter_hash: plan.world_key.parameter_hash.to_string(),
+        seed: plan.world_key.seed,
+        scenario_id: plan.world_key.scenario_id.to_string(),
+        run_id: plan.receipt.run_id.to_string(),
+        platform_run_id: run.to_string(),
+        scenario_run_id: request.overrides.scenario_run_id.clone(),
+        producer: plan.producer.as_str().to_owned(),
+        trace_id: None,
+        span_id: None,
+    };
+    let provenance = Provenance {
+        trace_id: plan.pack_key.as_str().to_owned(),
+        span_id: plan.pack.engine_release.clone(),
+    };
+    Pins::new(values)
+        .and_then(|pins| pins.stamped(&provenance))
+        .map_err(Error::Envelope)
+}
+
+/// What the gates said, in short, for audit and report.
+pub fn gates_summary(plan: &Plan) -> Value {
+    let receipts = plan.clearance.receipts().iter().map(|receipt| {
+        json!({"gate_id": receipt.gate_id, "status": receipt.status, "mode": receipt.mode})
+    });
+    json!({
+        "clearance": plan.clearance.status(),
+        "receipts": receipts.collect::<Vec<_>>(),
+    })
+}
+
+fn world_selected(plan: &Plan, run: &PlatformRunId, source: PlatformRunSource) -> Value {
+    json!({
+        "engine_run_root": plan.store.root().as_str(),
+        "world_key": plan.world_key,
+        "pack": plan.pack,
+        "gates": gates_summary(plan),
+        "platform_run_id": run.as_str(),
+        "platform_run_id_from": source,
+    })
+}
+
+fn stream_started(
+    request: &StreamRequest,
+    plan: &Plan,
+    keys: &[CursorKey],
+    starts: &[OutputStart],
+    order: OrderMode,
+) -> Value {
+    let outputs = plan.outputs.iter().zip(starts).map(|(output, start)| {
+        json!({
+            "output_id": output.id(),
+            "role": output.role,
+            "parts": output.locator.parts.len(),
+            "resumes_behind": start.cursor.as_ref().map(crate::report::cursor_json),
+        })
+    });
+    let adopted: Vec<_> = starts.iter().flat_map(|start| &start.adopted).collect();
+    json!({
+        "engine_run_root": plan.store.root().as_str(),
+        "scenario_id": plan.world_key.scenario_id,
+        "output_ids": outputs.collect::<Vec<_>>(),
+        "pack_key": keys.first().map(|key| key.pack_key().as_str()),
+        "producer_id": plan.producer.as_str(),
+        "policy_rev": request.profile.policy_rev,
+        "posture": request.profile.posture,
+        "order": order.as_str(),
+        "speedup": request.profile.speedup.factor(),
+        "evidence": gates_summary(plan),
+        "require_gate_pass": request.profile.require_gate_pass,
+        "adopted": adopted,
+    })
+}

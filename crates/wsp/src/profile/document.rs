@@ -1,0 +1,197 @@
+//! The profile file as a tree of scalars that know their own key path.
+//!
+//! The only module of this crate that touches YAML. A profile is shared with
+//! other platform components, so keys that are not WSP's are passed over; keys
+//! inside WSP's own blocks must be known, since a misspelt one would silently
+//! mean its default.
+
+use std::path::Path;
+
+use serde_yaml::Value;
+
+use super::expand::{Env, expand, names_a_variable};
+use crate::{Error, ReasonCode};
+
+/// A parsed profile file with the environment its `${VAR}` are taken from.
+pub(super) struct Document<'a> {
+    root: Value,
+    env: Env<'a>,
+}
+
+/// The raw text of a scalar and what it expands to.
+pub(super) struct Scalar {
+    pub(super) raw: String,
+    pub(super) value: Option<String>,
+}
+
+impl Scalar {
+    /// Whether the text stands in the file itself, not in the environment.
+    pub(super) fn is_literal(&self) -> bool {
+        !names_a_variable(&self.raw)
+    }
+}
+
+impl<'a> Document<'a> {
+    /// Parses the text of a profile.
+    ///
+    /// # Errors
+    /// `PROFILE_UNREADABLE` if it is not a YAML mapping.
+    pub(super) fn parse(text: &str, path: &Path, env: Env<'a>) -> Result<Self, Error> {
+        let root: Value = serde_yaml::from_str(text).map_err(|source| {
+            Error::caused(
+                ReasonCode::ProfileUnreadable,
+                format!("The profile {} is not valid YAML.", path.display()),
+                "Mend the file at the place named.",
+                source,
+            )
+        })?;
+        if !root.is_mapping() {
+            return Err(Error::new(
+                ReasonCode::ProfileUnreadable,
+                format!("The profile {} is not a YAML mapping.", path.display()),
+                "Start from one of config/platform/profiles/.",
+            ));
+        }
+        Ok(Self { root, env })
+    }
+
+    fn find(&self, key: &str) -> Option<&Value> {
+        key.split('.')
+            .try_fold(&self.root, |value, step| value.get(step))
+            .filter(|v| !v.is_null())
+    }
+
+    /// The scalar at a dotted key, unexpanded and expanded.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` if a list or mapping stands there.
+    pub(super) fn scalar(&self, key: &str) -> Result<Option<Scalar>, Error> {
+        let Some(value) = self.find(key) else {
+            return Ok(None);
+        };
+        let raw = match value {
+            Value::String(text) => text.clone(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Number(number) => number.to_string(),
+            _ => return Err(invalid(key, "is not a single value")),
+        };
+        let value = expand(&raw, self.env);
+        Ok(Some(Scalar { raw, value }))
+    }
+
+    /// The expanded text at a dotted key; absent if unset.
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, Error> {
+        Ok(self.scalar(key)?.and_then(|scalar| scalar.value))
+    }
+
+    /// The value at a dotted key through `FromStr`.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` naming the key, what stands there and what may.
+    pub(super) fn parsed<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Error> {
+        match self.text(key)? {
+            None => Ok(None),
+            Some(text) => text
+                .trim()
+                .parse()
+                .map(Some)
+                .map_err(|_| invalid(key, &format!("is `{text}`, not {expected}"))),
+        }
+    }
+
+    /// A list of texts at a dotted key.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` if anything but a list of single values stands there.
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
+        match self.find(key) {
+            None => Ok(None),
+            Some(value) => list_of_texts(value)
+                .map(Some)
+                .ok_or_else(|| invalid(key, "is not a list of output ids")),
+        }
+    }
+
+    /// Refuses a key of one of WSP's own blocks that is not in `known`.
+    ///
+    /// # Errors
+    /// `PROFILE_KEY_UNKNOWN` naming the key and the known ones.
+    pub(super) fn only_known_keys(&self, block: &str, known: &[&str]) -> Result<(), Error> {
+        let Some(value) = self.find(block) else {
+            return Ok(());
+        };
+        let Some(mapping) = value.as_mapping() else {
+            return Err(invalid(block, "is not a block of keys"));
+        };
+        for key in mapping.keys() {
+            let name = key.as_str().unwrap_or_default();
+            if !known.contains(&name) {
+                return Err(Error::new(
+                    ReasonCode::ProfileKeyUnknown,
+                    format!("The profile's block `{block}` has an unknown key `{name}`."),
+                    format!("Known here: {}.", known.join(", ")),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a block name that starts with `wsp_` and is none of ours.
+    ///
+    /// # Errors
+    /// `PROFILE_KEY_UNKNOWN`.
+    pub(super) fn only_known_blocks(&self, parent: &str, known: &[&str]) -> Result<(), Error> {
+        let names = self
+            .find(parent)
+            .and_then(Value::as_mapping)
+            .into_iter()
+            .flat_map(|m| m.keys());
+        for name in names.filter_map(Value::as_str) {
+            if name.starts_with("wsp_") && !known.contains(&name) {
+                return Err(Error::new(
+                    ReasonCode::ProfileKeyUnknown,
+                    format!("The profile has an unknown block `{parent}.{name}`."),
+                    format!("Known here: {}.", known.join(", ")),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `PROFILE_INVALID` for one key.
+pub(super) fn invalid(key: &str, problem: &str) -> Error {
+    Error::new(
+        ReasonCode::ProfileInvalid,
+        format!("The profile's `{key}` {problem}."),
+        "Mend it; config/platform/profiles/README.md lists every key.",
+    )
+}
+
+/// The ids of an output list file: `{version, output_ids: [...]}` or a bare list.
+pub(super) fn parse_output_list(text: &str) -> Result<Vec<String>, String> {
+    let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    let list = if value.is_sequence() {
+        Some(&value)
+    } else {
+        value.get("output_ids")
+    };
+    match list {
+        Some(Value::Null) | None => Ok(Vec::new()),
+        Some(list) => {
+            list_of_texts(list).ok_or_else(|| "`output_ids` is not a list of ids".to_owned())
+        }
+    }
+}
+
+fn list_of_texts(value: &Value) -> Option<Vec<String>> {
+    value
+        .as_sequence()?
+        .iter()
+        .map(|item| item.as_str().map(str::to_owned))
+        .collect()
+}

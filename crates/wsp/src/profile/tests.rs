@@ -1,0 +1,237 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const PATH: &str = "config/test.yaml";
+
+fn env(name: &str) -> Option<String> {
+    (name == "SET").then(|| "value".to_owned())
+}
+
+fn profile(text: &str) -> Result<Profile, Error> {
+    Profile::parse(text, Path::new(PATH), &env)
+}
+
+fn refused(text: &str) -> (&'static str, String) {
+    let error = profile(text).unwrap_err();
+    (error.code(), error.to_string())
+}
+
+#[test]
+fn an_empty_profile_is_strict_and_has_the_documented_defaults() {
+    let profile = profile("profile_id: nightly\n").unwrap();
+    assert_eq!(profile.posture, Posture::Strict);
+    assert_eq!(profile.gate_verification, VerificationMode::Digest);
+    assert!(profile.require_gate_pass);
+    assert!((profile.speedup.factor() - 1.0).abs() < f64::EPSILON);
+    assert_eq!(profile.catalogue_path, None);
+    assert_eq!(profile.checkpoint.backend, CheckpointBackend::File);
+    assert_eq!(
+        profile.checkpoint.root,
+        "runs/fraud-platform/wsp_checkpoints"
+    );
+    assert_eq!(profile.checkpoint.flush_every, 1);
+    assert_eq!(profile.push.lanes, 32);
+    assert_eq!(profile.push.ordering, LaneOrdering::Key);
+    assert_eq!(profile.retry.give_up_after.as_secs(), 900);
+    assert_eq!(profile.api_key_header, "X-IG-Api-Key");
+    assert_eq!(profile.runs_root, Path::new("runs/fraud-platform"));
+}
+
+#[test]
+fn the_posture_comes_from_the_policy_else_from_the_profile_id() {
+    for (text, posture) in [
+        ("profile_id: local", Posture::Local),
+        ("profile_id: dev_local", Posture::Local),
+        ("profile_id: local_parity", Posture::Local),
+        ("profile_id: dev", Posture::Strict),
+        (
+            "profile_id: local\npolicy: {posture: strict}",
+            Posture::Strict,
+        ),
+        ("profile_id: prod\npolicy: {posture: local}", Posture::Local),
+    ] {
+        assert_eq!(profile(text).unwrap().posture, posture, "{text}");
+    }
+    assert_eq!(refused("policy: {posture: lax}").0, "PROFILE_INVALID");
+}
+
+#[test]
+fn a_local_profile_finds_the_contracts_catalogue_and_looks_at_presence() {
+    let profile = profile("profile_id: local").unwrap();
+    assert_eq!(profile.catalogue_path.as_deref(), Some(DEFAULT_CATALOGUE));
+    assert_eq!(profile.gate_verification, VerificationMode::Presence);
+}
+
+#[test]
+fn presence_is_not_enough_in_strict_posture() {
+    let (code, message) = refused("profile_id: prod\npolicy: {gate_verification: presence}");
+    assert_eq!(code, "PROFILE_INVALID");
+    assert!(message.contains("policy.gate_verification"), "{message}");
+}
+
+#[test]
+fn a_waiver_is_honoured_in_local_posture_only() {
+    let waived = "policy: {posture: local, require_gate_pass: false}";
+    assert!(!profile(waived).unwrap().require_gate_pass);
+    let strict = profile("policy: {posture: strict, require_gate_pass: false}").unwrap();
+    assert!(strict.require_gate_pass);
+    assert_eq!(strict.warnings.len(), 1);
+}
+
+#[test]
+fn unknown_keys_are_refused_in_our_blocks_and_ignored_elsewhere() {
+    assert!(
+        profile("ieg: {x: 1}\nwiring: {event_bus: {root: r}, object_store: {bucket: b}}").is_ok()
+    );
+    let (code, message) = refused("wiring: {wsp_push: {lane: 3}}");
+    assert_eq!(code, "PROFILE_KEY_UNKNOWN");
+    assert!(
+        message.contains("wiring.wsp_push") && message.contains("`lane`"),
+        "{message}"
+    );
+    assert_eq!(
+        refused("wiring: {wsp_pushes: {lanes: 3}}").0,
+        "PROFILE_KEY_UNKNOWN"
+    );
+}
+
+#[test]
+fn unset_variables_are_absent_and_an_error_only_where_needed() {
+    let profile =
+        profile("wiring: {ig_ingest_url: '${UNSET}', oracle_scenario_id: '${SET}'}").unwrap();
+    assert_eq!(profile.scenario_id.as_deref(), Some("value"));
+    let error = Profile::require(
+        profile.ig_ingest_url.as_ref(),
+        "wiring.ig_ingest_url",
+        "--ig-url",
+    )
+    .unwrap_err();
+    assert_eq!(error.code(), "PROFILE_VALUE_MISSING");
+    assert!(error.to_string().contains("--ig-url"), "{error}");
+}
+
+#[test]
+fn values_may_come_from_the_environment_whatever_their_type() {
+    let profile = profile(
+        "policy: {stream_speedup: '${UNSET:-600}'}\nwiring: {wsp_push: {lanes: '${UNSET:-8}'}}",
+    )
+    .unwrap();
+    assert!((profile.speedup.factor() - 600.0).abs() < f64::EPSILON);
+    assert_eq!(profile.push.lanes, 8);
+}
+
+#[test]
+fn unusable_values_are_refused_with_their_key() {
+    for (text, key) in [
+        ("policy: {stream_speedup: -1}", "policy.stream_speedup"),
+        ("policy: {stream_speedup: fast}", "policy.stream_speedup"),
+        ("policy: {stream_order: by_key}", "policy.stream_order"),
+        (
+            "policy: {data_verification: md5}",
+            "policy.data_verification",
+        ),
+        (
+            "policy: {traffic_output_ids: one}",
+            "policy.traffic_output_ids",
+        ),
+        (
+            "wiring: {wsp_checkpoint: {backend: redis}}",
+            "wiring.wsp_checkpoint.backend",
+        ),
+        (
+            "wiring: {wsp_checkpoint: {flush_every: 0}}",
+            "wiring.wsp_checkpoint.flush_every",
+        ),
+        ("wiring: {wsp_push: {lanes: 5000}}", "wiring.wsp_push.lanes"),
+        (
+            "wiring: {wsp_push: {ordering: loose}}",
+            "wiring.wsp_push.ordering",
+        ),
+        (
+            "wiring: {wsp_retry: {base_delay_ms: 9, max_delay_ms: 8}}",
+            "wiring.wsp_retry.max_delay_ms",
+        ),
+        ("wiring: {ig_ingest_url: [a]}", "wiring.ig_ingest_url"),
+    ] {
+        let (code, message) = refused(text);
+        assert_eq!(code, "PROFILE_INVALID", "{text}");
+        assert!(message.contains(&format!("`{key}`")), "{text}: {message}");
+    }
+}
+
+#[test]
+fn what_is_no_mapping_is_unreadable() {
+    for text in ["", "- a", "a: [", "just text"] {
+        assert_eq!(refused(text).0, "PROFILE_UNREADABLE", "{text:?}");
+    }
+    let missing = Profile::load(Path::new("nowhere/profile.yaml"), &env).unwrap_err();
+    assert_eq!(missing.code(), "PROFILE_UNREADABLE");
+}
+
+#[test]
+fn literal_credentials_are_refused_in_strict_posture_and_warned_of_in_local() {
+    for text in [
+        "wiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@db/x'}}",
+        "wiring: {security: {wsp_auth_token: hunter2}}",
+    ] {
+        let (code, message) = refused(&format!("profile_id: prod\n{text}"));
+        assert_eq!(code, "PROFILE_SECRET_LITERAL");
+        assert!(!message.contains("hunter2"));
+        let local = profile(&format!("profile_id: local\n{text}")).unwrap();
+        assert_eq!(local.warnings.len(), 1);
+        assert!(!format!("{local:?}").contains("hunter2"));
+    }
+    let named = "profile_id: prod\nwiring: {wsp_checkpoint: {dsn: '${SET}'}, security: {wsp_auth_token: '${SET}'}}";
+    assert_eq!(
+        profile(named).unwrap().auth_token.unwrap().reveal(),
+        "value"
+    );
+}
+
+#[test]
+fn a_token_leaves_this_host_encrypted_only() {
+    let token = "wiring: {security: {wsp_auth_token: '${SET}'}}";
+    let clear = PushEndpoint::parse("http://ig.example:8081").unwrap();
+    let strict = profile(&format!("profile_id: prod\n{token}")).unwrap();
+    assert_eq!(
+        strict
+            .check_token_travels_safely(&clear)
+            .unwrap_err()
+            .code(),
+        "PROFILE_TOKEN_IN_CLEAR"
+    );
+    assert!(
+        strict
+            .check_token_travels_safely(&PushEndpoint::parse("https://ig.example").unwrap())
+            .is_ok()
+    );
+    assert!(
+        strict
+            .check_token_travels_safely(&PushEndpoint::parse("http://127.0.0.1:1").unwrap())
+            .is_ok()
+    );
+    let local = profile(&format!("profile_id: local\n{token}")).unwrap();
+    assert!(local.check_token_travels_safely(&clear).is_ok());
+}
+
+#[test]
+fn output_lists_are_lists_or_mappings_and_name_their_file_when_unreadable() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("a.yaml"),
+        "version: v0\noutput_ids: [x, y]\n",
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("b.yaml"), "[x]\n").unwrap();
+    std::fs::write(folder.path().join("c.yaml"), "output_ids: 3\n").unwrap();
+    let profile = Profile::parse("profile_id: local", &folder.path().join("p.yaml"), &env).unwrap();
+    let read = |name: &str| profile.read_outputs(&OutputList::Ref(name.to_owned()));
+    assert_eq!(read("a.yaml").unwrap(), ["x", "y"]);
+    assert_eq!(read("b.yaml").unwrap(), ["x"]);
+    for unreadable in ["c.yaml", "gone.yaml"] {
+        let error = read(unreadable).unwrap_err();
+        assert_eq!(error.code(), "PROFILE_REF_UNREADABLE");
+        assert!(error.to_string().contains(unreadable), "{error}");
+    }
+}

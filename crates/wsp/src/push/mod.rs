@@ -1,0 +1,63 @@
+//! Pushing envelopes to the ingestion gate (IG): the only way an event leaves.
+//!
+//! ```text
+//!              one per lane                          one per run
+//!   event ──► Pusher ──► PushLane ──► IG      ┌───────────────────────┐
+//!               │  ▲        │                 │ GateWatch             │
+//!               │  └ answer / fault           │  away since, held till│
+//!               ├── reads and feeds ────────► │  retries counted      │
+//!               │                             │  ConcurrencyLimit     │
+//!               ▼                             └───────────────────────┘
+//!          PushOutcome
+//! ```
+//!
+//! | file | idea | kind |
+//! |---|---|---|
+//! | [`endpoint`] | where to push, and the token that is shown there | pure |
+//! | [`client`] | the contract of a client and its lanes | trait |
+//! | [`hyper_client`], [`reqwest_client`] | the two clients | IO |
+//! | [`fault`] | why no answer came | pure |
+//! | [`answer`], [`retry_after`] | what an answer means | pure |
+//! | [`retry`] | how long to go on trying | pure |
+//! | [`adaptive`] | how many requests the gate bears | pure |
+//! | [`concurrency`], [`gate_watch`] | what all lanes know together | atomics |
+//! | [`pusher`] | one event, pushed until something final is known | IO |
+//!
+//! Invariants:
+//! - One request in flight a lane, one connection a lane: the events of a lane
+//!   arrive in the order in which they were handed to it, retries included.
+//! - [`PushOutcome::Acknowledged`] is given for a 2xx answer with a known
+//!   decision, received whole, and for nothing else.
+//! - On the way of an event that goes well there is no lock, no parse tree and
+//!   no allocation beyond what the HTTP library makes.
+//! - No error, and nothing else here, ever shows the token.
+
+pub mod adaptive;
+pub mod answer;
+pub mod client;
+pub mod clock;
+pub mod concurrency;
+pub mod endpoint;
+pub mod fault;
+pub mod gate_watch;
+pub mod hyper_client;
+pub mod pusher;
+pub mod reqwest_client;
+pub mod retry;
+pub mod retry_after;
+pub mod stop;
+mod wire;
+
+pub use answer::{Decision, Refusal, Verdict};
+pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
+pub use clock::{Clock, TokioClock};
+pub use concurrency::ConcurrencyLimit;
+pub use endpoint::{EndpointError, PushEndpoint, PushToken};
+pub use fault::{FaultKind, PushFault};
+pub use gate_watch::{GateWatch, RetryCause, RetryCounts};
+pub use hyper_client::HyperClient;
+pub use pusher::{PushOutcome, Pusher};
+pub use reqwest_client::ReqwestClient;
+pub use retry::RetryPolicy;
+pub use retry_after::RetryAfter;
+pub use stop::Stop;

@@ -1,0 +1,736 @@
+//! One event, pushed until something final is known about it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::answer::{self, Decision, Refusal, Verdict};
+use super::client::PushLane;
+use super::clock::{Clock, TokioClock};
+use super::concurrency::Permit;
+use super::fault::{FaultKind, PushFault};
+use super::gate_watch::{GateWatch, RetryCause};
+use super::retry::Next;
+use super::retry_after::RetryAfter;
+use super::stop::{Ear, Stop};
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum PushOutcome {
+    /// The gate has it.
+    Acknowledged {
+        /// What the gate decided.
+        decision: Decision,
+        /// Posts it took.
+        attempts: u32,
+        /// When its first post began.
+        sent_at: Instant,
+        /// When the acknowledgement was whole.
+        acked_at: Instant,
+    },
+    /// The gate will not have it: `IG_PUSH_REJECTED`.
+    Rejected(Refusal),
+    /// The gate said 2xx but not what it decided: `IG_RESPONSE_UNKNOWN`.
+    Unknown(Refusal),
+    /// Only with [`RetryPolicy::single_out`](super::RetryPolicy::single_out): the gate answered this event with 5xx
+    /// `max_attempts` times and took others meanwhile.
+    ///
+    /// With one lane, or while nothing else is sent, no event can be told to fail alone: the gate is
+    /// then taken to be away.
+    SingledOut {
+        /// The last answer.
+        refusal: Refusal,
+        /// Posts made.
+        attempts: u32,
+    },
+    /// The gate, or this event, kept failing: `IG_PUSH_RETRY_EXHAUSTED`.
+    GaveUp {
+        /// Posts made.
+        attempts: u32,
+        /// How long it had been failing.
+        failing: Duration,
+        /// The last failure.
+        last: Failure,
+    },
+    /// The [`Stop`] was thrown first.
+    Cancelled {
+        /// Whether the gate may have the event all the same.
+        maybe_sent: bool,
+    },
+}
+
+/// How a try failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// No whole answer came.
+    Fault(PushFault),
+    /// The gate answered that it failed (408, 5xx).
+    Answer(Refusal),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Answer(refusal) => write!(f, "the ingestion gate answered {refusal}"),
+        }
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Fault(fault) => fault.source(),
+            Self::Answer(_) => None,
+        }
+    }
+}
+
+/// Drives one lane by the retry policy. What it shares with the other lanes is the [`GateWatch`].
+#[derive(Debug)]
+pub struct Pusher<L, C = TokioClock> {
+    lane: L,
+    watch: Arc<GateWatch<C>>,
+    ear: Ear,
+    rng: SmallRng,
+}
+
+impl<L: PushLane, C: Clock> Pusher<L, C> {
+    /// A pusher over `lane` that ends when `stop` is thrown.
+    pub fn new(lane: L, watch: Arc<GateWatch<C>>, stop: &Stop) -> Self {
+        Self {
+            lane,
+            watch,
+            ear: stop.ear(),
+            rng: rand::make_rng(),
+        }
+    }
+
+    /// Pushes one envelope until something final is known.
+    ///
+    /// Dropping the future is like throwing the [`Stop`], without an outcome.
+    pub async fn push(&mut self, body: Bytes) -> PushOutcome {
+        let mut trial = Trial::default();
+        let drive = Drive {
+            lane: &mut self.lane,
+            watch: &self.watch,
+            rng: &mut self.rng,
+            trial: &mut trial,
+        };
+        let outcome = self.ear.unless_stopped(drive.run(body)).await;
+        outcome.unwrap_or(PushOutcome::Cancelled {
+            maybe_sent: trial.maybe_sent,
+        })
+    }
+}
+
+/// What is known of one event so far.
+#[derive(Debug, Default)]
+struct Trial {
+    attempts: u32,
+    failures: u32,
+    backpressure: u32,
+    sent_at: Option<Instant>,
+    /// Since when it has been failing, and how often the gate had come back by then.
+    failing: Option<(Instant, u64)>,
+    last_cause: Option<RetryCause>,
+    maybe_sent: bool,
+}
+
+struct Drive<'a, L, C> {
+    lane: &'a mut L,
+    watch: &'a GateWatch<C>,
+    rng: &'a mut SmallRng,
+    trial: &'a mut Trial,
+}
+
+/// What follows from one try.
+enum Step {
+    Done(PushOutcome),
+    Again(Duration),
+}
+
+impl<L: PushLane, C: Clock> Drive<'_, L, C> {
+    async fn run(mut self, body: Bytes) -> PushOutcome {
+        loop {
+            match self.attempt(&body).await {
+                Step::Done(outcome) => return outcome,
+                Step::Again(wait) => self.watch.clock.sleep(wait).await,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, body: &Bytes) -> Step {
+        let watch = self.watch;
+        let permit = leave(watch).await;
+        if let Some(cause) = self.trial.last_cause {
+            watch.retries().count(cause);
+        }
+        let unsent_before = !mem::replace(&mut self.trial.maybe_sent, true);
+        self.trial.attempts += 1;
+        let began_at = watch.clock.now();
+        let sent_at = *self.trial.sent_at.get_or_insert(began_at);
+        let posted = self.lane.post(body.clone()).await;
+        let now = watch.clock.now();
+        let answer = match posted {
+            Ok(answer) => answer,
+            Err(fault) => {
+                let kind = fault.kind();
+                if kind == FaultKind::Timeout {
+                    permit.congested();
+                }
+                self.trial.maybe_sent = !(unsent_before && kind.never_sent());
+                return self.failed(now, RetryCause::of_fault(kind), Failure::Fault(fault));
+            }
+        };
+        let outcome = match answer::judge(&answer) {
+            Verdict::Acknowledged(decision) => PushOutcome::Acknowledged {
+                decision,
+                attempts: self.trial.attempts,
+                sent_at,
+                acked_at: now,
+            },
+            Verdict::Rejected(refusal) => PushOutcome::Rejected(refusal),
+            Verdict::Unknown(refusal) => PushOutcome::Unknown(refusal),
+            Verdict::Backpressure {
+                retry_after,
+                refusal,
+            } => {
+                permit.congested();
+                return self.held_back(now, retry_after, refusal);
+            }
+            Verdict::Retry(refusal) => {
+                let cause = RetryCause::of_status(refusal.status);
+                return self.failed(now, cause, Failure::Answer(refusal));
+            }
+        };
+        permit.answered(watch.since_origin(now), now - began_at);
+        watch.answered();
+        Step::Done(outcome)
+    }
+
+    fn failed(&mut self, now: Instant, cause: RetryCause, failure: Failure) -> Step {
+        let policy = self.watch.policy;
+        let failing = self.failing(now);
+        self.trial.failures += 1;
+        self.trial.last_cause = Some(cause);
+        let next = policy.after_failure(self.trial.failures, failing, self.rng.random());
+        match (next, failure) {
+            (_, Failure::Answer(refusal)) if policy.single_out && self.fails_alone(&refusal) => {
+                let attempts = self.trial.attempts;
+                Step::Done(PushOutcome::SingledOut { refusal, attempts })
+            }
+            (next, last) => self.next(next, failing, last),
+        }
+    }
+
+    fn held_back(
+        &mut self,
+        now: Instant,
+        retry_after: Option<RetryAfter>,
+        refusal: Refusal,
+    ) -> Step {
+        let watch = self.watch;
+        let failing = if refusal.status == 503 {
+            Some(self.failing(now))
+        } else {
+            watch.answered();
+            self.trial.failing = None;
+            None
+        };
+        self.trial.backpressure += 1;
+        self.trial.last_cause = Some(RetryCause::of_status(refusal.status));
+        let asked = retry_after.map(|after| after.delay_from(watch.clock.wall()));
+        let times = self.trial.backpressure;
+        let next = watch
+            .policy
+            .after_backpressure(times, asked, failing, self.rng.random());
+        if let (Next::Wait(wait), Some(_)) = (next, asked) {
+            watch.hold(now, wait);
+        }
+        self.next(next, failing.unwrap_or_default(), Failure::Answer(refusal))
+    }
+
+    fn next(&self, next: Next, failing: Duration, last: Failure) -> Step {
+        match next {
+            Next::Wait(wait) => Step::Again(wait),
+            Next::GiveUp => {
+                let attempts = self.trial.attempts;
+                Step::Done(PushOutcome::GaveUp {
+                    attempts,
+                    failing,
+                    last,
+                })
+            }
+        }
+    }
+
+    /// How long the gate, or else this event alone, has been failing.
+    fn failing(&mut self, now: Instant) -> Duration {
+        let gate = self.watch.failed(now);
+        let returns = self.watch.returns();
+        let (since, _) = *self.trial.failing.get_or_insert((now, returns));
+        gate.max(now - since)
+    }
+
+    /// Whether the gate answers this event with 5xx again and again and took others meanwhile.
+    fn fails_alone(&self, refusal: &Refusal) -> bool {
+        refusal.status >= 500
+            && self.watch.policy.is_exhausted(self.trial.failures)
+            && self
+                .trial
+                .failing
+                .is_some_and(|(_, returns)| self.watch.returns() > returns)
+    }
+}
+
+/// Waits until the gate is not asking for quiet, and for leave to send.
+async fn leave<C: Clock>(watch: &GateWatch<C>) -> Permit<'_> {
+    loop {
+        while let Some(left) = watch.held_for() {
+            watch.clock.sleep(left).await;
+        }
+        let permit = watch.limit.acquire().await;
+        if watch.held_for().is_none() {
+            return permit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+    use std::time::SystemTime;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::push::client::Answer;
+    use crate::push::concurrency::ConcurrencyLimit;
+    use crate::push::retry::RetryPolicy;
+
+    const S: Duration = Duration::from_secs(1);
+
+    /// Time that passes only by sleeping, and then at once.
+    #[derive(Debug, Clone)]
+    struct LeapClock {
+        origin: Instant,
+        slept: Arc<Mutex<Duration>>,
+        /// No sleep ends.
+        frozen: Arc<AtomicBool>,
+    }
+
+    impl LeapClock {
+        fn new() -> Self {
+            Self {
+                origin: Instant::now(),
+                slept: Arc::default(),
+                frozen: Arc::default(),
+            }
+        }
+
+        fn elapsed(&self) -> Duration {
+            *self.slept.lock().unwrap()
+        }
+    }
+
+    impl Clock for LeapClock {
+        fn now(&self) -> Instant {
+            self.origin + self.elapsed()
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + self.elapsed()
+        }
+
+        async fn sleep(&self, delay: Duration) {
+            if self.frozen.load(SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            *self.slept.lock().unwrap() += delay;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Answers by a script; its last line for ever. Each post takes no time.
+    struct ScriptedLane {
+        script: VecDeque<Reply>,
+        posts: Arc<AtomicUsize>,
+        /// What happens elsewhere while a post is under way.
+        meanwhile: Box<dyn FnMut() + Send>,
+    }
+
+    #[derive(Clone)]
+    enum Reply {
+        Status(u16, Option<RetryAfter>),
+        Fault(FaultKind),
+        Never,
+    }
+
+    const ADMIT: Reply = Reply::Status(200, None);
+
+    impl PushLane for ScriptedLane {
+        async fn post(&mut self, _: Bytes) -> Result<Answer, PushFault> {
+            self.posts.fetch_add(1, SeqCst);
+            (self.meanwhile)();
+            let reply = match self.script.len() {
+                1 => self.script[0].clone(),
+                _ => self.script.pop_front().unwrap(),
+            };
+            let body = Bytes::from_static(br#"{"decision":"ADMIT"}"#);
+            match reply {
+                Reply::Status(status, retry_after) => Ok(Answer {
+                    status,
+                    retry_after,
+                    body,
+                    overlong: false,
+                }),
+                Reply::Fault(kind) => Err(kind.into()),
+                Reply::Never => std::future::pending().await,
+            }
+        }
+    }
+
+    struct Bench {
+        watch: Arc<GateWatch<LeapClock>>,
+        clock: LeapClock,
+        stop: Stop,
+        posts: Arc<AtomicUsize>,
+    }
+
+    impl Bench {
+        fn new(policy: RetryPolicy) -> Self {
+            let clock = LeapClock::new();
+            let limit = ConcurrencyLimit::adaptive(4);
+            let watch = Arc::new(GateWatch::with_clock(policy, limit, clock.clone()));
+            Self {
+                watch,
+                clock,
+                stop: Stop::new(),
+                posts: Arc::default(),
+            }
+        }
+
+        fn pusher(
+            &self,
+            script: impl IntoIterator<Item = Reply>,
+        ) -> Pusher<ScriptedLane, LeapClock> {
+            self.pusher_with(script, || ())
+        }
+
+        fn pusher_with(
+            &self,
+            script: impl IntoIterator<Item = Reply>,
+            meanwhile: impl FnMut() + Send + 'static,
+        ) -> Pusher<ScriptedLane, LeapClock> {
+            let lane = ScriptedLane {
+                script: script.into_iter().collect(),
+                posts: Arc::clone(&self.posts),
+                meanwhile: Box::new(meanwhile),
+            };
+            Pusher::new(lane, Arc::clone(&self.watch), &self.stop)
+        }
+
+        async fn push(&self, script: impl IntoIterator<Item = Reply>) -> PushOutcome {
+            self.pusher(script).push(Bytes::new()).await
+        }
+
+        fn retried(&self, cause: RetryCause) -> u64 {
+            self.watch.retries().get(cause)
+        }
+    }
+
+    fn attempts(outcome: &PushOutcome) -> u32 {
+        match outcome {
+            PushOutcome::Acknowledged { attempts, .. }
+            | PushOutcome::GaveUp { attempts, .. }
+            | PushOutcome::SingledOut { attempts, .. } => *attempts,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_failure_is_retried_until_the_acknowledgement_and_counted_by_its_cause() {
+        let bench = Bench::new(RetryPolicy::default());
+        let script = [
+            Reply::Fault(FaultKind::ConnectRefused),
+            Reply::Fault(FaultKind::BodyTruncated),
+            Reply::Fault(FaultKind::Timeout),
+            Reply::Status(408, None),
+            Reply::Status(429, None),
+            Reply::Status(503, None),
+            Reply::Status(502, None),
+            ADMIT,
+        ];
+        let outcome = bench.push(script).await;
+        let PushOutcome::Acknowledged {
+            decision,
+            attempts,
+            sent_at,
+            acked_at,
+        } = outcome
+        else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((decision, attempts), (Decision::Admit, 8));
+        assert_eq!(
+            acked_at - sent_at,
+            bench.clock.elapsed(),
+            "sent when first sent"
+        );
+        for cause in RetryCause::ALL {
+            assert_eq!(bench.retried(cause), 1, "{}", cause.as_str());
+        }
+        assert_eq!(bench.watch.retries().total(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_stays_away_is_given_up_when_the_patience_ends() {
+        let bench = Bench::new(RetryPolicy::default());
+        let outcome = bench.push([Reply::Fault(FaultKind::ConnectRefused)]).await;
+        let PushOutcome::GaveUp {
+            attempts,
+            failing,
+            last,
+        } = outcome
+        else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((failing, bench.clock.elapsed()), (900 * S, 900 * S));
+        // Fast ones first, then one in five seconds, then one at the end.
+        assert!((180..=186).contains(&attempts), "{attempts}");
+        assert!(last.to_string().contains("refused"), "{last}");
+        assert_eq!(bench.watch.away_for(), Some(900 * S));
+    }
+
+    #[tokio::test]
+    async fn the_patience_is_that_of_all_lanes_together() {
+        let bench = Bench::new(RetryPolicy::default());
+        bench.push([Reply::Status(500, None)]).await;
+        let outcome = bench.push([Reply::Status(500, None)]).await;
+        assert_eq!(
+            attempts(&outcome),
+            5,
+            "known to be away: the fast attempts are all"
+        );
+        assert!(bench.clock.elapsed() < 905 * S);
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_any_lane_ends_the_absence() {
+        let bench = Bench::new(RetryPolicy::default());
+        bench.push([Reply::Status(500, None)]).await;
+        bench.clock.frozen.store(true, SeqCst);
+        for status in [400, 200, 429] {
+            assert!(bench.watch.away_for().is_some());
+            // A 429 goes on to wait.
+            let _ = bench.push([Reply::Status(status, None)]).now_or_never();
+            assert_eq!(bench.watch.away_for(), None, "{status}");
+            bench.watch.failed(bench.clock.now());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_held_back_by_429_starts_its_patience_anew() {
+        let bench = Bench::new(RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        });
+        let minutes = Some(RetryAfter::Delay(300 * S));
+        let mut script = vec![Reply::Status(500, None)];
+        script.extend(vec![Reply::Status(429, minutes); 4]);
+        script.extend([Reply::Status(500, None), ADMIT]);
+        assert_eq!(attempts(&bench.push(script).await), 7);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_fails_alone_is_singled_out_if_that_is_wanted() {
+        for single_out in [true, false] {
+            let bench = Bench::new(RetryPolicy {
+                single_out,
+                ..RetryPolicy::default()
+            });
+            let watch = Arc::clone(&bench.watch);
+            // Another lane gets its answers all the while.
+            let others_pass = move || watch.answered();
+            let script = [Reply::Status(500, None)];
+            let outcome = bench
+                .pusher_with(script, others_pass)
+                .push(Bytes::new())
+                .await;
+            match outcome {
+                PushOutcome::SingledOut { refusal, attempts } => {
+                    assert!(single_out);
+                    assert_eq!((refusal.status, attempts), (500, 5));
+                }
+                PushOutcome::GaveUp { failing, .. } => {
+                    assert!(!single_out);
+                    assert_eq!(failing, 900 * S);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_fails_with_all_others_is_not_singled_out() {
+        let policy = RetryPolicy {
+            single_out: true,
+            ..RetryPolicy::default()
+        };
+        let bench = Bench::new(policy);
+        let outcome = bench.push([Reply::Status(500, None)]).await;
+        assert!(matches!(outcome, PushOutcome::GaveUp { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_fault_is_never_the_events_own() {
+        let policy = RetryPolicy {
+            single_out: true,
+            ..RetryPolicy::default()
+        };
+        let bench = Bench::new(policy);
+        let watch = Arc::clone(&bench.watch);
+        let script = [Reply::Fault(FaultKind::Reset)];
+        let outcome = bench
+            .pusher_with(script, move || watch.answered())
+            .push(Bytes::new())
+            .await;
+        assert!(matches!(outcome, PushOutcome::GaveUp { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn backpressure_is_no_failure_however_often() {
+        let policy = RetryPolicy {
+            give_up_after: Duration::ZERO,
+            ..RetryPolicy::default()
+        };
+        let bench = Bench::new(policy);
+        let mut script = vec![Reply::Status(429, None); 1000];
+        script.push(Reply::Status(500, None));
+        script.push(ADMIT);
+        let outcome = bench.push(script).await;
+        assert_eq!(attempts(&outcome), 1002);
+        assert_eq!(bench.retried(RetryCause::Http429), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_only_says_503_is_away_and_one_that_says_429_is_not() {
+        let bench = Bench::new(RetryPolicy::default());
+        let minute = Some(RetryAfter::Delay(60 * S));
+        let outcome = bench.push([Reply::Status(503, minute)]).await;
+        assert_eq!(attempts(&outcome), 16);
+        assert_eq!(bench.clock.elapsed(), 900 * S);
+
+        let bench = Bench::new(RetryPolicy::default());
+        let mut script = vec![Reply::Status(429, minute); 100];
+        script.push(ADMIT);
+        bench.push(script).await;
+        assert_eq!(bench.clock.elapsed(), 6000 * S);
+    }
+
+    #[tokio::test]
+    async fn a_retry_after_heard_by_one_lane_holds_all() {
+        for (status, after) in [
+            (503, RetryAfter::Delay(7 * S)),
+            (429, RetryAfter::At(SystemTime::UNIX_EPOCH + 7 * S)),
+        ] {
+            let bench = Bench::new(RetryPolicy::default());
+            bench.clock.frozen.store(true, SeqCst);
+            assert!(
+                bench
+                    .push([Reply::Status(status, Some(after))])
+                    .now_or_never()
+                    .is_none()
+            );
+            assert_eq!(bench.watch.held_for(), Some(7 * S));
+            assert!(bench.push([ADMIT]).now_or_never().is_none());
+            assert_eq!(bench.posts.load(SeqCst), 1, "the other lane sent nothing");
+            bench.clock.frozen.store(false, SeqCst);
+            bench.push([ADMIT]).await;
+            assert_eq!(bench.clock.elapsed(), 7 * S);
+            assert_eq!(bench.watch.held_for(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_final_is_not_retried() {
+        for status in [301, 400, 401, 404, 409, 413, 422] {
+            let bench = Bench::new(RetryPolicy::default());
+            let outcome = bench.push([Reply::Status(status, None)]).await;
+            assert!(
+                matches!(&outcome, PushOutcome::Rejected(refusal) if refusal.status == status),
+                "{outcome:?}"
+            );
+            assert_eq!(bench.posts.load(SeqCst), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_a_push_and_says_whether_the_gate_may_have_it() {
+        let refused = Reply::Fault(FaultKind::ConnectRefused);
+        let lost = Reply::Fault(FaultKind::Reset);
+        for (script, maybe) in [
+            (vec![refused.clone()], false),
+            (vec![Reply::Never], true),
+            (vec![refused.clone(), Reply::Never], true),
+            (vec![lost, refused], true),
+        ] {
+            let bench = Bench::new(RetryPolicy::default());
+            let (stop, posts) = (bench.stop.clone(), Arc::clone(&bench.posts));
+            let enough = script.len();
+            let mut pusher = bench.pusher_with(script, || ());
+            let push = tokio::spawn(async move { pusher.push(Bytes::new()).await });
+            while posts.load(SeqCst) < enough {
+                tokio::task::yield_now().await;
+            }
+            stop.throw();
+            let outcome = push.await.unwrap();
+            assert!(
+                matches!(outcome, PushOutcome::Cancelled { maybe_sent } if maybe_sent == maybe),
+                "{outcome:?}, not {maybe}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_stop_nothing_is_sent() {
+        let bench = Bench::new(RetryPolicy::default());
+        bench.stop.throw();
+        let outcome = bench.push([ADMIT]).await;
+        assert!(
+            matches!(outcome, PushOutcome::Cancelled { maybe_sent: false }),
+            "{outcome:?}"
+        );
+        assert_eq!(bench.posts.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn congestion_narrows_the_concurrency_and_good_answers_widen_it() {
+        let bench = Bench::new(RetryPolicy::default());
+        let script = vec![
+            Reply::Status(429, None),
+            Reply::Fault(FaultKind::Timeout),
+            ADMIT,
+        ];
+        let mut pusher = bench.pusher(script);
+        pusher.push(Bytes::new()).await;
+        assert_eq!(
+            bench.watch.concurrency(),
+            Some(2),
+            "cut to 1, and one good answer"
+        );
+        for _ in 0..20 {
+            pusher.push(Bytes::new()).await;
+        }
+        assert_eq!(bench.watch.concurrency(), Some(4));
+    }
+}

@@ -1,0 +1,91 @@
+//! What a caller asks for: a profile, and what wins over it.
+
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::profile::{OrderMode, Profile};
+use crate::schedule::Speedup;
+
+/// What the command line (or a calling service) sets for one run.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The engine run root.
+    pub engine_run_root: Option<String>,
+    /// The pack must have this id.
+    pub oracle_pack_id: Option<String>,
+    /// The scenario.
+    pub scenario_id: Option<String>,
+    /// Only these of the policy's outputs.
+    pub output_ids: Option<Vec<String>>,
+    /// The catalogue's path.
+    pub catalogue: Option<String>,
+    /// The gate map's path.
+    pub gate_map: Option<String>,
+    /// At most so many events, over all outputs.
+    pub max_events: Option<u64>,
+    /// Event seconds per wall second.
+    pub speedup: Option<Speedup>,
+    /// The order.
+    pub order: Option<OrderMode>,
+    /// The ingestion gate.
+    pub ig_url: Option<String>,
+    /// The platform run.
+    pub platform_run_id: Option<String>,
+    /// The scenario run, hex32; else the engine run's id.
+    pub scenario_run_id: Option<String>,
+    /// Resume although the plan differs from the one the cursors were saved under.
+    pub allow_plan_change: bool,
+    /// Resume under another platform run than the cursors'.
+    pub allow_run_change: bool,
+    /// Take the leases from a living holder.
+    pub take_over: bool,
+}
+
+/// A run to plan, verify or stream.
+#[derive(Debug, Clone)]
+pub struct StreamRequest {
+    /// The settings, flags applied.
+    pub profile: Profile,
+    /// What else the caller set.
+    pub overrides: Overrides,
+    /// Relative paths start here.
+    pub working_dir: PathBuf,
+    /// `PLATFORM_RUN_ID`, if it is set.
+    pub environment_run_id: Option<String>,
+}
+
+impl StreamRequest {
+    /// Applies what was set over the profile; relative paths start at the
+    /// process's working directory.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` if there is no working directory.
+    pub fn new(mut profile: Profile, overrides: Overrides) -> Result<Self, Error> {
+        let working_dir = std::env::current_dir().map_err(|source| {
+            Error::caused(
+                crate::ReasonCode::ProfileInvalid,
+                "There is no working directory to resolve relative paths from.",
+                "Start from a folder that exists.",
+                source,
+            )
+        })?;
+        let set = |slot: &mut Option<String>, flag: &Option<String>| {
+            if flag.is_some() {
+                slot.clone_from(flag);
+            }
+        };
+        set(&mut profile.engine_run_root, &overrides.engine_run_root);
+        set(&mut profile.catalogue_path, &overrides.catalogue);
+        set(&mut profile.gate_map_path, &overrides.gate_map);
+        set(&mut profile.ig_ingest_url, &overrides.ig_url);
+        profile.speedup = overrides.speedup.unwrap_or(profile.speedup);
+        profile.order = overrides.order.or(profile.order);
+        let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();
+        Ok(Self {
+            profile,
+            overrides,
+            working_dir,
+            environment_run_id,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Which outputs are streamed: the policy's list, filtered, each with its role.
+
+use oracle_store::{Catalogue, CatalogueEntry, OutputId};
+use serde::Serialize;
+
+use crate::profile::Profile;
+use crate::{Error, ReasonCode};
+
+/// What an output is to the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Traffic to be decided on.
+    BusinessTraffic,
+    /// What surrounds traffic; streamed with `stream_context: true`.
+    BehaviouralContext,
+}
+
+/// One output to stream.
+#[derive(Debug, Clone)]
+pub struct SelectedOutput {
+    /// What it is.
+    pub role: Role,
+    /// What the catalogue says of it.
+    pub entry: CatalogueEntry,
+}
+
+/// The policy's outputs (traffic in its order, then context in its order), only
+/// those of `filter` if one is given.
+///
+/// # Errors
+/// `NO_TRAFFIC_OUTPUTS`, `OUTPUT_UNKNOWN`, `OUTPUT_NOT_IN_POLICY`,
+/// `PRIMARY_KEY_UNDEFINED`; `PROFILE_REF_UNREADABLE` for a list file.
+pub fn select(
+    profile: &Profile,
+    filter: Option<&[String]>,
+    catalogue: &Catalogue,
+) -> Result<Vec<SelectedOutput>, Error> {
+    let mut listed: Vec<(Role, String)> = Vec::new();
+    let traffic = profile
+        .traffic
+        .as_ref()
+        .map(|list| profile.read_outputs(list))
+        .transpose()?;
+    listed.extend(
+        traffic
+            .unwrap_or_default()
+            .into_iter()
+            .map(|id| (Role::BusinessTraffic, id)),
+    );
+    if listed.is_empty() {
+        return Err(Error::new(
+            ReasonCode::NoTrafficOutputs,
+            "The policy lists no traffic outputs.",
+            "Set `policy.traffic_output_ids_ref` to a list with at least one id.",
+        ));
+    }
+    if let (true, Some(context)) = (profile.stream_context, &profile.context) {
+        let ids = profile.read_outputs(context)?;
+        listed.extend(ids.into_iter().map(|id| (Role::BehaviouralContext, id)));
+    }
+    let mut seen = std::collections::HashSet::new();
+    listed.retain(|(_, id)| seen.insert(id.clone()));
+    if let Some(filter) = filter {
+        check_filter(filter, &listed, catalogue)?;
+        listed.retain(|(_, id)| filter.contains(id));
+    }
+    listed
+        .into_iter()
+        .map(|(role, id)| selected(role, id, catalogue))
+        .collect()
+}
+
+fn check_filter(
+    filter: &[String],
+    listed: &[(Role, String)],
+    catalogue: &Catalogue,
+) -> Result<(), Error> {
+    if filter.is_empty() {
+        return Err(Error::new(
+            ReasonCode::NoTrafficOutputs,
+            "--output-ids names no output.",
+            "Name at least one, or leave the flag out.",
+        ));
+    }
+    for id in filter {
+        if listed.iter().any(|(_, listed)| listed == id) {
+            continue;
+        }
+        if catalogue.output(&OutputId::new(id.as_str())).is_none() {
+            return Err(unknown(id));
+        }
+        return Err(Error::new(
+            ReasonCode::OutputNotInPolicy,
+            format!("The output {id} is not in the policy's list."),
+            "Add it to the list of `traffic_output_ids` or `context_output_ids` (with `stream_context: true`).",
+        ));
+    }
+    Ok(())
+}
+
+fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOutput, Error> {
+    let entry = catalogue
+        .output(&OutputId::new(id.as_str()))
+        .ok_or_else(|| unknown(&id))?;
+    if entry.primary_key.is_empty() {
+        return Err(Error::new(
+            ReasonCode::PrimaryKeyUndefined,
+            format!(
+                "The output {id} has no primary key in the catalogue, so its rows have no identity."
+            ),
+            "Stream another output, or have the catalogue define its key.",
+        ));
+    }
+    Ok(SelectedOutput {
+        role,
+        entry: entry.clone(),
+    })
+}
+
+fn unknown(id: &str) -> Error {
+    Error::new(
+        ReasonCode::OutputUnknown,
+        format!("The output {id} is not in the catalogue."),
+        "Check its spelling, and that catalogue and world are of one engine release.",
+    )
+}

@@ -1,0 +1,325 @@
+//! One run: plan, take the leases, resume, stream, report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::audit::{AuditLog, EventKind};
+use crate::backends::{open_checkpoint_store, push_endpoint};
+use crate::chunk_budget::ChunkBudget;
+use crate::dispatch::DispatchEnd;
+use crate::ending::{Cause, Ending};
+use crate::engine::{Engine, Ran};
+use crate::feed::FeedPool;
+use crate::keeper::KeptOutput;
+use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, TimeWindow};
+use crate::parts::{ClearedParts, PartOpener};
+use crate::prepare::{Prepared, prepare, release};
+use crate::profile::PushClientKind;
+use crate::progress::Progress;
+use crate::push::{ClientError, HyperClient, PushClient, ReqwestClient, RetryPolicy};
+use crate::report::{OutputReport, Status, StreamReport, cursor_json};
+use crate::request::StreamRequest;
+use crate::resume;
+use crate::schedule::Schedule;
+use crate::window::Window;
+use crate::{Error, ReasonCode};
+
+/// Threads that decode and frame.
+const FEED_WORKERS: usize = 2;
+/// How often the lease is looked at.
+const LEASE_LOOK: Duration = Duration::from_millis(100);
+
+/// One run of a request: plan it, stream it, report it.
+///
+/// ```no_run
+/// # async fn example(request: wsp::StreamRequest) {
+/// let stream = wsp::Stream::new(request);
+/// let ending = stream.ending();           // stop it from elsewhere
+/// let progress = stream.progress();       // watch it from elsewhere
+/// let report = stream.run().await;
+/// println!("{}", serde_json::to_string(&report).unwrap());
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Stream {
+    request: StreamRequest,
+    ending: Ending,
+    progress: watch::Sender<Progress>,
+}
+
+impl Stream {
+    /// A run that has not begun.
+    pub fn new(request: StreamRequest) -> Self {
+        let progress = watch::Sender::new(Progress::default());
+        Self {
+            request,
+            ending: Ending::default(),
+            progress,
+        }
+    }
+
+    /// The switch that ends this run.
+    pub fn ending(&self) -> Ending {
+        self.ending.clone()
+    }
+
+    /// What this run is at, told about every second.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Runs with the checkpoint store and the push client that the profile names.
+    pub async fn run(self) -> StreamReport {
+        let profile = &self.request.profile;
+        let opened = open_checkpoint_store(profile, &self.request.working_dir).and_then(|store| {
+            let (endpoint, options) = push_endpoint(profile)?;
+            Ok((store, endpoint, options))
+        });
+        let (store, endpoint, options) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return StreamReport::empty(profile.posture).failed(&error),
+        };
+        let unusable = |error: ClientError, posture| {
+            let what = format!("No client can be made for {endpoint}.");
+            let fix = "Look at `ig_ingest_url` and at this machine's certificates.";
+            let error = Error::caused(ReasonCode::ProfileInvalid, what, fix, error);
+            StreamReport::empty(posture).failed(&error)
+        };
+        let posture = profile.posture;
+        match profile.push.client {
+            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
+                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
+                Err(error) => unusable(error, posture),
+            },
+            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
+                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
+                Err(error) => unusable(error, posture),
+            },
+        }
+    }
+
+    /// Runs with a checkpoint store and a push client of the caller's own;
+    /// `endpoint` names where the client pushes to, for errors.
+    pub async fn run_with<C: PushClient>(
+        self,
+        store: Arc<dyn CheckpointStore>,
+        client: C,
+        endpoint: &str,
+    ) -> StreamReport {
+        let began = Instant::now();
+        let mut report = StreamReport::empty(self.request.profile.posture);
+        let ended = match prepare(&self.request, store, &mut report).await {
+            Ok(prepared) => self.stream(prepared, client, endpoint, &mut report).await,
+            Err(error) => Err(error),
+        };
+        report.wall_seconds = began.elapsed().as_secs_f64();
+        match ended {
+            Ok(()) => report,
+            Err(error) => report.failed(&error),
+        }
+    }
+
+    /// Streams what is prepared, and gives the leases back.
+    async fn stream<C: PushClient>(
+        self,
+        prepared: Prepared,
+        client: C,
+        endpoint: &str,
+        report: &mut StreamReport,
+    ) -> Result<(), Error> {
+        let (store, lease) = (Arc::clone(&prepared.store), Arc::clone(&prepared.lease));
+        let keeper = LeaseKeeper::start(Arc::clone(&store), Arc::clone(&lease))
+            .map_err(Error::Checkpoint)?;
+        let engine = self.engine(&prepared, client, endpoint)?;
+        let ending = engine.ending.clone();
+        let watching = tokio::spawn(watch_lease(
+            keeper,
+            Arc::clone(&engine.window),
+            ending.clone(),
+        ));
+        let ran = engine.run(prepared.audit).await;
+        watching.abort();
+        release(&*store, &lease).await;
+        let Ran {
+            dispatched,
+            kept,
+            meters,
+            retries,
+            elapsed,
+        } = ran?;
+        let mut audit = kept.audit;
+        report.emitted = meters.read_all().acknowledged;
+        report.unanswered = kept.abandoned;
+        report.decisions = kept.decisions;
+        report.retries = retries
+            .into_iter()
+            .map(|(cause, n)| (cause.to_owned(), n.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
+        report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
+        report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
+        report.lateness_ms = kept.lateness;
+        report.checkpoints = kept.checkpoints;
+        report.stream_digest = Some(
+            dispatched
+                .digest
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        );
+        let outputs = prepared
+            .plan
+            .outputs
+            .iter()
+            .zip(kept.cursors)
+            .zip(&prepared.starts);
+        report.per_output = outputs
+            .enumerate()
+            .map(|(index, ((output, saved), start))| OutputReport {
+                output_id: output.id().to_owned(),
+                role: output.role,
+                meters: meters.reading(index),
+                cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
+            })
+            .collect();
+        conclude(report, dispatched.end, ending.take_cause(), &mut audit)
+    }
+}
+
+impl Stream {
+    /// The engine over the parts of a plan.
+    fn engine<C: PushClient>(
+        &self,
+        prepared: &Prepared,
+        client: C,
+        endpoint: &str,
+    ) -> Result<Engine<C>, Error> {
+        let profile = &self.request.profile;
+        let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
+        let opener = Box::new(PartOpener {
+            parts: Arc::clone(&parts),
+            pool: FeedPool::start(FEED_WORKERS)?,
+            budget: ChunkBudget::default(),
+            sort_budget: profile.ordering.sort_budget,
+        });
+        let (plan, starts) = (&prepared.plan, &prepared.starts);
+        let order: Box<dyn EventOrder> = match prepared.order {
+            OrderMode::AsWritten => {
+                Box::new(AsWritten::new(resume::open_parts(plan, starts), opener))
+            }
+            OrderMode::EventTime => {
+                let done = resume::done_through(plan, starts)?;
+                let window = TimeWindow::default();
+                let source = EventTimeSource::new(&self.request, plan, done, window)?;
+                let places = Arc::clone(&parts);
+                Box::new(EventTimeOrder::new(
+                    source,
+                    opener,
+                    places,
+                    self.ending.clone(),
+                ))
+            }
+        };
+        let outputs = prepared
+            .plan
+            .outputs
+            .iter()
+            .zip(&prepared.keys)
+            .zip(&prepared.starts);
+        Ok(Engine {
+            order,
+            schedule: Schedule::new(profile.speedup, profile.push.when_late),
+            max_events: self.request.overrides.max_events,
+            client,
+            endpoint: endpoint.to_owned(),
+            window: Arc::new(Window::new(
+                profile.checkpoint.flush_every,
+                profile.push.lanes,
+            )),
+            push: profile.push,
+            retry: RetryPolicy {
+                max_attempts: profile.retry.max_attempts,
+                base_delay: profile.retry.base_delay,
+                max_delay: profile.retry.max_delay,
+                give_up_after: profile.retry.give_up_after,
+                single_out: false,
+            },
+            places: parts,
+            store: Arc::clone(&prepared.store),
+            lease: Arc::clone(&prepared.lease),
+            outputs: outputs
+                .map(|((output, key), start)| KeptOutput {
+                    key: key.clone(),
+                    parts: output
+                        .locator
+                        .parts
+                        .iter()
+                        .map(|part| part.path().to_owned())
+                        .collect(),
+                    plan_digest: start.plan_digest.clone(),
+                })
+                .collect(),
+            order_mode: prepared.order,
+            platform_run_id: prepared.run.to_string(),
+            flush_every: profile.checkpoint.flush_every,
+            give_up_after: profile.retry.give_up_after,
+            ending: self.ending.clone(),
+            progress: self.progress.clone(),
+        })
+    }
+}
+
+/// Holds the stream back while its lease is overdue, and ends it once it is lost.
+async fn watch_lease(keeper: LeaseKeeper, window: Arc<Window>, ending: Ending) {
+    let mut look = tokio::time::interval(LEASE_LOOK);
+    loop {
+        look.tick().await;
+        match keeper.status() {
+            LeaseStatus::Held => window.hold(false),
+            LeaseStatus::Overdue => window.hold(true),
+            LeaseStatus::Lost(error) => {
+                window.hold(true);
+                return ending.wind_down(Cause::Failed(Error::Lease(error)));
+            }
+        }
+    }
+}
+
+/// Decides how the run ended, and writes it into report and audit.
+fn conclude(
+    report: &mut StreamReport,
+    end: DispatchEnd,
+    cause: Option<Cause>,
+    audit: &mut AuditLog,
+) -> Result<(), Error> {
+    let details =
+        |report: &StreamReport| json!({"emitted": report.emitted, "status": report.status});
+    let error = match (cause, end) {
+        (Some(Cause::Failed(error)), _) | (None, DispatchEnd::Failed(error)) => error,
+        (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown) => {
+            report.status = Status::Stopped;
+            report.reason = Some(ReasonCode::Stopped.as_str());
+            return audit.append(EventKind::StreamStopped, details(report));
+        }
+        (None, DispatchEnd::MaxEvents) => {
+            report.status = Status::Streamed;
+            report.reason = Some(ReasonCode::MaxEvents.as_str());
+            return audit.append(EventKind::StreamComplete, details(report));
+        }
+        (None, DispatchEnd::Complete) => {
+            report.status = Status::Streamed;
+            audit.append(EventKind::EngineWorldStreamed, details(report))?;
+            return audit.append(EventKind::StreamComplete, details(report));
+        }
+    };
+    let failure =
+        json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted});
+    // The first failure is the one to report, whatever the audit says.
+    let _ = audit.append(EventKind::StreamFailed, failure);
+    Err(error)
+}

@@ -1,0 +1,420 @@
+//! The engine over fakes: events from memory, a gate in process, cursors in memory.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkpoint::{
+    CheckpointStore, CursorKey, Holder, LeaseRequest, MemoryStore, OrderMode, PackKey,
+};
+use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
+use oracle_store::Posture;
+use tokio::sync::watch;
+use wsp::audit::AuditLog;
+use wsp::dispatch::DispatchEnd;
+use wsp::ending::{Cause, Ending};
+use wsp::engine::{Engine, Ran};
+use wsp::keeper::KeptOutput;
+use wsp::lane::NamePosition;
+use wsp::order::{Event, EventOrder};
+use wsp::profile::{LaneOrdering, PushClientKind, PushSettings, WhenLate};
+use wsp::progress::Progress;
+use wsp::push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
+use wsp::schedule::{Schedule, Speedup};
+use wsp::watermark::Position;
+use wsp::window::Window;
+
+const RUN: &str = "platform_20260128T090000Z";
+
+/// `count` events a second of event time apart, over ten keys.
+fn events(count: u64) -> FramedBatch {
+    let pins = Pins::new(PinValues {
+        manifest_fingerprint: "a".repeat(64),
+        parameter_hash: "b".repeat(64),
+        seed: 7,
+        scenario_id: "baseline".into(),
+        run_id: "c".repeat(32),
+        platform_run_id: RUN.into(),
+        producer: "svc:test".into(),
+        ..PinValues::default()
+    });
+    let spec = FrameSpec {
+        output_id: "events".into(),
+        primary_key: vec!["flow_id".into(), "seq".into()],
+        pins: pins.unwrap(),
+    };
+    let rows: Vec<String> = (0..count)
+        .map(|row| {
+            let (minute, second) = (row / 60 % 60, row % 60);
+            let key = row % 10;
+            format!(r#"{{"flow_id":{key},"seq":{row},"ts_utc":"2026-01-28T08:{minute:02}:{second:02}Z"}}"#)
+        })
+        .collect();
+    let lines = rows.iter().map(String::as_bytes);
+    let (framed, error) = Framer::new(&spec)
+        .unwrap()
+        .frame_json_lines("part", 0, lines);
+    assert!(error.is_none(), "{error:?}");
+    framed
+}
+
+struct FromMemory {
+    framed: FramedBatch,
+    next: usize,
+    /// Ends with an error here, as a bad row would.
+    bad_row: Option<usize>,
+}
+
+impl EventOrder for FromMemory {
+    fn next(&mut self) -> Result<Option<Event>, wsp::Error> {
+        let row = self.next;
+        if Some(row) == self.bad_row {
+            return Err(wsp::Error::new(
+                wsp::ReasonCode::EventTimeDisorder,
+                "bad row",
+                "mend it",
+            ));
+        }
+        if row == self.framed.len() {
+            return Ok(None);
+        }
+        self.next += 1;
+        Ok(Some(Event {
+            output: 0,
+            position: Position {
+                part: 0,
+                row: row as u64,
+                time: self.framed.time(row),
+            },
+            id: self.framed.event_id(row),
+            ordering_key: self.framed.ordering_key(row),
+            body: self.framed.body(row),
+            anchors: false,
+        }))
+    }
+}
+
+/// What the gate got, and how it answers.
+#[derive(Default)]
+struct Gate {
+    got: Mutex<Vec<(u64, String)>>,
+    posts: AtomicU64,
+    /// The post with this number, and all after it, are answered so.
+    from_post: Option<(u64, u16, &'static str)>,
+    delay: Duration,
+}
+
+#[derive(Clone)]
+struct Client(Arc<Gate>);
+
+impl PushClient for Client {
+    type Lane = Client;
+
+    fn lane(&self) -> Client {
+        self.clone()
+    }
+}
+
+impl PushLane for Client {
+    async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
+        let number = self.0.posts.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.0.delay).await;
+        let answer = |status, body: &'static str| Answer {
+            status,
+            retry_after: None,
+            body: Bytes::from_static(body.as_bytes()),
+            overlong: false,
+        };
+        if let Some((from, status, body)) = self.0.from_post
+            && number >= from
+        {
+            return Ok(answer(status, body));
+        }
+        let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let payload = &envelope["payload"];
+        let key = payload["flow_id"].to_string();
+        self.0
+            .got
+            .lock()
+            .unwrap()
+            .push((payload["seq"].as_u64().unwrap(), key));
+        Ok(answer(200, r#"{"decision":"ADMIT"}"#))
+    }
+}
+
+struct Places;
+
+impl NamePosition for Places {
+    fn name(&self, _output: usize, position: &Position) -> String {
+        format!("row {}", position.row)
+    }
+}
+
+struct Run {
+    events: u64,
+    bad_row: Option<usize>,
+    max_events: Option<u64>,
+    lanes: usize,
+    flush_every: u64,
+    speedup: f64,
+    gate: Arc<Gate>,
+    stop_after: Option<Duration>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            events: 500,
+            bad_row: None,
+            max_events: None,
+            lanes: 8,
+            flush_every: 10,
+            speedup: 0.0,
+            gate: Arc::default(),
+            stop_after: None,
+        }
+    }
+}
+
+struct Outcome {
+    ran: Ran,
+    cause: Option<Cause>,
+    /// The row of the stored cursor.
+    cursor: Option<u64>,
+}
+
+impl Run {
+    async fn go(self) -> Outcome {
+        let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
+        let key = CursorKey::new(PackKey::of_root("world"), "events").unwrap();
+        let request = LeaseRequest::new([key.clone()], Holder::this_process("test"));
+        let lease = Arc::new(store.acquire(&request).await.unwrap());
+        let ending = Ending::default();
+        let folder = tempfile::tempdir().unwrap();
+        let audit = AuditLog::open(folder.path(), &RUN.parse().unwrap(), Posture::Strict).unwrap();
+        let engine = Engine {
+            order: Box::new(FromMemory {
+                framed: events(self.events),
+                next: 0,
+                bad_row: self.bad_row,
+            }),
+            schedule: Schedule::new(Speedup::new(self.speedup).unwrap(), WhenLate::CatchUp),
+            max_events: self.max_events,
+            client: Client(Arc::clone(&self.gate)),
+            endpoint: "http://gate".into(),
+            push: PushSettings {
+                lanes: self.lanes,
+                ordering: LaneOrdering::Key,
+                timeout: Duration::from_secs(5),
+                drain_timeout: Duration::from_secs(5),
+                client: PushClientKind::Hyper,
+                when_late: WhenLate::CatchUp,
+            },
+            retry: RetryPolicy {
+                max_attempts: 3,
+                base_delay: Duration::from_millis(1),
+                max_delay: Duration::from_millis(5),
+                give_up_after: Duration::from_millis(50),
+                single_out: false,
+            },
+            places: Arc::new(Places),
+            store: Arc::clone(&store),
+            lease,
+            outputs: vec![KeptOutput {
+                key: key.clone(),
+                parts: Arc::new(["part".to_owned()]),
+                plan_digest: "d".repeat(64),
+            }],
+            order_mode: OrderMode::AsWritten,
+            platform_run_id: RUN.into(),
+            flush_every: self.flush_every,
+            window: Arc::new(Window::new(self.flush_every, self.lanes)),
+            give_up_after: Duration::from_secs(1),
+            ending: ending.clone(),
+            progress: watch::Sender::new(Progress::default()),
+        };
+        if let Some(after) = self.stop_after {
+            let ending = ending.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                ending.wind_down(Cause::Asked);
+            });
+        }
+        let ran = engine.run(audit).await.unwrap();
+        let record = store.load(&key).await.unwrap();
+        Outcome {
+            ran,
+            cause: ending.take_cause(),
+            cursor: record.map(|record| record.cursor.last_row_index()),
+        }
+    }
+}
+
+fn sequences(gate: &Gate) -> Vec<u64> {
+    let mut got: Vec<u64> = gate
+        .got
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(sequence, _)| *sequence)
+        .collect();
+    got.sort_unstable();
+    got
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_arrives_once_and_the_cursor_stands_at_the_end() {
+    let gate = Arc::new(Gate::default());
+    let outcome = Run {
+        gate: Arc::clone(&gate),
+        ..Run::default()
+    }
+    .go()
+    .await;
+    assert!(matches!(outcome.ran.dispatched.end, DispatchEnd::Complete));
+    assert_eq!(sequences(&gate), (0..500).collect::<Vec<_>>());
+    assert_eq!(outcome.cursor, Some(499));
+    assert_eq!(outcome.ran.kept.decisions.admit, 500);
+    let meters = outcome.ran.meters.read_all();
+    assert_eq!(
+        (meters.read, meters.acknowledged, meters.in_flight),
+        (500, 500, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_one_key_arrive_in_order_over_many_lanes() {
+    let gate = Arc::new(Gate {
+        delay: Duration::from_micros(200),
+        ..Gate::default()
+    });
+    Run {
+        gate: Arc::clone(&gate),
+        ..Run::default()
+    }
+    .go()
+    .await;
+    let mut last: HashMap<String, u64> = HashMap::new();
+    for (sequence, key) in gate.got.lock().unwrap().iter() {
+        let before = last.insert(key.clone(), *sequence);
+        assert!(before.is_none_or(|before| before < *sequence), "key {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bound_on_events_is_exact_and_saved() {
+    let gate = Arc::new(Gate::default());
+    let outcome = Run {
+        gate: Arc::clone(&gate),
+        max_events: Some(123),
+        ..Run::default()
+    }
+    .go()
+    .await;
+    assert!(matches!(outcome.ran.dispatched.end, DispatchEnd::MaxEvents));
+    assert_eq!(sequences(&gate), (0..123).collect::<Vec<_>>());
+    assert_eq!(outcome.cursor, Some(122));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_row_before_a_bad_one_is_delivered() {
+    let gate = Arc::new(Gate::default());
+    let outcome = Run {
+        gate: Arc::clone(&gate),
+        bad_row: Some(77),
+        ..Run::default()
+    }
+    .go()
+    .await;
+    assert!(matches!(outcome.ran.dispatched.end, DispatchEnd::Failed(_)));
+    assert_eq!(sequences(&gate), (0..77).collect::<Vec<_>>());
+    assert_eq!(outcome.cursor, Some(76));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejected_event_ends_the_stream_and_no_cursor_passes_it() {
+    for (status, body, code) in [
+        (400, "no", "IG_PUSH_REJECTED"),
+        (302, "elsewhere", "IG_PUSH_REJECTED"),
+        (200, "{}", "IG_RESPONSE_UNKNOWN"),
+        (500, "broken", "IG_PUSH_RETRY_EXHAUSTED"),
+    ] {
+        let gate = Arc::new(Gate {
+            from_post: Some((40, status, body)),
+            ..Gate::default()
+        });
+        let outcome = Run {
+            gate: Arc::clone(&gate),
+            ..Run::default()
+        }
+        .go()
+        .await;
+        let Some(Cause::Failed(error)) = outcome.cause else {
+            panic!("{status}: no cause")
+        };
+        assert_eq!(error.code(), code, "{error}");
+        let got: BTreeSet<u64> = sequences(&gate).into_iter().collect();
+        let prefix = (0..).take_while(|sequence| got.contains(sequence)).count() as u64;
+        assert_eq!(outcome.cursor, prefix.checked_sub(1), "{status}");
+        let meters = outcome.ran.meters.read_all();
+        assert_eq!(
+            meters.read,
+            meters.buffered + meters.in_flight + meters.acknowledged + meters.quarantined
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_drains_saves_and_hands_the_rest_back() {
+    let gate = Arc::new(Gate {
+        delay: Duration::from_millis(2),
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        events: 3_000,
+        stop_after: Some(Duration::from_millis(60)),
+        ..Run::default()
+    };
+    let outcome = run.go().await;
+    assert!(matches!(outcome.cause, Some(Cause::Asked)));
+    let got = sequences(&gate);
+    assert!(!got.is_empty() && got.len() < 3_000, "{}", got.len());
+    let meters = outcome.ran.meters.read_all();
+    assert_eq!(
+        (meters.acknowledged, meters.in_flight),
+        (got.len() as u64, 0)
+    );
+    assert_eq!(outcome.ran.kept.abandoned, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stream_digest_depends_on_the_events_alone() {
+    let digest = |lanes, flush_every| async move {
+        Run {
+            lanes,
+            flush_every,
+            ..Run::default()
+        }
+        .go()
+        .await
+        .ran
+        .dispatched
+        .digest
+    };
+    let one = digest(1, 1).await;
+    assert_eq!(one, digest(16, 1_000).await);
+    let fewer = Run {
+        events: 499,
+        ..Run::default()
+    }
+    .go()
+    .await
+    .ran
+    .dispatched
+    .digest;
+    assert_ne!(one, fewer);
+}
