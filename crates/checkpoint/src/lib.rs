@@ -15,6 +15,8 @@
 
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod blocking;
+#[cfg(feature = "object")]
+mod bucket;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -45,6 +47,8 @@ pub mod test_support;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod unavailable;
 
+#[cfg(feature = "object")]
+pub use bucket::BucketStore;
 pub use clock::{Clock, SystemClock};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 pub use error::{Error, ReasonCode, Source};
