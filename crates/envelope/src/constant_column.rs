@@ -4,7 +4,9 @@
 //! batch instead of once a row.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, UInt32Type, UInt64Type};
+use arrow_array::types::{
+    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use arrow_array::{
     Array, ArrowPrimitiveType, GenericStringArray, OffsetSizeTrait, StringViewArray,
 };
@@ -21,8 +23,12 @@ pub(crate) fn is_constant(column: &dyn Array) -> bool {
         nulls => return nulls == column.len(),
     }
     match column.data_type() {
+        DataType::Int8 => same_number::<Int8Type>(column),
+        DataType::Int16 => same_number::<Int16Type>(column),
         DataType::Int32 => same_number::<Int32Type>(column),
         DataType::Int64 => same_number::<Int64Type>(column),
+        DataType::UInt8 => same_number::<UInt8Type>(column),
+        DataType::UInt16 => same_number::<UInt16Type>(column),
         DataType::UInt32 => same_number::<UInt32Type>(column),
         DataType::UInt64 => same_number::<UInt64Type>(column),
         DataType::Utf8 => same_text(column.as_string::<i32>()),

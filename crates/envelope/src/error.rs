@@ -225,3 +225,28 @@ pub(crate) fn quoted(text: &str) -> String {
         None => format!("\"{}\"", text.escape_debug()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_upper_snake_distinct_and_in_order() {
+        let codes: Vec<_> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+        for code in codes {
+            assert!(
+                code.bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte == b'_'),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_shown_by_its_beginning() {
+        assert_eq!(quoted("a\nb"), "\"a\\nb\"");
+        let shown = quoted(&"ü".repeat(10_000));
+        assert_eq!(shown, format!("\"{}…\"", "ü".repeat(64)));
+    }
+}

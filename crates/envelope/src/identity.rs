@@ -5,6 +5,7 @@ use arrow_array::types::{
     Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayAccessor, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 use crate::error::{Error, RowPlace};
@@ -50,10 +51,25 @@ impl Identity {
         let mut rows = rows;
         let mut fault = None;
         for name in &self.columns {
-            match KeyColumn::find(name, batch, constant, rows) {
-                Ok(key) => keys.push(key),
-                // An earlier row than any fault before it, since `rows` ended there.
-                Err(found) => (rows, fault) = (found.row, Some(found)),
+            let (row, kind) = match KeyColumn::find(name, batch, constant) {
+                Err(kind) => (0, kind),
+                Ok(key) => {
+                    let null = key.first_null(rows);
+                    keys.push(key);
+                    match null {
+                        Some(row) => (row, KeyFaultKind::Null),
+                        None => continue,
+                    }
+                }
+            };
+            // Of several columns that are faulty in one row, the first one counts.
+            if row < rows {
+                rows = row;
+                fault = Some(KeyFault {
+                    row,
+                    column: name.clone(),
+                    kind,
+                });
             }
         }
         if rows == 0 {
@@ -176,51 +192,37 @@ impl KeyFaultKind {
 
 type AppendText<'a> = Box<dyn Fn(usize, &mut Vec<u8>) + 'a>;
 
-/// One key column of a batch, without nulls as far as rows are looked at.
+/// One key column of a batch.
 struct KeyColumn<'a> {
     constant: bool,
+    /// Those of dictionary values too.
+    nulls: Option<NullBuffer>,
     append: AppendText<'a>,
 }
 
 impl<'a> KeyColumn<'a> {
-    fn find(
-        name: &str,
-        batch: &'a RecordBatch,
-        constant: &[bool],
-        rows: usize,
-    ) -> Result<Self, KeyFault> {
-        let fault = |row, kind| KeyFault {
-            row,
-            column: name.to_owned(),
-            kind,
-        };
-        if rows == 0 {
-            return Ok(Self {
-                constant: true,
-                append: Box::new(|_, _| ()),
-            });
-        }
-        let Ok(index) = batch.schema_ref().index_of(name) else {
-            return Err(fault(0, KeyFaultKind::NoColumn));
-        };
+    fn find(name: &str, batch: &'a RecordBatch, constant: &[bool]) -> Result<Self, KeyFaultKind> {
+        let index = batch
+            .schema_ref()
+            .index_of(name)
+            .map_err(|_| KeyFaultKind::NoColumn)?;
         let column = batch.column(index);
-        let Some(append) = append_text(column) else {
-            return Err(fault(
-                0,
-                KeyFaultKind::Type(format!("of type {}", column.data_type())),
-            ));
-        };
-        // Nulls of dictionary values count too.
+        let append = append_text(column)
+            .ok_or_else(|| KeyFaultKind::Type(format!("of type {}", column.data_type())))?;
         let nulls = column
             .logical_nulls()
             .filter(|nulls| nulls.null_count() > 0);
-        match nulls.and_then(|nulls| (0..rows).find(|&row| nulls.is_null(row))) {
-            Some(row) => Err(fault(row, KeyFaultKind::Null)),
-            None => Ok(Self {
-                constant: constant[index],
-                append,
-            }),
-        }
+        Ok(Self {
+            constant: constant[index],
+            nulls,
+            append,
+        })
+    }
+
+    /// The first null among some rows.
+    fn first_null(&self, rows: usize) -> Option<usize> {
+        let nulls = self.nulls.as_ref()?;
+        (0..rows).find(|&row| nulls.is_null(row))
     }
 }
 

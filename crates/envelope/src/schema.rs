@@ -66,3 +66,91 @@ impl Default for EnvelopeValidator {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::ReasonCode;
+
+    fn envelope() -> Value {
+        json!({
+            "event_id": "0a".repeat(32),
+            "event_type": "s2_event_stream_baseline_6B",
+            "ts_utc": "2026-01-28T08:55:40.100195Z",
+            "manifest_fingerprint": "75".repeat(32),
+        })
+    }
+
+    fn with(field: &str, value: Value) -> Result<(), Error> {
+        let mut envelope = envelope();
+        envelope[field] = value;
+        EnvelopeValidator::new().check(&envelope)
+    }
+
+    #[test]
+    fn four_fields_make_an_envelope_and_each_is_needed() {
+        EnvelopeValidator::new().check(&envelope()).unwrap();
+        for field in ["event_id", "event_type", "ts_utc", "manifest_fingerprint"] {
+            let mut envelope = envelope();
+            envelope.as_object_mut().unwrap().remove(field);
+            assert!(
+                EnvelopeValidator::new().check(&envelope).is_err(),
+                "without {field}"
+            );
+        }
+    }
+
+    #[test]
+    fn optional_fields_take_their_own_values_only() {
+        let time = json!("2026-01-28T09:00:00.000000Z");
+        let (hex32, hex64) = (json!("7f".repeat(16)), json!("7f".repeat(32)));
+        for (field, right, wrong) in [
+            ("schema_version", json!("v1"), json!("v".repeat(65))),
+            ("emitted_at_utc", time, json!("2026-01-28T09:00:00Z")),
+            ("parameter_hash", hex64.clone(), json!("7F".repeat(32))),
+            ("seed", json!(u64::MAX), json!(-1)),
+            ("seed", json!(0), json!(0.5)),
+            ("seed", json!(0), json!("0")),
+            ("scenario_id", json!("ü".repeat(256)), json!("")),
+            ("scenario_id", json!(7), json!(-7)),
+            ("run_id", hex32.clone(), hex64.clone()),
+            (
+                "platform_run_id",
+                json!("platform_20260128T090000Z"),
+                json!("platform_x"),
+            ),
+            ("scenario_run_id", hex32.clone(), Value::Null),
+            ("producer", json!("svc:world_stream_producer"), json!("")),
+            ("parent_event_id", hex64, hex32),
+            ("trace_id", json!("t"), json!("t".repeat(129))),
+            ("span_id", json!("s"), json!(1)),
+            ("payload", json!({}), json!([])),
+            ("event_type", json!("e".repeat(256)), json!("e".repeat(257))),
+            (
+                "ts_utc",
+                json!("2026-01-28T08:55:40.100195Z"),
+                json!("2026-01-28 08:55:40.100195Z"),
+            ),
+        ] {
+            with(field, right).unwrap();
+            assert!(with(field, wrong.clone()).is_err(), "{field}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_field_outside_the_schema_is_refused_by_name() {
+        let error = with("note", json!("a value not to be repeated")).unwrap_err();
+        assert_eq!(error.code(), ReasonCode::EnvelopeInvalid);
+        let text = error.to_string();
+        assert!(
+            text.contains("note") && !text.contains("repeated"),
+            "{text}"
+        );
+        let error = EnvelopeValidator::new().parse(b"{").unwrap_err();
+        assert_eq!(error.code(), ReasonCode::EnvelopeInvalid);
+    }
+}

@@ -145,3 +145,96 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A map of gates `g0`, `g1`, … with these dependencies.
+    fn map(upstream: &[Vec<usize>]) -> GateMap {
+        let mut yaml = "gates: [".to_owned();
+        for (gate, upstream) in upstream.iter().enumerate() {
+            let upstream: Vec<_> = upstream.iter().map(|gate| format!("g{gate}")).collect();
+            let upstream = upstream.join(", ");
+            write!(yaml, "{{gate_id: g{gate}, passed_flag_path_template: f, upstream_gate_dependencies: [{upstream}]}}, ").unwrap();
+        }
+        GateMap::parse("map", (yaml + "]").as_bytes()).unwrap()
+    }
+
+    fn walk(map: &GateMap, required: &[usize], depth: Depth) -> Vec<(String, Option<ReasonCode>)> {
+        let required = required.iter().map(|gate| Requirement {
+            gate_id: GateId::new(format!("g{gate}")),
+            required_by: "output o".to_owned(),
+        });
+        let name = |step| match step {
+            Step::Verify(gate) => (gate.id.to_string(), None),
+            Step::Fault(gate_id, error) => (gate_id.to_string(), Some(error.code())),
+        };
+        steps(map, required, depth).into_iter().map(name).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_needed_gate_comes_once_and_after_its_dependencies(
+            raw in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 1..12),
+            required in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
+        ) {
+            // A gate depends on earlier ones only: no circles.
+            let upstream: Vec<Vec<usize>> = raw
+                .iter()
+                .enumerate()
+                .map(|(gate, picks)| if gate == 0 { vec![] } else { picks.iter().map(|p| p.index(gate)).collect() })
+                .collect();
+            let required: Vec<usize> = required.iter().map(|pick| pick.index(upstream.len())).collect();
+            let found = walk(&map(&upstream), &required, Depth::WithDependencies);
+            prop_assert!(found.iter().all(|(_, fault)| fault.is_none()));
+            let order: Vec<usize> = found.iter().map(|(id, _)| id[1..].parse().unwrap()).collect();
+            for (place, gate) in order.iter().enumerate() {
+                prop_assert!(!order[..place].contains(gate), "once");
+                prop_assert!(upstream[*gate].iter().all(|dep| order[..place].contains(dep)));
+            }
+            let mut needed: BTreeSet<usize> = required.iter().copied().collect();
+            while let Some(dep) = needed.iter().flat_map(|g| &upstream[*g]).find(|d| !needed.contains(d)) {
+                needed.insert(*dep);
+            }
+            prop_assert_eq!(order.into_iter().collect::<BTreeSet<_>>(), needed);
+        }
+
+        #[test]
+        fn any_map_ends_with_one_step_a_gate(
+            raw in prop::collection::vec(prop::collection::vec(0_usize..8, 0..4), 1..8),
+        ) {
+            let found = walk(&map(&raw), &[0], Depth::WithDependencies);
+            let distinct: BTreeSet<_> = found.iter().map(|(id, _)| id).collect();
+            prop_assert_eq!(distinct.len(), found.len());
+        }
+    }
+
+    #[test]
+    fn a_gate_that_needs_itself_is_a_circle_and_is_not_verified() {
+        let map = map(&[vec![0], vec![0]]);
+        let circle = Some(ReasonCode::GateDependencyCycle);
+        let found = walk(&map, &[1], Depth::WithDependencies);
+        assert_eq!(found, [("g0".to_owned(), circle), ("g1".to_owned(), None)]);
+        assert_eq!(
+            walk(&map, &[1], Depth::RequiredOnly),
+            [("g1".to_owned(), None)]
+        );
+    }
+
+    #[test]
+    fn a_chain_of_a_hundred_thousand_gates_does_not_end_the_process() {
+        let upstream: Vec<_> = (0..100_000)
+            .map(|gate: usize| gate.checked_sub(1).into_iter().collect())
+            .collect();
+        assert_eq!(
+            walk(&map(&upstream), &[99_999], Depth::WithDependencies).len(),
+            100_000
+        );
+    }
+}

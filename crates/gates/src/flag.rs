@@ -40,3 +40,27 @@ pub(crate) fn parse_flag(flag: &[u8], digest_field: &str) -> Result<Hex64, Strin
 fn hex64(digest_field: &str, digest: &str) -> Result<Hex64, String> {
     Hex64::parse(digest).ok_or_else(|| format!("`{digest_field}` is not 64 lowercase hex digits"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_line_is_taken_only_if_it_is_exactly_the_form(
+            line in "(sha256_hex|SHA256_HEX)?[ \t]{0,2}[=:]?[ \t]{0,2}[0-9a-fA-F]{63,65}[ \r\n]{0,3}",
+        ) {
+            if let Ok(digest) = parse_flag(line.as_bytes(), "sha256_hex") {
+                let exact = ["", "\n", "\r\n"].map(|end| format!("sha256_hex = {digest}{end}"));
+                prop_assert!(exact.contains(&line));
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd_to_be_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(parse_flag(&bytes, "sha256_hex").is_err());
+        }
+    }
+}

@@ -78,3 +78,62 @@ fn parse_item(item: &Object<Value>, digest_field: &str) -> Result<IndexItem, Str
         member_digest,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_is_taken_from_the_first_field_that_is_there() {
+        let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+        let hex = |digits: &str| Hex64::parse(digits);
+        for (fields, digest, member) in [
+            (
+                format!(r#""own": "{a}", "sha256_hex": "{b}", "sha256": "{c}""#),
+                hex(&a),
+                hex(&a),
+            ),
+            (
+                format!(r#""sha256_hex": "{b}", "sha256": "{c}""#),
+                hex(&b),
+                None,
+            ),
+            (format!(r#""sha256": "{c}""#), hex(&c), None),
+            (r#""md5": "0""#.to_owned(), None, None),
+        ] {
+            let index = format!(r#" {{"role": 1, "files": [{{"path": "p", {fields}}}]}} "#);
+            let items = parse_index(index.as_bytes(), "own").unwrap();
+            assert_eq!(
+                (&items[0].digest, &items[0].member_digest),
+                (&digest, &member),
+                "{index}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bare_array_and_each_named_list_are_one_index() {
+        let list = r#"[{"path": "b"}, {"path": "a"}]"#;
+        let bare = parse_index(list.as_bytes(), "own").unwrap();
+        assert_eq!(
+            bare.iter()
+                .map(|item| item.path.as_str())
+                .collect::<Vec<_>>(),
+            ["b", "a"]
+        );
+        for name in LISTS {
+            let index = format!(r#"{{"{name}": {list}}}"#);
+            assert_eq!(parse_index(index.as_bytes(), "own").unwrap(), bare);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd_to_be_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let empty = parse_index(&bytes, "own").is_ok_and(|items| items.is_empty());
+            prop_assert!(empty || parse_index(&bytes, "own").is_err());
+        }
+    }
+}

@@ -33,3 +33,38 @@ pub(crate) fn resolve(base: &str, path: &str) -> Result<ItemPath, String> {
         may_name_several,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_the_form_of_a_path_says_whether_it_may_name_several() {
+        for (path, several) in [
+            ("a/b.json", false),
+            ("seed=7/b.json", false),
+            ("a b%é", false),
+            ("a/b/", true),
+            ("a/part-*.parquet", true),
+            ("a/{utc_day}/b", true),
+            ("a/seed=7", true),
+        ] {
+            let resolved = resolve("base/", path).unwrap();
+            assert_eq!(resolved.key, format!("base/{path}"));
+            assert_eq!(resolved.may_name_several, several, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leads_out_of_its_base(path in "[a./]{0,8}") {
+            if let Ok(resolved) = resolve("base/", &path) {
+                let below = resolved.key.strip_prefix("base/").unwrap();
+                let below = below.strip_suffix('/').unwrap_or(below);
+                prop_assert!(below.split('/').all(|part| !matches!(part, "" | "." | "..")));
+            }
+        }
+    }
+}

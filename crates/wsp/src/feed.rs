@@ -29,8 +29,14 @@ pub enum RowNumbers {
     Listed(Vec<u64>),
 }
 
+impl Default for RowNumbers {
+    fn default() -> Self {
+        Self::From(0)
+    }
+}
+
 /// Some events of one part, in the order in which they leave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Chunk {
     /// The envelopes.
     pub framed: FramedBatch,
@@ -52,9 +58,8 @@ impl Chunk {
     /// No events, and why.
     pub fn failed(failure: Error) -> Self {
         Self {
-            framed: FramedBatch::default(),
-            rows: RowNumbers::From(0),
             failure: Some(failure),
+            ..Self::default()
         }
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod audit;
 mod backends;
+pub mod chunk_budget;
 pub mod cursors;
+pub mod data_evidence;
 pub mod dispatch;
 pub mod ending;
 pub mod engine;
@@ -15,7 +17,8 @@ pub mod lateness;
 pub mod meters;
 pub mod order;
 mod outline;
-mod parts;
+pub mod pack;
+pub mod parts;
 pub mod plan;
 pub mod platform_run;
 pub mod prepare;
@@ -31,6 +34,8 @@ pub mod schedule;
 pub mod schema;
 pub mod selection;
 pub mod stream;
+pub mod time_index;
+pub mod verify;
 pub mod watermark;
 pub mod window;
 

@@ -1,16 +1,18 @@
 //! Where each output starts: behind its cursor, or at its beginning.
 
 use checkpoint::{
-    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, PackKey, Record, ResumePlan,
-    position_check, resume_check,
+    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, OrderPosition, PackKey, Record,
+    ResumePlan, position_check, resume_check,
 };
+use envelope::EventTime;
 use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::order::PartId;
+use crate::order::{DoneThrough, PartId};
 use crate::plan::{Plan, PlannedOutput};
 use crate::request::Overrides;
+use crate::watermark::Position;
 use crate::{Error, ReasonCode};
 
 /// The keys of a plan's cursors, in list order.
@@ -190,6 +192,39 @@ fn root_spellings(store: &WorldStore) -> Vec<String> {
         spellings.extend(found.map(|path| path.display().to_string()));
     }
     spellings
+}
+
+/// How far each output is done in `event_time` order.
+///
+/// # Errors
+/// `STREAM_INTERNAL` for a sort time beyond the years that events can have.
+pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrough>, Error> {
+    let outputs = plan.outputs.iter().zip(starts);
+    outputs
+        .map(|(output, start)| {
+            let Some(cursor) = &start.cursor else {
+                return Ok(None);
+            };
+            let OrderPosition::EventTime { sort_time_ns } = cursor.order else {
+                return Ok(None);
+            };
+            let before = |part: &Part| part.path() < cursor.last_file.as_str();
+            let part = output.locator.parts.partition_point(before) as u32;
+            let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
+                let what = format!("The cursor of {} is at no event's time.", output.id());
+                Error::new(
+                    ReasonCode::StreamInternal,
+                    what,
+                    "Reset it with `checkpoint reset`.",
+                )
+            })?;
+            Ok(Some(Position {
+                part,
+                row: cursor.last_row_index,
+                time,
+            }))
+        })
+        .collect()
 }
 
 /// The parts still to be read in `as_written` order, each with its first open row.

@@ -9,12 +9,13 @@ use tokio::sync::watch;
 
 use crate::audit::{AuditLog, EventKind};
 use crate::backends::{open_checkpoint_store, push_endpoint};
+use crate::chunk_budget::ChunkBudget;
 use crate::dispatch::DispatchEnd;
 use crate::ending::{Cause, Ending};
 use crate::engine::{Engine, Ran};
 use crate::feed::FeedPool;
 use crate::keeper::KeptOutput;
-use crate::order::AsWritten;
+use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, TimeWindow};
 use crate::parts::{ClearedParts, PartOpener};
 use crate::prepare::{Prepared, prepare, release};
 use crate::profile::PushClientKind;
@@ -90,11 +91,11 @@ impl Stream {
         };
         let posture = profile.posture;
         match profile.push.client {
-            PushClientKind::Hyper => match HyperClient::new(endpoint.clone(), options) {
+            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
-            PushClientKind::Reqwest => match ReqwestClient::new(endpoint.clone(), options) {
+            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
             },
@@ -200,19 +201,28 @@ impl Stream {
     ) -> Result<Engine<C>, Error> {
         let profile = &self.request.profile;
         let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
-        let opener = PartOpener {
+        let opener = Box::new(PartOpener {
             parts: Arc::clone(&parts),
             pool: FeedPool::start(FEED_WORKERS)?,
-        };
-        let open_parts = resume::open_parts(&prepared.plan, &prepared.starts);
-        let order = match prepared.order {
-            OrderMode::AsWritten => Box::new(AsWritten::new(open_parts, Box::new(opener))),
+            budget: ChunkBudget::default(),
+            sort_budget: profile.ordering.sort_budget,
+        });
+        let (plan, starts) = (&prepared.plan, &prepared.starts);
+        let order: Box<dyn EventOrder> = match prepared.order {
+            OrderMode::AsWritten => {
+                Box::new(AsWritten::new(resume::open_parts(plan, starts), opener))
+            }
             OrderMode::EventTime => {
-                return Err(Error::new(
-                    ReasonCode::ProfileInvalid,
-                    "`stream_order: event_time` is not built yet.",
-                    "Use as_written.",
-                ));
+                let done = resume::done_through(plan, starts)?;
+                let window = TimeWindow::default();
+                let source = EventTimeSource::new(&self.request, plan, done, window)?;
+                let places = Arc::clone(&parts);
+                Box::new(EventTimeOrder::new(
+                    source,
+                    opener,
+                    places,
+                    self.ending.clone(),
+                ))
             }
         };
         let outputs = prepared

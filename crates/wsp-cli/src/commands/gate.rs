@@ -1,6 +1,59 @@
 //! `wsp-cli gate`.
-use crate::args::GateArgs;
+
 use std::process::ExitCode;
-pub async fn run(_args: GateArgs) -> ExitCode {
-    todo!()
+
+use sandbox::{FaultRule, GateOptions, StandInGate};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::complain;
+use crate::args::GateArgs;
+use crate::output;
+
+/// Runs the stand-in gate until a signal, then prints what it counted.
+pub async fn run(args: GateArgs) -> ExitCode {
+    let faults: Result<Vec<FaultRule>, _> = args
+        .fault
+        .iter()
+        .map(|rule| serde_json::from_str(rule))
+        .collect();
+    let faults = match faults {
+        Ok(faults) => faults,
+        Err(error) => {
+            complain(
+                "SANDBOX_FAULT_INVALID",
+                &format!("--fault is not a fault rule: {error}"),
+            );
+            return ExitCode::from(2);
+        }
+    };
+    let gate = StandInGate::start(GateOptions {
+        listen: args.listen,
+        validate: !args.no_validate,
+        dedupe: !args.no_validate,
+        keep: args.keep,
+        faults,
+        ..GateOptions::default()
+    });
+    let gate = match gate {
+        Ok(gate) => gate,
+        Err(error) => {
+            complain(error.code().as_str(), &error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    eprintln!("stand-in ingestion gate at {}; Ctrl-C ends it", gate.url());
+    let signals = signal(SignalKind::interrupt())
+        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    match signals {
+        Ok((mut interrupt, mut terminate)) => tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(error) => {
+            complain("SIGNALS_UNHEARD", &error.to_string());
+            return ExitCode::FAILURE;
+        }
+    }
+    output::print(&gate.stats());
+    ExitCode::SUCCESS
 }

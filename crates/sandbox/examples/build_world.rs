@@ -1,0 +1,24 @@
+//! Builds a sample world and says how long it took:
+//! `cargo run --release -p sandbox --example build_world -- FOLDER ROWS PARTS`,
+//! both counted per output.
+
+use std::time::Instant;
+
+use sandbox::WorldOptions;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("FOLDER is missing")?;
+    let rows: u64 = arguments.next().map_or(Ok(200_000), |rows| rows.parse())?;
+    let parts: usize = arguments.next().map_or(Ok(4), |parts| parts.parse())?;
+    let options = WorldOptions::sample().with_shape(parts, rows / parts as u64);
+    let start = Instant::now();
+    let world = options.build(folder.as_ref())?;
+    println!(
+        "{} rows in {:.2} s at {}",
+        options.rows(),
+        start.elapsed().as_secs_f64(),
+        world.engine_run_root().display()
+    );
+    Ok(())
+}

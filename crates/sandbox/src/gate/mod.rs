@@ -1,0 +1,156 @@
+//! The stand-in ingestion gate: keeps a gate's promises, counts everything, and
+//! breaks any promise on demand.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /v1/ingest/push` | 200 `{"decision": "ADMIT" \| "DUPLICATE" \| "QUARANTINE"}`; 400 `ENVELOPE_INVALID`; 401 `UNAUTHORIZED`; 507 if it could not be kept |
+//! | `GET /stats` | 200, [`GateStats`] as JSON |
+//! | `GET /healthz` | 200 |
+//! | `POST /control` | `{"faults": [rule, …]}` replaces the [fault rules](FaultRule); 200 with the rules, or 400 |
+//!
+//! What it promises: an acknowledged event is stored, in memory and, with
+//! [`GateOptions::keep`], in a file that outlives the process; an event is stored once
+//! for each platform run; what breaks the schema is never stored.
+
+mod answer;
+mod fault_text;
+mod faults;
+mod kept_file;
+mod ledger;
+mod options;
+mod post;
+mod server;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+pub use faults::{Fault, FaultRule, RetryAfter, When};
+use ledger::Ledger;
+pub use options::{GateOptions, OrderCheck, Token};
+use serde::Serialize;
+use server::Server;
+use service::Service;
+
+use crate::Error;
+
+/// What the gate has counted. `posts` is the sum of `admitted`, `duplicates`,
+/// `quarantined`, `invalid`, `unauthorized`, `faulted`, `unfinished` and those in hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GateStats {
+    /// Requests to the push endpoint whose head was read.
+    pub posts: u64,
+    /// Envelopes stored for the first time and not quarantined.
+    pub admitted: u64,
+    /// Envelopes whose id was known.
+    pub duplicates: u64,
+    /// Envelopes stored for the first time and answered `QUARANTINE`.
+    pub quarantined: u64,
+    /// Bodies that are no envelope.
+    pub invalid: u64,
+    /// Posts without the token.
+    pub unauthorized: u64,
+    /// Posts that a fault kept from being judged.
+    pub faulted: u64,
+    /// Posts whose client left before their end.
+    pub unfinished: u64,
+    /// Events stored, those that an earlier gate kept in the same file included.
+    pub unique: u64,
+    /// Answers to posts by status; a dropped connection is 0.
+    pub statuses: std::collections::BTreeMap<u16, u64>,
+    /// Connections accepted.
+    pub connections: u64,
+    /// First-time events that came earlier in event time than their ordering key's last.
+    pub order_violations: u64,
+    /// Posts that each fault rule has struck, in the rules' order.
+    pub faults_fired: Vec<u64>,
+}
+
+/// One event as it reached the gate when it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The event's id.
+    pub event_id: [u8; 32],
+    /// Event time, nanoseconds since 1970; the least there is if it cannot be read.
+    pub event_time_ns: i64,
+    /// When the post's head was there, nanoseconds since the gate's epoch.
+    pub arrived_ns: u64,
+}
+
+/// A running stand-in gate, on threads of its own. Dropped, it is cut off.
+#[derive(Debug)]
+pub struct StandInGate {
+    service: Arc<Service>,
+    server: Server,
+    epoch: (Instant, SystemTime),
+}
+
+impl StandInGate {
+    /// Starts a gate; returns once it listens.
+    ///
+    /// # Errors
+    /// `SANDBOX_GATE_UNBOUND`; `SANDBOX_IO` if the kept file cannot be used;
+    /// `SANDBOX_FAULT_INVALID`.
+    pub fn start(options: GateOptions) -> Result<Self, Error> {
+        let epoch = (Instant::now(), SystemTime::now());
+        let ledger = Ledger::open(&options, epoch.0)?;
+        let service = Arc::new(Service::new(&options, ledger)?);
+        let server = Server::start(options.listen, options.threads, Arc::clone(&service))?;
+        Ok(Self {
+            service,
+            server,
+            epoch,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// `http://host:port`, without the push path.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// What it has counted so far.
+    pub fn stats(&self) -> GateStats {
+        self.service.stats()
+    }
+
+    /// Replaces the fault rules; their counts and time windows start anew.
+    ///
+    /// # Errors
+    /// `SANDBOX_FAULT_INVALID`; the rules in force stay.
+    pub fn set_faults(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
+        self.service.set_faults(rules)
+    }
+
+    /// Whether an event is stored, under any platform run. The id is hex64.
+    pub fn has(&self, event_id: &str) -> bool {
+        self.service.ledger.has(event_id)
+    }
+
+    /// Events in the order they were first stored; empty unless
+    /// [`GateOptions::record_arrivals`].
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.service.ledger.arrivals()
+    }
+
+    /// The instant, and the wall clock then, that arrivals count from.
+    pub fn epoch(&self) -> (Instant, SystemTime) {
+        self.epoch
+    }
+
+    /// Stops taking connections, finishes the requests in hand (for at most 5 s), and
+    /// lets go of its address.
+    pub fn stop(mut self) {
+        self.server.stop(true);
+    }
+
+    /// Stops like a killed process: connections are cut wherever they are.
+    pub fn abort(mut self) {
+        self.server.stop(false);
+    }
+}

@@ -1,0 +1,325 @@
+//! What happens to one request.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{self, Answer, Dropped};
+use super::faults::{FaultPlan, Stage};
+use super::ledger::{Ledger, Verdict};
+use super::post::Post;
+use super::{Fault, FaultRule, GateOptions, GateStats, Token};
+use crate::Error;
+
+const PUSH: &str = "/v1/ingest/push";
+/// More than any envelope needs.
+const LARGEST_BODY: usize = 16 << 20;
+
+/// All that the connections of a gate share.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) ledger: Ledger,
+    token: Option<Token>,
+    seed: u64,
+    plan: RwLock<Arc<FaultPlan>>,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Counts {
+    posts: AtomicU64,
+    admitted: AtomicU64,
+    duplicates: AtomicU64,
+    quarantined: AtomicU64,
+    invalid: AtomicU64,
+    unauthorized: AtomicU64,
+    faulted: AtomicU64,
+    unfinished: AtomicU64,
+    connections: AtomicU64,
+    statuses: [AtomicU64; 600],
+}
+
+fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Control {
+    faults: Vec<FaultRule>,
+}
+
+impl Service {
+    pub(super) fn new(options: &GateOptions, ledger: Ledger) -> Result<Self, Error> {
+        let plan = FaultPlan::new(options.faults.clone(), options.seed)?;
+        let zero = || AtomicU64::new(0);
+        Ok(Self {
+            ledger,
+            token: options.token.clone(),
+            seed: options.seed,
+            plan: RwLock::new(Arc::new(plan)),
+            counts: Counts {
+                posts: zero(),
+                admitted: zero(),
+                duplicates: zero(),
+                quarantined: zero(),
+                invalid: zero(),
+                unauthorized: zero(),
+                faulted: zero(),
+                unfinished: zero(),
+                connections: zero(),
+                statuses: std::array::from_fn(|_| zero()),
+            },
+        })
+    }
+
+    pub(super) fn set_faults(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
+        let plan = Arc::new(FaultPlan::new(rules, self.seed)?);
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+        Ok(())
+    }
+
+    fn plan(&self) -> Arc<FaultPlan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn note_connection(&self) {
+        bump(&self.counts.connections);
+    }
+
+    pub(super) fn stats(&self) -> GateStats {
+        let counts = &self.counts;
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let statuses = counts.statuses.iter().map(read);
+        GateStats {
+            posts: read(&counts.posts),
+            admitted: read(&counts.admitted),
+            duplicates: read(&counts.duplicates),
+            quarantined: read(&counts.quarantined),
+            invalid: read(&counts.invalid),
+            unauthorized: read(&counts.unauthorized),
+            faulted: read(&counts.faulted),
+            unfinished: read(&counts.unfinished),
+            unique: self.ledger.unique(),
+            statuses: (0..)
+                .zip(statuses)
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            connections: read(&counts.connections),
+            order_violations: self.ledger.order_violations(),
+            faults_fired: self.plan().fired(),
+        }
+    }
+
+    /// Answers a request, or drops its connection.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Dropped> {
+        let path = request.uri().path();
+        if path == PUSH && request.method() == Method::POST {
+            let answer = self.push(request).await;
+            let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            bump(&self.counts.statuses[usize::from(status)]);
+            return answer;
+        }
+        Ok(match (request.method(), path) {
+            (&Method::GET, "/healthz") => answer::json(StatusCode::OK, r#"{"status":"ok"}"#),
+            (&Method::GET, "/stats") => {
+                let stats = serde_json::to_vec(&self.stats()).unwrap_or_default();
+                answer::json(StatusCode::OK, stats)
+            }
+            (&Method::POST, "/control") => self.control(read_whole(request).await.ok_or(Dropped)?),
+            (_, PUSH | "/healthz" | "/stats" | "/control") => {
+                answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", path)
+            }
+            _ => answer::refusal(StatusCode::NOT_FOUND, "NOT_FOUND", path),
+        })
+    }
+
+    fn control(&self, body: Bytes) -> Answer {
+        let control: Control = match serde_json::from_slice(&body) {
+            Ok(control) => control,
+            Err(fault) => {
+                let detail = fault.to_string();
+                return answer::refusal(StatusCode::BAD_REQUEST, "CONTROL_INVALID", &detail);
+            }
+        };
+        match self.set_faults(control.faults.clone()) {
+            Ok(()) => answer::json(
+                StatusCode::OK,
+                serde_json::to_vec(&control).unwrap_or_default(),
+            ),
+            Err(error) => answer::refusal(
+                StatusCode::BAD_REQUEST,
+                error.code().as_str(),
+                &error.to_string(),
+            ),
+        }
+    }
+
+    async fn push(&self, request: Request<Incoming>) -> Result<Answer, Dropped> {
+        let arrived = Instant::now();
+        bump(&self.counts.posts);
+        let plan = self.plan();
+        if plan.strike(Stage::Head).is_some() {
+            bump(&self.counts.faulted);
+            return Err(Dropped);
+        }
+        let authorized = self.token.as_ref().is_none_or(|token| {
+            let given = request.headers().get(&token.header);
+            given.is_some_and(|given| given.as_bytes() == token.value.as_bytes())
+        });
+        let Some(body) = read_whole(request).await else {
+            bump(&self.counts.unfinished);
+            return Err(Dropped);
+        };
+        if !authorized {
+            bump(&self.counts.unauthorized);
+            let detail = "the token is missing or wrong";
+            return Ok(answer::refusal(
+                StatusCode::UNAUTHORIZED,
+                "UNAUTHORIZED",
+                detail,
+            ));
+        }
+        let struck = if plan.wants_event_ids() {
+            let post = Post::parse(&body).ok();
+            plan.strike(Stage::Whole(
+                post.as_ref().map(|post| post.event_id.as_ref()),
+            ))
+        } else {
+            plan.strike(Stage::Whole(None))
+        };
+        match struck {
+            None => Ok(self.judge(&body, arrived, "ADMIT")),
+            Some(fault) => self.misbehave(fault, &body, arrived).await,
+        }
+    }
+
+    /// Judges, stores and counts a post; the answer is the right one.
+    fn judge(&self, body: &Bytes, arrived: Instant, decision: &'static str) -> Answer {
+        let counts = &self.counts;
+        let decision = match self.ledger.judge(body, arrived) {
+            Ok(Verdict::New) if decision == "ADMIT" => {
+                bump(&counts.admitted);
+                decision
+            }
+            Ok(Verdict::New) => {
+                bump(&counts.quarantined);
+                decision
+            }
+            Ok(Verdict::Known) => {
+                bump(&counts.duplicates);
+                "DUPLICATE"
+            }
+            Ok(Verdict::Invalid(detail)) => {
+                bump(&counts.invalid);
+                return answer::refusal(StatusCode::BAD_REQUEST, "ENVELOPE_INVALID", &detail);
+            }
+            Err(error) => {
+                bump(&counts.faulted);
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                return answer::refusal(status, error.code().as_str(), &error.to_string());
+            }
+        };
+        answer::json(
+            StatusCode::OK,
+            match decision {
+                "ADMIT" => r#"{"decision":"ADMIT"}"#,
+                "DUPLICATE" => r#"{"decision":"DUPLICATE"}"#,
+                _ => r#"{"decision":"QUARANTINE"}"#,
+            },
+        )
+    }
+
+    async fn misbehave(
+        &self,
+        fault: &Fault,
+        body: &Bytes,
+        arrived: Instant,
+    ) -> Result<Answer, Dropped> {
+        let right = || self.judge(body, arrived, "ADMIT");
+        let store = |store: bool| {
+            if store {
+                right();
+            } else {
+                bump(&self.counts.faulted);
+            }
+        };
+        let wait = |ms: u64| tokio::time::sleep(Duration::from_millis(ms));
+        Ok(match fault {
+            Fault::Status {
+                code,
+                retry_after,
+                body,
+                store: first,
+            } => {
+                store(*first);
+                answer::status(*code, *retry_after, body.as_deref())
+            }
+            Fault::Delay { ms } => {
+                wait(*ms).await;
+                right()
+            }
+            Fault::Stall { ms, store: first } => {
+                store(*first);
+                wait(*ms).await;
+                return Err(Dropped);
+            }
+            Fault::DropBeforeReading => return Err(Dropped),
+            Fault::DropAfterStoring => {
+                right();
+                return Err(Dropped);
+            }
+            Fault::TruncateAnswer => answer::cut(right()),
+            Fault::GarbageAnswer => {
+                right();
+                answer::status(200, None, Some("<html>welcome</html>"))
+            }
+            Fault::NoDecision => {
+                right();
+                answer::status(200, None, Some(r#"{"status":"accepted"}"#))
+            }
+            Fault::Redirect { location } => {
+                store(false);
+                answer::redirect(location)
+            }
+            Fault::Trickle { ms_per_byte } => {
+                answer::trickle(right(), Duration::from_millis(*ms_per_byte))
+            }
+            Fault::Quarantine => self.judge(body, arrived, "QUARANTINE"),
+        })
+    }
+}
+
+/// The whole body; nothing if the client left before its end, or sent too much.
+async fn read_whole(request: Request<Incoming>) -> Option<Bytes> {
+    let mut body = request.into_body();
+    // An envelope mostly comes as one frame, which is then used as it is.
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else {
+            continue;
+        };
+        if whole.is_empty() && joined.is_empty() {
+            whole = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut whole));
+        joined.extend_from_slice(&data);
+        if joined.len() > LARGEST_BODY {
+            return None;
+        }
+    }
+    Some(if joined.is_empty() {
+        whole
+    } else {
+        joined.freeze()
+    })
+}

@@ -1,0 +1,155 @@
+//! Sample worlds: a valid engine run root of any size.
+//!
+//! ```text
+//! <folder>/
+//!   contracts/                 catalogue and gate map (sample ones only)
+//!   oracle/<run id>/           the engine run root
+//!     run_receipt.json
+//!     data/layer3/6B/<output>/seed=…/…/part-000000.parquet
+//!     data/layer3/6B/validation/manifest_fingerprint=…/{report.json,…,_passed.flag}
+//!     _oracle_pack_contents.json, _oracle_pack_manifest.json, _SEALED.json
+//!   config/                    profile, output lists, producer allowlist
+//!   runs/fraud-platform/       the platform's runs root: audit, checkpoints
+//! ```
+
+mod build;
+pub(crate) mod contract;
+pub(crate) mod evidence;
+mod options;
+pub(crate) mod pack;
+mod parts;
+mod profile;
+mod rows;
+mod shape;
+mod time_text;
+mod timeline;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub use options::{
+    Compression, Contracts, Disorder, OutputOptions, Pack, SampleOutput, TimeColumn, TimeText,
+    TimeZoneForm, WorldOptions,
+};
+pub use profile::ProfileOptions;
+
+/// What a world is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// hex64
+    pub manifest_fingerprint: String,
+    /// hex64
+    pub parameter_hash: String,
+    /// hex32
+    pub run_id: String,
+    /// 1 to 256 characters.
+    pub scenario_id: String,
+    /// The world key's seed.
+    pub seed: u64,
+    /// hex64; none where the world has no manifest.
+    pub oracle_pack_id: Option<String>,
+}
+
+/// One output of a world on disk.
+#[derive(Debug, Clone)]
+struct BuiltOutput {
+    output_id: String,
+    primary_key: Vec<String>,
+    /// In name order.
+    files: Vec<PathBuf>,
+}
+
+/// A world on disk.
+#[derive(Debug, Clone)]
+pub struct World {
+    folder: PathBuf,
+    engine_run_root: PathBuf,
+    catalogue: PathBuf,
+    gate_map: PathBuf,
+    identity: Identity,
+    options: WorldOptions,
+    outputs: Vec<BuiltOutput>,
+}
+
+impl World {
+    /// The folder that holds everything.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The engine run root.
+    pub fn engine_run_root(&self) -> &Path {
+        &self.engine_run_root
+    }
+
+    /// The catalogue that it was built against.
+    pub fn catalogue(&self) -> &Path {
+        &self.catalogue
+    }
+
+    /// The gate map that it was built against.
+    pub fn gate_map(&self) -> &Path {
+        &self.gate_map
+    }
+
+    /// The platform's runs root: outside the engine run root.
+    pub fn runs_root(&self) -> PathBuf {
+        self.folder.join("runs/fraud-platform")
+    }
+
+    /// What the world is known by.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What it was built from.
+    pub fn options(&self) -> &WorldOptions {
+        &self.options
+    }
+
+    /// The files of one output, in name order; empty if the world has no such output.
+    pub fn parts(&self, output_id: &str) -> &[PathBuf] {
+        let output = self
+            .outputs
+            .iter()
+            .find(|output| output.output_id == output_id);
+        output.map_or(&[], |output| &output.files)
+    }
+
+    /// The last column of the first output's primary key.
+    pub(crate) fn last_key_column(&self) -> Option<&str> {
+        self.outputs.first()?.primary_key.last().map(String::as_str)
+    }
+
+    /// The outputs that have a primary key, in the order they were asked for.
+    pub fn streamable_output_ids(&self) -> Vec<String> {
+        let streamable = self
+            .outputs
+            .iter()
+            .filter(|output| !output.primary_key.is_empty());
+        streamable.map(|output| output.output_id.clone()).collect()
+    }
+
+    /// The column that orders each output's events: the first of its primary key that
+    /// is not a world pin. What [`crate::OrderCheck::PerKey`] wants to know.
+    pub fn ordering_columns(&self) -> HashMap<String, String> {
+        const PINS: [&str; 5] = [
+            "manifest_fingerprint",
+            "parameter_hash",
+            "seed",
+            "scenario_id",
+            "run_id",
+        ];
+        let column = |output: &BuiltOutput| {
+            output
+                .primary_key
+                .iter()
+                .find(|name| !PINS.contains(&name.as_str()))
+                .cloned()
+        };
+        let columns = self.outputs.iter();
+        columns
+            .filter_map(|output| Some((output.output_id.clone(), column(output)?)))
+            .collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! Envelopes equal to what the platform's existing producer pushed for a world that
+//! another tool wrote. The world is named by `WSP_GOLDEN_WORLD`, the catalogue and
+//! gate map it belongs to by `WSP_GOLDEN_REFERENCE`; without them these tests are
+//! ignored.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sandbox::{GateOptions, StandInGate};
+use serde_json::Value;
+use system_tests::run_in;
+
+const OUTPUTS: [&str; 5] = [
+    "arrival_events_5B",
+    "s1_arrival_entities_6B",
+    "s2_event_stream_baseline_6B",
+    "s3_event_stream_with_fraud_6B",
+    "s3_flow_anchor_with_fraud_6B",
+];
+
+fn named(variable: &str) -> PathBuf {
+    PathBuf::from(std::env::var(variable).unwrap_or_else(|_| panic!("set {variable}")))
+}
+
+fn golden(output: &str) -> Vec<Value> {
+    let world = named("WSP_GOLDEN_WORLD");
+    let folder = format!("{}.golden", world.display());
+    let text = std::fs::read_to_string(format!("{folder}/{output}.ndjson")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Streams the golden world through one lane and returns what the gate kept.
+fn streamed(order: &str, verification: &str) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept.ndjson");
+    let gate = StandInGate::start(GateOptions {
+        keep: Some(kept.clone()),
+        ..GateOptions::default()
+    })
+    .unwrap();
+    std::fs::write(
+        folder.path().join("allow.txt"),
+        "svc:world_stream_producer\n",
+    )
+    .unwrap();
+    let reference = named("WSP_GOLDEN_REFERENCE");
+    let profile = serde_json::json!({
+        "profile_id": "local",
+        "policy": {
+            "stream_speedup": 0, "stream_order": order, "gate_verification": verification,
+            "traffic_output_ids": OUTPUTS,
+        },
+        "wiring": {
+            "engine_catalogue_path": reference.join("engine_outputs.catalogue.yaml"),
+            "oracle_engine_run_root": named("WSP_GOLDEN_WORLD"),
+            "ig_ingest_url": gate.url(),
+            "wsp_checkpoint": {"flush_every": 100, "root": "cursors"},
+            "wsp_push": {"ordering": "strict"},
+            "wsp_producer": {"producer_id": "svc:world_stream_producer", "allowlist_ref": "allow.txt"},
+            "wsp_audit": {"root": "runs"},
+        },
+    });
+    std::fs::write(folder.path().join("profile.yaml"), profile.to_string()).unwrap();
+    let args = [
+        "stream",
+        "--profile",
+        "profile.yaml",
+        "--platform-run-id",
+        "platform_20260128T090000Z",
+    ];
+    run_in(folder.path(), &args).expect(0, "");
+    gate.stop();
+    let text = std::fs::read_to_string(kept).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+#[ignore = "needs WSP_GOLDEN_WORLD and WSP_GOLDEN_REFERENCE"]
+fn every_envelope_of_the_golden_world_is_equal_in_the_order_it_was_written() {
+    let streamed = streamed("as_written", "digest");
+    let expected: Vec<Value> = OUTPUTS.iter().flat_map(|output| golden(output)).collect();
+    assert_eq!(streamed.len(), 3_000);
+    for (number, (streamed, expected)) in streamed.iter().zip(&expected).enumerate() {
+        assert_eq!(streamed, expected, "envelope {number}");
+    }
+}
+
+#[test]
+#[ignore = "needs WSP_GOLDEN_WORLD and WSP_GOLDEN_REFERENCE"]
+fn event_time_order_sends_the_same_envelopes_sorted_by_time() {
+    let streamed = streamed("event_time", "presence");
+    let by_id = |envelopes: &[Value]| -> BTreeMap<String, Value> {
+        let ids = envelopes
+            .iter()
+            .map(|e| (e["event_id"].as_str().unwrap().to_owned(), e.clone()));
+        ids.collect()
+    };
+    let expected: Vec<Value> = OUTPUTS.iter().flat_map(|output| golden(output)).collect();
+    assert_eq!(by_id(&streamed), by_id(&expected));
+    let times: Vec<&str> = streamed
+        .iter()
+        .map(|e| e["ts_utc"].as_str().unwrap())
+        .collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+#[ignore = "needs WSP_GOLDEN_WORLD and WSP_GOLDEN_REFERENCE"]
+fn the_platforms_own_profiles_stream_and_verify_the_golden_world() {
+    let reference = named("WSP_GOLDEN_REFERENCE");
+    let catalogue = reference.join("engine_outputs.catalogue.yaml");
+    let world = named("WSP_GOLDEN_WORLD");
+    let gate = StandInGate::start(GateOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // What the profiles refer to and the reference does not hold.
+    let config = folder.path().join("config/platform/wsp");
+    std::fs::create_dir_all(&config).unwrap();
+    let traffic = "version: v0\noutput_ids: [s3_event_stream_with_fraud_6B]\n";
+    std::fs::write(config.join("traffic_outputs_v0.yaml"), traffic).unwrap();
+    let producer = "svc:world_stream_producer\n";
+    std::fs::write(config.join("producer_allowlist_v0.txt"), producer).unwrap();
+    let run = |command: &[&str], profile: &str, more: &[&str]| {
+        let path = reference.join(format!("profiles/{profile}.yaml"));
+        let world = [
+            "--profile",
+            path.to_str().unwrap(),
+            "--catalogue",
+            catalogue.to_str().unwrap(),
+            "--engine-run-root",
+            world.to_str().unwrap(),
+        ];
+        run_in(folder.path(), &[command, &world[..], more].concat())
+    };
+    let streamed = run(
+        &["stream"],
+        "local",
+        &["--ig-url", &gate.url(), "--speedup", "0"],
+    );
+    streamed.expect(0, "");
+    assert_eq!(gate.stats().unique, 600);
+    for profile in ["dev", "prod"] {
+        let verified = run(&["verify"], profile, &[]);
+        verified.expect(0, "");
+        assert_eq!(verified.report["posture"], "strict");
+        assert_eq!(verified.report["gates"].as_array().unwrap().len(), 10);
+        // Without its connection string, a run is refused before anything is looked at.
+        run(&["plan"], profile, &[]).expect(2, "PROFILE_VALUE_MISSING");
+    }
+}

@@ -1,0 +1,88 @@
+//! What the architecture promises and a compiler cannot hold.
+
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates")
+}
+
+#[test]
+fn only_gates_issues_a_grant_to_read_rows() {
+    let mut issuers = Vec::new();
+    for path in sources(&crates()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.contains("ReadGrant::issue") {
+            issuers.push(path.strip_prefix(crates()).unwrap().to_owned());
+        }
+    }
+    let outside: Vec<_> = issuers
+        .iter()
+        .filter(|path| !path.starts_with("gates/src"))
+        .filter(|path| {
+            !path.starts_with("oracle-store/tests") && !path.starts_with("oracle-store/src")
+        })
+        .collect();
+    assert!(outside.is_empty(), "{outside:?}");
+    assert!(
+        issuers.iter().any(|path| path.starts_with("gates/src")),
+        "{issuers:?}"
+    );
+}
+
+/// Each crate's own crates, as ARCHITECTURE.md draws them.
+const ALLOWED: [(&str, &[&str]); 7] = [
+    ("oracle-store", &[]),
+    ("envelope", &[]),
+    ("checkpoint", &[]),
+    ("gates", &["oracle-store"]),
+    ("sandbox", &["oracle-store", "envelope", "gates"]),
+    ("wsp", &["oracle-store", "gates", "envelope", "checkpoint"]),
+    (
+        "wsp-cli",
+        &["wsp", "gates", "checkpoint", "oracle-store", "sandbox"],
+    ),
+];
+
+#[test]
+fn nothing_points_up() {
+    for (name, allowed) in ALLOWED {
+        let manifest = std::fs::read_to_string(crates().join(name).join("Cargo.toml")).unwrap();
+        for (other, _) in ALLOWED {
+            let depends = manifest
+                .lines()
+                .any(|line| line.starts_with(&format!("{other}.workspace")));
+            assert!(
+                !depends || allowed.contains(&other),
+                "{name} depends on {other}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_source_holds_a_machine_path_or_an_unfinished_place() {
+    for path in sources(&crates()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for wrong in [
+            concat!("/ro", "ot/"),
+            concat!("/wo", "rk/"),
+            concat!("to", "do!("),
+            concat!("unimple", "mented!("),
+        ] {
+            assert!(!text.contains(wrong), "{} holds {wrong}", path.display());
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Bad input: the reason code, the exit status, and nothing pushed.
+
+use sandbox::{Corruption, GateOptions, SeenBy, WorldOptions};
+use system_tests::Rig;
+
+fn rig(keys: &[(&str, &str)]) -> Rig {
+    Rig::new(&WorldOptions::sample(), GateOptions::default(), keys)
+}
+
+#[test]
+fn every_corruption_is_refused_with_its_code() {
+    for corruption in Corruption::ALL {
+        let keys: &[(&str, &str)] = match corruption.seen_by() {
+            SeenBy::AnyRun | SeenBy::Streaming => &[],
+            SeenBy::StrictPosture => &[("policy.posture", "strict")],
+            SeenBy::DigestVerification => &[("policy.gate_verification", "digest")],
+            SeenBy::SizeVerification => &[("policy.data_verification", "size")],
+            SeenBy::Sha256Verification => &[("policy.data_verification", "sha256")],
+        };
+        for order in ["as_written", "event_time"] {
+            let mut keys = keys.to_vec();
+            keys.push(("policy.stream_order", order));
+            let rig = rig(&keys);
+            corruption.apply(&rig.world).unwrap();
+            let ran = rig.stream(&[]);
+            assert_eq!(
+                (ran.status, ran.reason()),
+                (1, corruption.reason_code()),
+                "{corruption:?} in {order}: {}\n{}",
+                ran.report,
+                ran.stderr
+            );
+            if corruption.seen_by() != SeenBy::Streaming {
+                assert_eq!(rig.gate.stats().posts, 0, "{corruption:?}");
+            }
+            let detail = ran.report["detail"].as_str().unwrap();
+            assert!(
+                detail.len() > 20,
+                "{corruption:?} is not explained: {detail}"
+            );
+        }
+    }
+}
+
+#[test]
+fn unusable_profiles_are_refused_with_status_2() {
+    for (key, value, code) in [
+        ("policy.stream_speedup", "-1", "PROFILE_INVALID"),
+        ("wiring.wsp_push.lane", "3", "PROFILE_KEY_UNKNOWN"),
+        (
+            "wiring.ig_ingest_url",
+            "${WSP_TEST_UNSET}",
+            "PROFILE_VALUE_MISSING",
+        ),
+        ("wiring.ig_ingest_url", "ftp://gate", "PROFILE_INVALID"),
+        (
+            "wiring.oracle_engine_run_root",
+            "${WSP_TEST_UNSET}",
+            "PROFILE_VALUE_MISSING",
+        ),
+        (
+            "policy.traffic_output_ids_ref",
+            "nowhere.yaml",
+            "PROFILE_REF_UNREADABLE",
+        ),
+    ] {
+        let keys = [("policy.traffic_output_ids", "null"), (key, value)];
+        let rig = rig(if key.contains("traffic") {
+            &keys
+        } else {
+            &keys[1..]
+        });
+        rig.stream(&[]).expect(2, code);
+        assert_eq!(rig.gate.stats().connections, 0);
+    }
+}
+
+#[test]
+fn refusals_before_the_world_is_opened_have_their_codes() {
+    for (keys, args, code) in [
+        (
+            vec![("wiring.engine_catalogue_path", "nowhere.yaml")],
+            vec![],
+            "CATALOGUE_UNREADABLE",
+        ),
+        (
+            vec![("wiring.gate_map_path", "nowhere.yaml")],
+            vec![],
+            "GATE_MAP_UNREADABLE",
+        ),
+        (
+            vec![],
+            vec!["--engine-run-root", "/nowhere/at/all"],
+            "ENGINE_ROOT_MISSING",
+        ),
+        (
+            vec![],
+            vec!["--output-ids", "no_such_output"],
+            "OUTPUT_UNKNOWN",
+        ),
+        (
+            vec![(
+                "policy.traffic_output_ids",
+                "[s3_event_stream_with_fraud_6B]",
+            )],
+            vec!["--output-ids", "s2_event_stream_baseline_6B"],
+            "OUTPUT_NOT_IN_POLICY",
+        ),
+        (
+            vec![("policy.traffic_output_ids", "[]")],
+            vec![],
+            "NO_TRAFFIC_OUTPUTS",
+        ),
+        (
+            vec![("wiring.wsp_producer.producer_id", "null")],
+            vec![],
+            "PRODUCER_ID_MISSING",
+        ),
+        (
+            vec![("wiring.wsp_producer.producer_id", "svc:other")],
+            vec![],
+            "PRODUCER_NOT_ALLOWED",
+        ),
+        (
+            vec![("wiring.wsp_producer.allowlist_ref", "nowhere.txt")],
+            vec![],
+            "PRODUCER_ALLOWLIST_MISSING",
+        ),
+        (
+            vec![],
+            vec!["--oracle-pack-id", &"0".repeat(64)],
+            "PACK_ID_MISMATCH",
+        ),
+        (
+            vec![],
+            vec!["--scenario-id", "another"],
+            "WORLD_KEY_MISMATCH",
+        ),
+    ] {
+        let rig = rig(&keys);
+        rig.stream(&args).expect(1, code);
+        assert_eq!(rig.gate.stats().connections, 0, "{code}");
+    }
+}
+
+#[test]
+fn a_world_under_the_platforms_runs_root_is_refused() {
+    let rig = rig(&[]);
+    let runs = rig.folder.path().join("runs/fraud-platform");
+    std::fs::create_dir_all(&runs).unwrap();
+    let inside = runs.join("world");
+    std::os::unix::fs::symlink(rig.world.engine_run_root(), &inside).unwrap();
+    let path = inside.to_str().unwrap();
+    rig.stream(&["--engine-run-root", path])
+        .expect(1, "ENGINE_ROOT_IN_PLATFORM_RUNS");
+    assert_eq!(rig.gate.stats().connections, 0);
+}
+
+#[test]
+fn what_the_gate_refuses_ends_the_stream_with_its_words() {
+    let rig = rig(&[]);
+    let body = Some("no\u{7} thanks".to_owned());
+    let fault = sandbox::Fault::Status {
+        code: 422,
+        retry_after: None,
+        body,
+        store: false,
+    };
+    rig.gate
+        .set_faults(vec![sandbox::FaultRule::always(fault)])
+        .unwrap();
+    let ran = rig.stream(&[]);
+    ran.expect(1, "IG_PUSH_REJECTED");
+    let detail = ran.report["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("422") && detail.contains("thanks") && !detail.contains('\u{7}'),
+        "{detail}"
+    );
+    assert_eq!(rig.gate.stats().unique, 0);
+}
+
+#[test]
+fn a_half_written_cursor_is_refused_and_never_restarted_from_the_beginning() {
+    let rig = rig(&[]);
+    rig.stream(&["--max-events", "50"]).expect(0, "MAX_EVENTS");
+    let cursor = find(rig.folder.path(), "cursor.json");
+    let text = std::fs::read_to_string(&cursor).unwrap();
+    std::fs::write(&cursor, &text[..text.len() / 2]).unwrap();
+    let posts = rig.gate.stats().posts;
+    rig.stream(&[]).expect(1, "CHECKPOINT_CORRUPT");
+    assert_eq!(rig.gate.stats().posts, posts);
+}
+
+#[test]
+fn a_world_that_changed_under_its_cursors_is_refused() {
+    let rig = rig(&[]);
+    rig.stream(&["--max-events", "50"]).expect(0, "MAX_EVENTS");
+    let part = &rig.world.parts("s3_event_stream_with_fraud_6B")[0];
+    std::fs::copy(part, part.with_file_name("part-999999.parquet")).unwrap();
+    rig.stream(&[]).expect(1, "CHECKPOINT_PLAN_MISMATCH");
+    rig.stream(&[
+        "--platform-run-id",
+        "platform_20200101T000000Z",
+        "--allow-plan-change",
+    ])
+    .expect(1, "CHECKPOINT_RUN_MISMATCH");
+}
+
+fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|file| file == name) {
+                return path;
+            }
+        }
+    }
+    panic!("no {name} under {}", folder.display());
+}
