@@ -15,6 +15,7 @@ pub mod posture;
 pub mod receipt;
 pub mod rows;
 pub mod scenario;
+pub mod schema;
 pub mod seal;
 pub mod store;
 pub mod template;

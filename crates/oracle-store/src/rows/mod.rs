@@ -232,7 +232,7 @@ pub fn open_rows(
             let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
             Format::Parquet(Box::new(rows))
         }
-        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options))),
+        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options)?)),
     };
     Ok(RowReader(Some(format)))
 }
@@ -266,7 +266,7 @@ pub fn read_column(
             )
         }
         PartFormat::Jsonl => (
-            Format::Jsonl(Box::new(LineRows::open(source, options))),
+            Format::Jsonl(Box::new(LineRows::open(source, options)?)),
             false,
         ),
     };

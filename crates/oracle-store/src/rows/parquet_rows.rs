@@ -4,6 +4,7 @@
 //! whole pages are skipped by their headers or the offset index, without decoding.
 //! One row group is open at a time, one page of each column in memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,6 +14,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetStatisticsPolicy};
 
 use super::ReadOptions;
@@ -191,6 +193,8 @@ impl ParquetRows {
         let group = self.next_group;
         let skip = std::mem::take(&mut self.skip);
         self.next_group += 1;
+        let chunks = self.chunks_of(group)?;
+        self.part.source.plan(chunks, skip == 0)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
             self.part.source.clone(),
             self.part.metadata.clone(),
@@ -214,5 +218,26 @@ impl ParquetRows {
             .source
             .damaged("The part's rows cannot be decoded", source)
             .row(self.position)
+    }
+
+    /// Where the chunks of the wanted columns lie.
+    fn chunks_of(&self, group: usize) -> Result<Vec<Range<u64>>, Error> {
+        self.part.source.decode(DAMAGED_ROWS, || {
+            let columns = self
+                .part
+                .metadata
+                .metadata()
+                .row_group(group)
+                .columns()
+                .iter();
+            let wanted = columns
+                .enumerate()
+                .filter(|(i, _)| self.columns.leaf_included(*i));
+            let ranges = wanted.map(|(_, column)| {
+                let (start, length) = column.byte_range();
+                start..start.saturating_add(length).min(self.part.source.size())
+            });
+            Ok::<_, ParquetError>(ranges.filter(|range| !range.is_empty()).collect())
+        })
     }
 }

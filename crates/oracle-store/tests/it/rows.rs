@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use crate::world::*;
 
 /// Every id from a position on, or the error it ended with.
-fn ids_from(store: &WorldStore, part: &Part, options: ReadOptions) -> Result<Vec<i64>, Error> {
+pub fn ids_from(store: &WorldStore, part: &Part, options: ReadOptions) -> Result<Vec<i64>, Error> {
     let grant = ReadGrant::issue(store, part.output_id());
     let mut ids = Vec::new();
     for batch in open_rows(&grant, part, &options)? {
