@@ -117,11 +117,7 @@ impl TimeIndexCache {
         for (part, (pin, times)) in by_name {
             let entry = serde_json::to_string(&Entry::of(part, pin, times))?;
             let sha256 = Hex64::sha256_of(&entry);
-            write!(
-                lines,
-                "
-{{\"sha256\":\"{sha256}\",\"entry\":{entry}}}"
-            )?;
+            write!(lines, "\n{{\"sha256\":\"{sha256}\",\"entry\":{entry}}}")?;
         }
         lines.push(b'\n');
         let process = std::process::id();

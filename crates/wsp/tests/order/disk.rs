@@ -156,7 +156,7 @@ impl DiskWorld {
     }
 
     /// Plans a request.
-    pub(crate) fn plan(&self, request: &StreamRequest) -> Plan {
+    fn plan(request: &StreamRequest) -> Plan {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -171,7 +171,7 @@ impl DiskWorld {
         done: &[DoneThrough],
         window: TimeWindow,
     ) -> Result<EventTimeSource, wsp::Error> {
-        EventTimeSource::new(request, &self.plan(request), done.to_vec(), window)
+        EventTimeSource::new(request, &Self::plan(request), done.to_vec(), window)
     }
 
     /// The whole order, over files.
@@ -181,7 +181,7 @@ impl DiskWorld {
         done: &[DoneThrough],
         window: TimeWindow,
     ) -> EventTimeOrder {
-        let plan = self.plan(request);
+        let plan = Self::plan(request);
         let source = EventTimeSource::new(request, &plan, done.to_vec(), window).unwrap();
         let parts = Arc::new(ClearedParts::new(&plan, &pins()).unwrap());
         let open = PartOpener {

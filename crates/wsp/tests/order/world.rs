@@ -222,7 +222,7 @@ impl OpenPart for WorldParts {
             .map(|(_, row)| *row)
             .collect();
         let framer = framer();
-        self.pool.open(Box::new(Rows {
+        self.pool.open(Box::new(PartSource {
             part,
             rows,
             next: 0,
@@ -234,7 +234,7 @@ impl OpenPart for WorldParts {
     }
 }
 
-struct Rows {
+struct PartSource {
     part: PartId,
     rows: Vec<TimeRow>,
     next: usize,
@@ -244,13 +244,13 @@ struct Rows {
     open: Arc<OpenCount>,
 }
 
-impl Drop for Rows {
+impl Drop for PartSource {
     fn drop(&mut self) {
         self.open.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl ChunkSource for Rows {
+impl ChunkSource for PartSource {
     fn next_chunk(&mut self) -> Option<Chunk> {
         let rows = self.rows[self.next..].chunks(self.chunk_rows).next()?;
         self.next += rows.len();
