@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::key::{CursorKey, sha256_hex};
+use crate::record::Record;
 
 /// How long a lease lasts without renewal, unless the request says otherwise.
 pub const DEFAULT_PERIOD: Duration = Duration::from_secs(30);
@@ -313,6 +314,25 @@ pub(crate) fn check_shown(
             ))
         }
     }
+}
+
+/// Checks that the existing producer, which shows no lease, has not written since this one was
+/// taken: `adopted` are its records as they were then.
+///
+/// # Errors
+/// `LEASE_LOST`
+pub(crate) fn check_not_foreign(
+    key: &CursorKey,
+    stored: Option<&Record>,
+    adopted: &BTreeMap<CursorKey, Record>,
+) -> Result<(), Error> {
+    if stored.is_some_and(Record::is_foreign) && stored != adopted.get(key) {
+        return Err(lost(
+            key,
+            "a producer that shows no lease has written its own cursor there",
+        ));
+    }
+    Ok(())
 }
 
 /// How long each lease has been seen unchanged: expiry without comparing clocks.

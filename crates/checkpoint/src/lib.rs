@@ -15,6 +15,8 @@
 
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod blocking;
+#[cfg(feature = "object")]
+mod bucket;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -30,6 +32,8 @@ pub mod lease;
 mod memory;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod os_lock;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod record;
 mod resume;
 mod schema;
@@ -38,9 +42,13 @@ mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(all(feature = "postgres", any(test, feature = "test-support")))]
+pub mod test_support;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod unavailable;
 
+#[cfg(feature = "object")]
+pub use bucket::BucketStore;
 pub use clock::{Clock, SystemClock};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 pub use error::{Error, ReasonCode, Source};
@@ -50,6 +58,8 @@ pub use keeper::{LeaseKeeper, LeaseStatus};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use record::{HistoryEntry, HistoryEvent, Record};
 pub use resume::{Adoption, Resume, ResumePlan, position_check, relative_part, resume_check};
 pub use schema::CURSOR_SCHEMA;

@@ -272,6 +272,11 @@ impl ForeignWire {
 }
 
 impl Record {
+    /// Whether the existing producer wrote it.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.cursor, StoredCursor::Foreign(_))
+    }
+
     /// Reads a record's JSON: ours, or the existing producer's.
     ///
     /// # Errors

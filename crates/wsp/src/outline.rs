@@ -4,6 +4,7 @@ use oracle_store::{PackEvidence, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::data_evidence::DataVerified;
 use crate::backends::open_checkpoint_store;
 use crate::plan::PlannedOutput;
 use crate::platform_run::PlatformRunSource;
@@ -28,6 +29,8 @@ pub struct Outline {
     pub posture: Posture,
     /// What the gates said.
     pub gates: Option<Value>,
+    /// How the data is proven.
+    pub data_verified: DataVerified,
     /// Who would produce.
     pub producer_id: String,
     /// The platform run, as a run started now would have it.
@@ -102,6 +105,7 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
         engine_run_root: plan.store.root().as_str().to_owned(),
         posture: request.profile.posture,
         gates: report.gates,
+        data_verified: report.data_verified,
         producer_id: plan.producer.as_str().to_owned(),
         platform_run_id: run.0.to_string(),
         platform_run_id_from: run.1,

@@ -81,6 +81,7 @@ pub async fn look_ahead(
         .map(|output| output.id().to_owned())
         .collect();
     report.gates = Some(gates_summary(&plan));
+    report.data_verified = plan.data.verified();
     let profile = &request.profile;
     let named = platform_run::named(
         request.overrides.platform_run_id.as_deref(),
@@ -283,6 +284,7 @@ fn world_selected(plan: &Plan, run: &PlatformRunId, source: PlatformRunSource) -
         "world_key": plan.world_key,
         "pack": plan.pack,
         "gates": gates_summary(plan),
+        "data_verified": plan.data.verified(),
         "platform_run_id": run.as_str(),
         "platform_run_id_from": source,
     })

@@ -5,6 +5,7 @@ use oracle_store::Posture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::data_evidence::DataVerified;
 use crate::keeper::{CheckpointCounts, Decisions};
 use crate::lateness::LatenessReport;
 use crate::meters::Reading;
@@ -60,7 +61,7 @@ pub struct StreamReport {
     /// What the evidence said.
     pub gates: Option<Value>,
     /// How the data itself was verified.
-    pub data_verified: &'static str,
+    pub data_verified: DataVerified,
     /// The order of the events.
     pub order: Option<&'static str>,
     /// Events acknowledged by this run.
@@ -103,7 +104,7 @@ impl StreamReport {
             platform_run_id: None,
             posture,
             gates: None,
-            data_verified: "none",
+            data_verified: DataVerified::None,
             order: None,
             emitted: 0,
             unanswered: 0,

@@ -35,12 +35,12 @@ use self::disk::{Disk, OsDisk};
 use self::place::Place;
 use crate::blocking::blocking;
 use crate::clock::{Clock, SystemClock, utc_text};
-use crate::cursor::{Cursor, StoredCursor};
+use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{
     Evidence, Lease, LeaseRequest, LeaseRow, LeaseState, Observations, SessionId, check_free,
-    check_shown, lost,
+    check_not_foreign, check_shown,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
 use crate::sessions::{SessionLock, Sessions};
@@ -70,7 +70,7 @@ struct Inner {
 struct Proof {
     _session: SessionLock,
     /// Each key's record as the lease found it, if the existing producer wrote it.
-    adopted: BTreeMap<CursorKey, Vec<u8>>,
+    adopted: BTreeMap<CursorKey, Record>,
 }
 
 impl FileStore {
@@ -286,7 +286,7 @@ impl Inner {
             let row = LeaseRow::taken(request, &session, take.fence, self.now_text());
             place.write_lease(&*self.disk, &row)?;
             fences.insert(place.key.clone(), take.fence);
-            adopted.extend(take.foreign.map(|bytes| (place.key.clone(), bytes)));
+            adopted.extend(take.foreign.map(|record| (place.key.clone(), record)));
             self.observed().forget(place.key);
             if let Some(dead) = take.dead {
                 self.sessions.bury(&dead);
@@ -341,10 +341,9 @@ impl Inner {
         };
         let saved_under = stored.as_ref().and_then(|record| record.fence);
         let taken_under = row.map(|row| row.fence);
-        let is_foreign = stored.is_some_and(|record| is_foreign(&record));
         Ok(Take {
             fence: saved_under.max(taken_under).unwrap_or(0) + 1,
-            foreign: bytes.filter(|_| is_foreign),
+            foreign: stored.filter(Record::is_foreign),
             dead,
         })
     }
@@ -376,14 +375,7 @@ impl Inner {
             .as_deref()
             .map(|bytes| place.parse(bytes))
             .transpose()?;
-        if stored.as_ref().is_some_and(is_foreign)
-            && lease.proof::<Proof>()?.adopted.get(key) != bytes.as_ref()
-        {
-            return Err(lost(
-                key,
-                "a producer that shows no lease has written its own cursor there",
-            ));
-        }
+        check_not_foreign(key, stored.as_ref(), &lease.proof::<Proof>()?.adopted)?;
         let Some(wire) = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?
         else {
             return Ok(());
@@ -427,14 +419,10 @@ impl Inner {
 /// How a lease may be taken.
 struct Take {
     fence: u64,
-    /// The record's bytes, if the existing producer wrote it.
-    foreign: Option<Vec<u8>>,
+    /// The record, if the existing producer wrote it.
+    foreign: Option<Record>,
     /// The session that was found dead.
     dead: Option<SessionId>,
-}
-
-fn is_foreign(record: &Record) -> bool {
-    matches!(record.cursor, StoredCursor::Foreign(_))
 }
 
 /// Two ids may share a folder (`a/b` and `a_b`): they cannot be streamed into one root.

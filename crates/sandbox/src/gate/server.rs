@@ -62,7 +62,7 @@ impl Server {
         };
         let (order, orders) = watch::channel(Order::Serve);
         let open = Arc::new(OpenSockets::default());
-        runtime.spawn(accept(listener, service, orders, open.open()));
+        runtime.spawn(accept(open.open(), listener, service, orders));
         Ok(Self {
             runtime: Some(runtime),
             order,
@@ -92,11 +92,12 @@ impl Drop for Server {
     }
 }
 
+/// `open` comes first because arguments are dropped last to first.
 async fn accept(
+    open: OpenSocket,
     listener: TcpListener,
     service: Arc<Service>,
     mut orders: watch::Receiver<Order>,
-    open: OpenSocket,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -107,7 +108,7 @@ async fn accept(
             Ok((stream, _)) => {
                 service.note_connection();
                 let service = Arc::clone(&service);
-                tokio::spawn(serve(stream, service, orders.clone(), open.another()));
+                tokio::spawn(serve(open.another(), stream, service, orders.clone()));
             }
             // Out of sockets, most likely: those in use must be given time to close.
             Err(error) => {
@@ -119,10 +120,10 @@ async fn accept(
 }
 
 async fn serve(
+    _open: OpenSocket,
     stream: TcpStream,
     service: Arc<Service>,
     mut orders: watch::Receiver<Order>,
-    _open: OpenSocket,
 ) {
     // Without it an answer waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);

@@ -21,6 +21,8 @@ pub(crate) struct OutputEntry {
     pub(crate) primary_key: Vec<String>,
     #[serde(default)]
     pub(crate) partitions: Vec<String>,
+    #[serde(default)]
+    pub(crate) read_requires_gates: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +32,8 @@ pub(crate) struct GateEntry {
     pub(crate) bundle_root_template: String,
     pub(crate) index_path_template: String,
     pub(crate) verification_method: Method,
+    #[serde(default)]
+    pub(crate) upstream_gate_dependencies: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -54,7 +54,7 @@ pub async fn run(args: DemoArgs) -> ExitCode {
     }
 }
 
-fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error>> {
+fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     let folder = tempfile::Builder::new().prefix("wsp-demo-").tempdir()?;
     say("1", "making a sealed sample world, with gate bundles and a contents index");
     let options = WorldOptions::sample();
@@ -105,7 +105,7 @@ fn stream(profile: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-fn wait_for(gate: &StandInGate, events: u64, stream: &mut Child) -> Result<(), Box<dyn Error>> {
+fn wait_for(gate: &StandInGate, events: u64, stream: &mut Child) -> Result<(), Box<dyn Error + Send + Sync>> {
     let began = Instant::now();
     while gate.stats().unique < events {
         if let Some(status) = stream.try_wait()? {

@@ -12,6 +12,7 @@ use crate::{output, signals};
 /// Streams a world, and prints the report.
 pub async fn run(args: StreamArgs) -> ExitCode {
     let overrides = Overrides {
+        order: args.order,
         max_events: args.max_events,
         speedup: args.speedup,
         ig_url: args.ig_url,

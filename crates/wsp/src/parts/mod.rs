@@ -8,6 +8,7 @@ use std::sync::Arc;
 use envelope::{EventTime, FrameSpec, FramedBatch, Framer};
 use oracle_store::{Part, ReadGrant, ReadOptions, RowReader, Rows, open_rows};
 
+use crate::data_evidence::DataEvidence;
 use crate::chunk_budget::{ChunkBudget, ChunkShare};
 use crate::feed::{FeedPool, PartFeed};
 use crate::lane::NamePosition;
@@ -38,6 +39,7 @@ struct OutputSource {
 #[derive(Debug)]
 pub struct ClearedParts {
     outputs: Vec<OutputSource>,
+    data: DataEvidence,
 }
 
 impl ClearedParts {
@@ -69,6 +71,7 @@ impl ClearedParts {
         });
         Ok(Self {
             outputs: outputs.collect::<Result<_, Error>>()?,
+            data: plan.data.clone(),
         })
     }
 
@@ -133,9 +136,10 @@ impl OpenRows {
         self.parts.part(self.part).1
     }
 
-    /// Opens the part from a row on.
+    /// Opens the part from a row on, once it is proven to be what was packed.
     fn open(&self, from_row: u64) -> Result<RowReader, Error> {
         let (output, part) = self.parts.part(self.part);
+        self.parts.data.verify_part(part)?;
         let batch_rows = (self.share.bytes() / DECODED_ROW_BYTES).min(BATCH_ROWS);
         open_rows(
             &output.grant,

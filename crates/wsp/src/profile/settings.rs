@@ -107,18 +107,6 @@ choices! {
 }
 
 choices! {
-    /// How data is verified against the pack's contents index.
-    DataVerification {
-        /// It is not.
-        None = "none",
-        /// Each part has the size listed.
-        Size = "size",
-        /// Each part has the digest listed.
-        Sha256 = "sha256",
-    }
-}
-
-choices! {
     /// What one cursor belongs to.
     CheckpointScope {
         /// The pack: one cursor an output, whatever the platform run.

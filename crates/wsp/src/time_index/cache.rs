@@ -71,7 +71,7 @@ struct Nanos(EventTime);
 /// What is known of the parts of one pack.
 #[derive(Debug)]
 pub struct TimeIndexCache {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     known: HashMap<String, (Pin, Arc<PartTimes>)>,
 }
 
@@ -79,8 +79,16 @@ impl TimeIndexCache {
     /// Reads what is kept in a folder: nothing, if it cannot be read.
     pub fn load(folder: &Path) -> Self {
         Self {
-            folder: folder.to_owned(),
+            folder: Some(folder.to_owned()),
             known: read(&folder.join(FILE)),
+        }
+    }
+
+    /// Knows nothing and keeps nothing: for those who want to see for themselves.
+    pub fn empty() -> Self {
+        Self {
+            folder: None,
+            known: HashMap::new(),
         }
     }
 
@@ -93,15 +101,16 @@ impl TimeIndexCache {
     /// Keeps what was learnt of parts, beside what is kept there by now. A folder that
     /// cannot be written is warned of.
     pub fn keep<'a>(&mut self, learnt: impl IntoIterator<Item = (&'a Part, Arc<PartTimes>)>) {
-        let file = self.folder.join(FILE);
         for (part, times) in learnt {
             self.known
                 .insert(part.path().to_owned(), (part.pin().clone(), times));
         }
+        let Some(folder) = &self.folder else { return };
+        let file = folder.join(FILE);
         for (part, entry) in read(&file) {
             self.known.entry(part).or_insert(entry);
         }
-        if let Err(error) = self.write(&file) {
+        if let Err(error) = self.write(folder, &file) {
             tracing::warn!(
                 file = %file.display(), %error,
                 "the time index cannot be kept; the next run reads the time columns again"
@@ -110,8 +119,8 @@ impl TimeIndexCache {
     }
 
     /// Writes all to a file beside it, and renames that.
-    fn write(&self, file: &Path) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
+    fn write(&self, folder: &Path, file: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
         let mut lines = serde_json::to_vec(&HEADER)?;
         let by_name: BTreeMap<_, _> = self.known.iter().collect();
         for (part, (pin, times)) in by_name {

@@ -1,0 +1,350 @@
+//! The object of one key, and the few requests made about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::{Path, PathPart};
+use object_store::{
+    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Source};
+use crate::key::CursorKey;
+use crate::layout::folder_name;
+use crate::lease::{LeaseRow, SessionId};
+use crate::record::{FORMAT_VERSION, Record, Wire, corrupt, json, unsupported};
+
+/// One request, from the first byte to the last of its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Lines of history kept in the object.
+const HISTORY_LINES: usize = 20;
+
+/// What the object of a key holds, as JSON with sorted keys.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredObject {
+    /// The text of an object that was not whole, kept until a reset gives it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    damaged: Option<String>,
+    format_version: u32,
+    pub(super) history: Vec<String>,
+    pub(super) lease: Option<LeaseRow>,
+    record: Option<Box<RawValue>>,
+    /// Counts the writes.
+    pub(super) sequence: u64,
+    /// The id of the write that made this object.
+    pub(super) write: SessionId,
+}
+
+impl Default for StoredObject {
+    fn default() -> Self {
+        Self {
+            damaged: None,
+            format_version: FORMAT_VERSION,
+            history: Vec::new(),
+            lease: None,
+            record: None,
+            sequence: 0,
+            write: SessionId(String::new()),
+        }
+    }
+}
+
+impl StoredObject {
+    fn parse(bytes: &[u8], place: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let not_whole = |error: serde_json::Error| Error::Corrupt {
+            place: place.to_owned(),
+            fault: "it is not one whole checkpoint object".to_owned(),
+            source: Some(error.into()),
+        };
+        let version: Version = serde_json::from_slice(bytes).map_err(not_whole)?;
+        if version.format_version != u64::from(FORMAT_VERSION) {
+            return Err(unsupported(place, version.format_version.to_string()));
+        }
+        serde_json::from_slice(bytes).map_err(not_whole)
+    }
+
+    pub(super) fn parse_record(
+        &self,
+        key: &CursorKey,
+        place: &str,
+    ) -> Result<Option<Record>, Error> {
+        if self.damaged.is_some() {
+            return Err(corrupt(place, "it was not one whole checkpoint object"));
+        }
+        let record = self.record.as_deref();
+        record
+            .map(|record| Record::parse(record.get().as_bytes(), key, place))
+            .transpose()
+    }
+
+    /// Marks the object as another write; its id.
+    pub(super) fn count_on(&mut self) -> SessionId {
+        self.sequence += 1;
+        self.write = SessionId::new();
+        self.write.clone()
+    }
+
+    /// Replaces the record; true, for there is something to write.
+    pub(super) fn save(&mut self, wire: &Wire) -> bool {
+        let record = wire.to_json();
+        self.remember(record.clone());
+        // It was made as JSON the line before.
+        self.record = RawValue::from_string(record).ok();
+        true
+    }
+
+    /// Gives the record up, with the line of history that `line` makes of it; false if there is
+    /// none.
+    pub(super) fn reset(&mut self, line: impl FnOnce(&[u8]) -> String) -> bool {
+        let record = self.record.take().map(|record| record.get().to_owned());
+        let Some(given_up) = self.damaged.take().or(record) else {
+            return false;
+        };
+        self.remember(line(given_up.as_bytes()));
+        true
+    }
+
+    fn remember(&mut self, line: String) {
+        self.history.push(line);
+        let surplus = self.history.len().saturating_sub(HISTORY_LINES);
+        self.history.drain(..surplus);
+    }
+}
+
+/// An object as it was read or written, and the version that the next write must demand.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) object: StoredObject,
+    pub(super) version: UpdateVersion,
+}
+
+/// Why a write may not have been made.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The object is not what the write demanded.
+    Conflict,
+    /// No clear answer.
+    Failed(Error),
+}
+
+/// The objects under a prefix.
+#[derive(Debug)]
+pub(super) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl Objects {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { store, prefix }
+    }
+
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.store, self.prefix)
+    }
+
+    pub(super) fn place_of(&self, key: &CursorKey) -> String {
+        format!("{}/{}", self.store, self.path(key))
+    }
+
+    fn path(&self, key: &CursorKey) -> Path {
+        self.prefix
+            .clone()
+            .join(key.pack_key().as_str())
+            .join(PathPart::from(folder_name(key)))
+            .join("cursor.json")
+    }
+
+    /// The object of a key, if there is one.
+    pub(super) async fn get(&self, key: &CursorKey) -> Result<Option<Found>, Error> {
+        let place = self.place_of(key);
+        let Some((bytes, version)) = self.fetch(key).await? else {
+            return Ok(None);
+        };
+        let object = StoredObject::parse(&bytes, &place)?;
+        Ok(Some(Found { object, version }))
+    }
+
+    /// The same, where an object that is not whole becomes one that says so.
+    pub(super) async fn get_even_damaged(&self, key: &CursorKey) -> Result<Option<Found>, Error> {
+        let Some((bytes, version)) = self.fetch(key).await? else {
+            return Ok(None);
+        };
+        let object = match StoredObject::parse(&bytes, &self.place_of(key)) {
+            Err(Error::Corrupt { .. }) => StoredObject {
+                damaged: Some(String::from_utf8_lossy(&bytes).into_owned()),
+                ..StoredObject::default()
+            },
+            parsed => parsed?,
+        };
+        Ok(Some(Found { object, version }))
+    }
+
+    async fn fetch(&self, key: &CursorKey) -> Result<Option<(bytes::Bytes, UpdateVersion)>, Error> {
+        let path = self.path(key);
+        let fetch = async {
+            let answer = self.store.get(&path).await?;
+            let version = UpdateVersion {
+                e_tag: answer.meta.e_tag.clone(),
+                version: answer.meta.version.clone(),
+            };
+            Ok((answer.bytes().await?, version))
+        };
+        match tokio::time::timeout(REQUEST_TIMEOUT, fetch).await {
+            Ok(Ok(found)) => Ok(Some(found)),
+            Ok(Err(StoreError::NotFound { .. })) => Ok(None),
+            Ok(Err(error)) => Err(failed(
+                "read the checkpoint object",
+                self.place_of(key),
+                error,
+            )),
+            Err(elapsed) => Err(away(
+                "read the checkpoint object",
+                self.place_of(key),
+                elapsed,
+            )),
+        }
+    }
+
+    /// Writes an object over `before`, or as a new one; its version.
+    pub(super) async fn put(
+        &self,
+        key: &CursorKey,
+        object: &StoredObject,
+        before: Option<&Found>,
+    ) -> Result<UpdateVersion, Refusal> {
+        let mode = before.map_or(PutMode::Create, |found| {
+            PutMode::Update(found.version.clone())
+        });
+        self.put_at(&self.path(key), json(object), mode).await
+    }
+
+    async fn put_at(
+        &self,
+        path: &Path,
+        text: String,
+        mode: PutMode,
+    ) -> Result<UpdateVersion, Refusal> {
+        let operation = "write the checkpoint object";
+        let place = || format!("{}/{path}", self.store);
+        let put = self
+            .store
+            .put_opts(path, text.into(), PutOptions::from(mode));
+        match tokio::time::timeout(REQUEST_TIMEOUT, put).await {
+            Ok(Ok(put)) => Ok(UpdateVersion {
+                e_tag: put.e_tag,
+                version: put.version,
+            }),
+            Ok(Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. })) => {
+                Err(Refusal::Conflict)
+            }
+            Ok(Err(error)) => Err(Refusal::Failed(failed(operation, place(), error))),
+            Err(elapsed) => Err(Refusal::Failed(away(operation, place(), elapsed))),
+        }
+    }
+
+    /// Writes, on an object of its own, what a store that honours conditions must refuse.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_CONFIG_INVALID` if it takes them: leases would keep nobody out.
+    pub(super) async fn prove_conditional_puts(&self) -> Result<(), Error> {
+        let path = self
+            .prefix
+            .clone()
+            .join(".condition-test")
+            .join(SessionId::new().0);
+        let put = |text: &str, mode| self.put_at(&path, text.to_owned(), mode);
+        let other = UpdateVersion {
+            e_tag: Some("\"0123456789abcdef0123456789abcdef\"".to_owned()),
+            version: None,
+        };
+        match put("1", PutMode::Create).await {
+            Err(Refusal::Failed(error)) => return Err(error),
+            // A conflict: an earlier try of this request arrived after all.
+            Ok(_) | Err(Refusal::Conflict) => {}
+        }
+        let created_twice = put("2", PutMode::Create).await;
+        let updated_blindly = put("3", PutMode::Update(other)).await;
+        let _ = self.store.delete(&path).await;
+        for outcome in [created_twice, updated_blindly] {
+            match outcome {
+                Err(Refusal::Conflict) => {}
+                Err(Refusal::Failed(error)) => return Err(error),
+                Ok(_) => {
+                    return Err(Error::ConfigInvalid {
+                        place: self.place(),
+                        fault: "the object store ignores the conditions of a conditional put"
+                            .to_owned(),
+                        source: None,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes an object's text without any condition.
+    #[cfg(test)]
+    pub(super) async fn rewrite(&self, key: &CursorKey, change: impl FnOnce(&str) -> String) {
+        let (bytes, _) = self.fetch(key).await.unwrap().unwrap();
+        let text = change(std::str::from_utf8(&bytes).unwrap());
+        self.put_at(&self.path(key), text, PutMode::Overwrite)
+            .await
+            .unwrap();
+    }
+
+    pub(super) fn gone(&self, operation: &'static str, key: &CursorKey) -> Error {
+        Error::Unavailable {
+            operation,
+            place: self.place_of(key),
+            advice: "The object is gone: bring it back, or start the stream anew",
+            source: None,
+        }
+    }
+
+    pub(super) fn unsettled(&self, operation: &'static str, key: &CursorKey) -> Error {
+        Error::Unavailable {
+            operation,
+            place: self.place_of(key),
+            advice: "The object store gives no clear answer: look after it and the network",
+            source: None,
+        }
+    }
+}
+
+fn away(operation: &'static str, place: String, source: impl Into<Source>) -> Error {
+    Error::Unavailable {
+        operation,
+        place,
+        advice: "The object store does not answer: look after it and the network",
+        source: Some(source.into()),
+    }
+}
+
+fn failed(operation: &'static str, place: String, source: StoreError) -> Error {
+    let fault = match &source {
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            "these credentials may not read and write there"
+        }
+        StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
+            "it has no conditional put"
+        }
+        StoreError::UnknownConfigurationKey { .. } | StoreError::InvalidPath { .. } => {
+            "its settings do not fit"
+        }
+        _ => return away(operation, place, source),
+    };
+    Error::ConfigInvalid {
+        place,
+        fault: fault.to_owned(),
+        source: Some(Box::new(source)),
+    }
+}

@@ -1,0 +1,48 @@
+//! The object backend on a real S3 server.
+
+use super::s3_server::S3Server;
+use super::*;
+use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+
+struct InBucket {
+    server: S3Server,
+    clock: Arc<ManualClock>,
+}
+
+fn bucket() -> InBucket {
+    InBucket {
+        server: S3Server::start(),
+        clock: Arc::default(),
+    }
+}
+
+#[async_trait]
+impl Backend for InBucket {
+    async fn open(&self) -> Arc<dyn CheckpointStore> {
+        let (store, clock) = (self.server.store(), self.clock.clone());
+        Arc::new(BucketStore::with_clock(
+            store,
+            Path::from("a/prefix"),
+            clock,
+        ))
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    fn knows_death(&self) -> bool {
+        false
+    }
+
+    fn is_transactional(&self) -> bool {
+        false
+    }
+
+    async fn damage(&self, key: &CursorKey, damage: Damage) {
+        let objects = Objects::new(self.server.store(), Path::from("a/prefix"));
+        objects.rewrite(key, |text| damage.spoil(text)).await;
+    }
+}
+
+every_promise!(bucket);

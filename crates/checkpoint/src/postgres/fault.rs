@@ -1,0 +1,78 @@
+//! What a Postgres error means for a checkpoint.
+
+use tokio_postgres::error::SqlState;
+
+use crate::error::Error;
+
+/// The error as ours, with what to do about it.
+///
+/// | what the server said (class or state) | code |
+/// |---|---|
+/// | wrong password or user, no such database, privilege or object missing (28, 3D, 42) | `CHECKPOINT_CONFIG_INVALID` |
+/// | its files are damaged (XX001, XX002) | `CHECKPOINT_CORRUPT` |
+/// | anything else, or nothing at all | `CHECKPOINT_UNAVAILABLE` |
+pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgres::Error) -> Error {
+    let place = place.to_owned();
+    let Some(answer) = source.as_db_error() else {
+        if is_certificate_fault(&source) {
+            return Error::ConfigInvalid {
+                place,
+                fault: "the server's certificate does not satisfy its sslmode".to_owned(),
+                source: Some(Box::new(source)),
+            };
+        }
+        return Error::Unavailable {
+            operation,
+            place,
+            advice: "No connection to the server: look after it and the network",
+            source: Some(Box::new(source)),
+        };
+    };
+    let state = answer.code();
+    if *state == SqlState::DATA_CORRUPTED || *state == SqlState::INDEX_CORRUPTED {
+        return Error::Corrupt {
+            place,
+            fault: "the server says that its files are damaged".to_owned(),
+            source: Some(Box::new(source)),
+        };
+    }
+    if ["28", "3D", "42"]
+        .iter()
+        .any(|class| state.code().starts_with(class))
+    {
+        return Error::ConfigInvalid {
+            place,
+            fault: format!("{} (SQLSTATE {})", answer.message(), state.code()),
+            source: Some(Box::new(source)),
+        };
+    }
+    let advice = if *state == SqlState::LOCK_NOT_AVAILABLE {
+        "Another session keeps the table locked: end it"
+    } else if state.code().starts_with("53") {
+        "The server is out of disk, memory or connections: free some"
+    } else {
+        "Look after the server: its log says more"
+    };
+    Error::Unavailable {
+        operation,
+        place,
+        advice,
+        source: Some(Box::new(source)),
+    }
+}
+
+/// Whether the chain holds rustls's refusal of a certificate: no retry will change that.
+fn is_certificate_fault(error: &tokio_postgres::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let refusal = error.downcast_ref::<rustls::Error>().or_else(|| {
+            let io = error.downcast_ref::<std::io::Error>()?;
+            io.get_ref()?.downcast_ref::<rustls::Error>()
+        });
+        if let Some(refusal) = refusal {
+            return matches!(refusal, rustls::Error::InvalidCertificate(_));
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,0 +1,257 @@
+//! The link to the server: a pool of connections, made anew with backoff when they break.
+//!
+//! Connections are driven by a small runtime of their own, so that a renewal goes out even while
+//! the stream's runtime is busy.
+//!
+//! **Retry policy.** An operation that ends in `CHECKPOINT_UNAVAILABLE` (no connection, a broken
+//! or silent one, a server starting up or shutting down, a lock timeout) is done again on another
+//! connection after 20 ms, then twice that and so on up to 1 s, until 5 s have passed. Every
+//! operation begins by reading what is there, so one that had been committed is found, not
+//! repeated. What lasts longer is for the caller to wait out.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
+};
+use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode as WireMode;
+use tokio_postgres::{Client, Config};
+
+use super::dsn::{Dsn, SslMode};
+use super::fault::failed;
+use super::tls::{Connector, connector};
+use crate::error::Error;
+
+/// Connections kept for saves and looks; a lease has one of its own besides.
+const POOL_SIZE: usize = 4;
+/// One try of one operation, from the first byte to the answer.
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an operation goes on trying.
+const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_BACKOFF: Duration = Duration::from_millis(20);
+const LAST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The link to one server.
+pub(super) struct Link {
+    pub(super) dsn: Arc<Dsn>,
+    pool: Pool,
+    dialer: Dialer,
+    /// Taken on drop, which must not wait for it.
+    runtime: Option<Runtime>,
+}
+
+/// How connections are made.
+#[derive(Clone)]
+struct Dialer {
+    dsn: Arc<Dsn>,
+    tls: Connector,
+    driver: Handle,
+}
+
+impl Link {
+    /// Makes ready; connects to nothing yet.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_CONFIG_INVALID`, `CHECKPOINT_UNAVAILABLE` if the machine gives no thread.
+    pub(super) fn new(dsn: &str) -> Result<Self, Error> {
+        let invalid = |place: String, fault: String, source| Error::ConfigInvalid {
+            place,
+            fault,
+            source,
+        };
+        let dsn = Dsn::parse(dsn)
+            .map_err(|fault| invalid("postgres".to_owned(), fault.to_owned(), None))?;
+        let tls = connector(dsn.ssl_mode, dsn.ssl_root_cert.as_deref())
+            .map_err(|no| invalid(dsn.to_string(), no.fault, no.source))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("wsp-postgres")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Unavailable {
+                operation: "start the thread of the connections",
+                place: dsn.to_string(),
+                advice: "Free some memory or threads on this machine",
+                source: Some(Box::new(error)),
+            })?;
+        let dsn = Arc::new(dsn);
+        let dialer = Dialer {
+            dsn: Arc::clone(&dsn),
+            tls,
+            driver: runtime.handle().clone(),
+        };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_connect(dsn.config.clone(), dialer.clone(), recycling);
+        let pool = Pool::builder(manager)
+            .max_size(POOL_SIZE)
+            .build()
+            .map_err(|error| {
+                let fault = "its connection pool cannot be made".to_owned();
+                invalid(dsn.to_string(), fault, Some(error.into()))
+            })?;
+        Ok(Self {
+            dsn,
+            pool,
+            dialer,
+            runtime: Some(runtime),
+        })
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.dsn.to_string()
+    }
+
+    /// A connection outside of the pool, for a lease to live by.
+    pub(super) async fn connect(&self, operation: &'static str) -> Result<Client, Error> {
+        let dialled = self.dialer.dial().await;
+        let (client, _) = dialled.map_err(|error| failed(operation, &self.place(), error))?;
+        Ok(client)
+    }
+
+    /// Runs `work` on a pooled connection, under the retry policy of this module.
+    pub(super) async fn run<T, F, Fut>(&self, operation: &'static str, work: F) -> Result<T, Error>
+    where
+        F: Fn(Object) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, Error>> + Send,
+        T: Send,
+    {
+        self.persist(operation, || async {
+            let client = self.pool.get().await.map_err(|error| match error {
+                PoolError::Backend(error) => failed(operation, &self.place(), error),
+                other => self.unavailable(operation, Some(other.into())),
+            })?;
+            work(client).await
+        })
+        .await
+    }
+
+    /// Repeats `work` under the retry policy of this module.
+    pub(super) async fn persist<T, F, Fut>(
+        &self,
+        operation: &'static str,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, Error>> + Send,
+        T: Send,
+    {
+        let mut backoff = FIRST_BACKOFF;
+        let started = tokio::time::Instant::now();
+        loop {
+            let outcome = match tokio::time::timeout(TRY_TIMEOUT, work()).await {
+                Ok(outcome) => outcome,
+                Err(elapsed) => {
+                    // A connection that fell silent went back to the pool: use none of them again.
+                    self.pool.retain(|_, _| false);
+                    Err(self.unavailable(operation, Some(elapsed.into())))
+                }
+            };
+            match outcome {
+                Err(error) if error.is_retryable() && started.elapsed() + backoff < PATIENCE => {
+                    tracing::debug!(%error, ?backoff, "trying Postgres again");
+                }
+                outcome => return outcome,
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    fn unavailable(&self, operation: &'static str, source: Option<crate::error::Source>) -> Error {
+        Error::Unavailable {
+            operation,
+            place: self.place(),
+            advice: "The server does not answer: look after it and the network",
+            source,
+        }
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("dsn", &self.dsn)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+type Dialled = (Client, JoinHandle<()>);
+
+impl Dialer {
+    /// Connects as the mode says: in the order that libpq tries.
+    async fn dial(&self) -> Result<Dialled, tokio_postgres::Error> {
+        let (first, second) = match self.dsn.ssl_mode {
+            SslMode::Disable => (WireMode::Disable, None),
+            SslMode::Allow => (WireMode::Disable, Some(WireMode::Require)),
+            SslMode::Prefer => (WireMode::Require, Some(WireMode::Disable)),
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (WireMode::Require, None),
+        };
+        match (self.dial_by(first).await, second) {
+            (Err(error), Some(second)) => match self.dial_by(second).await {
+                // What the server answered tells more than that it speaks no TLS.
+                Err(other) if other.as_db_error().is_none() => Err(error),
+                outcome => outcome,
+            },
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn dial_by(&self, mode: WireMode) -> Result<Dialled, tokio_postgres::Error> {
+        let mut config = self.dsn.config.clone();
+        config.ssl_mode(mode);
+        let tls = self.tls.clone();
+        let connecting = Entered {
+            runtime: self.driver.clone(),
+            work: Box::pin(async move { config.connect(tls).await }),
+        };
+        let (client, connection) = connecting.await?;
+        let task = self.driver.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a Postgres connection ended");
+            }
+        });
+        Ok((client, task))
+    }
+}
+
+impl Connect for Dialer {
+    fn connect(
+        &self,
+        _config: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<Dialled, tokio_postgres::Error>> + Send + '_>> {
+        Box::pin(self.dial())
+    }
+}
+
+/// A future whose sockets and timers belong to `runtime`, whoever polls it.
+struct Entered<T> {
+    runtime: Handle,
+    work: Pin<Box<dyn Future<Output = T> + Send>>,
+}
+
+impl<T> Future for Entered<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        let _entered = this.runtime.enter();
+        this.work.as_mut().poll(context)
+    }
+}

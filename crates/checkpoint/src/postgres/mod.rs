@@ -1,0 +1,373 @@
+//! Cursors in Postgres, in the table that the existing producer knows.
+//!
+//! ```text
+//! wsp_checkpoint          the record of a key, in columns (the first six are the existing producer's)
+//! wsp_checkpoint_lease    fence, session, holder, expiry of the last taker
+//! wsp_checkpoint_history  one line a save, at least the last 1000 a key
+//! wsp_checkpoint_schema   the version of these tables
+//! ```
+//!
+//! Each change is one transaction that locks the lease rows of its keys in key order, reads the
+//! records, and writes them in a statement that compares fence, session and sequence once more.
+//! Expiry is by the server's clock. A lease also holds a session advisory lock on a connection of
+//! its own: when that is gone, so is its holder, and the next may take the lease at once. After a
+//! restart of the server no lock says anything until its lease was renewed.
+//!
+//! Behind a pooler, session advisory locks need session pooling.
+
+mod dsn;
+mod fault;
+mod link;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use deadpool_postgres::{Object, Transaction};
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+use self::fault::failed;
+use self::link::Link;
+use self::rows::{RELEASED, RENEWED, StoredRow, advisory_lock, read_leases, read_records};
+use self::schema::Shape;
+use crate::clock::utc_text;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::key::CursorKey;
+use crate::lease::{
+    Evidence, Lease, LeaseRequest, LeaseState, SessionId, check_free, check_not_foreign,
+    check_shown, lost,
+};
+use crate::record::{HistoryEntry, Record, Wire, reset_line};
+use crate::store::CheckpointStore;
+
+/// Cursors in Postgres.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    link: Link,
+    /// Whether the tables are known to have this release's shape.
+    is_current: AtomicBool,
+}
+
+/// What a lease of this store proves.
+struct Proof {
+    /// Holds the advisory lock. Made anew when it broke.
+    alive: Mutex<Client>,
+    /// Each key's record as the lease found it, if the existing producer wrote it.
+    adopted: BTreeMap<CursorKey, Record>,
+}
+
+impl PostgresStore {
+    /// The store in a database, named by a libpq connection string. Connects when it is first
+    /// used; makes or migrates the tables when the first lease is taken.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_CONFIG_INVALID` if the DSN or its TLS settings cannot be used.
+    pub fn new(dsn: &str) -> Result<Self, Error> {
+        Ok(Self {
+            inner: Arc::new(Inner {
+                link: Link::new(dsn)?,
+                is_current: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Runs SQL that gives no rows.
+    #[cfg(any(test, feature = "test-support"))]
+    pub(crate) async fn execute(&self, sql: &str) -> Result<(), Error> {
+        let place = &self.place();
+        let run = async |client: Object| {
+            let done = client.batch_execute(sql).await;
+            done.map_err(|error| failed("run SQL", place, error))
+        };
+        self.inner.link.run("run SQL", run).await
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for PostgresStore {
+    fn place(&self) -> String {
+        self.inner.link.place()
+    }
+
+    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
+        let (inner, place) = (&*self.inner, &self.place());
+        let read = async |client: Object| {
+            let is_old = match inner.shape(&client, place).await? {
+                Shape::Absent => return Ok(None),
+                shape => shape == Shape::Old,
+            };
+            let row = read_records(&client, &[key], is_old, place).await?.pop();
+            row.flatten().map(|row| row.record).transpose()
+        };
+        inner.link.run("read the cursor", read).await
+    }
+
+    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
+        let (inner, place) = (&*self.inner, &self.place());
+        let read = async |client: Object| {
+            if inner.shape(&client, place).await? != Shape::Current {
+                return Ok(None);
+            }
+            let leases = read_leases(&client, &[key], false, place).await?;
+            let Some(lease) = leases.get(key).filter(|lease| !lease.row.released) else {
+                return Ok(None);
+            };
+            let is_dead = rows::is_dead(&client, &lease.row.session, place).await?;
+            Ok(lease
+                .row
+                .to_state(lease.is_lock_telling.then_some(!is_dead)))
+        };
+        inner.link.run("read the lease", read).await
+    }
+
+    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
+        let (inner, place) = (&*self.inner, &self.place());
+        let read = async |client: Object| {
+            if inner.shape(&client, place).await? != Shape::Current {
+                return Ok(Vec::new());
+            }
+            rows::read_history(&client, key, limit, place).await
+        };
+        inner.link.run("read the history", read).await
+    }
+
+    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
+        let session = &SessionId::new();
+        let inner = &*self.inner;
+        let take = async |client: Object| {
+            let alive = inner.come_alive(session).await?;
+            let (fences, adopted) = inner.take(client, request, session).await?;
+            Ok((alive, fences, adopted))
+        };
+        let (alive, fences, adopted) = inner.link.run("take the leases", take).await?;
+        Ok(Lease {
+            session: session.clone(),
+            fences: Arc::new(fences),
+            period: request.period,
+            proof: Arc::new(Proof {
+                alive: Mutex::new(alive),
+                adopted,
+            }),
+        })
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
+        let (inner, place) = (&*self.inner, &self.place());
+        let proof = lease.proof::<Proof>()?;
+        let renew = async |mut client: Object| {
+            let mut alive = proof.alive.lock().await;
+            if alive.is_closed() {
+                *alive = inner.come_alive(&lease.session).await?;
+            }
+            let change = begin(&mut client, place).await?;
+            lock_shown(&change, lease, lease.keys(), place).await?;
+            rows::update_leases(&change, lease, RENEWED, place).await?;
+            commit(change, place).await
+        };
+        inner.link.run("renew the leases", renew).await
+    }
+
+    async fn save_many(
+        &self,
+        lease: &Lease,
+        cursors: &BTreeMap<CursorKey, Cursor>,
+    ) -> Result<(), Error> {
+        let place = &self.place();
+        let save = async |mut client: Object| {
+            let change = begin(&mut client, place).await?;
+            save(&change, lease, cursors, place).await?;
+            commit(change, place).await
+        };
+        self.inner.link.run("save the cursors", save).await
+    }
+
+    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
+        let place = &self.place();
+        let reset = async |mut client: Object| {
+            lease.fence_to_show(key)?;
+            let change = begin(&mut client, place).await?;
+            lock_shown(&change, lease, [key], place).await?;
+            let stored = read_records(&change, &[key], false, place).await?.pop();
+            if let Some(StoredRow { text, .. }) = stored.flatten() {
+                let line = reset_line(utc_text(Utc::now()), text.as_bytes());
+                rows::remember(&change, &[(key, line)], place).await?;
+                rows::delete_record(&change, key, place).await?;
+            }
+            commit(change, place).await
+        };
+        self.inner.link.run("reset the cursor", reset).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        let place = &self.place();
+        let release =
+            async |client: Object| rows::update_leases(&client, lease, RELEASED, place).await;
+        self.inner.link.run("release the leases", release).await
+    }
+}
+
+type Taken = (BTreeMap<CursorKey, u64>, BTreeMap<CursorKey, Record>);
+
+impl Inner {
+    /// The shape of the tables; asked once they are current, no more.
+    async fn shape(&self, client: &Object, place: &str) -> Result<Shape, Error> {
+        if self.is_current.load(Ordering::Relaxed) {
+            return Ok(Shape::Current);
+        }
+        let shape = schema::shape(client, place).await?;
+        self.is_current
+            .store(shape == Shape::Current, Ordering::Relaxed);
+        Ok(shape)
+    }
+
+    /// A connection that holds the session's advisory lock, before anyone hears of the session.
+    async fn come_alive(&self, session: &SessionId) -> Result<Client, Error> {
+        let operation = "lock the session";
+        let client = self.link.connect(operation).await?;
+        let row = client
+            .query_one(
+                "SELECT pg_try_advisory_lock($1)",
+                &[&advisory_lock(session)],
+            )
+            .await
+            .map_err(|error| failed(operation, &self.link.place(), error))?;
+        if row.get(0) {
+            return Ok(client);
+        }
+        Err(Error::Unavailable {
+            operation,
+            place: self.link.place(),
+            advice: "The server has not yet noticed that the connection before it ended: wait",
+            source: None,
+        })
+    }
+
+    async fn take(
+        &self,
+        mut client: Object,
+        request: &LeaseRequest,
+        session: &SessionId,
+    ) -> Result<Taken, Error> {
+        let place = &self.link.place();
+        if !self.is_current.load(Ordering::Relaxed) {
+            schema::migrate(&mut client, place).await?;
+            self.is_current.store(true, Ordering::Relaxed);
+        }
+        let keys: Vec<&CursorKey> = request.keys.iter().collect();
+        let change = begin(&mut client, place).await?;
+        rows::ensure_leases(&change, &keys, place).await?;
+        let leases = read_leases(&change, &keys, true, place).await?;
+        let stored = read_records(&change, &keys, false, place).await?;
+        let (mut fences, mut adopted) = (BTreeMap::new(), BTreeMap::new());
+        for (key, stored) in keys.iter().zip(stored) {
+            let record = stored.and_then(|row| row.record.ok());
+            let mut taken_under = 0;
+            if let Some(lease) = leases.get(*key) {
+                // Taken before by this very call, whose answer was lost.
+                let is_ours = lease.row.session == *session;
+                let evidence = evidence(&change, lease, place).await?;
+                check_free(key, Some(&lease.row), request.take_over || is_ours, |_| {
+                    Ok(evidence)
+                })?;
+                taken_under = lease.row.fence;
+            }
+            let saved_under = record.as_ref().and_then(|record| record.fence).unwrap_or(0);
+            fences.insert((*key).clone(), taken_under.max(saved_under) + 1);
+            adopted.extend(
+                record
+                    .filter(Record::is_foreign)
+                    .map(|record| ((*key).clone(), record)),
+            );
+        }
+        rows::write_leases(&change, request, session, &fences, place).await?;
+        commit(change, place).await?;
+        Ok((fences, adopted))
+    }
+}
+
+async fn evidence(
+    change: &Transaction<'_>,
+    lease: &rows::StoredLease,
+    place: &str,
+) -> Result<Evidence, Error> {
+    if lease.row.released || lease.is_expired {
+        return Ok(Evidence::Expired);
+    }
+    let is_dead = lease.is_lock_telling && rows::is_dead(change, &lease.row.session, place).await?;
+    Ok(if is_dead {
+        Evidence::Dead
+    } else {
+        Evidence::Current
+    })
+}
+
+async fn begin<'c>(client: &'c mut Object, place: &str) -> Result<Transaction<'c>, Error> {
+    let begun = client.transaction().await;
+    begun.map_err(|error| failed("begin a transaction", place, error))
+}
+
+async fn commit(change: Transaction<'_>, place: &str) -> Result<(), Error> {
+    let committed = change.commit().await;
+    committed.map_err(|error| failed("commit the transaction", place, error))
+}
+
+/// Locks the leases of keys, each of which must be the one shown.
+async fn lock_shown<'k>(
+    change: &Transaction<'_>,
+    lease: &Lease,
+    keys: impl IntoIterator<Item = &'k CursorKey>,
+    place: &str,
+) -> Result<(), Error> {
+    let keys: Vec<&CursorKey> = keys.into_iter().collect();
+    let mut leases = read_leases(change, &keys, true, place).await?;
+    for key in keys {
+        check_shown(key, leases.remove(key).map(|stored| stored.row), lease)?;
+    }
+    Ok(())
+}
+
+async fn save(
+    change: &Transaction<'_>,
+    lease: &Lease,
+    cursors: &BTreeMap<CursorKey, Cursor>,
+    place: &str,
+) -> Result<(), Error> {
+    let keys: Vec<&CursorKey> = cursors.keys().collect();
+    // One after the other: a record read before its lease is locked may be another's by then.
+    lock_shown(change, lease, keys.iter().copied(), place).await?;
+    let stored = read_records(change, &keys, false, place).await?;
+    let adopted = &lease.proof::<Proof>()?.adopted;
+    let mut wires = Vec::with_capacity(cursors.len());
+    for ((key, cursor), stored) in cursors.iter().zip(stored) {
+        let stored = stored.map(|row| row.record).transpose()?;
+        check_not_foreign(key, stored.as_ref(), adopted)?;
+        let now = || utc_text(Utc::now());
+        let next = Wire::following(stored.as_ref(), key, cursor, lease, now)?;
+        wires.extend(next.map(|wire| (key, wire)));
+    }
+    if wires.is_empty() {
+        return Ok(());
+    }
+    let written = rows::write_records(change, &lease.session, &wires, place).await?;
+    match wires.first() {
+        Some((key, _)) if written != wires.len() as u64 => Err(lost(
+            key,
+            "another writer changed its row in the same moment",
+        )),
+        _ => Ok(()),
+    }
+}

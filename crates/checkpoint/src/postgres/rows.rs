@@ -1,0 +1,464 @@
+//! Rows of the tables: how keys are locked and read, and how records and leases are written.
+//!
+//! Every statement takes all keys of an operation at once, so a save costs the same number of
+//! round trips for one output as for forty.
+
+use std::collections::BTreeMap;
+
+use deadpool_postgres::{GenericClient, Transaction};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::fault::failed;
+use crate::error::Error;
+use crate::key::CursorKey;
+use crate::lease::{Holder, Lease, LeaseRequest, LeaseRow, SessionId};
+use crate::record::{
+    FORMAT_VERSION, ForeignWire, HistoryEntry, Record, Wire, corrupt, json, unsupported,
+};
+
+/// Lines of history kept a key, at least.
+const HISTORY_LINES: i64 = 1000;
+/// Saves of a key between two trims of its history.
+const TRIM_EVERY: u64 = 100;
+
+const OUR_COLUMNS: &str = "c.checksum, c.fence, c.format_version, c.order_mode, c.plan_digest,
+    c.platform_run_id, c.sequence, c.sort_time_ns";
+
+/// What stands for them in the existing producer's table.
+const NO_COLUMNS: &str = "NULL::text AS checksum, NULL::bigint AS fence,
+    NULL::integer AS format_version, NULL::text AS order_mode, NULL::text AS plan_digest,
+    NULL::text AS platform_run_id, NULL::bigint AS sequence, NULL::text AS sort_time_ns";
+
+/// What a statement takes.
+type Parameters<'p> = [&'p (dyn ToSql + Sync)];
+
+/// Runs a statement, prepared once a connection.
+async fn query(
+    client: &impl GenericClient,
+    operation: &'static str,
+    place: &str,
+    statement: &str,
+    parameters: &Parameters<'_>,
+) -> Result<Vec<Row>, Error> {
+    let fault = |error| failed(operation, place, error);
+    let statement = client.prepare_cached(statement).await.map_err(fault)?;
+    client.query(&statement, parameters).await.map_err(fault)
+}
+
+/// The same for a statement that gives no rows; the number of rows it changed.
+async fn execute(
+    client: &impl GenericClient,
+    operation: &'static str,
+    place: &str,
+    statement: &str,
+    parameters: &Parameters<'_>,
+) -> Result<u64, Error> {
+    let fault = |error| failed(operation, place, error);
+    let statement = client.prepare_cached(statement).await.map_err(fault)?;
+    client.execute(&statement, parameters).await.map_err(fault)
+}
+
+/// A place that names a row.
+pub(super) fn row_place(place: &str, key: &CursorKey) -> String {
+    format!("{place} table wsp_checkpoint row {key}")
+}
+
+/// Keys as the two arrays that the statements take.
+pub(super) struct KeyArrays<'a> {
+    packs: Vec<&'a str>,
+    outputs: Vec<&'a str>,
+}
+
+impl<'a> KeyArrays<'a> {
+    pub(super) fn of(keys: impl IntoIterator<Item = &'a CursorKey>) -> Self {
+        let keys = keys.into_iter();
+        let (packs, outputs) = keys
+            .map(|key| (key.pack_key().as_str(), key.output_id()))
+            .unzip();
+        Self { packs, outputs }
+    }
+}
+
+/// A stored record: read, or refused.
+pub(super) struct StoredRow {
+    pub(super) record: Result<Record, Error>,
+    /// Its text for history.
+    pub(super) text: String,
+}
+
+impl StoredRow {
+    /// Reads the record of a row; `None` if the key has none.
+    fn read(row: &Row, key: &CursorKey, place: &str) -> Option<Self> {
+        let last_file: String = row.get::<_, Option<String>>("last_file")?;
+        let place = row_place(place, key);
+        let whole = || row.get::<_, String>("whole");
+        let refused = |fault: &str| Self {
+            record: Err(corrupt(&place, fault)),
+            text: whole(),
+        };
+        let Ok(last_row_index) = u64::try_from(row.get::<_, i64>("last_row_index")) else {
+            return Some(refused("its `last_row_index` is negative"));
+        };
+        let foreign = ForeignWire {
+            last_file,
+            last_row_index,
+            last_ts_utc: row.get("last_ts_utc"),
+            output_id: key.output_id().to_owned(),
+            pack_key: key.pack_key().as_str().to_owned(),
+            updated_at_utc: row.get("updated_at_utc"),
+        };
+        match row.get::<_, Option<i32>>("format_version") {
+            Some(version) if version != FORMAT_VERSION as i32 => Some(Self {
+                record: Err(unsupported(&place, version.to_string())),
+                text: whole(),
+            }),
+            Some(_) => Some(match our_columns(row, foreign) {
+                Some(wire) => Self {
+                    text: wire.to_json(),
+                    record: wire.into_record(key, &place),
+                },
+                None => refused("a column of it is empty or no such value"),
+            }),
+            None if has_our_columns(row) => Some(refused("it has lost its `format_version`")),
+            None => Some(Self {
+                text: json(&foreign),
+                record: foreign.into_record(key, &place),
+            }),
+        }
+    }
+}
+
+fn has_our_columns(row: &Row) -> bool {
+    ["checksum", "order_mode", "plan_digest", "platform_run_id"]
+        .iter()
+        .any(|column| row.get::<_, Option<String>>(column).is_some())
+}
+
+fn our_columns(row: &Row, producer: ForeignWire) -> Option<Wire> {
+    let number = |column| u64::try_from(row.get::<_, Option<i64>>(column)?).ok();
+    Some(Wire {
+        checksum: row.get::<_, Option<_>>("checksum")?,
+        fence: number("fence")?,
+        format_version: FORMAT_VERSION,
+        last_file: producer.last_file,
+        last_row_index: producer.last_row_index,
+        last_ts_utc: producer.last_ts_utc,
+        order: row.get::<_, Option<&str>>("order_mode")?.parse().ok()?,
+        output_id: producer.output_id,
+        pack_key: producer.pack_key,
+        plan_digest: row.get::<_, Option<_>>("plan_digest")?,
+        platform_run_id: row.get::<_, Option<_>>("platform_run_id")?,
+        sequence: number("sequence")?,
+        sort_time_ns: row.get("sort_time_ns"),
+        updated_at_utc: producer.updated_at_utc,
+    })
+}
+
+/// The records of keys, in their order. `is_old` reads the existing producer's table.
+pub(super) async fn read_records(
+    client: &impl GenericClient,
+    keys: &[&CursorKey],
+    is_old: bool,
+    place: &str,
+) -> Result<Vec<Option<StoredRow>>, Error> {
+    let ours = if is_old { NO_COLUMNS } else { OUR_COLUMNS };
+    let select = format!(
+        "SELECT c.last_file, c.last_row_index::bigint AS last_row_index, c.last_ts_utc, {ours},
+            to_char(c.updated_at_utc AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
+                AS updated_at_utc,
+            to_jsonb(c)::text AS whole
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (pack_key, output_id, place)
+        LEFT JOIN wsp_checkpoint c USING (pack_key, output_id) ORDER BY place"
+    );
+    let arrays = KeyArrays::of(keys.iter().copied());
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs];
+    let rows = query(client, "read the cursors", place, &select, parameters).await?;
+    let pairs = rows.iter().zip(keys);
+    Ok(pairs
+        .map(|(row, key)| StoredRow::read(row, key, place))
+        .collect())
+}
+
+/// A stored lease, and what the server says about its holder.
+pub(super) struct StoredLease {
+    pub(super) row: LeaseRow,
+    pub(super) is_expired: bool,
+    /// Whether the holder's advisory lock would still be there if the holder lived: not after a
+    /// restart of the server, which drops them all.
+    pub(super) is_lock_telling: bool,
+}
+
+/// The leases of keys that have one, locked in the order of the keys if `lock`.
+pub(super) async fn read_leases(
+    client: &impl GenericClient,
+    keys: &[&CursorKey],
+    lock: bool,
+    place: &str,
+) -> Result<BTreeMap<CursorKey, StoredLease>, Error> {
+    let suffix = if lock { "FOR NO KEY UPDATE OF l" } else { "" };
+    let select = format!(
+        "SELECT k.place, l.fence, l.session, l.holder_name, l.holder_host, l.holder_pid,
+            l.period_ms, l.released, l.renewals,
+            to_char(l.renewed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
+                AS renewed_at,
+            l.expires_at <= clock_timestamp() AS is_expired,
+            l.renewed_at > pg_postmaster_start_time() AS is_lock_telling
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (pack_key, output_id, place)
+        JOIN wsp_checkpoint_lease l USING (pack_key, output_id) ORDER BY place {suffix}"
+    );
+    let arrays = KeyArrays::of(keys.iter().copied());
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs];
+    let rows = query(client, "read the leases", place, &select, parameters).await?;
+    let leases = rows.iter().map(|row| {
+        let key = keys[row.get::<_, i64>("place") as usize - 1];
+        let row_of = LeaseRow {
+            fence: row.get::<_, i64>("fence") as u64,
+            holder: Holder {
+                name: row.get("holder_name"),
+                host: row.get("holder_host"),
+                pid: row.get::<_, i64>("holder_pid") as u32,
+            },
+            period_ms: row.get::<_, i64>("period_ms") as u64,
+            released: row.get("released"),
+            renewals: row.get::<_, i64>("renewals") as u64,
+            renewed_at_utc: row.get("renewed_at"),
+            session: SessionId(row.get("session")),
+        };
+        let lease = StoredLease {
+            row: row_of,
+            is_expired: row.get("is_expired"),
+            is_lock_telling: row.get("is_lock_telling"),
+        };
+        (key.clone(), lease)
+    });
+    Ok(leases.collect())
+}
+
+/// Makes sure that every key has a lease row to lock.
+pub(super) async fn ensure_leases(
+    change: &Transaction<'_>,
+    keys: &[&CursorKey],
+    place: &str,
+) -> Result<(), Error> {
+    let arrays = KeyArrays::of(keys.iter().copied());
+    let insert = "INSERT INTO wsp_checkpoint_lease
+        SELECT p, o, 0, '', '', '', 0, 0, true, 0, 'epoch', 'epoch'
+        FROM unnest($1::text[], $2::text[]) AS k (p, o) ON CONFLICT DO NOTHING";
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs];
+    execute(change, "take the leases", place, insert, parameters).await?;
+    Ok(())
+}
+
+/// Writes the leases taken.
+pub(super) async fn write_leases(
+    change: &Transaction<'_>,
+    request: &LeaseRequest,
+    session: &SessionId,
+    fences: &BTreeMap<CursorKey, u64>,
+    place: &str,
+) -> Result<(), Error> {
+    let arrays = KeyArrays::of(fences.keys());
+    let fences: Vec<i64> = fences.values().map(|fence| *fence as i64).collect();
+    let update = "UPDATE wsp_checkpoint_lease l
+        SET fence = t.fence, session = $4, holder_name = $5, holder_host = $6, holder_pid = $7,
+            period_ms = $8::double precision, released = false, renewals = 0, renewed_at = clock_timestamp(),
+            expires_at = clock_timestamp() + $8::double precision * interval '1 millisecond'
+        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (pack_key, output_id, fence)
+        WHERE (l.pack_key, l.output_id) = (t.pack_key, t.output_id)";
+    let holder = &request.holder;
+    let parameters: &Parameters<'_> = &[
+        &arrays.packs,
+        &arrays.outputs,
+        &fences,
+        &session.0,
+        &holder.name,
+        &holder.host,
+        &i64::from(holder.pid),
+        &(request.period.as_millis() as f64),
+    ];
+    execute(change, "take the leases", place, update, parameters).await?;
+    Ok(())
+}
+
+/// Renews or releases the leases that are still this session's.
+pub(super) async fn update_leases(
+    client: &impl GenericClient,
+    lease: &Lease,
+    set: &str,
+    place: &str,
+) -> Result<(), Error> {
+    let arrays = KeyArrays::of(lease.keys());
+    let update = format!(
+        "UPDATE wsp_checkpoint_lease l SET {set}
+        FROM unnest($1::text[], $2::text[]) AS k (pack_key, output_id)
+        WHERE (l.pack_key, l.output_id) = (k.pack_key, k.output_id)
+            AND l.session = $3 AND NOT l.released"
+    );
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lease.session.0];
+    execute(
+        client,
+        "renew or release the leases",
+        place,
+        &update,
+        parameters,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Starts the period anew.
+pub(super) const RENEWED: &str = "renewals = renewals + 1, renewed_at = clock_timestamp(),
+    expires_at = clock_timestamp() + period_ms * interval '1 millisecond'";
+/// Gives the lease back.
+pub(super) const RELEASED: &str = "released = true";
+
+/// Writes records where the lease is still the one shown and the record the one that was read.
+const SAVE: &str = "
+INSERT INTO wsp_checkpoint AS c (pack_key, output_id, last_file, last_row_index, last_ts_utc,
+    updated_at_utc, checksum, fence, format_version, order_mode, plan_digest, platform_run_id,
+    sequence, sort_time_ns)
+SELECT pack_key, output_id, r.last_file, r.last_row_index, r.last_ts_utc,
+    r.updated_at_utc::timestamptz, r.checksum, fence, 1, r.order_mode, r.plan_digest,
+    r.platform_run_id, r.sequence, r.sort_time_ns
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+        $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[])
+    AS r (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc, checksum,
+        fence, order_mode, plan_digest, platform_run_id, sequence, sort_time_ns)
+JOIN wsp_checkpoint_lease l USING (pack_key, output_id, fence)
+WHERE l.session = $14 AND NOT l.released
+ON CONFLICT (pack_key, output_id) DO UPDATE SET
+    last_file = excluded.last_file, last_row_index = excluded.last_row_index,
+    last_ts_utc = excluded.last_ts_utc, updated_at_utc = excluded.updated_at_utc,
+    checksum = excluded.checksum, fence = excluded.fence,
+    format_version = excluded.format_version, order_mode = excluded.order_mode,
+    plan_digest = excluded.plan_digest, platform_run_id = excluded.platform_run_id,
+    sequence = excluded.sequence, sort_time_ns = excluded.sort_time_ns
+WHERE coalesce(c.sequence, 0) = excluded.sequence - 1";
+
+/// Writes the records with their lines of history; the number of records that were written.
+pub(super) async fn write_records(
+    change: &Transaction<'_>,
+    session: &SessionId,
+    wires: &[(&CursorKey, Wire)],
+    place: &str,
+) -> Result<u64, Error> {
+    fn column<'w, T>(wires: &'w [(&CursorKey, Wire)], of: impl Fn(&'w Wire) -> T) -> Vec<T> {
+        wires.iter().map(|(_, wire)| of(wire)).collect()
+    }
+    let parameters: &Parameters<'_> = &[
+        &column(wires, |w| w.pack_key.as_str()),
+        &column(wires, |w| w.output_id.as_str()),
+        &column(wires, |w| w.last_file.as_str()),
+        &column(wires, |w| w.last_row_index as i64),
+        &column(wires, |w| w.last_ts_utc.as_deref()),
+        &column(wires, |w| w.updated_at_utc.as_str()),
+        &column(wires, |w| w.checksum.as_str()),
+        &column(wires, |w| w.fence as i64),
+        &column(wires, |w| w.order.as_str()),
+        &column(wires, |w| w.plan_digest.as_str()),
+        &column(wires, |w| w.platform_run_id.as_str()),
+        &column(wires, |w| w.sequence as i64),
+        &column(wires, |w| w.sort_time_ns.as_deref()),
+        &session.0,
+    ];
+    let lines = wires
+        .iter()
+        .map(|(key, wire)| (*key, wire.to_json()))
+        .collect::<Vec<_>>();
+    // Both go out at once.
+    let (saved, ()) = tokio::try_join!(
+        execute(change, "save the cursors", place, SAVE, parameters),
+        remember(change, &lines, place),
+    )?;
+    for (key, _) in wires
+        .iter()
+        .filter(|(_, wire)| wire.sequence.is_multiple_of(TRIM_EVERY))
+    {
+        trim(change, key, place).await?;
+    }
+    Ok(saved)
+}
+
+/// Adds lines of history.
+pub(super) async fn remember(
+    change: &Transaction<'_>,
+    lines: &[(&CursorKey, String)],
+    place: &str,
+) -> Result<(), Error> {
+    let arrays = KeyArrays::of(lines.iter().map(|(key, _)| *key));
+    let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+    let insert = "INSERT INTO wsp_checkpoint_history (pack_key, output_id, line)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[])";
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lines];
+    execute(change, "write the history", place, insert, parameters).await?;
+    Ok(())
+}
+
+async fn trim(change: &Transaction<'_>, key: &CursorKey, place: &str) -> Result<(), Error> {
+    let delete = "DELETE FROM wsp_checkpoint_history
+        WHERE pack_key = $1 AND output_id = $2 AND entry <= (
+            SELECT entry FROM wsp_checkpoint_history WHERE pack_key = $1 AND output_id = $2
+            ORDER BY entry DESC OFFSET $3 LIMIT 1)";
+    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+    let parameters: &Parameters<'_> = &[&pack_key, &output_id, &HISTORY_LINES];
+    execute(change, "trim the history", place, delete, parameters).await?;
+    Ok(())
+}
+
+/// The newest lines of a key, newest first.
+pub(super) async fn read_history(
+    client: &impl GenericClient,
+    key: &CursorKey,
+    limit: usize,
+    place: &str,
+) -> Result<Vec<HistoryEntry>, Error> {
+    let select = "SELECT line FROM wsp_checkpoint_history
+        WHERE pack_key = $1 AND output_id = $2 ORDER BY entry DESC LIMIT $3";
+    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let parameters: &Parameters<'_> = &[&pack_key, &output_id, &limit];
+    let rows = query(client, "read the history", place, select, parameters).await?;
+    let lines = rows.iter().map(|row| row.get::<_, &str>(0));
+    Ok(lines
+        .filter_map(|line| HistoryEntry::parse(line, key))
+        .collect())
+}
+
+/// Gives a record up.
+pub(super) async fn delete_record(
+    change: &Transaction<'_>,
+    key: &CursorKey,
+    place: &str,
+) -> Result<(), Error> {
+    let delete = "DELETE FROM wsp_checkpoint WHERE pack_key = $1 AND output_id = $2";
+    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+    execute(
+        change,
+        "reset the cursor",
+        place,
+        delete,
+        &[&pack_key, &output_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether the advisory lock of a session is free, and so its holder dead. Asking disturbs no one
+/// else who asks.
+pub(super) async fn is_dead(
+    client: &impl GenericClient,
+    session: &SessionId,
+    place: &str,
+) -> Result<bool, Error> {
+    let probe = "SELECT pg_try_advisory_xact_lock_shared($1)";
+    let lock = advisory_lock(session);
+    let rows = query(client, "look at the holder's lock", place, probe, &[&lock]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+/// The number of a session's advisory lock.
+pub(super) fn advisory_lock(session: &SessionId) -> i64 {
+    let digits = session.0.get(..16).unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or_default() as i64
+}

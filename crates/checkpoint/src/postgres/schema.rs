@@ -1,0 +1,129 @@
+//! Tables, and how they come about: versioned migrations, each in one transaction.
+//!
+//! `wsp_checkpoint` may already exist in the existing producer's six-column shape: it is migrated
+//! in place and never dropped. Its new columns are nullable, so that producer's statements go on
+//! working; a trigger keeps them out while a lease is live (see `docs/checkpoints.md`).
+
+use deadpool_postgres::{GenericClient, Object};
+
+use super::fault::failed;
+use crate::error::Error;
+
+/// The schema that this release makes.
+const VERSION: i32 = 1;
+
+/// Serialises migrations of one database; any fixed number does.
+const MIGRATION_LOCK: i64 = 0x7773_705f_6370; // "wsp_cp"
+
+const MIGRATION_1: &str = "
+CREATE TABLE IF NOT EXISTS wsp_checkpoint (
+    pack_key text NOT NULL, output_id text NOT NULL, last_file text NOT NULL,
+    last_row_index integer NOT NULL, last_ts_utc text, updated_at_utc timestamptz NOT NULL,
+    PRIMARY KEY (pack_key, output_id)
+);
+ALTER TABLE wsp_checkpoint
+    ALTER COLUMN last_row_index TYPE bigint,
+    ADD COLUMN checksum text, ADD COLUMN fence bigint, ADD COLUMN format_version integer,
+    ADD COLUMN order_mode text, ADD COLUMN plan_digest text, ADD COLUMN platform_run_id text,
+    ADD COLUMN sequence bigint, ADD COLUMN sort_time_ns text;
+CREATE TABLE wsp_checkpoint_lease (
+    pack_key text NOT NULL, output_id text NOT NULL, fence bigint NOT NULL, session text NOT NULL,
+    holder_name text NOT NULL, holder_host text NOT NULL, holder_pid bigint NOT NULL,
+    period_ms bigint NOT NULL, released boolean NOT NULL, renewals bigint NOT NULL,
+    renewed_at timestamptz NOT NULL, expires_at timestamptz NOT NULL,
+    PRIMARY KEY (pack_key, output_id)
+);
+CREATE TABLE wsp_checkpoint_history (
+    entry bigint GENERATED ALWAYS AS IDENTITY, pack_key text NOT NULL, output_id text NOT NULL,
+    line text NOT NULL, PRIMARY KEY (pack_key, output_id, entry)
+);
+CREATE FUNCTION wsp_checkpoint_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE lease wsp_checkpoint_lease;
+BEGIN
+    -- A fenced write counts the sequence on. One that leaves it alone knows no fences.
+    IF NEW.sequence IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.sequence IS DISTINCT FROM OLD.sequence)
+    THEN
+        RETURN NEW;
+    END IF;
+    SELECT * INTO lease FROM wsp_checkpoint_lease
+    WHERE pack_key = NEW.pack_key AND output_id = NEW.output_id
+        AND NOT released AND expires_at > clock_timestamp();
+    IF FOUND THEN
+        RAISE EXCEPTION 'wsp_checkpoint: output % is leased by % (process % on %) until %',
+            NEW.output_id, lease.holder_name, lease.holder_pid, lease.holder_host, lease.expires_at
+            USING ERRCODE = 'object_in_use';
+    END IF;
+    NEW.checksum := NULL; NEW.fence := NULL; NEW.format_version := NULL; NEW.order_mode := NULL;
+    NEW.plan_digest := NULL; NEW.platform_run_id := NULL; NEW.sequence := NULL;
+    NEW.sort_time_ns := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER wsp_checkpoint_guard BEFORE INSERT OR UPDATE ON wsp_checkpoint
+    FOR EACH ROW EXECUTE FUNCTION wsp_checkpoint_guard();";
+
+/// What the database holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// No `wsp_checkpoint`.
+    Absent,
+    /// The existing producer's six columns.
+    Old,
+    /// This release's tables.
+    Current,
+}
+
+/// Looks, and changes nothing.
+pub(super) async fn shape(client: &impl GenericClient, place: &str) -> Result<Shape, Error> {
+    let fault = |error| failed("look at the checkpoint tables", place, error);
+    // Not `to_regclass`: it may answer from a cache that has not heard of a migration that this
+    // transaction waited for.
+    let tables = client
+        .query(
+            "SELECT relname FROM pg_class
+            WHERE relname IN ('wsp_checkpoint', 'wsp_checkpoint_schema')
+                AND pg_table_is_visible(oid) ORDER BY relname",
+            &[],
+        )
+        .await
+        .map_err(fault)?;
+    match tables.last().map(|row| row.get::<_, &str>(0)) {
+        None => return Ok(Shape::Absent),
+        Some("wsp_checkpoint") => return Ok(Shape::Old),
+        Some(_) => {}
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM wsp_checkpoint_schema";
+    let found: i32 = client.query_one(newest, &[]).await.map_err(fault)?.get(0);
+    if found > VERSION {
+        return Err(Error::VersionUnsupported {
+            place: place.to_owned(),
+            found: found.to_string(),
+            known: VERSION as u32,
+        });
+    }
+    Ok(Shape::Current)
+}
+
+/// Brings the tables to this release's shape, in one transaction that waits at most 5 s for locks.
+pub(super) async fn migrate(client: &mut Object, place: &str) -> Result<(), Error> {
+    if shape(client, place).await? == Shape::Current {
+        return Ok(());
+    }
+    let fault = |error| failed("migrate the checkpoint tables", place, error);
+    let change = client.transaction().await.map_err(fault)?;
+    change
+        .batch_execute(&format!(
+            "SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+        ))
+        .await
+        .map_err(fault)?;
+    // Another producer may have done it while this one waited.
+    if shape(&change, place).await? != Shape::Current {
+        let versions = "CREATE TABLE wsp_checkpoint_schema (
+            version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+            INSERT INTO wsp_checkpoint_schema (version) VALUES (1);";
+        let migration = format!("{versions}{MIGRATION_1}");
+        change.batch_execute(&migration).await.map_err(fault)?;
+    }
+    change.commit().await.map_err(fault)
+}
