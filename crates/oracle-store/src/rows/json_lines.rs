@@ -9,7 +9,7 @@ use super::{JsonLines, ReadOptions};
 use crate::error::{Error, ReasonCode};
 
 /// How much of a part is read at once.
-const BLOCK_BYTES: usize = 256 << 10;
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// The longest line that is accepted.
 const MAX_LINE_BYTES: usize = 16 << 20;
 

@@ -15,13 +15,18 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetStatisticsPolicy};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetStatisticsPolicy, RowGroupMetaData,
+};
 
 use super::ReadOptions;
 use super::source::PartSource;
 use crate::error::{Error, ReasonCode};
 
 const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
+
+/// A page and a dictionary as large as writers make them by default.
+const OPEN_COLUMN_BYTES: u64 = 2 << 20;
 
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
@@ -60,6 +65,22 @@ impl ParquetPart {
 
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.metadata.schema()
+    }
+
+    /// What reading all columns holds at once, about, in bytes: of the largest row group,
+    /// the open page of each column and its dictionary, decompressed.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        let group_bytes = |group: &RowGroupMetaData| -> u64 {
+            let columns = group
+                .columns()
+                .iter()
+                .map(ColumnChunkMetaData::uncompressed_size);
+            columns
+                .map(|bytes| (bytes.max(0) as u64).min(OPEN_COLUMN_BYTES))
+                .sum()
+        };
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups.map(group_bytes).max().unwrap_or_default()
     }
 
     /// The mask of one top-level column, if the part has it.
@@ -151,6 +172,10 @@ impl std::fmt::Debug for ParquetRows {
 }
 
 impl ParquetRows {
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.part.read_bytes()
+    }
+
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.part.schema()
     }

@@ -38,7 +38,7 @@ impl OpenFeed {
             if let Some(failure) = self.chunk.failure.take() {
                 return Err(failure);
             }
-            let Some(chunk) = self.feed.next() else {
+            let Some(chunk) = self.feed.next_chunk() else {
                 return Ok(None);
             };
             self.chunk = chunk;

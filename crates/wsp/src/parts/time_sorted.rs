@@ -126,14 +126,12 @@ impl Sorted {
         let places: Vec<_> = rows.iter().map(|&row| self.place(row)).collect();
         let (framed, failure) = self.frame_at(part, 0, &places)?;
         let bad = framed.len();
-        match failure {
-            None => Ok((framed, None)),
-            // Framed again on its own, so that the error names its row in the file.
-            Some(_) => {
-                let (_, failure) = self.frame_at(part, rows[bad], &places[bad..=bad])?;
-                Ok((framed, failure))
-            }
+        if failure.is_none() {
+            return Ok((framed, None));
         }
+        // Framed again on its own, so that the error names its row in the file.
+        let (_, failure) = self.frame_at(part, rows[bad], &places[bad..=bad])?;
+        Ok((framed, failure))
     }
 
     /// The batch of a row, and its place in it.
@@ -158,7 +156,7 @@ impl Sorted {
                 places
                     .iter()
                     .filter_map(|&(batch, line)| match &self.batches[batch].rows {
-                        Rows::JsonLines(lines) => lines.iter().nth(line),
+                        Rows::JsonLines(lines) => lines.get(line),
                         Rows::Arrow(_) => None,
                     });
             self.framer.frame_json_lines(part.path(), first_row, lines)

@@ -19,10 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use envelope::EventTime;
-use oracle_store::{Part, Pin};
+use oracle_store::{Hex64, Part, Pin};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow};
 
@@ -126,11 +125,8 @@ impl TimeIndexCache {
         let by_name: BTreeMap<_, _> = self.known.iter().collect();
         for (part, (pin, times)) in by_name {
             let entry = serde_json::to_string(&Entry::of(part, pin, times))?;
-            write!(
-                lines,
-                "\n{{\"sha256\":\"{}\",\"entry\":{entry}}}",
-                digest(&entry)
-            )?;
+            let sha256 = Hex64::sha256_of(&entry);
+            write!(lines, "\n{{\"sha256\":\"{sha256}\",\"entry\":{entry}}}")?;
         }
         lines.push(b'\n');
         let process = std::process::id();
@@ -181,17 +177,10 @@ fn read(file: &Path) -> HashMap<String, (Pin, Arc<PartTimes>)> {
 fn entry_of(line: &str) -> Option<Entry> {
     let line: Line<'_> = serde_json::from_str(line).ok()?;
     let text = line.entry.get();
-    if digest(text) != line.sha256 {
+    if Hex64::sha256_of(text).as_str() != line.sha256 {
         return None;
     }
     serde_json::from_str(text).ok()
-}
-
-fn digest(text: &str) -> String {
-    Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 impl Entry {

@@ -30,8 +30,6 @@ use crate::{Error, ReasonCode};
 pub(crate) const TIME_COLUMN: &str = "ts_utc";
 /// Rows of a time column decoded at once.
 const BATCH_ROWS: usize = 8_192;
-/// What a decoder holds of one part at most, about.
-const MOST_READ_BYTES: u64 = 8 << 20;
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -169,8 +167,9 @@ fn read_times(store: &WorldStore, part: &Part, ending: &Ending) -> Result<PartTi
         from_row: 0,
         batch_rows: BATCH_ROWS,
     };
-    let mut scan = TimeScan::new(part.pin().size.min(MOST_READ_BYTES));
-    for column in read_column(store, part, TIME_COLUMN, &options).map_err(Error::Oracle)? {
+    let columns = read_column(store, part, TIME_COLUMN, &options).map_err(Error::Oracle)?;
+    let mut scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
+    for column in columns {
         if ending.is_winding_down() {
             let what = "The stream was stopped while it read time columns.";
             return Err(Error::new(ReasonCode::Stopped, what, "A rerun goes on."));

@@ -138,7 +138,7 @@ impl TimeScan {
                     *first = at.min(*first);
                 }
             }
-            if at.row > 0 && at.row % SEEK_ROWS == 0 && seen.disorder.is_none() {
+            if at.row > 0 && at.row.is_multiple_of(SEEK_ROWS) && seen.disorder.is_none() {
                 seen.seek.push(time);
             }
             seen.rows += 1;

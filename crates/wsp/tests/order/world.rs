@@ -1,11 +1,11 @@
 //! Small worlds in memory: parts of rows with nothing but a time and a number.
-#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
 use envelope::{EventTime, FrameSpec, Framer, PinValues, Pins};
+use proptest::sample::Index;
 use wsp::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
 use wsp::lane::NamePosition;
 use wsp::order::{
@@ -16,19 +16,19 @@ use wsp::time_index::{PartTimes, TimeRow};
 use wsp::watermark::Position;
 
 /// The times of each row, in nanoseconds, of each part of each output.
-pub type World = Vec<Vec<Vec<i64>>>;
+pub(crate) type World = Vec<Vec<Vec<i64>>>;
 
 /// A row's place in the stream: the derived order is the stream's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub time: i64,
-    pub output: usize,
-    pub part: u32,
-    pub row: u64,
+pub(crate) struct Place {
+    pub(crate) time: i64,
+    pub(crate) output: usize,
+    pub(crate) part: u32,
+    pub(crate) row: u64,
 }
 
 impl Place {
-    pub fn of(event: &Event) -> Self {
+    pub(crate) fn of(event: &Event) -> Self {
         let Position { part, row, time } = event.position;
         Self {
             time: time.nanos() as i64,
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         Position {
             part: self.part,
             row: self.row,
@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// Whether the row is in the prefix of its output that ends with this position.
-    pub fn is_done(&self, done: DoneThrough) -> bool {
+    pub(crate) fn is_done(&self, done: DoneThrough) -> bool {
         let key = |part, row, time: EventTime| (time, part, row);
         done.is_some_and(|done| {
             key(self.part, self.row, at(self.time)) <= key(done.part, done.row, done.time)
@@ -65,17 +65,17 @@ impl Place {
     }
 }
 
-pub fn at(nanos: i64) -> EventTime {
+pub(crate) fn at(nanos: i64) -> EventTime {
     EventTime::from_nanos(i128::from(nanos)).unwrap()
 }
 
 /// A number that names a row in its world.
-fn number(part: PartId, row: u64) -> i64 {
+pub(crate) fn number(part: PartId, row: u64) -> i64 {
     (part.output as i64 * 100_000 + i64::from(part.part)) * 1_000_000 + row as i64
 }
 
 /// All rows of a world in the order in which they must leave.
-pub fn sorted(world: &World) -> Vec<Place> {
+pub(crate) fn sorted(world: &World) -> Vec<Place> {
     let mut places = Vec::new();
     for (output, parts) in world.iter().enumerate() {
         for (part, times) in (0..).zip(parts) {
@@ -92,8 +92,29 @@ pub fn sorted(world: &World) -> Vec<Place> {
     places
 }
 
+/// Some position of each output: a row of it, or none.
+pub(crate) fn done_of(world: &World, picks: &[Index]) -> Vec<DoneThrough> {
+    let outputs = (0..world.len()).zip(picks);
+    outputs
+        .map(|(output, pick)| {
+            let rows: Vec<_> = sorted(world)
+                .into_iter()
+                .filter(|place| place.output == output)
+                .collect();
+            pick.index(rows.len() + 1)
+                .checked_sub(1)
+                .map(|row| rows[row].position())
+        })
+        .collect()
+}
+
+/// Nothing is done of any output.
+pub(crate) fn untouched(world: &World) -> Vec<DoneThrough> {
+    vec![None; world.len()]
+}
+
 /// What an index of the world says.
-pub fn times_of(world: &World) -> Vec<Vec<Arc<PartTimes>>> {
+pub(crate) fn times_of(world: &World) -> Vec<Vec<Arc<PartTimes>>> {
     let part = |times: &Vec<i64>| Arc::new(times.iter().copied().map(at).collect());
     world
         .iter()
@@ -103,9 +124,9 @@ pub fn times_of(world: &World) -> Vec<Vec<Arc<PartTimes>>> {
 
 /// How a world is read, which must not matter.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
-    pub chunk_rows: usize,
-    pub workers: usize,
+pub(crate) struct Reading {
+    pub(crate) chunk_rows: usize,
+    pub(crate) workers: usize,
 }
 
 impl Default for Reading {
@@ -119,19 +140,19 @@ impl Default for Reading {
 
 /// Counts the sources that are open, and the most that ever were.
 #[derive(Debug, Default)]
-pub struct OpenCount {
+pub(crate) struct OpenCount {
     now: AtomicUsize,
     most: AtomicUsize,
 }
 
 impl OpenCount {
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
 }
 
 /// Opens the parts of a world.
-pub struct WorldParts {
+pub(crate) struct WorldParts {
     world: Arc<World>,
     reading: Reading,
     pool: FeedPool,
@@ -141,7 +162,7 @@ pub struct WorldParts {
 }
 
 impl WorldParts {
-    pub fn new(world: &World, reading: Reading) -> Self {
+    pub(crate) fn new(world: &World, reading: Reading) -> Self {
         Self {
             world: Arc::new(world.clone()),
             reading,
@@ -151,12 +172,12 @@ impl WorldParts {
         }
     }
 
-    pub fn with_bad_row(mut self, part: PartId, row: u64) -> Self {
+    pub(crate) fn with_bad_row(mut self, part: PartId, row: u64) -> Self {
         self.bad.push((part, row));
         self
     }
 
-    pub fn open_count(&self) -> Arc<OpenCount> {
+    pub(crate) fn open_count(&self) -> Arc<OpenCount> {
         Arc::clone(&self.open)
     }
 }
@@ -201,7 +222,7 @@ impl OpenPart for WorldParts {
             .map(|(_, row)| *row)
             .collect();
         let framer = framer();
-        self.pool.open(Box::new(Rows {
+        self.pool.open(Box::new(PartSource {
             part,
             rows,
             next: 0,
@@ -213,7 +234,7 @@ impl OpenPart for WorldParts {
     }
 }
 
-struct Rows {
+struct PartSource {
     part: PartId,
     rows: Vec<TimeRow>,
     next: usize,
@@ -223,13 +244,13 @@ struct Rows {
     open: Arc<OpenCount>,
 }
 
-impl Drop for Rows {
+impl Drop for PartSource {
     fn drop(&mut self) {
         self.open.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl ChunkSource for Rows {
+impl ChunkSource for PartSource {
     fn next_chunk(&mut self) -> Option<Chunk> {
         let rows = self.rows[self.next..].chunks(self.chunk_rows).next()?;
         self.next += rows.len();
@@ -272,7 +293,7 @@ fn framer() -> Framer {
 }
 
 /// Names rows by their numbers.
-pub struct Names;
+pub(crate) struct Names;
 
 impl NamePosition for Names {
     fn name(&self, output: usize, position: &Position) -> String {
@@ -284,7 +305,7 @@ impl NamePosition for Names {
 }
 
 /// What an order yields until its end, and how it ended.
-pub fn drain(order: &mut dyn EventOrder) -> (Vec<Place>, Option<wsp::Error>) {
+pub(crate) fn drain(order: &mut dyn EventOrder) -> (Vec<Place>, Option<wsp::Error>) {
     let mut places = Vec::new();
     loop {
         match order.next() {
@@ -304,11 +325,16 @@ pub fn drain(order: &mut dyn EventOrder) -> (Vec<Place>, Option<wsp::Error>) {
 }
 
 /// The spans of a world, behind what is done and in a window.
-pub fn spans(world: &World, done: &[DoneThrough], window: TimeWindow) -> Vec<PartSpan> {
+pub(crate) fn spans(world: &World, done: &[DoneThrough], window: TimeWindow) -> Vec<PartSpan> {
     open_spans(&times_of(world), done, window)
 }
 
-pub fn merge(world: &World, reading: Reading, done: &[DoneThrough], window: TimeWindow) -> Merge {
+pub(crate) fn merge(
+    world: &World,
+    reading: Reading,
+    done: &[DoneThrough],
+    window: TimeWindow,
+) -> Merge {
     let spans = spans(world, done, window);
     Merge::new(
         &spans,

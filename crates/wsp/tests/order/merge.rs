@@ -1,13 +1,12 @@
 //! The event-time order against a naive sort, over many small worlds.
-#![allow(clippy::unwrap_used)]
-
-mod order_support;
 
 use std::sync::Arc;
 
-use order_support::{Names, Place, Reading, World, WorldParts, at, drain, merge, sorted, spans};
+use crate::world::{
+    Names, Place, Reading, World, WorldParts, at, done_of, drain, merge, sorted, spans, untouched,
+};
 use proptest::prelude::*;
-use wsp::order::{DoneThrough, Merge, PartId, TimeWindow};
+use wsp::order::{Merge, PartId, TimeWindow};
 
 /// Up to three outputs of up to six parts, few distinct times and so many ties; every
 /// other part is in order.
@@ -28,26 +27,6 @@ fn readings() -> impl Strategy<Value = Reading> {
         chunk_rows,
         workers,
     })
-}
-
-/// Some position of each output: a row of it, or none.
-fn done_of(world: &World, picks: &[prop::sample::Index]) -> Vec<DoneThrough> {
-    let outputs = (0..world.len()).zip(picks);
-    outputs
-        .map(|(output, pick)| {
-            let rows: Vec<_> = sorted(world)
-                .into_iter()
-                .filter(|place| place.output == output)
-                .collect();
-            pick.index(rows.len() + 1)
-                .checked_sub(1)
-                .map(|row| rows[row].position())
-        })
-        .collect()
-}
-
-fn untouched(world: &World) -> Vec<DoneThrough> {
-    vec![None; world.len()]
 }
 
 proptest! {
