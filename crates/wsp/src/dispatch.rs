@@ -62,8 +62,8 @@ pub enum DispatchEnd {
 pub struct Dispatched {
     /// Why it ended.
     pub end: DispatchEnd,
-    /// SHA-256 over the event ids in schedule order.
-    pub digest: [u8; 32],
+    /// SHA-256 over the event ids in schedule order, in lowercase hex.
+    pub digest: String,
     /// The time of the first event.
     pub first_time: Option<EventTime>,
     /// The time of the last one.
@@ -143,7 +143,7 @@ impl Dispatcher {
         let (first_time, last_time) = times;
         Dispatched {
             end,
-            digest: hasher.finalize().into(),
+            digest: oracle_store::Hex64::of_hasher(hasher).to_string(),
             first_time,
             last_time,
         }

@@ -65,11 +65,7 @@ pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -
     item(&output.primary_key.len().to_string());
     output.primary_key.iter().for_each(|column| item(column));
     item(order.as_str());
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    oracle_store::Hex64::of_hasher(hasher).to_string()
 }
 
 /// Where one output goes on.

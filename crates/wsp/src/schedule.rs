@@ -47,7 +47,7 @@ impl Speedup {
 
     /// Whether events wait for nothing.
     pub fn is_unpaced(self) -> bool {
-        self.0 == 0.0
+        self.0 <= 0.0
     }
 
     /// Wall nanoseconds that `event_ns` of event time take, rounded up so that
@@ -56,7 +56,7 @@ impl Speedup {
         if event_ns <= 0 {
             return 0;
         }
-        if self.0 == 1.0 {
+        if (self.0 - 1.0).abs() < f64::EPSILON {
             return u64::try_from(event_ns).unwrap_or(u64::MAX);
         }
         // A float holds 104 days of nanoseconds exactly; beyond that the error is

@@ -165,13 +165,7 @@ impl Stream {
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
-        report.stream_digest = Some(
-            dispatched
-                .digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        );
+        report.stream_digest = Some(dispatched.digest);
         let outputs = prepared
             .plan
             .outputs
