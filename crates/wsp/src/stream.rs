@@ -23,7 +23,7 @@ use crate::prepare::{Prepared, prepare, release};
 use crate::profile::PushClientKind;
 use crate::progress::Progress;
 use crate::push::{ClientError, HyperClient, PushClient, ReqwestClient, RetryPolicy};
-use crate::report::{OutputReport, Status, StreamReport, cursor_json};
+use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
 use crate::schedule::Schedule;
@@ -165,6 +165,9 @@ impl Stream {
         report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
         report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
+        let speedup = self.request.profile.speedup.factor();
+        let scheduled = dispatched.schedule.as_ref();
+        report.schedule = scheduled.map(|scheduled| ScheduleReport::new(speedup, scheduled));
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
         report.stream_digest = Some(dispatched.digest);
