@@ -169,6 +169,15 @@ pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), E
     write(path, value.to_string().as_bytes())
 }
 
+/// Edits a YAML file, which is written back as JSON: that is YAML too.
+pub(super) fn edit_yaml(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Error> {
+    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    let mut value = serde_yaml::from_slice(&bytes)
+        .map_err(|error| Error::io("parsing", path)(std::io::Error::other(error)))?;
+    change(&mut value);
+    write(path, value.to_string().as_bytes())
+}
+
 fn set(path: &Path, field: &str, value: Value) -> Result<(), Error> {
     edit(path, |object| object[field] = value)
 }
