@@ -31,6 +31,16 @@ pub(super) fn apply(corruption: Corruption, world: &World) -> Result<bool, Error
             let upper = world.identity().manifest_fingerprint.to_uppercase();
             receipt["manifest_fingerprint"] = json!(upper);
         })?,
+        _ => return apply_to_pack(corruption, world),
+    }
+    Ok(true)
+}
+
+fn apply_to_pack(corruption: Corruption, world: &World) -> Result<bool, Error> {
+    let root = world.engine_run_root();
+    let garbage = |name: &str| write(&root.join(name), GARBAGE);
+    let remove = |name: &str| remove_file(&root.join(name));
+    match corruption {
         Corruption::ManifestMissing => remove(MANIFEST)?,
         Corruption::PackMissing => [MANIFEST, SEAL].into_iter().try_for_each(remove)?,
         Corruption::ManifestGarbage => garbage(MANIFEST)?,
