@@ -295,6 +295,7 @@ fn a_gate_restarted_on_its_kept_file_remembers_the_ids() {
     assert_eq!(kept_ids(&path), [id(1), id(2), id(3)]);
 }
 
+/// Read by another handle: what it shows has left the gate's process, and outlives it.
 #[test]
 fn an_acknowledged_event_is_in_the_file_before_its_answer() {
     let folder = tempfile::tempdir().unwrap();
