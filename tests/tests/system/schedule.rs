@@ -130,7 +130,7 @@ fn a_paced_run_takes_the_time_of_its_schedule() {
 #[test]
 fn a_window_of_event_time_streams_what_lies_in_it() {
     let rig = Rig::new(&WorldOptions::sample().with_shape(2, 200), recording(), &[]);
-    let cut = "2026-01-28T08:30:00Z";
+    let cut = "2026-01-28T08:30:00.000000Z";
     let before = rig.stream(&["--to", cut]);
     before.expect(0, "");
     let last = before.report["last_ts_utc"].as_str().unwrap().to_owned();
