@@ -15,7 +15,7 @@ use crate::{Error, ReasonCode};
 ///
 /// # Errors
 /// `PROFILE_VALUE_MISSING` for a DSN that is not set; the store's.
-pub fn open_checkpoint_store(
+pub(crate) fn open_checkpoint_store(
     profile: &Profile,
     working_dir: &Path,
 ) -> Result<Arc<dyn CheckpointStore>, Error> {
@@ -52,7 +52,7 @@ fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Er
 ///
 /// # Errors
 /// `PROFILE_VALUE_MISSING`, `PROFILE_INVALID`, `PROFILE_TOKEN_IN_CLEAR`.
-pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
+pub(crate) fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
     let url = Profile::require(
         profile.ig_ingest_url.as_ref(),
         "wiring.ig_ingest_url",

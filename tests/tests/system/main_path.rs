@@ -116,7 +116,7 @@ fn a_gate_that_stumbles_loses_nothing() {
         .as_object()
         .unwrap()
         .values()
-        .filter_map(|n| n.as_u64())
+        .filter_map(serde_json::Value::as_u64)
         .sum();
     assert!(retries > 0, "{}", ran.report);
 }

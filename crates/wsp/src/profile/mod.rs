@@ -5,7 +5,7 @@
 //! `${VAR:-default}` are expanded in the keys that WSP reads; an unset one makes
 //! the value absent, which is an error only where a command needs the value
 //! ([`Profile::require`]). Files that a profile refers to are opened only when
-//! needed ([`Profile::read_ref`]): from the working directory first, then beside
+//! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
 mod document;
