@@ -712,6 +712,20 @@ fn an_address_in_use_is_said_to_be() {
     assert!(error.to_string().contains(&first.address().to_string()));
 }
 
+#[tokio::test]
+async fn a_gate_is_started_and_stopped_from_async_code_too() {
+    let first = gate(GateOptions::default());
+    let listen = first.address();
+    let second = GateOptions {
+        listen,
+        ..GateOptions::default()
+    };
+    assert!(StandInGate::start(second.clone()).is_err());
+    first.stop();
+    gate(second.clone()).abort();
+    drop(gate(second));
+}
+
 #[test]
 fn a_bench_gate_only_counts() {
     let gate = gate(GateOptions::bench());
