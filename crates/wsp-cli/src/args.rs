@@ -230,8 +230,8 @@ pub struct GateArgs {
     /// Take anything: no schema, no deduplication.
     #[arg(long)]
     pub no_validate: bool,
-    /// Misbehave: a fault rule as JSON, as for POST /control. May be given several times.
-    #[arg(long, value_name = "JSON")]
+    /// Misbehave: `status:503,retry-after=1,next=10`, or a rule as JSON. May be given several times.
+    #[arg(long, value_name = "RULE")]
     pub fault: Vec<String>,
 }
 
