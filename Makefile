@@ -22,7 +22,7 @@ fmt: ## Format
 	$(CARGO) fmt --all
 
 soak: ## The long forms of crash, race and outage tests (hours)
-	WSP_SOAK=1 scripts/test soak
+	scripts/test soak
 
 bench: ## The figures of docs/benchmarks.md
 	scripts/bench
