@@ -22,8 +22,9 @@ use document::{Document, invalid};
 pub use expand::Env;
 pub use secret::Secret;
 pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, LaneOrdering, OnDisorder, OrderMode,
-    OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings, WhenLate,
+    CheckpointBackend, CheckpointScope, CheckpointSettings, Concurrency, LaneOrdering, OnDisorder,
+    OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings,
+    WhenLate,
 };
 
 use crate::push::PushEndpoint;
