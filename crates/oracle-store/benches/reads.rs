@@ -1,18 +1,28 @@
 //! What reading a world costs: `cargo bench -p oracle-store`.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub
+)]
+
+#[path = "../tests/it/s3_server.rs"]
+mod s3_server;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use divan::counter::{BytesCount, ItemsCount};
+use object_store::ObjectStoreExt;
 use oracle_store::{
-    Catalogue, Hex64, ObjectStoreConfig, OutputId, Part, ReadGrant, ReadOptions, RunReceipt,
-    Tokens, WorldStore, locate, open_rows, read_column, resolve_engine_run_root,
+    Catalogue, Hex64, ObjectStoreConfig, OutputId, Part, ReadGrant, ReadOptions, RetryPolicy,
+    RunReceipt, Tokens, WorldStore, locate, open_rows, read_column, resolve_engine_run_root,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use s3_server::S3Server;
 use sha2::{Digest, Sha256};
 
 const ROWS: i64 = 5_000_000;
@@ -25,16 +35,21 @@ fn main() {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .unwrap()
         .block_on(future)
 }
 
-/// One part of 5 million rows and one large file, written once for all benches.
+/// One part of 5 million rows and one large file, written once for all benches; the part
+/// also on an S3 server on loopback.
 struct World {
     store: WorldStore,
     part: Part,
+    remote: WorldStore,
+    remote_part: Part,
     _folder: tempfile::TempDir,
+    _server: S3Server,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -44,6 +59,26 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let root = folder.path().display().to_string();
     let root = resolve_engine_run_root(&root, None, Path::new("/")).unwrap();
     let store = WorldStore::open(root, &ObjectStoreConfig::default()).unwrap();
+    let part = locate_part(&store);
+
+    let server = S3Server::start();
+    let bytes = std::fs::read(folder.path().join("part-0.parquet")).unwrap();
+    let path = object_store::path::Path::from("run/part-0.parquet");
+    block_on(server.store().put(&path, bytes.into())).unwrap();
+    let root = resolve_engine_run_root("s3://worlds/run", None, Path::new("/")).unwrap();
+    let remote = WorldStore::with_object_store(root, server.store(), RetryPolicy::default());
+    let remote_part = locate_part(&remote);
+    World {
+        store,
+        part,
+        remote,
+        remote_part,
+        _folder: folder,
+        _server: server,
+    }
+});
+
+fn locate_part(store: &WorldStore) -> Part {
     let catalogue = Catalogue::parse(
         b"outputs: [{output_id: o, class: stream, path_template: part-*.parquet}]",
     )
@@ -56,16 +91,11 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     );
     let tokens = Tokens::of_run(&RunReceipt::parse(receipt.as_bytes()).unwrap());
     let entry = catalogue.output(&OutputId::new("o")).unwrap();
-    let part = block_on(locate(&store, entry, &tokens))
+    block_on(locate(store, entry, &tokens))
         .unwrap()
         .parts
-        .remove(0);
-    World {
-        store,
-        part,
-        _folder: folder,
-    }
-});
+        .remove(0)
+}
 
 fn write_part(path: &Path) {
     let properties = WriterProperties::builder()
@@ -123,17 +153,26 @@ fn resume(bencher: divan::Bencher<'_, '_>, from_row: u64) {
     bencher.bench_local(|| first_batch(from_row));
 }
 
-/// Every row of a part of 5 million.
+fn count_rows(store: &WorldStore, part: &Part) -> usize {
+    let grant = ReadGrant::issue(store, part.output_id());
+    let rows = open_rows(&grant, part, &ReadOptions::default()).unwrap();
+    rows.map(|batch| batch.unwrap().rows.len()).sum()
+}
+
+/// Every row of a part of 5 million, on local disk.
 #[divan::bench(sample_count = 3)]
-fn all_rows(bencher: divan::Bencher<'_, '_>) {
+fn rows_from_disk(bencher: divan::Bencher<'_, '_>) {
     LazyLock::force(&WORLD);
-    bencher
-        .counter(ItemsCount::new(ROWS as u64))
-        .bench_local(|| {
-            let grant = ReadGrant::issue(&WORLD.store, WORLD.part.output_id());
-            let rows = open_rows(&grant, &WORLD.part, &ReadOptions::default()).unwrap();
-            rows.map(|batch| batch.unwrap().rows.len()).sum::<usize>()
-        });
+    let bencher = bencher.counter(ItemsCount::new(ROWS as u64));
+    bencher.bench_local(|| count_rows(&WORLD.store, &WORLD.part));
+}
+
+/// The same rows, from an S3 server on loopback (which has one thread, of this process).
+#[divan::bench(sample_count = 3)]
+fn rows_from_s3(bencher: divan::Bencher<'_, '_>) {
+    LazyLock::force(&WORLD);
+    let bencher = bencher.counter(ItemsCount::new(ROWS as u64));
+    bencher.bench_local(|| count_rows(&WORLD.remote, &WORLD.remote_part));
 }
 
 /// The time column of a part of 5 million rows.
