@@ -21,7 +21,7 @@
 mod disk;
 mod place;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
