@@ -26,8 +26,9 @@ use crate::profile::LaneOrdering;
 use crate::schedule::WallNs;
 use crate::watermark::Position;
 
-/// Events that may wait before each lane: tens of milliseconds of its work.
-const QUEUE: usize = 64;
+/// Events that may wait before each lane. Keys fall on lanes by chance, so some queues are
+/// full while others run dry: the deeper they are, the rarer is a lane without work.
+const QUEUE: usize = 256;
 /// How long the dispatcher sleeps before it looks at a full queue again.
 const FULL_PAUSE: Duration = Duration::from_micros(500);
 
