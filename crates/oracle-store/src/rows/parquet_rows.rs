@@ -43,28 +43,22 @@ impl ParquetPart {
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
         let metadata = read_footer(&source, PageIndexPolicy::Skip)?;
         let groups = metadata.metadata().row_groups().iter();
-        let group_rows: Option<Arc<[u64]>> = groups
-            .map(|group| u64::try_from(group.num_rows()).ok())
-            .collect();
-        // Each states the rows: a group that lost some would else be cut short in silence.
-        let stated = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
-        let counted = group_rows.as_deref().and_then(|groups| {
+        let group_rows: Option<Arc<[u64]>> = groups.map(rows_of_group).collect();
+        let rows = group_rows.as_deref().and_then(|groups| {
             groups
                 .iter()
                 .try_fold(0_u64, |sum, &rows| sum.checked_add(rows))
         });
-        match (group_rows, counted) {
-            (Some(group_rows), Some(rows)) if Some(rows) == stated => Ok(Self {
-                source,
-                metadata,
-                group_rows,
-                rows,
-            }),
-            _ => {
-                let what = "The part's footer and its row groups state other numbers of rows";
-                Err(Error::new(ReasonCode::OracleReadFailed, what).object(source.name()))
-            }
-        }
+        let (Some(group_rows), Some(rows)) = (group_rows, rows) else {
+            let what = "The part's footer contradicts itself about the number of rows";
+            return Err(Error::new(ReasonCode::OracleReadFailed, what).object(source.name()));
+        };
+        Ok(Self {
+            source,
+            metadata,
+            group_rows,
+            rows,
+        })
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -140,6 +134,17 @@ impl ParquetPart {
             group: None,
         })
     }
+}
+
+/// The rows of a row group, if its flat columns have as many values: one that states fewer
+/// would be cut short in silence.
+fn rows_of_group(group: &RowGroupMetaData) -> Option<u64> {
+    let mut flat = group
+        .columns()
+        .iter()
+        .filter(|c| c.column_descr().max_rep_level() == 0);
+    let agree = flat.all(|column| column.num_values() == group.num_rows());
+    u64::try_from(group.num_rows()).ok().filter(|_| agree)
 }
 
 fn read_footer(

@@ -9,6 +9,7 @@ use oracle_store::{
     Error, Part, PartFormat, ReadGrant, ReadOptions, ReasonCode, Rows, WorldStore, footer,
     open_rows, read_column,
 };
+use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 use proptest::prelude::*;
 
 use crate::world::*;
@@ -389,6 +390,45 @@ fn a_part_cut_short_anywhere_is_an_error_with_its_name() {
         let error = read_damaged(folder.path(), &bytes[..length]).expect_err("a cut part");
         assert_eq!(error.code(), ReasonCode::OracleReadFailed);
         assert!(error.to_string().contains("data/single.parquet"), "{error}");
+    }
+}
+
+/// The part with a footer whose first row group states other `rows`.
+fn with_group_rows(part: Vec<u8>, rows: i64) -> Vec<u8> {
+    let footer_bytes = u32::from_le_bytes(part[part.len() - 8..][..4].try_into().unwrap()) as usize;
+    let data_end = part.len() - 8 - footer_bytes;
+    let bytes = bytes::Bytes::from(part);
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes)
+        .unwrap();
+    let mut groups = metadata.row_groups().to_vec();
+    groups[0] = groups[0]
+        .clone()
+        .into_builder()
+        .set_num_rows(rows)
+        .build()
+        .unwrap();
+    let metadata = metadata.into_builder().set_row_groups(groups).build();
+    let mut damaged = bytes[..data_end].to_vec();
+    ParquetMetaDataWriter::new(&mut damaged, &metadata)
+        .finish()
+        .unwrap();
+    damaged
+}
+
+#[test]
+fn a_row_group_that_states_fewer_rows_than_it_has_is_refused_and_not_cut_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let same = with_group_rows(fragile_part(), 20);
+    assert_eq!(
+        read_damaged(folder.path(), &same).unwrap(),
+        30,
+        "the footer is written well"
+    );
+    for rows in [15, 25, 0, -1] {
+        let error = read_damaged(folder.path(), &with_group_rows(fragile_part(), rows));
+        let error = error.expect_err("other row counts");
+        assert_eq!(error.code(), ReasonCode::OracleReadFailed, "{error}");
     }
 }
 
