@@ -69,17 +69,23 @@ impl DataEvidence {
     /// `INSTANCE_PROOF_INVALID / _MISMATCH`, `ORACLE_READ_FAILED`.
     pub async fn check(question: &DataQuestion<'_>) -> Result<Self, Error> {
         let store = question.store;
-        let may_need = question.asked.map_or(question.posture == Posture::Strict, |asked| {
-            asked != DataVerification::None
-        });
+        let may_need = question
+            .asked
+            .map_or(question.posture == Posture::Strict, |asked| {
+                asked != DataVerification::None
+            });
         let contents = match question.pack.oracle_pack_id.as_ref().filter(|_| may_need) {
-            Some(pack) => ContentsIndex::load_if_exists(store, pack).await.map_err(Error::Oracle)?,
+            Some(pack) => ContentsIndex::load_if_exists(store, pack)
+                .await
+                .map_err(Error::Oracle)?,
             None => None,
         };
-        let level = question.asked.unwrap_or(match (question.posture, &contents) {
-            (Posture::Strict, Some(_)) => DataVerification::Size,
-            _ => DataVerification::None,
-        });
+        let level = question
+            .asked
+            .unwrap_or(match (question.posture, &contents) {
+                (Posture::Strict, Some(_)) => DataVerification::Size,
+                _ => DataVerification::None,
+            });
         let proven = match level {
             DataVerification::Sha256 => instance_proofs(question).await?,
             _ => false,
@@ -95,7 +101,12 @@ impl DataEvidence {
             check_contents(contents, question, level).await?;
         }
         let contents = contents.map(Arc::new);
-        Ok(Self { verified, contents, store: store.clone(), runtime: Handle::current() })
+        Ok(Self {
+            verified,
+            contents,
+            store: store.clone(),
+            runtime: Handle::current(),
+        })
     }
 
     /// How the data is proven.
@@ -113,7 +124,10 @@ impl DataEvidence {
             return Ok(());
         };
         let verified = contents.verify_part(&self.store, part, DataVerification::Sha256);
-        self.runtime.block_on(verified).map(drop).map_err(Error::Oracle)
+        self.runtime
+            .block_on(verified)
+            .map(drop)
+            .map_err(Error::Oracle)
     }
 }
 
@@ -125,9 +139,13 @@ async fn check_contents(
     level: DataVerification,
 ) -> Result<(), Error> {
     for (_, output) in question.outputs {
-        contents.check_parts(question.store, output).map_err(Error::Oracle)?;
+        contents
+            .check_parts(question.store, output)
+            .map_err(Error::Oracle)?;
         for part in &output.parts {
-            let sized = contents.verify_part(question.store, part, DataVerification::Size).await;
+            let sized = contents
+                .verify_part(question.store, part, DataVerification::Size)
+                .await;
             sized.map_err(Error::Oracle)?;
         }
     }

@@ -4,8 +4,8 @@ use oracle_store::{PackEvidence, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::data_evidence::DataVerified;
 use crate::backends::open_checkpoint_store;
+use crate::data_evidence::DataVerified;
 use crate::plan::PlannedOutput;
 use crate::platform_run::PlatformRunSource;
 use crate::prepare::{Outlook, look_ahead};

@@ -179,11 +179,14 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         posture: profile.posture,
     })
     .await?;
-    let outputs = roles.into_iter().zip(located).map(|(role, (entry, locator))| PlannedOutput {
-        role,
-        primary_key: entry.primary_key,
-        locator,
-    });
+    let outputs = roles
+        .into_iter()
+        .zip(located)
+        .map(|(role, (entry, locator))| PlannedOutput {
+            role,
+            primary_key: entry.primary_key,
+            locator,
+        });
     Ok(Plan {
         pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store)?,
         store: world.store,

@@ -131,7 +131,11 @@ impl VerifyReport {
             self.reason = Some(reason.to_owned());
         }
         self.status = self.status.max(verdict);
-        self.findings.push(Finding { verdict, reason: reason.to_owned(), detail });
+        self.findings.push(Finding {
+            verdict,
+            reason: reason.to_owned(),
+            detail,
+        });
     }
 }
 
@@ -191,7 +195,11 @@ async fn verify_pack(request: &StreamRequest, world: &LocatedWorld, report: &mut
 }
 
 async fn verify_gates(world: &LocatedWorld, report: &mut VerifyReport) {
-    let outputs: Vec<_> = world.outputs.iter().map(|o| o.entry.output_id.clone()).collect();
+    let outputs: Vec<_> = world
+        .outputs
+        .iter()
+        .map(|o| o.entry.output_id.clone())
+        .collect();
     let request = ClearanceRequest {
         store: &world.store,
         tokens: &world.tokens,
@@ -243,7 +251,10 @@ async fn verify_data(
     options: VerifyOptions,
     report: &mut VerifyReport,
 ) {
-    let pack_id = report.pack.as_ref().and_then(|pack| pack.oracle_pack_id.clone());
+    let pack_id = report
+        .pack
+        .as_ref()
+        .and_then(|pack| pack.oracle_pack_id.clone());
     let Some(pack_id) = pack_id else { return };
     let contents = match ContentsIndex::load_if_exists(&world.store, &pack_id).await {
         Ok(Some(contents)) => contents,
@@ -260,11 +271,17 @@ async fn verify_data(
         "objects": contents.objects().len(), "bytes": contents.bytes(), "verified": "none",
     });
     if options.data {
-        match contents.verify_world(&world.store, DataVerification::Sha256).await {
+        match contents
+            .verify_world(&world.store, DataVerification::Sha256)
+            .await
+        {
             Ok(found) => {
                 summary["verified"] = "sha256".into();
                 summary["bytes_hashed"] = found.bytes_hashed.into();
-                found.faults.into_iter().for_each(|fault| report.fail(&Error::Oracle(fault)));
+                found
+                    .faults
+                    .into_iter()
+                    .for_each(|fault| report.fail(&Error::Oracle(fault)));
             }
             Err(error) => report.fail(&Error::Oracle(error)),
         }
@@ -315,18 +332,29 @@ async fn describe(
     };
     let (store, parts) = (world.store.clone(), output.parts.clone());
     let looked = tokio::task::spawn_blocking(move || {
-        let footers = parts.iter().map(|part| footer(&store, part).map_err(Error::Oracle));
-        let rows: Vec<_> = footers.map(|footer| footer.map(|footer| footer.rows)).collect();
+        let footers = parts
+            .iter()
+            .map(|part| footer(&store, part).map_err(Error::Oracle));
+        let rows: Vec<_> = footers
+            .map(|footer| footer.map(|footer| footer.rows))
+            .collect();
         let times = options.order.then(|| {
             let cache = TimeIndexCache::empty();
             let mut index = TimeIndex::new(store.clone(), cache, 2);
-            parts.iter().map(|part| index.learn(&[part], &Ending::default())).collect::<Vec<_>>()
+            parts
+                .iter()
+                .map(|part| index.learn(&[part], &Ending::default()))
+                .collect::<Vec<_>>()
         });
         (rows, times, parts)
     });
     let Ok((rows, times, parts)) = looked.await else {
         let what = "The thread that reads footers ended too early.";
-        report.fail(&Error::new(ReasonCode::StreamInternal, what, "Report this."));
+        report.fail(&Error::new(
+            ReasonCode::StreamInternal,
+            what,
+            "Report this.",
+        ));
         return described;
     };
     let mut counted = Some(0);
@@ -347,13 +375,21 @@ async fn describe(
             Err(error) => report.fail(&error),
         }
         if let Some(disorder) = known.last().and_then(|times| times.disorder()) {
-            let fix = "It is streamed in event time by sorting, within `wsp_order.sort_budget_mib`.";
+            let fix =
+                "It is streamed in event time by sorting, within `wsp_order.sort_budget_mib`.";
             let detail = disorder.error(part, fix).detail();
-            report.find(Verdict::Warn, ReasonCode::EventTimeDisorder.as_str(), detail);
+            report.find(
+                Verdict::Warn,
+                ReasonCode::EventTimeDisorder.as_str(),
+                detail,
+            );
         }
     }
     if options.order {
-        let disordered = known.iter().filter(|times| times.disorder().is_some()).count();
+        let disordered = known
+            .iter()
+            .filter(|times| times.disorder().is_some())
+            .count();
         described.time_order =
             json!({"in_order": known.len() - disordered, "not_in_order": disordered});
         let first = known.iter().filter_map(|times| times.first()).min();

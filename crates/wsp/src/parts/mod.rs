@@ -8,8 +8,8 @@ use std::sync::Arc;
 use envelope::{EventTime, FrameSpec, FramedBatch, Framer};
 use oracle_store::{Part, ReadGrant, ReadOptions, RowReader, Rows, open_rows};
 
-use crate::data_evidence::DataEvidence;
 use crate::chunk_budget::{ChunkBudget, ChunkShare};
+use crate::data_evidence::DataEvidence;
 use crate::feed::{FeedPool, PartFeed};
 use crate::lane::NamePosition;
 use crate::order::{OpenPart, PartId, PartStart};

@@ -22,9 +22,8 @@ use document::{Document, invalid};
 pub use expand::Env;
 pub use secret::Secret;
 pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, LaneOrdering,
-    OnDisorder, OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings,
-    RetrySettings, WhenLate,
+    CheckpointBackend, CheckpointScope, CheckpointSettings, LaneOrdering, OnDisorder, OrderMode,
+    OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings, WhenLate,
 };
 
 use crate::push::PushEndpoint;
@@ -314,7 +313,10 @@ fn data_verification(document: &Document<'_>) -> Result<Option<DataVerification>
         Some("none") => Ok(Some(DataVerification::None)),
         Some("size") => Ok(Some(DataVerification::Size)),
         Some("sha256") => Ok(Some(DataVerification::Sha256)),
-        Some(other) => Err(invalid(KEY, &format!("is `{other}`, not none, size or sha256"))),
+        Some(other) => Err(invalid(
+            KEY,
+            &format!("is `{other}`, not none, size or sha256"),
+        )),
     }
 }
 
