@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow_array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+};
 use chrono::{DateTime, Duration, Utc};
 use envelope::{PinValues, Pins};
 use oracle_store::PartFormat;
@@ -37,6 +39,8 @@ pub(crate) struct Writing {
     pub(crate) format: PartFormat,
     pub(crate) time: TimeForm,
     pub(crate) group_rows: usize,
+    /// Beside time and number, as many columns as real events have; Parquet only.
+    pub(crate) wide: bool,
 }
 
 /// A world on disk, with what it takes to plan it.
@@ -218,7 +222,32 @@ fn write_parquet(path: &Path, times: &[i64], numbers: Vec<i64>, writing: Writing
         }
     };
     let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
-    let batch = RecordBatch::try_from_iter([("ts_utc", times), ("number", numbers)]).unwrap();
+    let mut columns = vec![("ts_utc", times), ("number", Arc::clone(&numbers))];
+    if writing.wide {
+        let rows = numbers.len();
+        let constant = |text| Arc::new(StringArray::from_iter_values((0..rows).map(|_| text)));
+        for name in ["manifest_fingerprint", "parameter_hash"] {
+            columns.push((name, constant(FINGERPRINT)));
+        }
+        columns.push(("scenario_id", constant("baseline_v1")));
+        let ids = [
+            "flow_id",
+            "merchant_id",
+            "party_id",
+            "account_id",
+            "device_id",
+            "ip_id",
+        ];
+        columns.extend(ids.map(|name| (name, Arc::clone(&numbers))));
+        let amounts = (0..rows).map(|row| row as f64 * 0.37);
+        columns.push(("amount", Arc::new(Float64Array::from_iter_values(amounts))));
+        let campaigns = (0..rows).map(|row| format!("campaign-{row:032}"));
+        columns.push((
+            "campaign_id",
+            Arc::new(StringArray::from_iter_values(campaigns)),
+        ));
+    }
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(writing.group_rows))
         .build();

@@ -14,6 +14,7 @@ const PARQUET: Writing = Writing {
     format: PartFormat::Parquet,
     time: TimeForm::MixedText,
     group_rows: 1_000,
+    wide: false,
 };
 
 fn worlds() -> impl Strategy<Value = World> {
@@ -35,6 +36,7 @@ fn writings() -> impl Strategy<Value = Writing> {
         format,
         time,
         group_rows,
+        wide: false,
     })
 }
 
