@@ -127,6 +127,13 @@ impl Schedule {
         self.last_due
     }
 
+    /// The event time that stands at a wall instant; absent before the first event and
+    /// in an unpaced stream.
+    pub fn anchor(&self) -> Option<(WallNs, EventTime)> {
+        let anchor = self.anchor.filter(|_| !self.is_unpaced())?;
+        Some((anchor.wall, EventTime::from_nanos(anchor.event_ns)?))
+    }
+
     /// Whether events are sent without waiting.
     pub fn is_unpaced(&self) -> bool {
         self.speedup.is_unpaced()

@@ -13,3 +13,4 @@ mod refusals;
 mod s3;
 mod s3_bad_input;
 mod s3_figures;
+mod schedule;

@@ -21,9 +21,7 @@
 
 mod object;
 #[cfg(test)]
-mod s3_server;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -126,6 +124,10 @@ impl CheckpointStore for BucketStore {
             .proven
             .get_or_try_init(|| inner.objects.prove_conditional_puts())
             .await?;
+        // All are looked at before any is taken: a silent holder is outlasted on all of its
+        // keys at once, not on one after the other.
+        let looks = request.keys.iter();
+        all(looks.map(|key| inner.look(key, request).boxed())).await?;
         let session = SessionId::new();
         let mut known = BTreeMap::new();
         let mut failure = None;
@@ -231,6 +233,31 @@ impl Inner {
         }
     }
 
+    /// Notes the lease of one key, and that it may be taken.
+    async fn look(&self, key: &CursorKey, request: &LeaseRequest) -> Result<(), Error> {
+        let found = self.objects.get_even_damaged(key).await?;
+        self.check_free(key, found.as_ref(), request)
+    }
+
+    fn check_free(
+        &self,
+        key: &CursorKey,
+        found: Option<&Found>,
+        request: &LeaseRequest,
+    ) -> Result<(), Error> {
+        let row = found.and_then(|found| found.object.lease.as_ref());
+        let sequence = found.map_or(0, |found| found.object.sequence);
+        check_free(key, row, request.take_over, |row| {
+            let now = self.clock.monotonic();
+            let is_expired = self.observed().is_expired(key, row, sequence, now);
+            Ok(if is_expired {
+                Evidence::Expired
+            } else {
+                Evidence::Current
+            })
+        })
+    }
+
     /// Takes the lease of one key, by writing its fence into the key's object.
     async fn take(
         &self,
@@ -238,32 +265,23 @@ impl Inner {
         request: &LeaseRequest,
         session: &SessionId,
     ) -> Result<Found, Error> {
-        let mut write = None;
         for attempt in 0..TRIES {
             let found = self.objects.get_even_damaged(key).await?;
-            if let Some(found) = &found
-                && write.as_ref() == Some(&found.object.write)
+            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
+            if let (Some(found), Some(row)) = (&found, row)
+                && row.session == *session
             {
+                // One of the writes below arrived, whichever it was.
                 self.observed().forget(key);
                 return Ok(found.clone());
             }
-            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
-            let sequence = found.as_ref().map_or(0, |found| found.object.sequence);
-            check_free(key, row, request.take_over, |row| {
-                let now = self.clock.monotonic();
-                let is_expired = self.observed().is_expired(key, row, sequence, now);
-                Ok(if is_expired {
-                    Evidence::Expired
-                } else {
-                    Evidence::Current
-                })
-            })?;
+            self.check_free(key, found.as_ref(), request)?;
             let fence = row.map_or(0, |row| row.fence) + 1;
             let mut next = found
                 .as_ref()
                 .map_or_else(StoredObject::default, |f| f.object.clone());
             next.lease = Some(LeaseRow::taken(request, session, fence, self.now_text()));
-            write = Some(next.count_on());
+            next.count_on();
             // Whatever came of it, the next round reads it back.
             let put = self.objects.put(key, &next, found.as_ref()).await;
             self.pause_after(put.err(), attempt).await?;

@@ -273,8 +273,7 @@ pub fn read_column(
             let parquet = ParquetPart::open(source)?;
             let mask = parquet.only_column(column);
             let absent = mask.is_none();
-            let none = || ProjectionMask::none(parquet.schema().fields().len());
-            let mask = mask.unwrap_or_else(none);
+            let mask = mask.unwrap_or_else(|| parquet.no_column());
             (
                 Format::Parquet(Box::new(parquet.read(options, mask)?)),
                 absent,

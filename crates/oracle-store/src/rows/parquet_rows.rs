@@ -35,28 +35,40 @@ pub(crate) struct ParquetPart {
     metadata: ArrowReaderMetadata,
     /// Rows of each row group.
     group_rows: Arc<[u64]>,
+    rows: u64,
 }
 
 impl ParquetPart {
     /// Reads the footer of a part.
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
         let metadata = read_footer(&source, PageIndexPolicy::Skip)?;
-        let group_rows = metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()))
-            .collect::<Result<_, _>>()
-            .map_err(|e| source.damaged("The footer has a row group of negative length", e))?;
-        Ok(Self {
-            source,
-            metadata,
-            group_rows,
-        })
+        let groups = metadata.metadata().row_groups().iter();
+        let group_rows: Option<Arc<[u64]>> = groups
+            .map(|group| u64::try_from(group.num_rows()).ok())
+            .collect();
+        // Each states the rows: a group that lost some would else be cut short in silence.
+        let stated = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
+        let counted = group_rows.as_deref().and_then(|groups| {
+            groups
+                .iter()
+                .try_fold(0_u64, |sum, &rows| sum.checked_add(rows))
+        });
+        match (group_rows, counted) {
+            (Some(group_rows), Some(rows)) if Some(rows) == stated => Ok(Self {
+                source,
+                metadata,
+                group_rows,
+                rows,
+            }),
+            _ => {
+                let what = "The part's footer and its row groups state other numbers of rows";
+                Err(Error::new(ReasonCode::OracleReadFailed, what).object(source.name()))
+            }
+        }
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        self.group_rows.iter().sum()
+        self.rows
     }
 
     pub(crate) fn row_groups(&self) -> usize {
@@ -90,6 +102,11 @@ impl ParquetPart {
             self.metadata.parquet_schema(),
             [index],
         ))
+    }
+
+    /// The mask of no column: batches have only their length.
+    pub(crate) fn no_column(&self) -> ProjectionMask {
+        ProjectionMask::none(self.metadata.parquet_schema().num_columns())
     }
 
     /// The rows from a position on.

@@ -14,7 +14,7 @@ use crate::args::DemoArgs;
 use crate::output;
 
 /// Events between saves; what a kill may repeat is this plus the lanes.
-const FLUSH_EVERY: u64 = 100;
+const FLUSH_EVERY: u64 = 500;
 const LANES: u64 = 32;
 /// How many event seconds pass in a wall second.
 const SPEEDUP: &str = "600";
