@@ -5,6 +5,8 @@
 //! and at what the gate got. Every folder is temporary, every process is ended by
 //! its own handle.
 
+mod bucket;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use sandbox::{GateOptions, ProfileOptions, StandInGate, World, WorldOptions};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use bucket::{BUCKET, Bucket, Mishap, S3Request, Weather};
 
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -46,6 +50,11 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        Self::from(command.output().expect("wsp-cli runs"))
+    }
+
     fn from(output: Output) -> Self {
         let stdout = String::from_utf8(output.stdout).expect("standard output is UTF-8");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -80,7 +89,7 @@ impl Ran {
 
 /// Runs `wsp-cli` with arguments in a folder.
 pub fn run_in(folder: &Path, args: &[&str]) -> Ran {
-    Ran::from(command(folder, args).output().expect("wsp-cli runs"))
+    Ran::of(&mut command(folder, args))
 }
 
 fn command(folder: &Path, args: &[&str]) -> Command {
@@ -96,12 +105,36 @@ fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// Where a rig's world lies for the commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// In a local folder.
+    Disk,
+    /// In a bucket of a real S3 server.
+    S3,
+}
+
+/// Makes two tests of each function that takes a [`Ground`]: `on_disk::<name>` and
+/// `on_s3::<name>`.
+#[macro_export]
+macro_rules! on_each_ground {
+    ($($test:ident),+ $(,)?) => {
+        mod on_disk { $(#[test] fn $test() { super::$test($crate::Ground::Disk); })+ }
+        mod on_s3 { $(#[test] fn $test() { super::$test($crate::Ground::S3); })+ }
+    };
+}
+
+/// The key prefix of a rig's world in its bucket: as odd as keys may be.
+const PREFIX: &str = "oracle/run=1 100%/é日本";
+
 /// A world, a gate, and a profile that joins them.
 pub struct Rig {
     /// The folder that all is in; the commands' working directory.
     pub folder: TempDir,
-    /// The world.
+    /// The world, as it was built on disk.
     pub world: World,
+    /// What holds the world for the commands, on [`Ground::S3`]: a copy of the built one.
+    pub bucket: Option<Bucket>,
     /// The gate.
     pub gate: StandInGate,
     /// The profile's path.
@@ -111,33 +144,84 @@ pub struct Rig {
 impl Rig {
     /// The sample world and a validating gate.
     pub fn sample() -> Self {
-        Self::new(&WorldOptions::sample(), GateOptions::default(), &[])
+        Self::sample_on(Ground::Disk)
     }
 
-    /// A world, a gate, and profile keys to set (dotted path, YAML).
+    /// The same, the world on a ground.
+    pub fn sample_on(ground: Ground) -> Self {
+        Self::on(ground, &WorldOptions::sample(), GateOptions::default(), &[])
+    }
+
+    /// A world on disk, a gate, and profile keys to set (dotted path, YAML).
     pub fn new(world: &WorldOptions, gate: GateOptions, keys: &[(&str, &str)]) -> Self {
+        Self::on(Ground::Disk, world, gate, keys)
+    }
+
+    /// The same, the world on a ground.
+    pub fn on(
+        ground: Ground,
+        world: &WorldOptions,
+        gate: GateOptions,
+        keys: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let world = world
             .build(&folder.path().join("world"))
             .expect("the world is built");
         let gate = StandInGate::start(gate).expect("the gate starts");
-        let profile = write_profile(&world, &gate.url(), keys);
-        Self {
+        let mut rig = Self {
             folder,
             world,
+            bucket: (ground == Ground::S3).then(Bucket::start),
             gate,
-            profile,
+            profile: PathBuf::new(),
+        };
+        rig.mirror();
+        rig.set(keys);
+        rig
+    }
+
+    /// Carries what was changed in the built world to the commands' world.
+    pub fn mirror(&self) {
+        if let Some(bucket) = &self.bucket {
+            bucket.mirror(self.world.engine_run_root(), PREFIX);
         }
+    }
+
+    /// The engine run root, as the commands know it.
+    pub fn engine_run_root(&self) -> String {
+        match &self.bucket {
+            Some(_) => format!("s3://{BUCKET}/{PREFIX}"),
+            None => self.world.engine_run_root().display().to_string(),
+        }
+    }
+
+    /// The full name of an object of the world, by its key or by its path on disk.
+    pub fn object_name(&self, object: impl AsRef<Path>) -> String {
+        let root = self.world.engine_run_root();
+        let object = object.as_ref();
+        let key = object.strip_prefix(root).unwrap_or(object);
+        format!("{}/{}", self.engine_run_root(), key.display())
     }
 
     /// Writes the profile anew with other keys.
     pub fn set(&mut self, keys: &[(&str, &str)]) {
-        self.profile = write_profile(&self.world, &self.gate.url(), keys);
+        let mut options = ProfileOptions::local(&self.world, &self.gate.url());
+        if let Some(bucket) = &self.bucket {
+            options = options
+                .set("wiring.object_store", &bucket.wiring())
+                .set("wiring.oracle_root", "null")
+                .set("wiring.oracle_engine_run_root", &self.engine_run_root());
+        }
+        for (key, value) in keys {
+            options = options.set(key, value);
+        }
+        self.profile = options.write().expect("the profile is written");
     }
 
     /// Runs a command with this rig's profile.
     pub fn run(&self, command: &[&str], more: &[&str]) -> Ran {
-        run_in(self.folder.path(), &self.args(command, more))
+        Ran::of(&mut self.command(command, more))
     }
 
     /// Streams.
@@ -147,9 +231,8 @@ impl Rig {
 
     /// Starts to stream, as a process of its own.
     pub fn start_stream(&self, more: &[&str]) -> Child {
-        command(self.folder.path(), &self.args(&["stream"], more))
-            .spawn()
-            .expect("wsp-cli starts")
+        let mut stream = self.command(&["stream"], more);
+        stream.spawn().expect("wsp-cli starts")
     }
 
     /// Waits for a started command.
@@ -175,16 +258,14 @@ impl Rig {
         self.world.options().rows()
     }
 
-    fn args<'a>(&'a self, command: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    /// A command with this rig's profile, and what its world's store asks for.
+    pub fn command(&self, words: &[&str], more: &[&str]) -> Command {
         let profile = self.profile.to_str().expect("a UTF-8 path");
-        [command, &["--profile", profile], more].concat()
+        let args = [words, &["--profile", profile], more].concat();
+        let mut command = command(self.folder.path(), &args);
+        if self.bucket.is_some() {
+            command.envs(Bucket::environment());
+        }
+        command
     }
-}
-
-fn write_profile(world: &World, gate: &str, keys: &[(&str, &str)]) -> PathBuf {
-    let options = keys.iter().fold(
-        ProfileOptions::local(world, gate),
-        |options, (key, value)| options.set(key, value),
-    );
-    options.write().expect("the profile is written")
 }

@@ -113,14 +113,14 @@ pub async fn acquire_or_wait(
     clock: &dyn Clock,
     mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
 ) -> Result<Lease, Error> {
-    let deadline = clock.monotonic() + request.period;
+    let mut deadline = None;
     let pause = request.period / 30;
     let mut named: Option<Holder> = None;
     loop {
         // Read before the try, so that the last try comes when the whole period has passed.
         let now = clock.monotonic();
         match store.acquire(request).await {
-            Err(Error::LeaseHeld { key, holder }) if now < deadline => {
+            Err(Error::LeaseHeld { key, holder }) if deadline.is_none_or(|end| now < end) => {
                 if named.as_ref() != Some(&*holder) {
                     on_held(&key, &holder);
                     named = Some(*holder);
@@ -128,6 +128,8 @@ pub async fn acquire_or_wait(
             }
             outcome => return outcome,
         }
-        clock.sleep(pause.min(deadline.saturating_sub(now))).await;
+        // From the end of the first try on: what it saw last is a whole period old at the last.
+        let end = *deadline.get_or_insert_with(|| clock.monotonic() + request.period);
+        clock.sleep(pause.min(end.saturating_sub(now))).await;
     }
 }

@@ -3,12 +3,12 @@
 //! Two forms, and nothing between them:
 //!
 //! ```text
-//! sha256_hex = 77970eee…bc2f72        one line: field, " = ", hex64; LF or CRLF may end it
+//! sha256_hex = 77970eee…bc2f72        one line: field, " = ", hex64; LF may end it
 //! {"sha256_hex": "77970eee…bc2f72"}   a JSON object with that field; other fields are not evidence
 //! ```
 //!
-//! Hex is lowercase by definition. Upper case is refused rather than folded:
-//! the engine never writes it, so whoever did was not the engine.
+//! Hex is lowercase by definition. Upper case is refused rather than folded, and so is
+//! CRLF: the engine never writes them, so whoever did was not the engine.
 
 use oracle_store::Hex64;
 
@@ -27,9 +27,7 @@ pub(crate) fn parse_flag(flag: &[u8], digest_field: &str) -> Result<Hex64, Strin
             .ok_or_else(|| format!("`{digest_field}` is not a string"))?;
         return hex64(digest_field, digest);
     }
-    let line = text
-        .strip_suffix('\n')
-        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    let line = text.strip_suffix('\n').unwrap_or(text);
     let digest = line
         .strip_prefix(digest_field)
         .and_then(|rest| rest.strip_prefix(" = "))
@@ -53,7 +51,7 @@ mod tests {
             line in "(sha256_hex|SHA256_HEX)?[ \t]{0,2}[=:]?[ \t]{0,2}[0-9a-fA-F]{63,65}[ \r\n]{0,3}",
         ) {
             if let Ok(digest) = parse_flag(line.as_bytes(), "sha256_hex") {
-                let exact = ["", "\n", "\r\n"].map(|end| format!("sha256_hex = {digest}{end}"));
+                let exact = ["", "\n"].map(|end| format!("sha256_hex = {digest}{end}"));
                 prop_assert!(exact.contains(&line));
             }
         }

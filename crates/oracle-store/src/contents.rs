@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
 use crate::hex::Hex64;
-use crate::locator::{OutputLocator, Part, PartFormat, PartPattern, Pin};
+use crate::locator::{DataPlaces, OutputLocator, Part, PartPattern, Pin};
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG};
 use crate::store::{Entry, STAGING_PREFIX, WorldStore, is_plain_key};
@@ -215,16 +215,15 @@ impl ContentsIndex {
         verify_object(store, entry, part.pin(), level).await
     }
 
-    /// Verifies every listed object that holds no rows (receipts, flags, bundles); parts
+    /// Verifies every listed object that is no data (receipts, flags, bundles); parts
     /// are verified one by one before they are read. Never stops at the first fault.
     pub async fn verify_records(
         &self,
         store: &WorldStore,
+        data: &DataPlaces,
         level: DataVerification,
     ) -> ContentsReport {
-        let records = self
-            .objects()
-            .filter(|entry| PartFormat::of(&entry.path).is_none());
+        let records = self.objects().filter(|entry| !data.hold(&entry.path));
         let checks = records.map(|entry| async move {
             match store.head_if_exists(&entry.path).await? {
                 Some(pin) => verify_object(store, entry, &pin, level).await,

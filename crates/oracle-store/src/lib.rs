@@ -88,7 +88,7 @@ pub use grant::ReadGrant;
 pub use hex::{Hex32, Hex64};
 pub use instance_proof::{InstanceProof, verify_instance_proof};
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
-pub use locator::{OutputLocator, Part, PartFormat, Pin, locate};
+pub use locator::{DataPlaces, OutputLocator, Part, PartFormat, Pin, locate};
 pub use manifest::{PackFacts, PackManifest};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
 pub use platform_runs::refuse_platform_runs;

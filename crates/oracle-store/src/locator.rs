@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{CatalogueEntry, OutputId};
+use crate::catalogue::{Catalogue, CatalogueEntry, OutputClass, OutputId};
 use crate::error::{Error, ReasonCode};
 use crate::store::{Entry, WorldStore};
 use crate::template::{Tokens, render};
@@ -181,6 +181,46 @@ fn part_pattern(entry: &CatalogueEntry, tokens: &Tokens) -> Result<(String, Part
     Ok((path, pattern))
 }
 
+/// Where the parts of a catalogue's outputs lie in a world, by their templates alone:
+/// tells data from the other objects of a pack. What is evidence itself (outputs of
+/// class `gate`) is no data.
+#[derive(Debug, Clone)]
+pub struct DataPlaces {
+    patterns: Vec<PartPattern>,
+    /// What stands before the first token that this world has no value for.
+    prefixes: Vec<String>,
+}
+
+impl DataPlaces {
+    /// The places of a catalogue's outputs in the world of these tokens.
+    pub fn of(catalogue: &Catalogue, tokens: &Tokens) -> Self {
+        let (mut patterns, mut prefixes) = (Vec::new(), Vec::new());
+        for entry in catalogue.outputs() {
+            let Some(template) = entry.path_template.as_deref() else {
+                continue;
+            };
+            if entry.class == OutputClass::Gate {
+                continue;
+            }
+            match part_pattern(entry, tokens) {
+                Ok((_, pattern)) => patterns.push(pattern),
+                Err(_) => {
+                    let heads = template.match_indices('{').map(|(at, _)| &template[..at]);
+                    prefixes.extend(heads.map_while(|head| render(head, tokens).ok()).last());
+                }
+            }
+        }
+        Self { patterns, prefixes }
+    }
+
+    /// Whether an object is, or may be, a part of an output.
+    pub fn hold(&self, key: &str) -> bool {
+        PartFormat::of(key).is_some()
+            && (self.patterns.iter().any(|pattern| pattern.matches(key))
+                || self.prefixes.iter().any(|prefix| key.starts_with(prefix)))
+    }
+}
+
 /// Finds and pins the parts of an output. Lists one folder, or none for a single file.
 ///
 /// # Errors
@@ -292,6 +332,26 @@ mod tests {
                 ReasonCode::OutputTemplateMissing,
                 "{unusable}"
             );
+        }
+    }
+
+    #[test]
+    fn data_is_told_from_evidence_by_the_catalogues_templates() {
+        let catalogue = "outputs:\n\
+            - {output_id: a, class: stream, path_template: 'd/seed={seed}/part-*.jsonl'}\n\
+            - {output_id: b, class: surface, path_template: 'd/seed={seed}/{utc_day}/x.parquet'}\n\
+            - {output_id: g, class: gate, path_template: 'd/validation/'}\n\
+            - {output_id: n, class: surface}\n";
+        let catalogue = Catalogue::parse(catalogue.as_bytes()).unwrap();
+        let places = DataPlaces::of(&catalogue, &crate::template::tests::tokens());
+        for (key, is_data) in [
+            ("d/seed=7/part-1.jsonl", true),
+            ("d/seed=8/part-1.jsonl", false),
+            ("d/seed=7/2026-01-28/x.parquet", true),
+            ("d/seed=7/notes.txt", false),
+            ("d/validation/checks.jsonl", false),
+        ] {
+            assert_eq!(places.hold(key), is_data, "{key}");
         }
     }
 }

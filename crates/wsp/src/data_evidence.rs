@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `none` | | |
 //! | `size` | every part listed, none gone, each of its length | |
-//! | `sha256` | the same, and every other object of the pack hashed, and every instance receipt that stands | the part hashed |
+//! | `sha256` | the same, and every object of the pack that is no data hashed, and every instance receipt that stands | the part hashed |
 //!
 //! Without a contents index, `sha256` is satisfied where an instance receipt stands
 //! for every output (`receipt`); else both levels are `PACK_CONTENTS_MISSING`.
@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use oracle_store::{
-    CatalogueEntry, ContentsIndex, DataVerification, OutputLocator, PackEvidence, Part, Posture,
-    Tokens, WorldStore, verify_instance_proof,
+    Catalogue, CatalogueEntry, ContentsIndex, DataPlaces, DataVerification, OutputLocator,
+    PackEvidence, Part, Posture, Tokens, WorldStore, verify_instance_proof,
 };
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -53,6 +53,8 @@ pub struct DataQuestion<'a> {
     pub pack: &'a PackEvidence,
     /// The values of its path templates.
     pub tokens: &'a Tokens,
+    /// Tells the data of the pack from its other objects.
+    pub catalogue: &'a Catalogue,
     /// The outputs to be read.
     pub outputs: &'a [(CatalogueEntry, OutputLocator)],
     /// What the profile asks for.
@@ -150,7 +152,8 @@ async fn check_contents(
         }
     }
     if level == DataVerification::Sha256 {
-        let report = contents.verify_records(question.store, level).await;
+        let data = DataPlaces::of(question.catalogue, question.tokens);
+        let report = contents.verify_records(question.store, &data, level).await;
         if let Some(fault) = report.faults.into_iter().next() {
             return Err(Error::Oracle(fault));
         }

@@ -174,6 +174,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         store: &world.store,
         pack: &pack,
         tokens: &world.tokens,
+        catalogue: &world.catalogue,
         outputs: &located,
         asked: profile.data_verification,
         posture: profile.posture,

@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod contracts;
+mod faulty_store;
 mod golden;
 mod kill;
 mod layering;
 mod main_path;
+mod mutations;
 mod reason_codes;
 mod refusals;
+mod s3;
+mod s3_bad_input;
+mod s3_figures;
 mod schedule;

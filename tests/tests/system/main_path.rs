@@ -1,13 +1,27 @@
-//! The main job: stream a world, stop, resume, report.
+//! The main job: stream a world, stop, resume, report. Each test runs on local disk and
+//! on a real S3 server.
 
 use std::time::Duration;
 
 use sandbox::{Fault, FaultRule, GateOptions, OrderCheck, WorldOptions};
-use system_tests::Rig;
+use system_tests::{Ground, Rig};
 
-#[test]
-fn a_world_is_streamed_whole_and_the_report_says_so() {
-    let rig = Rig::sample();
+system_tests::on_each_ground!(
+    a_world_is_streamed_whole_and_the_report_says_so,
+    a_second_run_has_nothing_left_to_do,
+    bounded_runs_add_up_to_the_whole_world,
+    a_dry_run_sends_nothing_and_writes_nothing,
+    a_signal_drains_saves_and_says_stopped,
+    a_gate_that_stumbles_loses_nothing,
+    events_of_one_key_reach_the_gate_in_order,
+    the_audit_tells_the_story_of_the_run,
+    deleting_the_runs_root_changes_nothing_that_is_read,
+    nothing_is_written_under_the_engine_run_root,
+    two_producers_never_stream_the_same_cursors,
+);
+
+fn a_world_is_streamed_whole_and_the_report_says_so(ground: Ground) {
+    let rig = Rig::sample_on(ground);
     let ran = rig.stream(&[]);
     ran.expect(0, "");
     let report = &ran.report;
@@ -27,9 +41,8 @@ fn a_world_is_streamed_whole_and_the_report_says_so() {
     );
 }
 
-#[test]
-fn a_second_run_has_nothing_left_to_do() {
-    let rig = Rig::sample();
+fn a_second_run_has_nothing_left_to_do(ground: Ground) {
+    let rig = Rig::sample_on(ground);
     rig.stream(&[]).expect(0, "");
     let again = rig.stream(&[]);
     again.expect(0, "");
@@ -37,10 +50,9 @@ fn a_second_run_has_nothing_left_to_do() {
     assert_eq!(rig.gate.stats().posts, rig.rows());
 }
 
-#[test]
-fn bounded_runs_add_up_to_the_whole_world() {
+fn bounded_runs_add_up_to_the_whole_world(ground: Ground) {
     for order in ["as_written", "event_time"] {
-        let mut rig = Rig::sample();
+        let mut rig = Rig::sample_on(ground);
         rig.set(&[("policy.stream_order", order)]);
         let bound = rig.rows() / 3 + 7;
         let mut emitted = 0;
@@ -58,9 +70,8 @@ fn bounded_runs_add_up_to_the_whole_world() {
     }
 }
 
-#[test]
-fn a_dry_run_sends_nothing_and_writes_nothing() {
-    let rig = Rig::sample();
+fn a_dry_run_sends_nothing_and_writes_nothing(ground: Ground) {
+    let rig = Rig::sample_on(ground);
     let ran = rig.stream(&["--dry-run"]);
     ran.expect(0, "");
     assert_eq!(ran.report["status"], "PLANNED");
@@ -73,10 +84,9 @@ fn a_dry_run_sends_nothing_and_writes_nothing() {
     );
 }
 
-#[test]
-fn a_signal_drains_saves_and_says_stopped() {
-    let mut rig = Rig::sample();
-    rig.set(&[("policy.stream_speedup", "600")]);
+fn a_signal_drains_saves_and_says_stopped(ground: Ground) {
+    let mut rig = Rig::sample_on(ground);
+    rig.set(&[("policy.stream_speedup", "120")]);
     let child = rig.start_stream(&[]);
     rig.wait_for_unique(50);
     terminate(child.id());
@@ -95,9 +105,8 @@ fn a_signal_drains_saves_and_says_stopped() {
     assert_eq!(rig.gate.stats().unique, rig.rows());
 }
 
-#[test]
-fn a_gate_that_stumbles_loses_nothing() {
-    let mut rig = Rig::sample();
+fn a_gate_that_stumbles_loses_nothing(ground: Ground) {
+    let mut rig = Rig::sample_on(ground);
     rig.set(&[
         ("wiring.wsp_retry.base_delay_ms", "1"),
         ("wiring.wsp_retry.max_delay_ms", "20"),
@@ -121,8 +130,7 @@ fn a_gate_that_stumbles_loses_nothing() {
     assert!(retries > 0, "{}", ran.report);
 }
 
-#[test]
-fn events_of_one_key_reach_the_gate_in_order() {
+fn events_of_one_key_reach_the_gate_in_order(ground: Ground) {
     let options = WorldOptions::sample();
     let folder = tempfile::tempdir().unwrap();
     let columns = options.build(folder.path()).unwrap().ordering_columns();
@@ -130,14 +138,18 @@ fn events_of_one_key_reach_the_gate_in_order() {
         order: OrderCheck::PerKey(columns),
         ..GateOptions::default()
     };
-    let rig = Rig::new(&options, gate, &[("policy.stream_order", "event_time")]);
+    let rig = Rig::on(
+        ground,
+        &options,
+        gate,
+        &[("policy.stream_order", "event_time")],
+    );
     rig.stream(&[]).expect(0, "");
     assert_eq!(rig.gate.stats().order_violations, 0);
 }
 
-#[test]
-fn the_audit_tells_the_story_of_the_run() {
-    let rig = Rig::sample();
+fn the_audit_tells_the_story_of_the_run(ground: Ground) {
+    let rig = Rig::sample_on(ground);
     let ran = rig.stream(&[]);
     ran.expect(0, "");
     let run = ran.report["platform_run_id"].as_str().unwrap();
@@ -156,28 +168,32 @@ fn the_audit_tells_the_story_of_the_run() {
     );
 }
 
-#[test]
-fn deleting_the_runs_root_changes_nothing_that_is_read() {
-    let rig = Rig::sample();
+fn deleting_the_runs_root_changes_nothing_that_is_read(ground: Ground) {
+    let rig = Rig::sample_on(ground);
     let digest = |ran: system_tests::Ran| ran.report["stream_digest"].as_str().unwrap().to_owned();
     let first = digest(rig.stream(&[]));
     std::fs::remove_dir_all(rig.world.runs_root()).unwrap();
     assert_eq!(digest(rig.stream(&[])), first);
 }
 
-#[test]
-fn nothing_is_written_under_the_engine_run_root() {
-    let rig = Rig::sample();
+fn nothing_is_written_under_the_engine_run_root(ground: Ground) {
+    let rig = Rig::sample_on(ground);
     let before = listing(rig.world.engine_run_root());
     rig.stream(&[]).expect(0, "");
     rig.run(&["verify"], &[]);
     rig.run(&["plan"], &[]).expect(0, "");
     assert_eq!(listing(rig.world.engine_run_root()), before);
+    let requests = rig.bucket.map(|bucket| bucket.requests());
+    for (_, request) in requests.into_iter().flatten() {
+        assert!(
+            ["GET", "HEAD"].contains(&request.method.as_str()),
+            "{request:?}"
+        );
+    }
 }
 
-#[test]
-fn two_producers_never_stream_the_same_cursors() {
-    let mut rig = Rig::sample();
+fn two_producers_never_stream_the_same_cursors(ground: Ground) {
+    let mut rig = Rig::sample_on(ground);
     rig.set(&[
         ("policy.stream_speedup", "60"),
         ("wiring.wsp_checkpoint.lease_s", "1"),
@@ -209,7 +225,7 @@ fn listing(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64, Duration)>
     found
 }
 
-fn terminate(process: u32) {
+pub(crate) fn terminate(process: u32) {
     let status = std::process::Command::new("kill")
         .arg(process.to_string())
         .status()

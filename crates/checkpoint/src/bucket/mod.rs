@@ -124,6 +124,10 @@ impl CheckpointStore for BucketStore {
             .proven
             .get_or_try_init(|| inner.objects.prove_conditional_puts())
             .await?;
+        // All are looked at before any is taken: a silent holder is outlasted on all of its
+        // keys at once, not on one after the other.
+        let looks = request.keys.iter();
+        all(looks.map(|key| inner.look(key, request).boxed())).await?;
         let session = SessionId::new();
         let mut known = BTreeMap::new();
         let mut failure = None;
@@ -229,6 +233,31 @@ impl Inner {
         }
     }
 
+    /// Notes the lease of one key, and that it may be taken.
+    async fn look(&self, key: &CursorKey, request: &LeaseRequest) -> Result<(), Error> {
+        let found = self.objects.get_even_damaged(key).await?;
+        self.check_free(key, found.as_ref(), request)
+    }
+
+    fn check_free(
+        &self,
+        key: &CursorKey,
+        found: Option<&Found>,
+        request: &LeaseRequest,
+    ) -> Result<(), Error> {
+        let row = found.and_then(|found| found.object.lease.as_ref());
+        let sequence = found.map_or(0, |found| found.object.sequence);
+        check_free(key, row, request.take_over, |row| {
+            let now = self.clock.monotonic();
+            let is_expired = self.observed().is_expired(key, row, sequence, now);
+            Ok(if is_expired {
+                Evidence::Expired
+            } else {
+                Evidence::Current
+            })
+        })
+    }
+
     /// Takes the lease of one key, by writing its fence into the key's object.
     async fn take(
         &self,
@@ -246,16 +275,7 @@ impl Inner {
                 self.observed().forget(key);
                 return Ok(found.clone());
             }
-            let sequence = found.as_ref().map_or(0, |found| found.object.sequence);
-            check_free(key, row, request.take_over, |row| {
-                let now = self.clock.monotonic();
-                let is_expired = self.observed().is_expired(key, row, sequence, now);
-                Ok(if is_expired {
-                    Evidence::Expired
-                } else {
-                    Evidence::Current
-                })
-            })?;
+            self.check_free(key, found.as_ref(), request)?;
             let fence = row.map_or(0, |row| row.fence) + 1;
             let mut next = found
                 .as_ref()

@@ -229,10 +229,12 @@ async fn eventually_acquired(
 }
 
 pub(crate) async fn a_waiting_producer_outlasts_a_silent_holder(backend: &dyn Backend) {
-    let key = key("waiting", "o");
-    let (_first, _lease) = open_leased(backend, &key).await;
+    let keys = ["a", "b", "c"].map(|output| key("waiting", output));
+    let first = backend.open().await;
+    let held = first.acquire(&request(backend, "one", &keys)).await;
+    let _held = held.unwrap();
     let second = backend.open().await;
-    let request = request(backend, "two", [&key]);
+    let request = request(backend, "two", &keys);
     let (mut named, clock) = (Vec::new(), backend.clock());
     let taken = acquire_or_wait(&*second, &request, &*clock, |_, holder| {
         named.push(holder.name.clone());

@@ -78,6 +78,7 @@ async fn a_flag_in_any_form_but_the_two_is_refused() {
         format!("sha256_hex = {}\n", &digest[1..]),
         format!("sha256_hex = {digest} \n"),
         format!("sha256_hex = {digest}\r"),
+        format!("sha256_hex = {digest}\r\n"),
         format!("sha256_hex = {digest}\n\n"),
         format!("sha256_hex = {digest}\nsha256_hex = {digest}\n"),
         format!("\u{feff}sha256_hex = {digest}\n"),
@@ -94,7 +95,7 @@ async fn a_flag_in_any_form_but_the_two_is_refused() {
     }
     for right in [
         format!("sha256_hex = {digest}"),
-        format!("sha256_hex = {digest}\r\n"),
+        format!("sha256_hex = {digest}\n"),
         format!("{{\"sha256_hex\": \"{digest}\", \"at\": 1}}\r\n"),
     ] {
         world.write(&flag, &right);

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use oracle_store::{
-    ContentsIndex, DataVerification, Hex64, PackRequest, ReasonCode, SealStatus, pack,
+    ContentsIndex, DataPlaces, DataVerification, Hex64, PackRequest, ReasonCode, SealStatus, pack,
 };
 use serde_json::json;
 
@@ -179,8 +179,9 @@ async fn records_are_verified_without_touching_rows() {
     let world = TestWorld::on_disk(&small_world()).await;
     let index = packed(&world).await;
     world.put(&format!("{LINES}/a.jsonl"), "changed").await;
+    let data = DataPlaces::of(&catalogue(), &tokens());
     let report = index
-        .verify_records(&world.store, DataVerification::Sha256)
+        .verify_records(&world.store, &data, DataVerification::Sha256)
         .await;
     assert!(
         report.faults.is_empty() && report.objects == 1,
@@ -193,7 +194,7 @@ async fn records_are_verified_without_touching_rows() {
         )
         .await;
     let report = index
-        .verify_records(&world.store, DataVerification::Sha256)
+        .verify_records(&world.store, &data, DataVerification::Sha256)
         .await;
     assert_eq!(report.faults[0].code(), ReasonCode::DataMismatch);
 }
