@@ -1,10 +1,12 @@
 //! Whole-system tests: the real binary against the real stand-in gate.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod checkpoints;
 mod contracts;
 mod golden;
 mod kill;
 mod layering;
 mod main_path;
+mod outages;
 mod reason_codes;
 mod refusals;
