@@ -6,6 +6,7 @@
 //! its own handle.
 
 mod bucket;
+pub mod checkpoints;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,6 +16,7 @@ use sandbox::{GateOptions, ProfileOptions, StandInGate, World, WorldOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::checkpoints::Checkpoints;
 pub use bucket::{BUCKET, Bucket, Mishap, S3Request, Weather};
 
 /// Longer than anything here takes on a slow machine.
@@ -127,6 +129,49 @@ macro_rules! on_each_ground {
 /// The key prefix of a rig's world in its bucket: as odd as keys may be.
 const PREFIX: &str = "oracle/run=1 100%/é日本";
 
+/// Sends a signal, by its name, to a process that a test started.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(child.id().to_string())
+        .status()
+        .expect("kill runs");
+    assert!(sent.success(), "SIG{name} was not sent");
+    // It takes a moment to reach every thread.
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+/// How many rounds a loop has: `variable` if it is set, else the long form in a soak
+/// (`WSP_SOAK`), else the short one.
+pub fn rounds(variable: &str, short: u32, long: u32) -> u32 {
+    let named = std::env::var(variable).ok();
+    let is_soak = std::env::var_os("WSP_SOAK").is_some_and(|soak| !soak.is_empty());
+    let otherwise = if is_soak { long } else { short };
+    named.map_or(otherwise, |rounds| {
+        rounds.parse().expect("a number of rounds")
+    })
+}
+
+/// Numbers without a pattern, the same in every run.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Default for Random {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Random {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
 /// A world, a gate, and a profile that joins them.
 pub struct Rig {
     /// The folder that all is in; the commands' working directory.
@@ -204,6 +249,14 @@ impl Rig {
         format!("{}/{}", self.engine_run_root(), key.display())
     }
 
+    /// The same with cursors in a home of their own.
+    pub fn keeping(checkpoints: &Checkpoints, world: &WorldOptions, keys: &[(&str, &str)]) -> Self {
+        let kept = checkpoints.keys();
+        let kept = kept.iter().map(|(key, value)| (*key, value.as_str()));
+        let keys: Vec<_> = kept.chain(keys.iter().copied()).collect();
+        Self::new(world, GateOptions::default(), &keys)
+    }
+
     /// Writes the profile anew with other keys.
     pub fn set(&mut self, keys: &[(&str, &str)]) {
         let mut options = ProfileOptions::local(&self.world, &self.gate.url());
@@ -251,6 +304,19 @@ impl Rig {
             );
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Every line of the audit, of all platform runs.
+    pub fn audit(&self) -> Vec<Value> {
+        let runs = std::fs::read_dir(self.world.runs_root()).expect("a runs root");
+        let logs = runs.filter_map(|run| {
+            std::fs::read_to_string(run.expect("a run").path().join("session.jsonl")).ok()
+        });
+        let lines: Vec<String> = logs
+            .flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let line = |line: &String| serde_json::from_str(line).expect("a line of JSON");
+        lines.iter().map(line).collect()
     }
 
     /// Rows over the outputs that the profile streams.

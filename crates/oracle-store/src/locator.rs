@@ -202,12 +202,11 @@ impl DataPlaces {
             if entry.class == OutputClass::Gate {
                 continue;
             }
-            match part_pattern(entry, tokens) {
-                Ok((_, pattern)) => patterns.push(pattern),
-                Err(_) => {
-                    let heads = template.match_indices('{').map(|(at, _)| &template[..at]);
-                    prefixes.extend(heads.map_while(|head| render(head, tokens).ok()).last());
-                }
+            if let Ok((_, pattern)) = part_pattern(entry, tokens) {
+                patterns.push(pattern);
+            } else {
+                let heads = template.match_indices('{').map(|(at, _)| &template[..at]);
+                prefixes.extend(heads.map_while(|head| render(head, tokens).ok()).last());
             }
         }
         Self { patterns, prefixes }

@@ -4,19 +4,26 @@
 //! gate fails. The cursors' keys come from the pack's id, else from the engine run
 //! root's name, as they do for a stream.
 
-use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, SystemClock, acquire_or_wait};
-use oracle_store::PackManifest;
+use checkpoint::{
+    CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor, SystemClock, acquire_or_wait,
+};
+use chrono::{DateTime, Utc};
+use envelope::PlatformRunId;
+use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::Error;
 use crate::backends::open_checkpoint_store;
+use crate::done_share::percent;
+use crate::order::index_folder;
 use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::platform_run;
 use crate::prepare::release;
 use crate::profile::CheckpointScope;
 use crate::report::stored_cursor_json;
 use crate::request::StreamRequest;
+use crate::time_index::TimeIndexCache;
+use crate::{Error, ReasonCode};
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]
@@ -29,7 +36,7 @@ pub struct CursorsReport {
     pub checkpoint_store: String,
     /// What they are kept under.
     pub pack_key: String,
-    /// Each output's.
+    /// Each output's, in list order.
     pub cursors: Vec<CursorReport>,
 }
 
@@ -40,6 +47,11 @@ pub struct CursorReport {
     pub output_id: String,
     /// The cursor; absent if there is none.
     pub cursor: Option<Value>,
+    /// The share of the output's rows that it covers, from 0 to 100; absent where neither footers
+    /// nor the time index tell.
+    pub percent: Option<f64>,
+    /// Whole seconds since it was saved.
+    pub age_s: Option<u64>,
     /// Why it cannot be read.
     pub error: Option<Value>,
     /// Who holds the lease.
@@ -54,8 +66,8 @@ pub struct CursorReport {
 /// The world cannot be located, or the store not be opened.
 pub async fn show(request: &StreamRequest) -> Result<CursorsReport, Error> {
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
-    let (world, keys) = keys(request).await?;
-    report(&world, &*store, &keys, false).await
+    let named = Named::find(request).await?;
+    named.report(&*store, false).await
 }
 
 /// Gives the cursors of a request's outputs up; the old ones stay in history.
@@ -64,7 +76,8 @@ pub async fn show(request: &StreamRequest) -> Result<CursorsReport, Error> {
 /// As [`show`]; `LEASE_HELD` while a producer streams.
 pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
-    let (world, keys) = keys(request).await?;
+    let named = Named::find(request).await?;
+    let keys = &named.keys;
     let mut wanted = LeaseRequest::new(
         keys.iter().cloned(),
         Holder::this_process("wsp-cli checkpoint reset"),
@@ -75,81 +88,122 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
         .await
         .map_err(Error::Checkpoint)?;
     let mut done = Ok(());
-    for key in &keys {
+    for key in keys {
         done = done.and(store.reset(&lease, key).await.map_err(Error::Checkpoint));
     }
     release(&*store, &lease).await;
     done?;
-    report(&world, &*store, &keys, true).await
+    named.report(&*store, true).await
 }
 
-async fn keys(request: &StreamRequest) -> Result<(LocatedWorld, Vec<CursorKey>), Error> {
-    let world = locate_world(request).await?;
-    let manifest = PackManifest::load(&world.store)
-        .await
-        .map_err(Error::Oracle)?;
-    let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
-    let mut pack_key = pack_key(pack_id.as_ref(), &world.store)?;
-    if request.profile.checkpoint.scope == CheckpointScope::PlatformRun {
-        let named = platform_run::named(
-            request.overrides.platform_run_id.as_deref(),
-            request.environment_run_id.as_deref(),
-            &request.working_dir.join(&request.profile.runs_root),
-        )?;
-        let Some((run, _)) = named else {
-            return Err(Error::new(
-                crate::ReasonCode::ProfileValueMissing,
-                "The cursors belong to a platform run (scope: platform_run), and none is named.",
-                "Give --platform-run-id.",
-            ));
-        };
-        pack_key = pack_key.scoped_to_run(run.as_str());
-    }
-    let keys = world.outputs.iter().map(|output| {
-        CursorKey::new(pack_key.clone(), output.entry.output_id.as_str()).map_err(Error::Checkpoint)
-    });
-    let keys = keys.collect::<Result<_, _>>()?;
-    Ok((world, keys))
+/// The outputs of a request, and what their cursors are called.
+struct Named {
+    world: LocatedWorld,
+    /// In the order of the outputs.
+    keys: Vec<CursorKey>,
+    index: TimeIndexCache,
 }
 
-async fn report(
-    world: &LocatedWorld,
-    store: &dyn CheckpointStore,
-    keys: &[CursorKey],
-    was_reset: bool,
-) -> Result<CursorsReport, Error> {
-    let mut cursors = Vec::with_capacity(keys.len());
-    for key in keys {
-        let (cursor, error) = match store.load(key).await {
-            Ok(record) => (record.as_ref().map(stored_cursor_json), None),
-            Err(error) => {
-                let error = Error::Checkpoint(error);
-                (
-                    None,
-                    Some(json!({"reason": error.code(), "detail": error.detail()})),
-                )
-            }
+impl Named {
+    async fn find(request: &StreamRequest) -> Result<Self, Error> {
+        let world = locate_world(request).await?;
+        let manifest = PackManifest::load(&world.store)
+            .await
+            .map_err(Error::Oracle)?;
+        let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
+        let pack_key = pack_key(pack_id.as_ref(), &world.store)?;
+        let index = TimeIndexCache::load(&index_folder(request, &world.store, &pack_key)?);
+        let pack_key = match request.profile.checkpoint.scope {
+            CheckpointScope::Pack => pack_key,
+            CheckpointScope::PlatformRun => pack_key.scoped_to_run(named_run(request)?.as_str()),
         };
-        let lease = store.lease_state(key).await.map_err(Error::Checkpoint)?;
-        cursors.push(CursorReport {
-            output_id: key.output_id().to_owned(),
-            cursor,
-            error,
-            holder: lease.map(|lease| {
-                json!({"holder": lease.holder, "renewed_at_utc": lease.renewed_at_utc, "alive": lease.alive})
-            }),
-            was_reset,
+        let keys = world.outputs.iter().map(|output| {
+            CursorKey::new(pack_key.clone(), output.entry.output_id.as_str())
+                .map_err(Error::Checkpoint)
         });
+        Ok(Self {
+            keys: keys.collect::<Result<_, _>>()?,
+            world,
+            index,
+        })
     }
-    let damaged = cursors.iter().any(|cursor| cursor.error.is_some());
-    Ok(CursorsReport {
-        status: if damaged { "FAILED" } else { "OK" },
-        engine_run_root: world.store.root().as_str().to_owned(),
-        checkpoint_store: store.place(),
-        pack_key: keys
-            .first()
-            .map(|key| key.pack_key().as_str().to_owned())
-            .unwrap_or_default(),
-        cursors,
-    })
+
+    async fn report(
+        &self,
+        store: &dyn CheckpointStore,
+        was_reset: bool,
+    ) -> Result<CursorsReport, Error> {
+        let mut cursors = Vec::with_capacity(self.keys.len());
+        for (key, output) in self.keys.iter().zip(&self.world.outputs) {
+            let stored = store.load(key).await;
+            let lease = store.lease_state(key).await.map_err(Error::Checkpoint)?;
+            let mut report = CursorReport {
+                output_id: key.output_id().to_owned(),
+                cursor: None,
+                percent: None,
+                age_s: None,
+                error: None,
+                holder: lease.map(|lease| {
+                    json!({"holder": lease.holder, "renewed_at_utc": lease.renewed_at_utc, "alive": lease.alive})
+                }),
+                was_reset,
+            };
+            match stored {
+                Ok(Some(record)) => {
+                    report.cursor = Some(stored_cursor_json(&record));
+                    report.percent = self.percent(&output.entry, &record.cursor).await;
+                    report.age_s = age_s(&record.updated_at_utc, Utc::now());
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error = Error::Checkpoint(error);
+                    report.error = Some(json!({"reason": error.code(), "detail": error.detail()}));
+                }
+            }
+            cursors.push(report);
+        }
+        let is_damaged = cursors.iter().any(|cursor| cursor.error.is_some());
+        let pack_key = self.keys.first().map(|key| key.pack_key().as_str());
+        Ok(CursorsReport {
+            status: if is_damaged { "FAILED" } else { "OK" },
+            engine_run_root: self.world.store.root().as_str().to_owned(),
+            checkpoint_store: store.place(),
+            pack_key: pack_key.unwrap_or_default().to_owned(),
+            cursors,
+        })
+    }
+
+    /// Unknown, too, where the output's parts cannot be found: that is for `verify` to say.
+    async fn percent(&self, entry: &CatalogueEntry, cursor: &StoredCursor) -> Option<f64> {
+        let LocatedWorld { store, tokens, .. } = &self.world;
+        let located = locate(store, entry, tokens).await.ok()?;
+        percent(store, &located.parts, cursor, &self.index).await
+    }
+}
+
+/// The platform run that cursors of `scope: platform_run` belong to.
+fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
+    let named = platform_run::named(
+        request.overrides.platform_run_id.as_deref(),
+        request.environment_run_id.as_deref(),
+        &request.working_dir.join(&request.profile.runs_root),
+    )?;
+    let (run, _) = named.ok_or_else(|| {
+        Error::new(
+            ReasonCode::ProfileValueMissing,
+            "The cursors belong to a platform run (scope: platform_run), and none is named.",
+            "Give --platform-run-id.",
+        )
+    })?;
+    Ok(run)
+}
+
+/// Whole seconds since a record was saved; none if its writer's spelling says no instant, or one
+/// to come.
+fn age_s(updated_at_utc: &str, now: DateTime<Utc>) -> Option<u64> {
+    let saved = DateTime::parse_from_rfc3339(updated_at_utc).ok()?;
+    now.signed_duration_since(saved)
+        .num_seconds()
+        .try_into()
+        .ok()
 }

@@ -84,7 +84,8 @@ impl Error {
     /// Whether the arguments or the profile are at fault, and nothing else was
     /// looked at yet (exit status 2).
     pub fn is_usage(&self) -> bool {
-        self.code().starts_with("PROFILE_")
+        let code = self.code();
+        code.starts_with("PROFILE_") || code == ReasonCode::ResetNotConfirmed.as_str()
     }
 
     /// The message with its causes, outermost first, for people.

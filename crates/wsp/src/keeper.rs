@@ -378,9 +378,11 @@ async fn save_until(
     let mut retried = 0;
     let mut away_since = None;
     loop {
+        let began = Instant::now();
         match store.save_many(lease, cursors).await {
             Err(error) if error.is_retryable() => {
-                let away_for = away_since.get_or_insert_with(Instant::now).elapsed();
+                // A try may take its time: the store is away from the beginning of the first one.
+                let away_for = away_since.get_or_insert(began).elapsed();
                 if away_for >= give_up_after || ending.cut().is_thrown() {
                     return (Err(error), retried);
                 }

@@ -44,6 +44,7 @@ pub mod chunk_budget;
 pub mod cursors;
 pub mod data_evidence;
 pub mod dispatch;
+mod done_share;
 pub mod ending;
 pub mod engine;
 pub mod error;

@@ -42,6 +42,8 @@ reason_codes! {
     ProfileTokenInClear => "PROFILE_TOKEN_IN_CLEAR",
     /// A file that the profile refers to cannot be read.
     ProfileRefUnreadable => "PROFILE_REF_UNREADABLE",
+    /// `checkpoint reset` without `--yes`.
+    ResetNotConfirmed => "RESET_NOT_CONFIRMED",
     /// The policy's list of outputs is absent or empty.
     NoTrafficOutputs => "NO_TRAFFIC_OUTPUTS",
     /// An output is not in the catalogue.

@@ -171,15 +171,15 @@ async fn check_position(
         .iter()
         .find(|part| part.path() == cursor.last_file);
     let rows = match part.cloned() {
-        Some(part) => Some(row_count(store.clone(), part).await?),
+        // Where only reading would tell, the reader says whether the row is there.
+        Some(part) => Some(row_count(store.clone(), part).await?.unwrap_or(u64::MAX)),
         None => None,
     };
     position_check(key, cursor, rows).map_err(Error::Checkpoint)
 }
 
-/// The rows of a part; the largest number where only reading them would tell, and
-/// the reader then says whether the row is there.
-async fn row_count(store: WorldStore, part: Part) -> Result<u64, Error> {
+/// The rows of a part; unknown where only reading them would tell.
+pub(crate) async fn row_count(store: WorldStore, part: Part) -> Result<Option<u64>, Error> {
     let footer = tokio::task::spawn_blocking(move || footer(&store, &part))
         .await
         .map_err(|source| {
@@ -187,11 +187,11 @@ async fn row_count(store: WorldStore, part: Part) -> Result<u64, Error> {
             Error::caused(ReasonCode::StreamInternal, what, "Report this.", source)
         })?
         .map_err(Error::Oracle)?;
-    Ok(footer.rows.unwrap_or(u64::MAX))
+    Ok(footer.rows)
 }
 
 /// The engine run root as named and, for a local one, absolute and resolved.
-fn root_spellings(store: &WorldStore) -> Vec<String> {
+pub(crate) fn root_spellings(store: &WorldStore) -> Vec<String> {
     let mut spellings = vec![store.root().as_str().to_owned()];
     if let Location::Local(path) = store.root().location() {
         let absolute = std::path::absolute(path).ok();

@@ -1,6 +1,7 @@
 //! Whole-system tests: the real binary against the real stand-in gate.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod checkpoints;
 mod contracts;
 mod faulty_store;
 mod golden;
@@ -8,6 +9,7 @@ mod kill;
 mod layering;
 mod main_path;
 mod mutations;
+mod outages;
 mod reason_codes;
 mod refusals;
 mod s3;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sandbox::{Fault, FaultRule, GateOptions, OrderCheck, WorldOptions};
-use system_tests::{Ground, Rig};
+use system_tests::{Ground, Rig, signal};
 
 system_tests::on_each_ground!(
     a_world_is_streamed_whole_and_the_report_says_so,
@@ -89,7 +89,7 @@ fn a_signal_drains_saves_and_says_stopped(ground: Ground) {
     rig.set(&[("policy.stream_speedup", "120")]);
     let child = rig.start_stream(&[]);
     rig.wait_for_unique(50);
-    terminate(child.id());
+    signal(&child, "TERM");
     let ran = Rig::finish(child);
     ran.expect(3, "STOPPED");
     let emitted = ran.report["emitted"].as_u64().unwrap();
@@ -201,7 +201,7 @@ fn two_producers_never_stream_the_same_cursors(ground: Ground) {
     let first = rig.start_stream(&[]);
     rig.wait_for_unique(5);
     rig.stream(&[]).expect(1, "LEASE_HELD");
-    terminate(first.id());
+    signal(&first, "TERM");
     Rig::finish(first).expect(3, "STOPPED");
 }
 
@@ -223,14 +223,6 @@ fn listing(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64, Duration)>
     }
     found.sort();
     found
-}
-
-pub(crate) fn terminate(process: u32) {
-    let status = std::process::Command::new("kill")
-        .arg(process.to_string())
-        .status()
-        .unwrap();
-    assert!(status.success());
 }
 
 fn internal_error() -> Fault {

@@ -182,7 +182,7 @@ fn cursors_in_a_bucket_stop_and_resume() {
     let child = rig.start_stream(&[]);
     rig.wait_for_unique(50);
     rig.stream(&[]).expect(1, "LEASE_HELD");
-    crate::main_path::terminate(child.id());
+    system_tests::signal(&child, "TERM");
     let stopped = Rig::finish(child);
     stopped.expect(3, "STOPPED");
     let emitted = stopped.report["emitted"].as_u64().unwrap();

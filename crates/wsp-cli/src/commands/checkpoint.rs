@@ -2,36 +2,136 @@
 
 use std::process::ExitCode;
 
-use wsp::cursors;
+use serde_json::Value;
+use wsp::cursors::{self, CursorReport, CursorsReport};
+use wsp::{Error, Overrides, ReasonCode};
 
-use super::{complain, conclude, refuse, request, request_with};
+use super::{refuse, request, request_with};
 use crate::args::{CheckpointArgs, CheckpointCommand, ResetArgs};
+use crate::output;
 
 /// Shows cursors, or gives them up.
 pub async fn run(args: CheckpointArgs) -> ExitCode {
-    match args.command {
+    let found = match args.command {
         CheckpointCommand::Show(world) => match request(world) {
-            Ok(request) => conclude(cursors::show(&request).await),
-            Err(error) => refuse(&error),
+            Ok(request) => cursors::show(&request).await,
+            Err(error) => Err(error),
         },
         CheckpointCommand::Reset(args) => reset(args).await,
+    };
+    match found {
+        Ok(report) => {
+            eprint!("{}", table(&report));
+            output::print(&report);
+            ExitCode::from(u8::from(report.status != "OK"))
+        }
+        Err(error) => refuse(&error),
     }
 }
 
-async fn reset(args: ResetArgs) -> ExitCode {
+async fn reset(args: ResetArgs) -> Result<CursorsReport, Error> {
     if !args.yes {
-        complain(
-            "NOT_CONFIRMED",
-            "a reset streams everything again from the beginning; add --yes to do it",
-        );
-        return ExitCode::from(2);
+        return Err(Error::new(
+            ReasonCode::ResetNotConfirmed,
+            "After a reset the next run streams everything again from the beginning.",
+            "Nothing was changed; add --yes to do it.",
+        ));
     }
-    let overrides = wsp::Overrides {
+    let overrides = Overrides {
         take_over: args.take_over,
-        ..wsp::Overrides::default()
+        ..Overrides::default()
     };
-    match request_with(args.world, overrides) {
-        Ok(request) => conclude(cursors::reset(&request).await),
-        Err(error) => refuse(&error),
+    cursors::reset(&request_with(args.world, overrides)?).await
+}
+
+fn table(report: &CursorsReport) -> String {
+    let mut lines = vec![
+        format!("world    {}", report.engine_run_root),
+        format!("cursors  {}", report.checkpoint_store),
+        format!("pack key {}", report.pack_key),
+    ];
+    for cursor in &report.cursors {
+        let percent = match (&cursor.cursor, cursor.percent) {
+            (None, _) => String::new(),
+            (Some(_), None) => "? %".to_owned(),
+            (Some(_), Some(percent)) => format!("{percent:.1} %"),
+        };
+        let state = match cursor {
+            CursorReport {
+                was_reset: true, ..
+            } => "reset: starts at the beginning".to_owned(),
+            CursorReport {
+                cursor: Some(at), ..
+            } => position(at),
+            CursorReport {
+                error: Some(error), ..
+            } => format!("{}: {}", text(error, "reason"), text(error, "detail")),
+            _ => "none: starts at the beginning".to_owned(),
+        };
+        lines.push(format!(
+            "output   {:<32} {percent:>7}  {state}",
+            cursor.output_id
+        ));
+        if let Some(age) = cursor.age_s {
+            lines.push(format!("         saved {} ago", duration(age)));
+        }
+        if let Some(lease) = &cursor.holder {
+            lines.push(format!("         held by {}", held_by(lease)));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn position(cursor: &Value) -> String {
+    format!(
+        "row {} of {} at {} ({})",
+        cursor["last_row_index"],
+        text(cursor, "last_file"),
+        text(cursor, "last_ts_utc"),
+        text(cursor, "order"),
+    )
+}
+
+fn held_by(lease: &Value) -> String {
+    let holder = &lease["holder"];
+    let alive = match lease["alive"].as_bool() {
+        Some(true) => "",
+        Some(false) => ", which has died",
+        None => ", perhaps alive",
+    };
+    format!(
+        "{} (process {} on {}){alive}, renewed at {}",
+        text(holder, "name"),
+        holder["pid"],
+        text(holder, "host"),
+        text(lease, "renewed_at_utc"),
+    )
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or("unknown")
+}
+
+/// The two largest units of a duration.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_show_their_two_largest_units() {
+        let shown = [59, 61, 3_599, 7_260, 90_000].map(duration);
+        assert_eq!(
+            shown,
+            ["59 s", "1 min 1 s", "59 min 59 s", "2 h 1 min", "1 d 1 h"]
+        );
     }
 }

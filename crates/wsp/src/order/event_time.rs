@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use oracle_store::{Location, Part};
+use checkpoint::PackKey;
+use oracle_store::{Location, Part, WorldStore};
 use tokio::sync::watch;
 
 use super::merge::Merge;
@@ -52,7 +53,7 @@ impl EventTimeSource {
         window: TimeWindow,
     ) -> Result<Self, Error> {
         let settings = request.profile.ordering.clone();
-        let folder = index_folder(request, plan)?;
+        let folder = index_folder(request, &plan.store, &plan.pack_key)?;
         let readers = match plan.store.root().location() {
             Location::Local(_) => thread::available_parallelism().map_or(2, NonZero::get),
             // Each mostly waits for the bucket.
@@ -203,7 +204,14 @@ impl EventOrder for EventTimeOrder {
 
 /// Where the times of a plan's parts are kept: in the folder that the profile names, else
 /// under the runs root; one folder a pack.
-fn index_folder(request: &StreamRequest, plan: &Plan) -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// `PROFILE_INVALID` if that is inside the engine run root.
+pub(crate) fn index_folder(
+    request: &StreamRequest,
+    store: &WorldStore,
+    pack_key: &PackKey,
+) -> Result<PathBuf, Error> {
     let profile = &request.profile;
     let folder = match &profile.ordering.time_index {
         Some(named) => request.working_dir.join(named),
@@ -212,7 +220,7 @@ fn index_folder(request: &StreamRequest, plan: &Plan) -> Result<PathBuf, Error> 
             .join(&profile.runs_root)
             .join("wsp/time_index"),
     };
-    if let Location::Local(root) = plan.store.root().location()
+    if let Location::Local(root) = store.root().location()
         && lies_in(&folder, root)
     {
         let what = format!(
@@ -223,7 +231,7 @@ fn index_folder(request: &StreamRequest, plan: &Plan) -> Result<PathBuf, Error> 
         let fix = "Set `wsp_order.time_index` to a folder outside of it.";
         return Err(Error::new(ReasonCode::ProfileInvalid, what, fix));
     }
-    Ok(folder.join(plan.pack_key.as_str()))
+    Ok(folder.join(pack_key.as_str()))
 }
 
 /// Whether a folder lies in another, by what exists of its path.

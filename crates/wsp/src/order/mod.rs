@@ -13,9 +13,11 @@ mod overlap;
 mod span;
 
 pub use as_written::AsWritten;
+pub(crate) use event_time::index_folder;
 pub use event_time::{EventTimeOrder, EventTimeSource, Survey};
 pub use merge::Merge;
 pub use overlap::Overlap;
+pub(crate) use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
 
 use bytes::Bytes;

@@ -79,7 +79,11 @@ pub fn open_spans(
 }
 
 /// The first row, in time, that may be open in a part; none if all are.
-fn first_open(part: u32, done: DoneThrough, window_from: Option<EventTime>) -> Option<TimeRow> {
+pub(crate) fn first_open(
+    part: u32,
+    done: DoneThrough,
+    window_from: Option<EventTime>,
+) -> Option<TimeRow> {
     let behind_cursor = done.map(|done| {
         let row = match part.cmp(&done.part) {
             std::cmp::Ordering::Less => u64::MAX,

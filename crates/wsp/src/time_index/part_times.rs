@@ -100,6 +100,37 @@ impl PartTimes {
     }
 }
 
+impl PartTimes {
+    /// About how many rows come before `from` in time: exact at the ends and at the seek points,
+    /// in proportion to the time between them.
+    pub(crate) fn rows_before(&self, from: TimeRow) -> u64 {
+        let Some((first, last)) = self.ends else {
+            return 0;
+        };
+        if from <= first {
+            return 0;
+        }
+        if from > last {
+            return self.rows;
+        }
+        // Rows of a part in order come in the order of their numbers.
+        let (mut low, mut high) = ((0, first.time), (self.rows - 1, last.time));
+        if self.disorder.is_none() {
+            let row = self.seek_row(from);
+            let point = |row: u64| self.seek.get((row / SEEK_ROWS) as usize).copied();
+            if let Some(time) = row.checked_sub(SEEK_ROWS).and_then(point) {
+                low = (row, time);
+            }
+            if let Some(time) = point(row) {
+                high = (row + SEEK_ROWS, time);
+            }
+        }
+        let span = (high.1.nanos() - low.1.nanos()).max(1) as f64;
+        let passed = (from.time.nanos() - low.1.nanos()) as f64 / span;
+        low.0 + ((high.0 - low.0) as f64 * passed.clamp(0.0, 1.0)) as u64
+    }
+}
+
 /// Reads a time column from its first row to its last.
 #[derive(Debug)]
 pub struct TimeScan {
@@ -180,6 +211,30 @@ mod tests {
     fn an_empty_part_has_no_first_row() {
         assert_eq!(times_of(&[]).first(), None);
         assert_eq!(times_of(&[]).last(), None);
+    }
+
+    #[test]
+    fn rows_before_a_time_are_told_within_two_seek_points() {
+        let nanos: Vec<i64> = (0..20_000).map(|row| row * row / 1_000).collect();
+        let mut disordered = nanos.clone();
+        disordered.swap(0, 19_999);
+        for (times, off) in [(times_of(&nanos), 600), (times_of(&disordered), 6_000)] {
+            for row in (0..20_000u64).step_by(77) {
+                let from = TimeRow {
+                    time: at(nanos[row as usize]),
+                    row,
+                };
+                let told = times.rows_before(from);
+                assert!(told.abs_diff(row) <= off, "{told} for {row}");
+            }
+            let (first, last) = (times.first().unwrap(), times.last().unwrap());
+            assert_eq!(times.rows_before(first), 0);
+            let behind = TimeRow {
+                row: u64::MAX,
+                ..last
+            };
+            assert_eq!(times.rows_before(behind), 20_000);
+        }
     }
 
     #[test]
