@@ -43,8 +43,6 @@ pub struct Framer {
     head: EnvelopeHead,
     identity: Identity,
     lines: LineReader,
-    /// The buffer of the last batch, to be used again once all its bodies are gone.
-    spare: Option<Bytes>,
 }
 
 impl Framer {
@@ -69,7 +67,6 @@ impl Framer {
             head: EnvelopeHead::new(output_id, pins),
             identity: Identity::new(output_id, primary_key, pins),
             lines: LineReader::new(primary_key),
-            spare: None,
         })
     }
 
@@ -104,20 +101,12 @@ impl Framer {
             event_ids,
             ordering_keys,
         } = identities;
-        let mut bodies = Bodies::new(self.spare.take(), event_ids.len());
-        if let Err((column, fault)) =
-            self.append_bodies(batch, &constant, &times, &event_ids, &mut bodies)
-        {
-            let column = format!("{column}{}", fault.path);
-            let at = at(bodies.len());
-            error = Some(Error::PayloadValueUnsupported {
-                at,
-                column,
-                why: fault.why.into(),
-            });
+        let mut bodies = Bodies::new(event_ids.len());
+        let events = times.iter().zip(&event_ids);
+        if let Err(fault) = self.append_bodies(batch, &constant, events, &mut bodies) {
+            error = Some(fault.at(at(bodies.len())));
         }
         let (buffer, ends) = bodies.finish();
-        self.spare = Some(buffer.clone());
         (
             FramedBatch::new(buffer, ends, event_ids, times, ordering_keys),
             error,
@@ -126,22 +115,19 @@ impl Framer {
 
     fn append_bodies<'a>(
         &self,
-        batch: &'a RecordBatch,
+        batch: &RecordBatch,
         constant: &[bool],
-        times: &[EventTime],
-        event_ids: &[EventId],
+        events: impl ExactSizeIterator<Item = (&'a EventTime, &'a EventId)>,
         bodies: &mut Bodies,
-    ) -> Result<(), (&'a str, Box<Unsupported>)> {
-        if event_ids.is_empty() {
+    ) -> Result<(), Box<Unsupported>> {
+        if events.len() == 0 {
             return Ok(());
         }
         let payload = PayloadEncoder::new(batch, constant)?;
-        for (row, (&id, &time)) in event_ids.iter().zip(times).enumerate() {
+        for (row, (&time, &id)) in events.enumerate() {
             bodies.append(|out| {
                 self.head.append(id, time, out);
-                payload.append(row, out)?;
-                out.push(b'}');
-                Ok(())
+                payload.append(row, out).map(|()| out.push(b'}'))
             })?;
         }
         Ok(())
@@ -159,7 +145,7 @@ impl Framer {
     ) -> (FramedBatch, Option<Error>) {
         let lines = lines.into_iter();
         let mut batch = FramedBatch::default();
-        let mut bodies = Bodies::new(self.spare.take(), lines.size_hint().0);
+        let mut bodies = Bodies::new(lines.size_hint().0);
         let mut error = None;
         for line in lines {
             let row = first_row + bodies.len() as u64;
@@ -186,7 +172,6 @@ impl Framer {
             }
         }
         (batch.buffer, batch.ends) = bodies.finish();
-        self.spare = Some(batch.buffer.clone());
         (batch, error)
     }
 
@@ -212,14 +197,9 @@ struct Bodies {
 }
 
 impl Bodies {
-    /// Begins a batch, in the memory of the one before it if no body of that is in use any more.
-    fn new(spare: Option<Bytes>, rows: usize) -> Self {
-        let mut buffer = spare
-            .and_then(|spare| spare.try_into_mut().ok())
-            .unwrap_or_default();
-        buffer.clear();
+    fn new(rows: usize) -> Self {
         Self {
-            buffer: buffer.into(),
+            buffer: Vec::new(),
             ends: Vec::with_capacity(rows),
             rows,
         }

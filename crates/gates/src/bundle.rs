@@ -5,14 +5,14 @@
 //! What may rightly name no single object (a folder, a `key=value` partition, a
 //! glob) and doesn't is reported as unbound, unless the gate's own digest needs it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use oracle_store::{Hex64, Pin, WorldStore};
 
 use crate::error::{Error, ReasonCode};
 use crate::gate_map::{DigestKind, IndexOrdering, Method, PathBase};
-use crate::hashing::{PinnedKey, hash_each, hash_in_order};
+use crate::hashing::{FileToHash, SMALL_FILE_BYTES, hash_each, hash_in_order};
 use crate::index::{IndexItem, parse_index};
 use crate::item_path;
 use crate::receipt::{Artifact, ArtifactRole, BoundItem, GateReceipt, UnboundItem, UnboundReason};
@@ -147,43 +147,40 @@ impl<'a> Bundle<'a> {
     pub(crate) async fn digest(&self, receipt: &mut GateReceipt) -> Result<Hex64, Error> {
         let in_gate = self.covered_keys();
         let stated = self.items.iter().filter(|item| item.stated.is_some());
-        let beside: BTreeSet<_> = stated
-            .map(|item| item.key.as_str())
-            .filter(|key| !in_gate.contains(key))
-            .collect();
-        let beside = self.pinned(beside);
-        let (gate, files) = match &self.covered {
+        let stated: BTreeSet<_> = stated.map(|item| item.key.as_str()).collect();
+        let beside = stated.iter().copied().filter(|key| !in_gate.contains(key));
+        let beside = self.to_hash(beside, |_, _| true);
+        let (gate, hashed) = match &self.covered {
             Covered::Files(keys) => {
-                let files = self.pinned(keys.iter().map(String::as_str));
+                // A large file is hashed a second time only where an item asks for it.
+                let own =
+                    |key: &str, pin: &Pin| pin.size <= SMALL_FILE_BYTES || stated.contains(key);
+                let files = self.to_hash(keys.iter().map(String::as_str), own);
                 let (digests, others) = tokio::try_join!(
-                    hash_in_order(self.store, files.clone()),
-                    hash_each(self.store, beside.clone()),
+                    hash_in_order(self.store, &files),
+                    hash_each(self.store, &beside),
                 )?;
-                let own = files.into_iter().zip(digests.files);
-                (
-                    digests.whole,
-                    own.chain(beside.into_iter().zip(others)).collect(),
-                )
+                let others = beside.into_iter().zip(others.into_iter().map(Some));
+                let files = files.into_iter().zip(digests.own);
+                (digests.whole, files.chain(others).collect::<Vec<_>>())
             }
             Covered::MemberDigests(text) => {
-                let digests = hash_each(self.store, beside.clone()).await?;
+                let digests = hash_each(self.store, &beside).await?.into_iter().map(Some);
                 (
                     Hex64::sha256_of(text),
-                    beside.into_iter().zip(digests).collect::<Vec<_>>(),
+                    beside.into_iter().zip(digests).collect(),
                 )
             }
         };
-        record(&files, receipt);
-        self.compare(
-            files
-                .into_iter()
-                .map(|((key, _), sha256)| (key, sha256))
-                .collect(),
-        )?;
+        record(&hashed, receipt);
+        self.compare(&hashed)?;
         Ok(gate)
     }
 
-    fn compare(&self, found: BTreeMap<String, Hex64>) -> Result<(), Error> {
+    fn compare(&self, hashed: &[(FileToHash, Option<Hex64>)]) -> Result<(), Error> {
+        let own =
+            |(file, own): &'_ (FileToHash, Option<Hex64>)| Some((file.key.clone(), own.clone()?));
+        let found: HashMap<String, Hex64> = hashed.iter().filter_map(own).collect();
         for item in &self.items {
             if let (Some(stated), Some(found)) = (&item.stated, found.get(&item.key))
                 && stated != found
@@ -203,9 +200,20 @@ impl<'a> Bundle<'a> {
         }
     }
 
-    /// The keys that exist, with their pins.
-    fn pinned<'k>(&self, keys: impl IntoIterator<Item = &'k str>) -> Vec<PinnedKey> {
-        let pinned = |key: &str| Some((key.to_owned(), self.pins.get(key)?.clone()));
+    /// Those of `keys` that exist, pinned; `own` says whose own digest is wanted.
+    fn to_hash<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k str>,
+        own: impl Fn(&str, &Pin) -> bool,
+    ) -> Vec<FileToHash> {
+        let pinned = |key: &str| {
+            let pin = self.pins.get(key)?.clone();
+            Some(FileToHash {
+                key: key.to_owned(),
+                own: own(key, &pin),
+                pin,
+            })
+        };
         keys.into_iter().filter_map(pinned).collect()
     }
 }
@@ -288,25 +296,22 @@ fn covered(
     }
 }
 
-fn record(files: &[(PinnedKey, Hex64)], receipt: &mut GateReceipt) {
+/// Enters what was read, each object once; flag and index stand there already.
+fn record(hashed: &[(FileToHash, Option<Hex64>)], receipt: &mut GateReceipt) {
     let known: Vec<_> = receipt
         .artifacts
         .iter()
         .map(|artifact| artifact.path.clone())
         .collect();
-    let files: BTreeMap<_, _> = files
+    let files: BTreeMap<_, _> = hashed
         .iter()
-        .map(|((key, pin), sha256)| (key, (pin, sha256)))
+        .map(|(file, own)| (&file.key, (file, own)))
         .collect();
-    for (key, (pin, sha256)) in files {
-        receipt.bytes_hashed += pin.size;
+    for (key, (file, own)) in files {
+        receipt.bytes_hashed += file.pin.size;
         if !known.contains(key) {
-            receipt.artifacts.push(Artifact::new(
-                key,
-                ArtifactRole::File,
-                pin,
-                Some(sha256.clone()),
-            ));
+            let artifact = Artifact::new(key, ArtifactRole::File, &file.pin, own.clone());
+            receipt.artifacts.push(artifact);
         }
     }
 }

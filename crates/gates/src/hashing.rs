@@ -1,137 +1,175 @@
 //! Digests of files, in constant memory and at the speed of the hash.
 //!
-//! A task reads ahead: one chunk of a large file, and the whole of the next few
-//! small ones, so that many small objects do not cost a round trip each. The
-//! caller hashes on blocking threads, a chunk at a time, so no thread is held
-//! while a store is slow. A file is read once for both digests that it takes part
-//! in: that of the whole sequence, and its own.
+//! A digest runs on one blocking thread while the next chunk is being read. The
+//! first bytes are hashed where they are: most evidence is small, and handing it
+//! over would cost more than hashing it. Small files are fetched a few ahead of
+//! their turn, so that many of them do not cost a round trip each.
+//!
+//! A file is read once for both digests that it may take part in: that of the
+//! sequence, and its own.
 
 use std::mem;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use oracle_store::{Hex64, Pin, WorldStore};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::error::{Error, ReasonCode};
+use crate::error::{Cause, Error, ReasonCode};
 
-/// Small files that are fetched before their turn, and how large they may be.
+/// Files that are fetched before their turn, and how large they may be.
 const FILES_AHEAD: usize = 8;
-const SMALL_FILE_BYTES: u64 = 1 << 20;
-/// Chunks between reader and hash; the store reads ahead of its own.
+pub(crate) const SMALL_FILE_BYTES: u64 = 1 << 20;
+/// Chunks between a read and its hash; the store reads ahead of its own.
 const CHUNKS_AHEAD: usize = 1;
 /// Files of one gate that are hashed at one time outside its own digest.
 const FILES_IN_FLIGHT: usize = 4;
-/// Below this, handing a chunk to another thread costs more than hashing it.
+/// Up to this, handing a chunk to another thread costs more than hashing it.
 const INLINE_BYTES: usize = 32 << 10;
 
-/// A file to hash: its key, and the bytes that it must still have.
-pub(crate) type PinnedKey = (String, Pin);
+/// A file to hash.
+#[derive(Clone)]
+pub(crate) struct FileToHash {
+    pub(crate) key: String,
+    /// The bytes that it must still have.
+    pub(crate) pin: Pin,
+    /// Whether its own digest is wanted beside that of the sequence.
+    pub(crate) own: bool,
+}
 
 /// The digests of a sequence of files.
 pub(crate) struct Digests {
     /// Of all bytes, one file after the other.
     pub(crate) whole: Hex64,
-    /// Of each file, in the order given.
-    pub(crate) files: Vec<Hex64>,
+    /// Of each file whose own is wanted, in the order given.
+    pub(crate) own: Vec<Option<Hex64>>,
 }
 
-enum Read {
-    Chunk(Bytes),
-    EndOfFile,
-}
-
-/// Hashes `files` as one sequence, and each by itself.
+/// Hashes `files` as one sequence, and by themselves those that want it.
 pub(crate) async fn hash_in_order(
     store: &WorldStore,
-    files: Vec<PinnedKey>,
+    files: &[FileToHash],
 ) -> Result<Digests, Error> {
-    let (sender, mut reads) = mpsc::channel(CHUNKS_AHEAD);
-    let reader = tokio::spawn(read_ahead(store.clone(), files, sender));
-    let (mut whole, mut file) = (Sha256::new(), Sha256::new());
-    let mut digests = Vec::new();
-    while let Some(read) = reads.recv().await {
-        match read.map_err(Error::oracle)? {
-            Read::Chunk(chunk) => {
-                (whole, file) = tokio::try_join!(update(whole, &chunk), update(file, &chunk))?;
+    let mut whole = Digester::default();
+    let mut own = Vec::with_capacity(files.len());
+    let opening = files.iter().map(|file| open(store, file));
+    let mut opened = stream::iter(opening.collect::<Vec<_>>()).buffered(FILES_AHEAD);
+    let mut wanted = files.iter().map(|file| file.own);
+    while let Some(mut chunks) = opened.next().await {
+        let mut digester = wanted.next().unwrap_or_default().then(Digester::default);
+        while let Some(chunk) = chunks.try_next().await.map_err(Error::oracle)? {
+            match &mut digester {
+                Some(own) => {
+                    tokio::try_join!(whole.update(chunk.clone()), own.update(chunk))?;
+                }
+                None => whole.update(chunk).await?,
             }
-            Read::EndOfFile => digests.push(Hex64::of_hasher(mem::take(&mut file))),
         }
+        own.push(match digester {
+            Some(digester) => Some(digester.finish().await?),
+            None => None,
+        });
     }
-    reader.await.map_err(broken_off)?;
     Ok(Digests {
-        whole: Hex64::of_hasher(whole),
-        files: digests,
+        whole: whole.finish().await?,
+        own,
     })
 }
 
 /// Hashes each of `files` by itself, several at a time; digests in the order given.
 pub(crate) async fn hash_each(
     store: &WorldStore,
-    files: Vec<PinnedKey>,
+    files: &[FileToHash],
 ) -> Result<Vec<Hex64>, Error> {
-    let hash = |(key, pin): PinnedKey| async move {
-        let mut hasher = Sha256::new();
-        let mut chunks = store.stream(&key, &pin);
-        let mut next = chunks.try_next().await.map_err(Error::oracle)?;
-        while let Some(chunk) = next {
-            let read = async { chunks.try_next().await.map_err(Error::oracle) };
-            (hasher, next) = tokio::try_join!(update(hasher, &chunk), read)?;
+    let hash = |file: &FileToHash| {
+        let mut chunks = store.stream(&file.key, &file.pin);
+        async move {
+            let mut digester = Digester::default();
+            while let Some(chunk) = chunks.try_next().await.map_err(Error::oracle)? {
+                digester.update(chunk).await?;
+            }
+            digester.finish().await
         }
-        Ok(Hex64::of_hasher(hasher))
     };
-    stream::iter(files)
-        .map(hash)
+    let hashing = files.iter().map(hash).collect::<Vec<_>>();
+    stream::iter(hashing)
         .buffered(FILES_IN_FLIGHT)
         .try_collect()
         .await
 }
 
-async fn read_ahead(
-    store: WorldStore,
-    files: Vec<PinnedKey>,
-    sender: mpsc::Sender<Result<Read, oracle_store::Error>>,
-) {
-    let open = |(key, pin): PinnedKey| {
-        let mut chunks = store.stream(&key, &pin);
-        async move {
-            let small = pin.size <= SMALL_FILE_BYTES;
-            let first = if small { chunks.next().await } else { None };
-            stream::iter(first).chain(chunks)
-        }
-    };
-    let mut opened = stream::iter(files).map(open).buffered(FILES_AHEAD);
-    while let Some(mut chunks) = opened.next().await {
-        while let Some(chunk) = chunks.next().await {
-            let failed = chunk.is_err();
-            // Nobody listens any more once the verification is given up.
-            if sender.send(chunk.map(Read::Chunk)).await.is_err() || failed {
-                return;
+/// Opens a file, and has the first chunk of a small one already fetched.
+fn open(
+    store: &WorldStore,
+    file: &FileToHash,
+) -> impl Future<Output = BoxStream<'static, Result<Bytes, oracle_store::Error>>> + use<> {
+    let mut chunks = store.stream(&file.key, &file.pin);
+    let small = file.pin.size <= SMALL_FILE_BYTES;
+    async move {
+        let first = if small { chunks.next().await } else { None };
+        stream::iter(first).chain(chunks).boxed()
+    }
+}
+
+/// One digest: here while it is short, on a thread of its own from the first large
+/// chunk on. Dropped, the thread ends by itself.
+enum Digester {
+    Here(Sha256),
+    OnThread {
+        chunks: mpsc::Sender<Bytes>,
+        digest: JoinHandle<Sha256>,
+    },
+}
+
+impl Default for Digester {
+    fn default() -> Self {
+        Self::Here(Sha256::new())
+    }
+}
+
+impl Digester {
+    async fn update(&mut self, chunk: Bytes) -> Result<(), Error> {
+        if let Self::Here(hasher) = self {
+            if chunk.len() <= INLINE_BYTES {
+                hasher.update(&chunk);
+                return Ok(());
             }
+            *self = Self::on_thread(mem::take(hasher));
         }
-        if sender.send(Ok(Read::EndOfFile)).await.is_err() {
-            return;
+        match self {
+            Self::OnThread { chunks, .. } => chunks.send(chunk).await.map_err(broken_off),
+            Self::Here(_) => Ok(()),
         }
+    }
+
+    fn on_thread(mut hasher: Sha256) -> Self {
+        let (chunks, mut reads) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
+        let digest = spawn_blocking(move || {
+            while let Some(chunk) = reads.blocking_recv() {
+                hasher.update(&chunk);
+            }
+            hasher
+        });
+        Self::OnThread { chunks, digest }
+    }
+
+    async fn finish(self) -> Result<Hex64, Error> {
+        let hasher = match self {
+            Self::Here(hasher) => hasher,
+            Self::OnThread { chunks, digest } => {
+                drop(chunks);
+                digest.await.map_err(broken_off)?
+            }
+        };
+        Ok(Hex64::of_hasher(hasher))
     }
 }
 
-async fn update(mut hasher: Sha256, chunk: &Bytes) -> Result<Sha256, Error> {
-    if chunk.len() < INLINE_BYTES {
-        hasher.update(chunk);
-        return Ok(hasher);
-    }
-    let chunk = chunk.clone();
-    let hash = move || {
-        hasher.update(&chunk);
-        hasher
-    };
-    spawn_blocking(hash).await.map_err(broken_off)
-}
-
-/// A task ended without an answer: the runtime is shutting down.
-fn broken_off(cause: JoinError) -> Error {
+/// A thread ended without an answer: the runtime is shutting down.
+fn broken_off(cause: impl Into<Cause>) -> Error {
     let code = ReasonCode::Oracle(oracle_store::ReasonCode::OracleReadFailed);
     Error::new(code, "The verification was broken off").because(cause)
 }
@@ -178,14 +216,17 @@ mod tests {
             let (digests, each) = runtime.block_on(async {
                 let mut pinned = Vec::new();
                 for n in 0..files.len() {
-                    pinned.push((n.to_string(), store.head(&n.to_string()).await.unwrap()));
+                    let pin = store.head(&n.to_string()).await.unwrap();
+                    pinned.push(FileToHash { key: n.to_string(), pin, own: n != 1 });
                 }
-                (hash_in_order(&store, pinned.clone()).await.unwrap(), hash_each(&store, pinned).await.unwrap())
+                let digests = hash_in_order(&store, &pinned).await.unwrap();
+                (digests, hash_each(&store, &pinned).await.unwrap())
             });
             let own: Vec<_> = files.iter().map(Hex64::sha256_of).collect();
             prop_assert_eq!(digests.whole, Hex64::sha256_of(files.concat()));
-            prop_assert_eq!(&digests.files, &own);
-            prop_assert_eq!(each, own);
+            prop_assert_eq!(&each, &own);
+            let wanted = own.into_iter().enumerate().map(|(n, own)| (n != 1).then_some(own));
+            prop_assert_eq!(digests.own, wanted.collect::<Vec<_>>());
         }
     }
 
@@ -198,14 +239,18 @@ mod tests {
         let pin = store.head("a").await.unwrap();
         std::fs::write(dir.path().join("b"), "two").unwrap();
         std::fs::rename(dir.path().join("b"), dir.path().join("a")).unwrap();
-        let changed = vec![("a".to_owned(), pin)];
+        let changed = [FileToHash {
+            key: "a".to_owned(),
+            pin,
+            own: true,
+        }];
         let code = ReasonCode::Oracle(oracle_store::ReasonCode::OracleReadFailed);
         for error in [
-            hash_in_order(&store, changed.clone())
+            hash_in_order(&store, &changed)
                 .await
                 .map(|_| ())
                 .unwrap_err(),
-            hash_each(&store, changed).await.map(|_| ()).unwrap_err(),
+            hash_each(&store, &changed).await.map(|_| ()).unwrap_err(),
         ] {
             assert_eq!(error.code(), code, "{error}");
             assert!(error.object_name().unwrap().ends_with("/a"));

@@ -137,7 +137,8 @@ pub struct Artifact {
     pub bytes: u64,
     /// The store's tag of these bytes: an ETag; on disk, inode and modification time.
     pub etag: String,
-    /// sha256 of its bytes. Absent in presence mode.
+    /// sha256 of its bytes. Absent in presence mode, and for a file of over 1 MiB that
+    /// only the gate's digest covers: it is not hashed twice.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sha256: Option<Hex64>,
 }

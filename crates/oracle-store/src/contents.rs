@@ -116,13 +116,13 @@ impl ContentsIndex {
     pub async fn load(store: &WorldStore, oracle_pack_id: &Hex64) -> Result<Self, Error> {
         Self::load_if_exists(store, oracle_pack_id)
             .await?
-            .ok_or_else(|| {
-                Error::new(
-                    ReasonCode::PackContentsMissing,
-                    "The pack has no contents index",
-                )
-                .object(store.full_name(PACK_CONTENTS))
-            })
+            .ok_or_else(|| Self::missing(store))
+    }
+
+    /// The refusal of a world that has no contents index and needs one.
+    pub fn missing(store: &WorldStore) -> Error {
+        let what = "The pack has no contents index";
+        Error::new(ReasonCode::PackContentsMissing, what).object(store.full_name(PACK_CONTENTS))
     }
 
     /// Parses an index.

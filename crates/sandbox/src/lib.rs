@@ -21,8 +21,6 @@
 //! # }
 //! ```
 
-#![allow(clippy::todo, dead_code, unused_variables)]
-
 mod corruption;
 mod error;
 mod gate;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use oracle_store::SealStatus;
+use wsp::EventTime;
 use wsp::profile::OrderMode;
 use wsp::schedule::Speedup;
 
@@ -38,7 +40,7 @@ pub enum Command {
     /// Stream a world into the ingestion gate, from where it stopped last.
     Stream(StreamArgs),
     /// Show what would be streamed, without sending or writing anything.
-    Plan(WorldArgs),
+    Plan(PlanArgs),
     /// Check all evidence of a world, listing every fault.
     Verify(VerifyArgs),
     /// Write contents index, manifest and seal of a world, once.
@@ -53,9 +55,6 @@ pub enum Command {
 
 /// Which world, and what wins over the profile.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
-)]
 pub struct WorldArgs {
     /// The profile.
     #[arg(long, env = "WSP_PROFILE", value_name = "FILE")]
@@ -78,12 +77,23 @@ pub struct WorldArgs {
     /// The engine's gate map.
     #[arg(long, value_name = "FILE")]
     pub gate_map: Option<String>,
-    /// The order of the events: event_time or as_written.
-    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
-    pub order: Option<OrderMode>,
     /// The platform run the events belong to.
     #[arg(long, value_name = "ID")]
     pub platform_run_id: Option<String>,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
+)]
+pub struct PlanArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// The order of the events: event_time or as_written.
+    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
+    pub order: Option<OrderMode>,
 }
 
 /// `stream`.
@@ -95,6 +105,15 @@ pub struct StreamArgs {
     /// Which world.
     #[command(flatten)]
     pub world: WorldArgs,
+    /// The order of the events: event_time or as_written.
+    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
+    pub order: Option<OrderMode>,
+    /// Nothing before this event time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<EventTime>,
+    /// Nothing at or after this event time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<EventTime>,
     /// At most so many events, over all outputs.
     #[arg(long, value_name = "N")]
     pub max_events: Option<u64>,
@@ -132,7 +151,7 @@ pub struct VerifyArgs {
     pub world: WorldArgs,
     /// Read the time column of every part, to say for certain whether it is in order.
     #[arg(long)]
-    pub order_check: bool,
+    pub order: bool,
     /// Hash every object of the pack against its contents index.
     #[arg(long)]
     pub data: bool,
@@ -150,9 +169,12 @@ pub struct PackArgs {
     /// The release of the engine that made the world.
     #[arg(long, value_name = "NAME")]
     pub engine_release: String,
-    /// SEALED_OK, or SEALED_FAILED for a world that is kept for post-mortem.
-    #[arg(long, value_name = "STATUS", default_value = "SEALED_OK")]
-    pub seal_status: String,
+    /// SEALED_FAILED for a world that is kept for post-mortem.
+    #[arg(long, value_name = "STATUS", default_value = "SEALED_OK", value_parser = parse_seal_status)]
+    pub seal_status: SealStatus,
+    /// Leave the contents index out: nothing will prove the data itself.
+    #[arg(long)]
+    pub no_contents: bool,
     /// Show what would be written, and stop.
     #[arg(long)]
     pub dry_run: bool,
@@ -208,8 +230,8 @@ pub struct GateArgs {
     /// Take anything: no schema, no deduplication.
     #[arg(long)]
     pub no_validate: bool,
-    /// Misbehave: a fault rule as JSON, as for POST /control. May be given several times.
-    #[arg(long, value_name = "JSON")]
+    /// Misbehave: `status:503,retry-after=1,next=10`, or a rule as JSON. May be given several times.
+    #[arg(long, value_name = "RULE")]
     pub fault: Vec<String>,
 }
 
@@ -228,4 +250,12 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+fn parse_seal_status(text: &str) -> Result<SealStatus, String> {
+    match text {
+        "SEALED_OK" => Ok(SealStatus::SealedOk),
+        "SEALED_FAILED" => Ok(SealStatus::SealedFailed),
+        _ => Err(format!("`{text}` is neither SEALED_OK nor SEALED_FAILED")),
+    }
 }

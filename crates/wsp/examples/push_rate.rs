@@ -1,9 +1,10 @@
 //! How many posts a second each push client makes to a gate on this machine.
 //!
 //! ```sh
-//! cargo run --release -p wsp --example push_rate -- [SECONDS] [LANES,LANES...]
+//! cargo run --release -p wsp --example push_rate -- [SECONDS] [LANES,LANES...] [CLIENT]
 //! ```
 //!
+//! CLIENT is `hyper`, `hyper-adaptive` or `reqwest`; without it all take their turn.
 //! The gate is a bare hyper server that reads the body and admits it. Clients and gate share
 //! one runtime of as many threads as there are cores. Prints one JSON object a row.
 
@@ -43,29 +44,27 @@ async fn main() -> Result<(), AnyError> {
     let hyper = HyperClient::new(&endpoint, options.clone())?;
     let reqwest = ReqwestClient::new(&endpoint, options)?;
     let span = Duration::from_secs(seconds);
+    let only = arguments.next();
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for lanes in lanes {
-        for (mode, adaptive) in [("fixed", false), ("adaptive", true)] {
+        for (name, adaptive) in [("hyper", false), ("hyper-adaptive", true)] {
+            if wanted(name) {
+                report(name, lanes, measure(&hyper, lanes, adaptive, span).await?);
+            }
+        }
+        if wanted("reqwest") {
             report(
-                "hyper",
-                mode,
+                "reqwest",
                 lanes,
-                measure(&hyper, lanes, adaptive, span).await?,
+                measure(&reqwest, lanes, false, span).await?,
             );
         }
-        report(
-            "reqwest",
-            "fixed",
-            lanes,
-            measure(&reqwest, lanes, false, span).await?,
-        );
     }
     Ok(())
 }
 
-fn report(client: &str, permits: &str, lanes: u32, rate: f64) {
-    println!(
-        r#"{{"client":"{client}","permits":"{permits}","lanes":{lanes},"posts_per_second":{rate:.0}}}"#
-    );
+fn report(client: &str, lanes: u32, rate: f64) {
+    println!(r#"{{"client":"{client}","lanes":{lanes},"posts_per_second":{rate:.0}}}"#);
 }
 
 /// Posts a second over `lanes` lanes, each pushing a 1 KB body again and again for `span`.

@@ -4,7 +4,7 @@
 //!   order ──open──► FeedPool ──task──► worker ─┐ decodes and frames one chunk
 //!     ▲                ▲                       │
 //!     └── PartFeed ◄───┼──────── chunk ◄───────┘
-//!          next() ─────┘ hands the task back: one chunk ahead, never more
+//!    next_chunk() ─────┘ hands the task back: one chunk ahead, never more
 //! ```
 //!
 //! A chunk is some consecutive events of one part, framed into one buffer. Each
@@ -29,8 +29,14 @@ pub enum RowNumbers {
     Listed(Vec<u64>),
 }
 
+impl Default for RowNumbers {
+    fn default() -> Self {
+        Self::From(0)
+    }
+}
+
 /// Some events of one part, in the order in which they leave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Chunk {
     /// The envelopes.
     pub framed: FramedBatch,
@@ -52,9 +58,8 @@ impl Chunk {
     /// No events, and why.
     pub fn failed(failure: Error) -> Self {
         Self {
-            framed: FramedBatch::default(),
-            rows: RowNumbers::From(0),
             failure: Some(failure),
+            ..Self::default()
         }
     }
 }
@@ -66,13 +71,8 @@ pub trait ChunkSource: Send {
     fn next_chunk(&mut self) -> Option<Chunk>;
 }
 
-/// What a worker answers.
-enum Made {
-    /// A chunk, and the task to go on with.
-    Chunk(Chunk, Task),
-    /// The part is at its end.
-    End,
-}
+/// What a worker answers: a chunk and the task to go on with, or the part's end.
+type Made = Option<(Chunk, Task)>;
 
 struct Task {
     source: Box<dyn ChunkSource>,
@@ -114,7 +114,7 @@ impl FeedPool {
     /// Opens a feed and starts on its first chunk.
     pub fn open(&self, source: Box<dyn ChunkSource>) -> PartFeed {
         let (made, answers) = sync_channel(1);
-        // A pool without workers drops the task, and `next` says so.
+        // A pool without workers drops the task, and `next_chunk` says so.
         let _ = self.tasks.send(Task { source, made });
         PartFeed {
             tasks: self.tasks.clone(),
@@ -128,12 +128,9 @@ fn work(queue: &Mutex<Receiver<Task>>) {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut task) = next else { return };
         let made = task.made.clone();
-        let answer = match task.source.next_chunk() {
-            Some(chunk) => Made::Chunk(chunk, task),
-            None => Made::End,
-        };
+        let chunk = task.source.next_chunk();
         // Nobody listens once the stream has stopped.
-        let _ = made.send(answer);
+        let _ = made.send(chunk.map(|chunk| (chunk, task)));
     }
 }
 
@@ -147,17 +144,17 @@ pub struct PartFeed {
 impl PartFeed {
     /// Waits for the next chunk and has the one after it made; `None` at the end
     /// of the part, and for good after it or after a chunk with a failure.
-    pub fn next(&mut self) -> Option<Chunk> {
+    pub fn next_chunk(&mut self) -> Option<Chunk> {
         match self.answers.recv() {
-            Ok(Made::Chunk(chunk, task)) => {
+            Ok(Some((chunk, task))) => {
                 if chunk.failure.is_none() {
                     let _ = self.tasks.send(task);
                 } else {
-                    let _ = task.made.send(Made::End);
+                    let _ = task.made.send(None);
                 }
                 Some(chunk)
             }
-            Ok(Made::End) => None,
+            Ok(None) => None,
             // The worker died on this part: its end must not look like the part's end.
             Err(_) => Some(Chunk::failed(Error::new(
                 ReasonCode::StreamInternal,
@@ -193,18 +190,18 @@ mod tests {
         let mut feeds: Vec<_> = (0..20).map(|_| pool.open(Box::new(Counted(50)))).collect();
         for expected in (0..50).rev() {
             for feed in &mut feeds {
-                assert_eq!(feed.next().unwrap().row(0), expected);
+                assert_eq!(feed.next_chunk().unwrap().row(0), expected);
             }
         }
-        assert!(feeds.iter_mut().all(|feed| feed.next().is_none()));
+        assert!(feeds.iter_mut().all(|feed| feed.next_chunk().is_none()));
     }
 
     #[test]
     fn a_worker_that_dies_is_a_failure_and_not_the_end_of_the_part() {
         let pool = FeedPool::start(1).unwrap();
         let mut feed = pool.open(Box::new(Counted(79)));
-        assert!(feed.next().unwrap().failure.is_none());
-        let failure = feed.next().unwrap().failure.unwrap();
+        assert!(feed.next_chunk().unwrap().failure.is_none());
+        let failure = feed.next_chunk().unwrap().failure.unwrap();
         assert_eq!(failure.code(), "STREAM_INTERNAL");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`plan`] walks the evidence in the order of the reason codes and stops at the
 //! first that does not hold: catalogue and gate map, engine run root, receipt,
-//! outputs, scenario, pack and seal, gates, producer, parts. It reads no payload
+//! outputs, scenario, pack and seal, gates, producer, parts, data. It reads no payload
 //! and writes nothing.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use oracle_store::{
 };
 
 use crate::Error;
+use crate::data_evidence::{DataEvidence, DataQuestion};
 use crate::producer::AllowedProducer;
 use crate::profile::Profile;
 use crate::request::StreamRequest;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub producer: AllowedProducer,
     /// What is streamed, in list order.
     pub outputs: Vec<PlannedOutput>,
+    /// What proves the data itself.
+    pub data: DataEvidence,
     /// What cursors are kept under, before any scope.
     pub pack_key: PackKey,
 }
@@ -158,17 +161,32 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
     .await
     .map_err(Error::Gates)?;
     let producer = AllowedProducer::check(profile)?;
-    let mut outputs = Vec::with_capacity(world.outputs.len());
+    let mut located = Vec::with_capacity(world.outputs.len());
+    let mut roles = Vec::with_capacity(world.outputs.len());
     for SelectedOutput { role, entry } in world.outputs {
         let locator = locate(&world.store, &entry, &world.tokens)
             .await
             .map_err(Error::Oracle)?;
-        outputs.push(PlannedOutput {
+        located.push((entry, locator));
+        roles.push(role);
+    }
+    let data = DataEvidence::check(&DataQuestion {
+        store: &world.store,
+        pack: &pack,
+        tokens: &world.tokens,
+        outputs: &located,
+        asked: profile.data_verification,
+        posture: profile.posture,
+    })
+    .await?;
+    let outputs = roles
+        .into_iter()
+        .zip(located)
+        .map(|(role, (entry, locator))| PlannedOutput {
             role,
             primary_key: entry.primary_key,
             locator,
         });
-    }
     Ok(Plan {
         pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store)?,
         store: world.store,
@@ -177,7 +195,8 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         pack,
         clearance,
         producer,
-        outputs,
+        outputs: outputs.collect(),
+        data,
     })
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::audit::{AuditLog, EventKind};
+use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::platform_run::{self, PlatformRunSource};
 use crate::profile::CheckpointScope;
@@ -24,7 +25,7 @@ use crate::request::StreamRequest;
 use crate::resume::{self, OutputStart, ResumeTerms};
 
 /// The order where neither profile nor cursors name one.
-const DEFAULT_ORDER: OrderMode = OrderMode::AsWritten;
+const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
 
 /// A stream that may begin.
 pub struct Prepared {
@@ -81,6 +82,7 @@ pub async fn look_ahead(
         .map(|output| output.id().to_owned())
         .collect();
     report.gates = Some(gates_summary(&plan));
+    report.data_verified = plan.data.verified();
     let profile = &request.profile;
     let named = platform_run::named(
         request.overrides.platform_run_id.as_deref(),
@@ -118,6 +120,13 @@ pub async fn look_ahead(
     };
     let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
     report.order = Some(order.as_str());
+    if order == OrderMode::AsWritten && request.overrides.window != TimeWindow::default() {
+        return Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            "--from and --to cut event time, and the order is as_written.",
+            "Stream in event_time, or without them.",
+        ));
+    }
     Ok(Outlook {
         plan,
         keys,
@@ -283,6 +292,7 @@ fn world_selected(plan: &Plan, run: &PlatformRunId, source: PlatformRunSource) -
         "world_key": plan.world_key,
         "pack": plan.pack,
         "gates": gates_summary(plan),
+        "data_verified": plan.data.verified(),
         "platform_run_id": run.as_str(),
         "platform_run_id_from": source,
     })

@@ -62,8 +62,11 @@ reason_codes! {
     ProducerNotAllowed => "PRODUCER_NOT_ALLOWED",
     /// The audit log cannot be written (strict posture).
     AuditUnwritable => "AUDIT_UNWRITABLE",
-    /// A row would come before one that was already sent.
+    /// A row would come before one that was already sent, or a part is not in time order
+    /// and may not or cannot be sorted.
     EventTimeDisorder => "EVENT_TIME_DISORDER",
+    /// More parts overlap in event time than the memory budget allows.
+    MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED",
     /// The ingestion gate gave a final refusal.
     IgPushRejected => "IG_PUSH_REJECTED",
     /// The ingestion gate answered 2xx without a decision.

@@ -1,16 +1,18 @@
 //! Where each output starts: behind its cursor, or at its beginning.
 
 use checkpoint::{
-    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, PackKey, Record, ResumePlan,
-    position_check, resume_check,
+    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, OrderPosition, PackKey, Record,
+    ResumePlan, position_check, resume_check,
 };
+use envelope::EventTime;
 use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::order::PartId;
+use crate::order::{DoneThrough, PartId, TimeWindow};
 use crate::plan::{Plan, PlannedOutput};
 use crate::request::Overrides;
+use crate::watermark::Position;
 use crate::{Error, ReasonCode};
 
 /// The keys of a plan's cursors, in list order.
@@ -40,10 +42,16 @@ pub async fn load(
 }
 
 /// What a later run must find unchanged to go on from a cursor: sha256 over the
-/// world key, the output's part names and sizes, its primary key and the order.
+/// world key, the output's part names and sizes, its primary key, the order and the
+/// window's start.
 ///
 /// Every item is preceded by its length, so that no two plans share a text.
-pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -> String {
+pub fn plan_digest(
+    world: &WorldKey,
+    output: &PlannedOutput,
+    order: OrderMode,
+    window: TimeWindow,
+) -> String {
     let mut hasher = Sha256::new();
     let mut item = |text: &str| {
         hasher.update((text.len() as u64).to_le_bytes());
@@ -63,11 +71,13 @@ pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -
     item(&output.primary_key.len().to_string());
     output.primary_key.iter().for_each(|column| item(column));
     item(order.as_str());
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    // Only the start: a later end goes on from the same cursors.
+    item(
+        &window
+            .from
+            .map_or_else(String::new, |from| from.nanos().to_string()),
+    );
+    oracle_store::Hex64::of_hasher(hasher).to_string()
 }
 
 /// Where one output goes on.
@@ -106,7 +116,7 @@ pub async fn starts(
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
     let mut starts = Vec::with_capacity(plan.outputs.len());
     for (output, (key, record)) in plan.outputs.iter().zip(keys.iter().zip(records)) {
-        let digest = plan_digest(&plan.world_key, output, terms.order);
+        let digest = plan_digest(&plan.world_key, output, terms.order, terms.overrides.window);
         let (mut cursor, mut adopted) = (None, Vec::new());
         if let Some(record) = record {
             let resume_plan = ResumePlan {
@@ -190,6 +200,39 @@ fn root_spellings(store: &WorldStore) -> Vec<String> {
         spellings.extend(found.map(|path| path.display().to_string()));
     }
     spellings
+}
+
+/// How far each output is done in `event_time` order.
+///
+/// # Errors
+/// `STREAM_INTERNAL` for a sort time beyond the years that events can have.
+pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrough>, Error> {
+    let outputs = plan.outputs.iter().zip(starts);
+    outputs
+        .map(|(output, start)| {
+            let Some(cursor) = &start.cursor else {
+                return Ok(None);
+            };
+            let OrderPosition::EventTime { sort_time_ns } = cursor.order else {
+                return Ok(None);
+            };
+            let before = |part: &Part| part.path() < cursor.last_file.as_str();
+            let part = output.locator.parts.partition_point(before) as u32;
+            let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
+                let what = format!("The cursor of {} is at no event's time.", output.id());
+                Error::new(
+                    ReasonCode::StreamInternal,
+                    what,
+                    "Reset it with `checkpoint reset`.",
+                )
+            })?;
+            Ok(Some(Position {
+                part,
+                row: cursor.last_row_index,
+                time,
+            }))
+        })
+        .collect()
 }
 
 /// The parts still to be read in `as_written` order, each with its first open row.

@@ -1,8 +1,7 @@
 //! The formats that this crate owns, as JSON Schemas in YAML, embedded.
 
 /// One line of the audit log.
-pub const AUDIT_RECORD_SCHEMA: &str =
-    include_str!("../../../contracts/audit_record.schema.yaml");
+pub const AUDIT_RECORD_SCHEMA: &str = include_str!("../../../contracts/audit_record.schema.yaml");
 
 /// The profile, as this crate reads it.
 pub const WSP_PROFILE_SCHEMA: &str = include_str!("../../../contracts/wsp_profile.schema.yaml");

@@ -37,15 +37,27 @@ use arrow_array::{Array, RecordBatch};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
+use crate::error::{Error, RowPlace};
 use crate::json_text;
 
-/// A value without an exact JSON form: where in its column, and why.
+/// A value without an exact JSON form.
 #[derive(Debug)]
 pub(crate) struct Unsupported {
-    /// The place below the column, like `.amounts[3]`.
-    pub(crate) path: String,
+    /// The column and the place within its value, like `orders[3].amount`.
+    path: String,
     /// The rest of a sentence that begins with the value.
-    pub(crate) why: Cow<'static, str>,
+    why: Cow<'static, str>,
+}
+
+impl Unsupported {
+    pub(crate) fn at(self, at: RowPlace) -> Error {
+        let Self { path: column, why } = self;
+        Error::PayloadValueUnsupported {
+            at,
+            column,
+            why: why.into(),
+        }
+    }
 }
 
 /// Boxed, so that success is one word in a register.
@@ -168,24 +180,15 @@ impl<'a> PayloadEncoder<'a> {
     ///
     /// # Errors
     /// A column whose name occurs twice: an object cannot hold both.
-    pub(crate) fn new(
-        batch: &'a RecordBatch,
-        constant: &[bool],
-    ) -> Result<Self, (&'a str, Box<Unsupported>)> {
+    pub(crate) fn new(batch: &'a RecordBatch, constant: &[bool]) -> Result<Self, Box<Unsupported>> {
         let mut names = HashSet::new();
         let mut columns = Vec::with_capacity(batch.num_columns());
         let mut literal = b"{".to_vec();
         for (index, array) in batch.columns().iter().enumerate() {
             let name = batch.schema_ref().field(index).name();
             if !names.insert(name) {
-                let why = "stands beside another column of that name".into();
-                return Err((
-                    name,
-                    Box::new(Unsupported {
-                        path: String::new(),
-                        why,
-                    }),
-                ));
+                let why = "stands beside another column of that name";
+                below(unsupported(why), || name.clone())?;
             }
             if index > 0 {
                 literal.push(b',');
@@ -214,17 +217,10 @@ impl<'a> PayloadEncoder<'a> {
     ///
     /// # Errors
     /// The column and why its value has no exact JSON form.
-    pub(crate) fn append(
-        &self,
-        row: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), (&'a str, Box<Unsupported>)> {
+    pub(crate) fn append(&self, row: usize, out: &mut Vec<u8>) -> Appended {
         for column in &self.columns {
             out.extend_from_slice(&column.before);
-            column
-                .encoder
-                .append(row, out)
-                .map_err(|fault| (column.name, fault))?;
+            below(column.encoder.append(row, out), || column.name.to_owned())?;
         }
         out.extend_from_slice(&self.end);
         Ok(())

@@ -250,6 +250,11 @@ fn objects_that_would_lose_a_value_are_refused() {
     let map = batch(vec![("k", keys()), ("v", Arc::new(numbered.finish()))]);
     assert_fault(&map, 1, code, &["value of v is of type Map"]);
 
+    let field = Arc::new(Field::new("x", DataType::Int64, true));
+    let twice = StructArray::from(vec![(Arc::clone(&field), keys()), (field, keys())]);
+    let structs = batch(vec![("k", keys()), ("v", Arc::new(twice))]);
+    assert_fault(&structs, 0, code, &["value of v has two fields named x"]);
+
     let fields = ["k", "v", "v"].map(|name| Field::new(name, DataType::Int64, true));
     let time = Field::new("ts_utc", DataType::Timestamp(TimeUnit::Second, None), true);
     let schema = Schema::new([&fields[..], &[time]].concat());
@@ -293,6 +298,14 @@ fn of_several_faults_the_earliest_row_counts_then_time_key_and_payload() {
     assert_fault(&columns(time, key, nan, nan), 1, code, &["value of a"]);
     assert_fault(&columns(time, key, fine, nan), 1, code, &["value of b"]);
 
+    let (no_time, no_key) = ([None; 3], [None; 3]);
+    assert_fault(
+        &columns(no_time, no_key, nan, nan),
+        0,
+        ReasonCode::MissingEventTime,
+        &[],
+    );
+
     let later_time = [Some(GOOD), Some(GOOD), None];
     assert_fault(
         &columns(later_time, bad_key, fine, fine),
@@ -313,6 +326,34 @@ fn of_several_faults_the_earliest_row_counts_then_time_key_and_payload() {
         code,
         &["value of a"],
     );
+}
+
+#[test]
+fn of_several_key_columns_the_first_faulty_one_is_named() {
+    let rows = batch(vec![
+        ("a", integers(vec![Some(1), Some(2), None])),
+        ("b", integers(vec![Some(1), None, None])),
+        ("c", integers(vec![Some(1), None, None])),
+    ]);
+    for (key, row, column) in [
+        (["a", "b", "c"], 1, "column b is null"),
+        (["c", "b", "a"], 1, "column c is null"),
+        (["a", "y", "x"], 0, "column y is not"),
+    ] {
+        let (framed, error) = framer("output", &key).frame("p", 0, &rows);
+        let error = error.unwrap().to_string();
+        assert!(framed.len() == row && error.contains(column), "{error}");
+    }
+}
+
+#[test]
+fn nothing_of_a_bad_row_is_left_behind() {
+    let rows = batch(vec![
+        ("k", integers(vec![Some(1), Some(2)])),
+        ("v", Arc::new(Float64Array::from(vec![1.0, f64::NAN]))),
+    ]);
+    let (framed, _) = framer("output", &["k"]).frame("p", 0, &rows);
+    assert_eq!(framed.body_bytes(), framed.body(0).len());
 }
 
 #[test]

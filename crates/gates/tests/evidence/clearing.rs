@@ -1,8 +1,14 @@
 //! Evidence that holds: what a clearance says and what its receipts record.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use gates::{Basis, ClearanceStatus, GATE_RECEIPT_SCHEMA, GateId, GateReceipt, GateStatus};
 use gates::{UnboundReason, VerificationMode::Digest, VerificationMode::Presence};
-use oracle_store::{OutputId, Posture};
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use oracle_store::{OutputId, Posture, RetryPolicy, WorldStore, resolve_engine_run_root};
 
 use crate::world::{World, in_bundle, sha256};
 
@@ -284,6 +290,37 @@ fn a_clearance_can_be_made_on_any_task() {
     let world = World::whole();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
     runtime.block_on(assert_send(async move { world.clear(&ALL).await.unwrap() }));
+}
+
+#[tokio::test]
+async fn a_world_in_object_storage_gives_the_same_receipts() {
+    let world = World::whole();
+    let bucket = Arc::new(InMemory::new());
+    for entry in world.store().list_under("").await.unwrap() {
+        let path = ObjectPath::parse(format!("runs/1/{}", entry.path)).unwrap();
+        bucket
+            .put(&path, world.read(&entry.path).into())
+            .await
+            .unwrap();
+    }
+    let root = resolve_engine_run_root("s3://worlds/runs/1", None, Path::new("/")).unwrap();
+    let store = WorldStore::with_object_store(root, bucket, RetryPolicy::default());
+    let plain = |receipts: Vec<GateReceipt>| -> Vec<_> {
+        let digests = |r: GateReceipt| {
+            let files = r.artifacts.into_iter().map(|a| (a.path, a.bytes, a.sha256));
+            (
+                r.gate_id,
+                r.digest.unwrap(),
+                files.collect::<Vec<_>>(),
+                r.bound_items,
+                r.unbound_items,
+            )
+        };
+        receipts.into_iter().map(digests).collect()
+    };
+    let remote = world.receipts_of(store, &ALL, Digest).await;
+    remote.iter().for_each(assert_valid);
+    assert_eq!(plain(remote), plain(world.receipts(&ALL, Digest).await));
 }
 
 #[cfg(unix)]

@@ -76,7 +76,7 @@ fn independent_gates() -> World {
 
 fn unbound_bytes(gate: &str, file: &str, bytes: &[u8]) -> Vec<Range<usize>> {
     let of_file = UNBOUND.iter().filter(|(g, f, _)| (*g, *f) == (gate, file));
-    let range = |text: &Option<&str>| match text {
+    let range = |text: Option<&str>| match text {
         None => 0..bytes.len(),
         Some(text) => {
             let at = bytes
@@ -86,7 +86,7 @@ fn unbound_bytes(gate: &str, file: &str, bytes: &[u8]) -> Vec<Range<usize>> {
             at..at + text.len()
         }
     };
-    of_file.map(|(_, _, text)| range(text)).collect()
+    of_file.map(|(_, _, text)| range(*text)).collect()
 }
 
 fn is_bound(gate: &str, file: &str) -> bool {

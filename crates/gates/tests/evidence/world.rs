@@ -230,7 +230,20 @@ impl World {
         outputs: &[&str],
         mode: VerificationMode,
     ) -> Vec<GateReceipt> {
-        let parts = self.parts(outputs);
+        self.receipts_of(self.store(), outputs, mode).await
+    }
+
+    /// The receipts of this world as another store has it.
+    pub(crate) async fn receipts_of(
+        &self,
+        store: WorldStore,
+        outputs: &[&str],
+        mode: VerificationMode,
+    ) -> Vec<GateReceipt> {
+        let parts = Parts {
+            store,
+            ..self.parts(outputs)
+        };
         verify_gates(&parts.request(mode, Posture::Local))
             .await
             .unwrap()

@@ -9,7 +9,7 @@ use super::{JsonLines, ReadOptions};
 use crate::error::{Error, ReasonCode};
 
 /// How much of a part is read at once.
-const BLOCK_BYTES: usize = 256 << 10;
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// The longest line that is accepted.
 const MAX_LINE_BYTES: usize = 16 << 20;
 
@@ -32,8 +32,10 @@ pub(crate) struct LineRows {
 }
 
 impl LineRows {
-    pub(crate) fn open(source: PartSource, options: &ReadOptions) -> Self {
-        Self {
+    pub(crate) fn open(source: PartSource, options: &ReadOptions) -> Result<Self, Error> {
+        let whole = 0..source.size();
+        source.plan(vec![whole], true)?;
+        Ok(Self {
             source,
             options: *options,
             block: Bytes::new(),
@@ -42,7 +44,7 @@ impl LineRows {
             row: 0,
             blank: None,
             failed: None,
-        }
+        })
     }
 
     /// The next lines and the index of their first, or none after the last.

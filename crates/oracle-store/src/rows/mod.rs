@@ -18,7 +18,7 @@ use crate::grant::ReadGrant;
 use crate::locator::{Part, PartFormat};
 use crate::store::WorldStore;
 
-use json_lines::LineRows;
+use json_lines::{BLOCK_BYTES, LineRows};
 use parquet_rows::{ParquetPart, ParquetRows};
 use source::PartSource;
 
@@ -89,6 +89,12 @@ impl JsonLines {
     /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
+    }
+
+    /// One line, if there are so many.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let &(start, end) = self.ranges.get(index)?;
+        Some(&self.bytes[start as usize..end as usize])
     }
 
     /// The lines, in file order.
@@ -188,6 +194,15 @@ impl Iterator for ColumnReader {
 }
 
 impl ColumnReader {
+    /// What reading all columns of the part would hold at once, about, in bytes. None
+    /// after an error or the last row.
+    pub fn read_bytes(&self) -> Option<u64> {
+        self.format.as_ref().map(|format| match format {
+            Format::Parquet(rows) => rows.read_bytes(),
+            Format::Jsonl(_) => BLOCK_BYTES as u64,
+        })
+    }
+
     fn values(&self, first_row: u64, lines: &JsonLines) -> Result<ArrayRef, Error> {
         let mut values = StringBuilder::with_capacity(lines.len(), lines.len() * 32);
         for (row, line) in (first_row..).zip(lines.iter()) {
@@ -232,7 +247,7 @@ pub fn open_rows(
             let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
             Format::Parquet(Box::new(rows))
         }
-        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options))),
+        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options)?)),
     };
     Ok(RowReader(Some(format)))
 }
@@ -258,15 +273,14 @@ pub fn read_column(
             let parquet = ParquetPart::open(source)?;
             let mask = parquet.only_column(column);
             let absent = mask.is_none();
-            let none = || ProjectionMask::none(parquet.schema().fields().len());
-            let mask = mask.unwrap_or_else(none);
+            let mask = mask.unwrap_or_else(|| parquet.no_column());
             (
                 Format::Parquet(Box::new(parquet.read(options, mask)?)),
                 absent,
             )
         }
         PartFormat::Jsonl => (
-            Format::Jsonl(Box::new(LineRows::open(source, options))),
+            Format::Jsonl(Box::new(LineRows::open(source, options)?)),
             false,
         ),
     };

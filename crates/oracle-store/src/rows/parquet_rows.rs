@@ -4,6 +4,7 @@
 //! whole pages are skipped by their headers or the offset index, without decoding.
 //! One row group is open at a time, one page of each column in memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,13 +14,19 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
-use parquet::file::metadata::{PageIndexPolicy, ParquetStatisticsPolicy};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetStatisticsPolicy, RowGroupMetaData,
+};
 
 use super::ReadOptions;
 use super::source::PartSource;
 use crate::error::{Error, ReasonCode};
 
 const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
+
+/// A page and a dictionary as large as writers make them by default.
+const OPEN_COLUMN_BYTES: u64 = 2 << 20;
 
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
@@ -28,28 +35,40 @@ pub(crate) struct ParquetPart {
     metadata: ArrowReaderMetadata,
     /// Rows of each row group.
     group_rows: Arc<[u64]>,
+    rows: u64,
 }
 
 impl ParquetPart {
     /// Reads the footer of a part.
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
         let metadata = read_footer(&source, PageIndexPolicy::Skip)?;
-        let group_rows = metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()))
-            .collect::<Result<_, _>>()
-            .map_err(|e| source.damaged("The footer has a row group of negative length", e))?;
-        Ok(Self {
-            source,
-            metadata,
-            group_rows,
-        })
+        let groups = metadata.metadata().row_groups().iter();
+        let group_rows: Option<Arc<[u64]>> = groups
+            .map(|group| u64::try_from(group.num_rows()).ok())
+            .collect();
+        // Each states the rows: a group that lost some would else be cut short in silence.
+        let stated = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
+        let counted = group_rows.as_deref().and_then(|groups| {
+            groups
+                .iter()
+                .try_fold(0_u64, |sum, &rows| sum.checked_add(rows))
+        });
+        match (group_rows, counted) {
+            (Some(group_rows), Some(rows)) if Some(rows) == stated => Ok(Self {
+                source,
+                metadata,
+                group_rows,
+                rows,
+            }),
+            _ => {
+                let what = "The part's footer and its row groups state other numbers of rows";
+                Err(Error::new(ReasonCode::OracleReadFailed, what).object(source.name()))
+            }
+        }
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        self.group_rows.iter().sum()
+        self.rows
     }
 
     pub(crate) fn row_groups(&self) -> usize {
@@ -60,6 +79,22 @@ impl ParquetPart {
         self.metadata.schema()
     }
 
+    /// What reading all columns holds at once, about, in bytes: of the largest row group,
+    /// the open page of each column and its dictionary, decompressed.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        let group_bytes = |group: &RowGroupMetaData| -> u64 {
+            let columns = group
+                .columns()
+                .iter()
+                .map(ColumnChunkMetaData::uncompressed_size);
+            columns
+                .map(|bytes| (bytes.max(0) as u64).min(OPEN_COLUMN_BYTES))
+                .sum()
+        };
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups.map(group_bytes).max().unwrap_or_default()
+    }
+
     /// The mask of one top-level column, if the part has it.
     pub(crate) fn only_column(&self, column: &str) -> Option<ProjectionMask> {
         let (index, _) = self.schema().column_with_name(column)?;
@@ -67,6 +102,11 @@ impl ParquetPart {
             self.metadata.parquet_schema(),
             [index],
         ))
+    }
+
+    /// The mask of no column: batches have only their length.
+    pub(crate) fn no_column(&self) -> ProjectionMask {
+        ProjectionMask::none(self.metadata.parquet_schema().num_columns())
     }
 
     /// The rows from a position on.
@@ -149,6 +189,10 @@ impl std::fmt::Debug for ParquetRows {
 }
 
 impl ParquetRows {
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.part.read_bytes()
+    }
+
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.part.schema()
     }
@@ -191,6 +235,8 @@ impl ParquetRows {
         let group = self.next_group;
         let skip = std::mem::take(&mut self.skip);
         self.next_group += 1;
+        let chunks = self.chunks_of(group)?;
+        self.part.source.plan(chunks, skip == 0)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
             self.part.source.clone(),
             self.part.metadata.clone(),
@@ -214,5 +260,26 @@ impl ParquetRows {
             .source
             .damaged("The part's rows cannot be decoded", source)
             .row(self.position)
+    }
+
+    /// Where the chunks of the wanted columns lie.
+    fn chunks_of(&self, group: usize) -> Result<Vec<Range<u64>>, Error> {
+        self.part.source.decode(DAMAGED_ROWS, || {
+            let columns = self
+                .part
+                .metadata
+                .metadata()
+                .row_group(group)
+                .columns()
+                .iter();
+            let wanted = columns
+                .enumerate()
+                .filter(|(i, _)| self.columns.leaf_included(*i));
+            let ranges = wanted.map(|(_, column)| {
+                let (start, length) = column.byte_range();
+                start..start.saturating_add(length).min(self.part.source.size())
+            });
+            Ok::<_, ParquetError>(ranges.filter(|range| !range.is_empty()).collect())
+        })
     }
 }

@@ -13,14 +13,18 @@ use tokio::time::Sleep;
 
 use super::RetryAfter;
 
+/// By then, half an answer is on its way.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(20);
+
 pub(super) type Answer = Response<AnswerBody>;
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
     /// All of it at once.
     Whole(Bytes),
-    /// Less than was announced, then the connection breaks.
-    Cut(Bytes),
+    /// Less than was announced, then the connection breaks. Not at once: what is still in a
+    /// buffer then would never leave.
+    Cut { half: Bytes, sleep: Pin<Box<Sleep>> },
     /// One byte at a time.
     Trickle {
         rest: Bytes,
@@ -44,8 +48,11 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Cut(bytes) if bytes.is_empty() => Poll::Ready(Some(Err(Dropped))),
-            Self::Whole(bytes) | Self::Cut(bytes) => {
+            Self::Cut { half, sleep } if half.is_empty() => {
+                ready!(sleep.as_mut().poll(context));
+                Poll::Ready(Some(Err(Dropped)))
+            }
+            Self::Whole(bytes) | Self::Cut { half: bytes, .. } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
             }
             Self::Trickle { rest, gap, sleep } => {
@@ -68,7 +75,7 @@ impl Body for AnswerBody {
             Self::Whole(rest) | Self::Trickle { rest, .. } => {
                 SizeHint::with_exact(rest.len() as u64)
             }
-            Self::Cut(_) => SizeHint::default(),
+            Self::Cut { .. } => SizeHint::default(),
         }
     }
 }
@@ -135,7 +142,8 @@ pub(super) fn cut(answer: Answer) -> Answer {
     head.headers
         .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let half = body.slice(..body.len() / 2);
-    Response::from_parts(head, AnswerBody::Cut(half))
+    let sleep = Box::pin(tokio::time::sleep(FLUSHED_WITHIN));
+    Response::from_parts(head, AnswerBody::Cut { half, sleep })
 }
 
 /// The same answer, byte by byte.

@@ -80,3 +80,19 @@ impl KeptFile {
         (&self.file).seek(SeekFrom::Start(self.end)).map(drop)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+impl KeptFile {
+    /// A file that no write reaches.
+    pub(super) fn broken(path: &Path) -> Self {
+        std::fs::write(path, b"").unwrap();
+        let file = File::open(path).unwrap();
+        Self {
+            file,
+            path: path.to_owned(),
+            line: Vec::new(),
+            end: 0,
+        }
+    }
+}

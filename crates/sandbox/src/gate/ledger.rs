@@ -28,8 +28,8 @@ pub(super) enum Verdict {
     Invalid(String),
 }
 
-/// The first 16 bytes of an event's id, mixed with its platform run: the same event
-/// of two runs is two. Sixteen bytes of a SHA-256 hold tens of millions of ids apart.
+/// An event's id folded to 16 bytes and mixed with its platform run: the same event of
+/// two runs is two. Sixteen bytes of a SHA-256 hold tens of millions of ids apart.
 type IdKey = u128;
 
 #[derive(Debug)]
@@ -141,11 +141,11 @@ impl Ledger {
         let salt = known.get(platform_run_id).copied();
         drop(known);
         let salt = salt.unwrap_or_else(|| {
-            let salt = first_16(&Sha256::digest(platform_run_id).into());
+            let salt = fold(&Sha256::digest(platform_run_id).into());
             let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
             *runs.entry(platform_run_id.to_owned()).or_insert(salt)
         });
-        first_16(id) ^ salt
+        fold(id) ^ salt
     }
 
     fn shard(&self, key: IdKey) -> &Mutex<HashSet<IdKey, BuildHasherDefault<TakeLow>>> {
@@ -154,7 +154,7 @@ impl Ledger {
 
     /// Whether an event is stored, under any platform run.
     pub(super) fn has(&self, event_id: &str) -> bool {
-        let id = first_16(&id_bytes(event_id));
+        let id = fold(&id_bytes(event_id));
         let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
         runs.values()
             .any(|salt| lock(self.shard(id ^ salt)).contains(&(id ^ salt)))
@@ -181,9 +181,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn first_16(id: &[u8; 32]) -> IdKey {
-    id.first_chunk()
-        .map_or(0, |bytes| IdKey::from_le_bytes(*bytes))
+fn fold(digest: &[u8; 32]) -> IdKey {
+    let half = |bytes: Option<&[u8; 16]>| bytes.map_or(0, |bytes| IdKey::from_be_bytes(*bytes));
+    half(digest.first_chunk()) ^ half(digest.last_chunk())
 }
 
 /// The hasher of keys that are digests already: it takes their low 64 bits.
@@ -207,5 +207,28 @@ impl Hasher for TakeLow {
 
     fn write_u128(&mut self, value: u128) {
         self.0 = value as u64;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_cannot_be_kept_is_not_remembered_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = GateOptions {
+            validate: false,
+            ..GateOptions::default()
+        };
+        let mut ledger = Ledger::open(&options, Instant::now()).unwrap();
+        ledger.kept = Some(Mutex::new(KeptFile::broken(&folder.path().join("kept"))));
+        let body = br#"{"event_id":"x","event_type":"a","ts_utc":"2026-01-28T08:00:00Z"}"#;
+        let error = ledger.judge(body, Instant::now()).unwrap_err();
+        assert_eq!(error.code().as_str(), "SANDBOX_IO");
+        assert!(!ledger.has("x"));
+        ledger.kept = None;
+        assert_eq!(ledger.judge(body, Instant::now()).unwrap(), Verdict::New);
     }
 }

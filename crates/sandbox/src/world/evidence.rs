@@ -146,7 +146,7 @@ impl EvidenceWriter<'_> {
                 for name in &names {
                     digests += &hash_files([root.join(name)])?;
                 }
-                return Ok(hex(&Sha256::digest(digests)));
+                return Ok(hash_text(digests));
             }
             MethodKind::BundleDigest => {
                 if let Some(name) = index.strip_prefix(&format!("{bundle}/")) {
@@ -221,7 +221,11 @@ pub(crate) fn hash_files<P: AsRef<Path>>(
     Ok(hex(&hasher.finalize()))
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hash_text(text: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
     bytes
         .iter()

@@ -13,10 +13,10 @@
 //! ```
 
 mod build;
-mod contract;
-mod evidence;
+pub(crate) mod contract;
+pub(crate) mod evidence;
 mod options;
-mod pack;
+pub(crate) mod pack;
 mod parts;
 mod profile;
 mod rows;
@@ -114,6 +114,11 @@ impl World {
             .iter()
             .find(|output| output.output_id == output_id);
         output.map_or(&[], |output| &output.files)
+    }
+
+    /// The last column of the first output's primary key.
+    pub(crate) fn last_key_column(&self) -> Option<&str> {
+        self.outputs.first()?.primary_key.last().map(String::as_str)
     }
 
     /// The outputs that have a primary key, in the order they were asked for.

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::Identity;
 use super::contract::Contract;
-use super::evidence::{hash_files, hex};
+use super::evidence::{hash_files, hash_text};
 use super::options::{Pack, WorldOptions};
 use crate::Error;
 
@@ -20,7 +19,7 @@ pub(crate) const SEAL_FLAG: &str = "_SEALED.flag";
 impl Identity {
     /// The identity of the world that these options describe; a pure function of them.
     pub(crate) fn of(options: &WorldOptions, contract: &Contract) -> Self {
-        let named = |name: &str| hex(&Sha256::digest(format!("sandbox|{name}|{}", options.seed)));
+        let named = |name: &str| hash_text(format!("sandbox|{name}|{}", options.seed));
         let manifest_fingerprint = named("manifest_fingerprint");
         let mut identity = Self {
             run_id: manifest_fingerprint[..32].to_owned(),
@@ -38,10 +37,10 @@ impl Identity {
                 identity.scenario_id,
                 identity.seed,
                 options.engine_release,
-                hex(&Sha256::digest(&contract.catalogue)),
-                hex(&Sha256::digest(&contract.gate_map)),
+                hash_text(&contract.catalogue),
+                hash_text(&contract.gate_map),
             );
-            identity.oracle_pack_id = Some(hex(&Sha256::digest(facts)));
+            identity.oracle_pack_id = Some(hash_text(facts));
         }
         identity
     }
@@ -88,8 +87,8 @@ pub(crate) fn write_pack(
             "seed": identity.seed,
         },
         "engine_release": options.engine_release,
-        "catalogue_digest": hex(&Sha256::digest(&contract.catalogue)),
-        "gate_map_digest": hex(&Sha256::digest(&contract.gate_map)),
+        "catalogue_digest": hash_text(&contract.catalogue),
+        "gate_map_digest": hash_text(&contract.gate_map),
         "created_at_utc": packed_at,
     });
     write_json(root, MANIFEST, &manifest)?;

@@ -37,7 +37,6 @@ pub fn request_with(world: WorldArgs, more: Overrides) -> Result<StreamRequest, 
         output_ids: world.output_ids,
         catalogue: world.catalogue,
         gate_map: world.gate_map,
-        order: world.order,
         platform_run_id: world.platform_run_id,
         ..more
     };

@@ -2,12 +2,18 @@
 
 use std::process::ExitCode;
 
-use super::{conclude, refuse, request};
-use crate::args::WorldArgs;
+use wsp::Overrides;
+
+use super::{conclude, refuse, request_with};
+use crate::args::PlanArgs;
 
 /// Prints what would be streamed.
-pub async fn run(args: WorldArgs) -> ExitCode {
-    match request(args) {
+pub async fn run(args: PlanArgs) -> ExitCode {
+    let overrides = Overrides {
+        order: args.order,
+        ..Overrides::default()
+    };
+    match request_with(args.world, overrides) {
         Ok(request) => conclude(wsp::outline(&request).await),
         Err(error) => refuse(&error),
     }

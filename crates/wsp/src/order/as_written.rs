@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Event, EventOrder, OpenFeed, OpenPart, PartId};
+use super::{Event, EventOrder, OpenFeed, OpenPart, PartId, PartStart};
 use crate::Error;
 
 /// The order of the files themselves.
@@ -43,7 +43,10 @@ impl AsWritten {
 
     fn open_next(&mut self) -> Option<OpenFeed> {
         let (part, from_row) = self.parts.pop_front()?;
-        Some(OpenFeed::new(part, self.open.open(part, from_row)))
+        Some(OpenFeed::new(
+            part,
+            self.open.open(part, PartStart::Row(from_row)),
+        ))
     }
 }
 

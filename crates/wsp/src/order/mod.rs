@@ -6,15 +6,26 @@
 //! alone, never on chunk sizes, threads or backends.
 
 mod as_written;
+mod event_time;
+mod merge;
+mod open_feed;
+mod overlap;
+mod span;
 
 pub use as_written::AsWritten;
+pub use event_time::{EventTimeOrder, EventTimeSource, Survey};
+pub use merge::Merge;
+pub use overlap::Overlap;
+pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
 
 use bytes::Bytes;
 use envelope::EventId;
 
 use crate::Error;
-use crate::feed::{Chunk, PartFeed};
+use crate::feed::PartFeed;
+use crate::time_index::{Disorder, TimeRow};
 use crate::watermark::Position;
+use open_feed::OpenFeed;
 
 /// One event, framed and placed.
 #[derive(Debug, Clone)]
@@ -43,7 +54,7 @@ pub trait EventOrder: Send {
 }
 
 /// A part of an output, by its place in the lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartId {
     /// The output's place in the list of outputs.
     pub output: usize,
@@ -51,66 +62,31 @@ pub struct PartId {
     pub part: u32,
 }
 
+/// Which rows of a part are read, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartStart {
+    /// From a row on, in file order.
+    Row(u64),
+    /// In file order, which is time order: the rows from `from` on. None of them stands
+    /// before `seek_row`.
+    Time {
+        /// Where to begin to read.
+        seek_row: u64,
+        /// The first row, in time, that is wanted.
+        from: TimeRow,
+    },
+    /// Sorted by (time, row): the rows from `from` on, or all.
+    Sorted {
+        /// The first row, in time, that is wanted.
+        from: Option<TimeRow>,
+        /// Why the part must be sorted.
+        disorder: Disorder,
+    },
+}
+
 /// Opens feeds over the parts of a plan.
 pub trait OpenPart: Send {
-    /// Starts reading a part from a row on. A part that cannot be opened says so
-    /// in its first chunk, so that opening ahead never hides an earlier row.
-    fn open(&self, part: PartId, from_row: u64) -> PartFeed;
-}
-
-/// A feed being consumed event by event.
-#[derive(Debug)]
-struct OpenFeed {
-    part: PartId,
-    feed: PartFeed,
-    chunk: Option<Chunk>,
-    next: usize,
-}
-
-impl OpenFeed {
-    fn new(part: PartId, feed: PartFeed) -> Self {
-        Self {
-            part,
-            feed,
-            chunk: None,
-            next: 0,
-        }
-    }
-
-    /// The next event of the part; `None` at its end.
-    fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            if let Some(chunk) = &mut self.chunk {
-                if self.next < chunk.framed.len() {
-                    let event = event_at(self.part, chunk, self.next);
-                    self.next += 1;
-                    return Ok(Some(event));
-                }
-                if let Some(failure) = chunk.failure.take() {
-                    return Err(failure);
-                }
-            }
-            self.next = 0;
-            self.chunk = self.feed.next();
-            if self.chunk.is_none() {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-fn event_at(part: PartId, chunk: &Chunk, index: usize) -> Event {
-    let framed = &chunk.framed;
-    Event {
-        output: part.output,
-        position: Position {
-            part: part.part,
-            row: chunk.row(index),
-            time: framed.time(index),
-        },
-        id: framed.event_id(index),
-        ordering_key: framed.ordering_key(index),
-        body: framed.body(index),
-        anchors: false,
-    }
+    /// Starts reading a part. A part that cannot be opened says so in its first chunk,
+    /// so that opening ahead never hides an earlier row.
+    fn open(&self, part: PartId, start: PartStart) -> PartFeed;
 }

@@ -5,7 +5,7 @@
 //! `${VAR:-default}` are expanded in the keys that WSP reads; an unset one makes
 //! the value absent, which is an error only where a command needs the value
 //! ([`Profile::require`]). Files that a profile refers to are opened only when
-//! needed ([`Profile::read_ref`]): from the working directory first, then beside
+//! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
 mod document;
@@ -16,15 +16,15 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 use gates::VerificationMode;
-use oracle_store::{ObjectStoreConfig, Posture};
+use oracle_store::{DataVerification, ObjectStoreConfig, Posture};
 
 use document::{Document, invalid};
 pub use expand::Env;
 pub use secret::Secret;
 pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, DataVerification, LaneOrdering,
-    OnDisorder, OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings,
-    RetrySettings, WhenLate,
+    CheckpointBackend, CheckpointScope, CheckpointSettings, Concurrency, LaneOrdering, OnDisorder,
+    OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings,
+    WhenLate,
 };
 
 use crate::push::PushEndpoint;
@@ -143,8 +143,7 @@ impl Profile {
             policy_rev: document.text("policy.policy_rev")?,
             require_gate_pass: require_gate_pass(&document, posture, &mut warnings)?,
             gate_verification: gate_verification(&document, posture)?,
-            data_verification: document
-                .parsed("policy.data_verification", "none, size or sha256")?,
+            data_verification: data_verification(&document)?,
             speedup: document
                 .parsed("policy.stream_speedup", "a number of at least 0")?
                 .unwrap_or_default(),
@@ -304,6 +303,20 @@ fn gate_verification(document: &Document<'_>, posture: Posture) -> Result<Verifi
         (Some(other), _) => Err(invalid(
             KEY,
             &format!("is `{other}`, not presence or digest"),
+        )),
+    }
+}
+
+fn data_verification(document: &Document<'_>) -> Result<Option<DataVerification>, Error> {
+    const KEY: &str = "policy.data_verification";
+    match document.text(KEY)?.as_deref() {
+        None => Ok(None),
+        Some("none") => Ok(Some(DataVerification::None)),
+        Some("size") => Ok(Some(DataVerification::Size)),
+        Some("sha256") => Ok(Some(DataVerification::Sha256)),
+        Some(other) => Err(invalid(
+            KEY,
+            &format!("is `{other}`, not none, size or sha256"),
         )),
     }
 }

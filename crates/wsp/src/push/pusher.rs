@@ -528,12 +528,27 @@ mod tests {
     async fn an_answer_to_any_lane_ends_the_absence() {
         let bench = Bench::new(RetryPolicy::default());
         bench.push([Reply::Status(500, None)]).await;
+        bench.clock.frozen.store(true, SeqCst);
         for status in [400, 200, 429] {
-            bench.watch.failed(bench.clock.now());
-            let mut pusher = bench.pusher([Reply::Status(status, None), ADMIT]);
-            pusher.push(Bytes::new()).await;
+            assert!(bench.watch.away_for().is_some());
+            // A 429 goes on to wait.
+            let _ = bench.push([Reply::Status(status, None)]).now_or_never();
             assert_eq!(bench.watch.away_for(), None, "{status}");
+            bench.watch.failed(bench.clock.now());
         }
+    }
+
+    #[tokio::test]
+    async fn an_event_held_back_by_429_starts_its_patience_anew() {
+        let bench = Bench::new(RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        });
+        let minutes = Some(RetryAfter::Delay(300 * S));
+        let mut script = vec![Reply::Status(500, None)];
+        script.extend(vec![Reply::Status(429, minutes); 4]);
+        script.extend([Reply::Status(500, None), ADMIT]);
+        assert_eq!(attempts(&bench.push(script).await), 7);
     }
 
     #[tokio::test]

@@ -1,0 +1,238 @@
+//! Event time from the plan to the merge: learn the parts' times, see what is open and
+//! how much of it at once, then merge.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use oracle_store::{Location, Part};
+use tokio::sync::watch;
+
+use super::merge::Merge;
+use super::{
+    DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TimeWindow, open_spans,
+};
+use crate::ending::Ending;
+use crate::lane::NamePosition;
+use crate::plan::Plan;
+use crate::profile::{OnDisorder, OrderSettings};
+use crate::progress::Progress;
+use crate::request::StreamRequest;
+use crate::time_index::{TimeIndex, TimeIndexCache};
+use crate::{Error, ReasonCode};
+
+/// Threads that read time columns out of a bucket.
+const BUCKET_READERS: usize = 8;
+
+/// What an event-time run reads.
+#[derive(Debug)]
+pub struct EventTimeSource {
+    /// Of each output, in list order, its parts in name order.
+    pub parts: Vec<Vec<Part>>,
+    /// How far each output is done.
+    pub done: Vec<DoneThrough>,
+    /// What of it is streamed.
+    pub window: TimeWindow,
+    /// How disorder and memory are handled.
+    pub settings: OrderSettings,
+    /// Knows, or learns, when rows come.
+    pub index: TimeIndex,
+}
+
+impl EventTimeSource {
+    /// What a plan reads, behind what is done.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` if the time index would be kept inside the engine run root.
+    pub fn new(
+        request: &StreamRequest,
+        plan: &Plan,
+        done: Vec<DoneThrough>,
+        window: TimeWindow,
+    ) -> Result<Self, Error> {
+        let settings = request.profile.ordering.clone();
+        let folder = index_folder(request, plan)?;
+        let readers = match plan.store.root().location() {
+            Location::Local(_) => thread::available_parallelism().map_or(2, NonZero::get),
+            // Each mostly waits for the bucket.
+            Location::S3 { .. } => BUCKET_READERS,
+        };
+        let cache = TimeIndexCache::load(&folder);
+        Ok(Self {
+            parts: plan
+                .outputs
+                .iter()
+                .map(|output| output.locator.parts.clone())
+                .collect(),
+            done,
+            window,
+            settings,
+            index: TimeIndex::new(plan.store.clone(), cache, readers),
+        })
+    }
+
+    /// Learns the times of all parts, and sees which are open. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`TimeIndex::learn`].
+    pub fn survey(&mut self, ending: &Ending) -> Result<Survey, Error> {
+        let all: Vec<&Part> = self.parts.iter().flatten().collect();
+        let mut times = self.index.learn(&all, ending)?.into_iter();
+        let times: Vec<Vec<_>> = self
+            .parts
+            .iter()
+            .map(|parts| times.by_ref().take(parts.len()).collect())
+            .collect();
+        let spans = open_spans(&times, &self.done, self.window);
+        let overlap = Overlap::of(&spans, self.settings.sort_budget);
+        Ok(Survey { spans, overlap })
+    }
+
+    /// Refuses what may not be streamed.
+    ///
+    /// # Errors
+    /// `EVENT_TIME_DISORDER` for a part that is not in time order and may not be sorted;
+    /// `MEMORY_BUDGET_EXCEEDED`.
+    pub fn check(&self, survey: &Survey) -> Result<(), Error> {
+        if self.settings.on_disorder == OnDisorder::Refuse {
+            for PartSpan { part, start, .. } in &survey.spans {
+                if let PartStart::Sorted { disorder, .. } = start {
+                    let part = &self.parts[part.output][part.part as usize];
+                    let fix = "Set `wsp_order.on_disorder: sort`, or `stream_order: as_written`.";
+                    return Err(disorder.error(part, fix));
+                }
+            }
+        }
+        survey.overlap.check(self.settings.memory_budget)
+    }
+}
+
+/// What is open, and how much of it at once.
+#[derive(Debug)]
+pub struct Survey {
+    spans: Vec<PartSpan>,
+    overlap: Overlap,
+}
+
+impl Survey {
+    /// How many parts are open at once, and what that takes.
+    pub fn overlap(&self) -> &Overlap {
+        &self.overlap
+    }
+}
+
+/// All events of a plan in event time.
+///
+/// Times are learnt when the first event is asked for, on the thread that asks: that may
+/// take a while, in which leases are renewed and the stream can be stopped.
+pub struct EventTimeOrder {
+    begin: Option<Begin>,
+    merge: Option<Merge>,
+}
+
+struct Begin {
+    source: EventTimeSource,
+    open: Box<dyn OpenPart>,
+    places: Arc<dyn NamePosition>,
+    ending: Ending,
+    progress: watch::Sender<Progress>,
+}
+
+impl EventTimeOrder {
+    /// Nothing learnt yet. `progress` is told how many rows are open, once that is known.
+    pub fn new(
+        source: EventTimeSource,
+        open: Box<dyn OpenPart>,
+        places: Arc<dyn NamePosition>,
+        ending: Ending,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        Self {
+            begin: Some(Begin {
+                source,
+                open,
+                places,
+                ending,
+                progress,
+            }),
+            merge: None,
+        }
+    }
+}
+
+impl Begin {
+    fn merge(mut self) -> Result<Merge, Error> {
+        let survey = self.source.survey(&self.ending)?;
+        self.source.check(&survey)?;
+        let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
+        self.progress
+            .send_modify(|progress| progress.expect(open_rows));
+        let Overlap {
+            parts,
+            largest,
+            sorted,
+            ..
+        } = survey.overlap;
+        tracing::info!(
+            parts,
+            overlapping = largest,
+            sorted,
+            "merging in event time"
+        );
+        Ok(Merge::new(
+            &survey.spans,
+            self.source.window.to,
+            self.open,
+            self.places,
+        ))
+    }
+}
+
+impl EventOrder for EventTimeOrder {
+    fn next(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(begin) = self.begin.take() {
+            self.merge = Some(begin.merge()?);
+        }
+        match &mut self.merge {
+            Some(merge) => merge.next(),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Where the times of a plan's parts are kept: in the folder that the profile names, else
+/// under the runs root; one folder a pack.
+fn index_folder(request: &StreamRequest, plan: &Plan) -> Result<PathBuf, Error> {
+    let profile = &request.profile;
+    let folder = match &profile.ordering.time_index {
+        Some(named) => request.working_dir.join(named),
+        None => request
+            .working_dir
+            .join(&profile.runs_root)
+            .join("wsp/time_index"),
+    };
+    if let Location::Local(root) = plan.store.root().location()
+        && lies_in(&folder, root)
+    {
+        let what = format!(
+            "The time index {} lies in the engine run root {}, where nothing may be written.",
+            folder.display(),
+            root.display()
+        );
+        let fix = "Set `wsp_order.time_index` to a folder outside of it.";
+        return Err(Error::new(ReasonCode::ProfileInvalid, what, fix));
+    }
+    Ok(folder.join(plan.pack_key.as_str()))
+}
+
+/// Whether a folder lies in another, by what exists of its path.
+fn lies_in(folder: &Path, root: &Path) -> bool {
+    let Ok(root) = root.canonicalize() else {
+        return false;
+    };
+    let existing = folder
+        .ancestors()
+        .find_map(|ancestor| ancestor.canonicalize().ok());
+    existing.is_some_and(|existing| existing.starts_with(root))
+}

@@ -1,0 +1,106 @@
+//! How many parts are open at once in event time, and what memory that takes.
+//!
+//! Known before the first event, from the time index alone, so that a world whose
+//! parts all overlap is refused at the start and not by the system's memory at night.
+
+use envelope::EventTime;
+
+use super::merge::AHEAD;
+use super::{PartSpan, PartStart};
+use crate::chunk_budget::chunk_bytes;
+use crate::{Error, ReasonCode};
+
+/// What a process takes that has no part open: code, lanes, buffers of the sockets.
+const BASE_BYTES: u64 = 25 << 20;
+/// A decoded row of a part that is sorted, generously.
+const SORTED_ROW_BYTES: u64 = 1 << 10;
+
+/// The most that is open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Overlap {
+    /// Parts to be read.
+    pub parts: usize,
+    /// The largest number of them that overlap in event time.
+    pub largest: usize,
+    /// How many are not in time order and are sorted in memory.
+    pub sorted: usize,
+    /// The process's memory at its largest, estimated, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Overlap {
+    /// The overlap of some spans; a part that is sorted takes at most `sort_budget` bytes.
+    pub fn of(spans: &[PartSpan], sort_budget: u64) -> Self {
+        let mut turns: Vec<(EventTime, bool, u64)> = spans
+            .iter()
+            .flat_map(|span| {
+                let bytes = held_bytes(span, sort_budget);
+                [
+                    (span.first.time, false, bytes),
+                    (span.last.time, true, bytes),
+                ]
+            })
+            .collect();
+        // Of one instant, openings before closings: all of these parts are open at it.
+        turns.sort_unstable_by_key(|&(time, closes, _)| (time, closes));
+        let (mut open, mut bytes) = (0, 0);
+        let (mut largest, mut most_bytes) = (0, 0);
+        for (_, closes, held) in turns {
+            if closes {
+                open -= 1;
+                bytes -= held;
+            } else {
+                open += 1;
+                bytes += held;
+                largest = largest.max(open);
+                most_bytes = most_bytes.max(bytes);
+            }
+        }
+        let feeds = spans.len().min(largest + AHEAD);
+        let chunks = 2 * (feeds * chunk_bytes(feeds)) as u64;
+        Self {
+            parts: spans.len(),
+            largest,
+            sorted: spans.iter().filter(|span| is_sorted(span)).count(),
+            memory_bytes: BASE_BYTES + chunks + most_bytes,
+        }
+    }
+
+    /// Refuses an estimate above the budget.
+    ///
+    /// # Errors
+    /// `MEMORY_BUDGET_EXCEEDED`.
+    pub fn check(&self, memory_budget: u64) -> Result<(), Error> {
+        if self.memory_bytes <= memory_budget {
+            return Ok(());
+        }
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        Err(Error::new(
+            ReasonCode::MemoryBudgetExceeded,
+            format!(
+                "{} of {} parts overlap in event time, and reading them side by side takes about \
+                 {} MiB ({} parts must be sorted), above the budget of {} MiB.",
+                self.largest,
+                self.parts,
+                mib(self.memory_bytes),
+                self.sorted,
+                mib(memory_budget),
+            ),
+            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs, or use \
+             `stream_order: as_written`.",
+        ))
+    }
+}
+
+fn is_sorted(span: &PartSpan) -> bool {
+    matches!(span.start, PartStart::Sorted { .. })
+}
+
+/// What an open part holds beside its chunks.
+fn held_bytes(span: &PartSpan, sort_budget: u64) -> u64 {
+    if is_sorted(span) {
+        span.read_bytes + sort_budget.min(span.rows * SORTED_ROW_BYTES)
+    } else {
+        span.read_bytes
+    }
+}

@@ -1,0 +1,233 @@
+//! What the time column of one part says: when its rows come, and where to seek.
+
+use envelope::EventTime;
+use oracle_store::Part;
+
+use crate::{Error, ReasonCode};
+
+/// Rows between two seek points: decoding this many costs about a millisecond.
+pub const SEEK_ROWS: u64 = 4_096;
+
+/// A row of a part by its place in time: rows of one part leave in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimeRow {
+    /// The row's event time.
+    pub time: EventTime,
+    /// The row in the part, from 0.
+    pub row: u64,
+}
+
+/// Why a part is not in time order: a row that comes before an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disorder {
+    /// The first such row.
+    pub row: TimeRow,
+    /// The latest of the rows before it.
+    pub after: TimeRow,
+}
+
+impl Disorder {
+    /// Refuses the part; `fix` says what to do.
+    pub fn error(&self, part: &Part, fix: &str) -> Error {
+        let Self { row, after } = self;
+        Error::new(
+            ReasonCode::EventTimeDisorder,
+            format!(
+                "Row {} of {} (output {}) is at {}, before row {} at {}: the part is not in time \
+                 order.",
+                row.row,
+                part.path(),
+                part.output_id(),
+                row.time,
+                after.row,
+                after.time,
+            ),
+            fix,
+        )
+    }
+}
+
+/// When the rows of one part come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartTimes {
+    pub(super) rows: u64,
+    /// The first and the last row in time; none in an empty part.
+    pub(super) ends: Option<(TimeRow, TimeRow)>,
+    pub(super) disorder: Option<Disorder>,
+    /// The time of every [`SEEK_ROWS`]th row but the first, while the part is in order.
+    pub(super) seek: Vec<EventTime>,
+    pub(super) read_bytes: u64,
+}
+
+impl PartTimes {
+    /// How many rows the part has.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The first row in time; none in an empty part.
+    pub fn first(&self) -> Option<TimeRow> {
+        self.ends.map(|(first, _)| first)
+    }
+
+    /// The last row in time; none in an empty part.
+    pub fn last(&self) -> Option<TimeRow> {
+        self.ends.map(|(_, last)| last)
+    }
+
+    /// Where the part leaves its order, if it does.
+    pub fn disorder(&self) -> Option<&Disorder> {
+        self.disorder.as_ref()
+    }
+
+    /// What reading the part holds at once, about, in bytes.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes
+    }
+
+    /// A row of a part in order, such that every row before it comes before `from`,
+    /// and at most [`SEEK_ROWS`] rows from it on do.
+    pub fn seek_row(&self, from: TimeRow) -> u64 {
+        let points = (SEEK_ROWS..).step_by(SEEK_ROWS as usize);
+        let points = points
+            .zip(&self.seek)
+            .map(|(row, &time)| TimeRow { time, row });
+        // Not a binary search: a thousand points are compared in a microsecond.
+        points
+            .take_while(|point| *point <= from)
+            .last()
+            .map_or(0, |point| point.row)
+    }
+}
+
+/// Reads a time column from its first row to its last.
+#[derive(Debug)]
+pub struct TimeScan {
+    times: PartTimes,
+}
+
+impl TimeScan {
+    /// Nothing read yet of a part whose reading holds so many bytes at once.
+    pub fn new(read_bytes: u64) -> Self {
+        let times = PartTimes {
+            rows: 0,
+            ends: None,
+            disorder: None,
+            seek: Vec::new(),
+            read_bytes,
+        };
+        Self { times }
+    }
+
+    /// Takes the times of the next rows.
+    pub fn push(&mut self, times: &[EventTime]) {
+        let seen = &mut self.times;
+        for &time in times {
+            let at = TimeRow {
+                time,
+                row: seen.rows,
+            };
+            match &mut seen.ends {
+                None => seen.ends = Some((at, at)),
+                Some((_, last)) if last.time <= time => *last = at,
+                Some((first, last)) => {
+                    seen.disorder.get_or_insert(Disorder {
+                        row: at,
+                        after: *last,
+                    });
+                    *first = at.min(*first);
+                }
+            }
+            if at.row > 0 && at.row.is_multiple_of(SEEK_ROWS) && seen.disorder.is_none() {
+                seen.seek.push(time);
+            }
+            seen.rows += 1;
+        }
+    }
+
+    /// What the column says.
+    pub fn finish(mut self) -> PartTimes {
+        if self.times.disorder.is_some() {
+            self.times.seek = Vec::new();
+        }
+        self.times
+    }
+}
+
+impl FromIterator<EventTime> for PartTimes {
+    fn from_iter<I: IntoIterator<Item = EventTime>>(times: I) -> Self {
+        let mut scan = TimeScan::new(0);
+        times.into_iter().for_each(|time| scan.push(&[time]));
+        scan.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(nanos: i64) -> EventTime {
+        EventTime::from_nanos(i128::from(nanos)).unwrap()
+    }
+
+    fn times_of(nanos: &[i64]) -> PartTimes {
+        nanos.iter().copied().map(at).collect()
+    }
+
+    #[test]
+    fn an_empty_part_has_no_first_row() {
+        assert_eq!(times_of(&[]).first(), None);
+        assert_eq!(times_of(&[]).last(), None);
+    }
+
+    #[test]
+    fn the_first_disorder_is_named_with_the_latest_row_before_it() {
+        let times = times_of(&[5, 9, 7, 2, 2]);
+        let disorder = times.disorder().unwrap();
+        assert_eq!((disorder.row.row, disorder.row.time), (2, at(7)));
+        assert_eq!((disorder.after.row, disorder.after.time), (1, at(9)));
+        assert_eq!(
+            times.first(),
+            Some(TimeRow {
+                time: at(2),
+                row: 3
+            })
+        );
+        assert_eq!(
+            times.last(),
+            Some(TimeRow {
+                time: at(9),
+                row: 1
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_seek_row_leaves_nothing_open_before_it_and_little_done_after_it(
+            mut nanos in prop::collection::vec(0i64..40, 1..20_000),
+            time in 0i64..41,
+            row in 0u64..20_000,
+        ) {
+            nanos.sort_unstable();
+            let from = TimeRow { time: at(time), row };
+            let seek_row = times_of(&nanos).seek_row(from);
+            let rows = (0..).zip(&nanos).map(|(row, &time)| TimeRow { time: at(time), row });
+            let first_open = rows.take_while(|row| *row < from).count() as u64;
+            prop_assert!(seek_row <= first_open && first_open - seek_row <= SEEK_ROWS);
+        }
+
+        #[test]
+        fn ends_are_those_of_a_sort(nanos in prop::collection::vec(0i64..9, 1..40)) {
+            let times = times_of(&nanos);
+            let rows = (0..).zip(&nanos).map(|(row, &time)| TimeRow { time: at(time), row });
+            let mut sorted: Vec<_> = rows.collect();
+            sorted.sort_unstable();
+            prop_assert_eq!(times.first(), sorted.first().copied());
+            prop_assert_eq!(times.last(), sorted.last().copied());
+            prop_assert_eq!(times.disorder().is_none(), nanos.is_sorted());
+        }
+    }
+}

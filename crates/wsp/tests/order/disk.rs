@@ -1,0 +1,241 @@
+//! The same small worlds as files, planned and cleared like any other.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use chrono::{DateTime, Duration, Utc};
+use envelope::{PinValues, Pins};
+use oracle_store::PartFormat;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use tempfile::TempDir;
+use wsp::chunk_budget::ChunkBudget;
+use wsp::ending::Ending;
+use wsp::feed::FeedPool;
+use wsp::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
+use wsp::parts::{ClearedParts, PartOpener};
+use wsp::plan::{Plan, plan};
+use wsp::profile::Profile;
+use wsp::{Overrides, StreamRequest};
+
+use crate::world::{World, number};
+
+/// How the times of a part are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeForm {
+    /// An Arrow timestamp.
+    Timestamp,
+    /// Text, of another form in each row.
+    MixedText,
+}
+
+/// How a world is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writing {
+    pub(crate) format: PartFormat,
+    pub(crate) time: TimeForm,
+    pub(crate) group_rows: usize,
+}
+
+/// A world on disk, with what it takes to plan it.
+pub(crate) struct DiskWorld {
+    folder: TempDir,
+    outputs: usize,
+}
+
+const FINGERPRINT: &str = "7510240d8c0d036d829c804b3832827fbd37dd23a3a8bafd607ae074d0e2d5f1";
+
+impl DiskWorld {
+    /// Writes a world; outputs are `o0`, `o1` and so on, all of them traffic.
+    pub(crate) fn write(world: &World, writing: Writing) -> Self {
+        let folder = TempDir::new().unwrap();
+        let disk = Self {
+            folder,
+            outputs: world.len(),
+        };
+        let ids: Vec<String> = (0..world.len())
+            .map(|output| format!("o{output}"))
+            .collect();
+        let extension = match writing.format {
+            PartFormat::Parquet => "parquet",
+            PartFormat::Jsonl => "jsonl",
+        };
+        let entry = |id: &String| {
+            format!(
+                "- {{output_id: {id}, class: stream, primary_key: [number], \
+                 path_template: 'data/{id}/part-*.{extension}'}}\n"
+            )
+        };
+        disk.file(
+            "catalogue.yaml",
+            &format!("outputs:\n{}", ids.iter().map(entry).collect::<String>()),
+        );
+        disk.file("engine_gates.map.yaml", "gates: []\n");
+        disk.file("allowed.txt", "p\n");
+        disk.file(
+            "root/run_receipt.json",
+            &format!(
+                "{{\"run_id\":\"{0}\",\"manifest_fingerprint\":\"{FINGERPRINT}\",\
+             \"parameter_hash\":\"{FINGERPRINT}\",\"seed\":7}}",
+                "2".repeat(32)
+            ),
+        );
+        for (output, parts) in world.iter().enumerate() {
+            for (part, times) in parts.iter().enumerate() {
+                let path = format!("root/data/o{output}/part-{part:05}.{extension}");
+                disk.part(&path, output, part, times, writing);
+            }
+        }
+        disk
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Writes one part.
+    pub(crate) fn part(
+        &self,
+        name: &str,
+        output: usize,
+        part: usize,
+        times: &[i64],
+        writing: Writing,
+    ) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let part = wsp::order::PartId {
+            output,
+            part: part as u32,
+        };
+        let numbers = (0..times.len()).map(|row| number(part, row as u64));
+        match writing.format {
+            PartFormat::Jsonl => {
+                let rows = times.iter().zip(numbers).enumerate();
+                let line = |(row, (&time, number))| {
+                    format!(
+                        "{{\"ts_utc\":\"{}\",\"number\":{number}}}\n",
+                        text(time, row)
+                    )
+                };
+                fs::write(path, rows.map(line).collect::<String>()).unwrap();
+            }
+            PartFormat::Parquet => write_parquet(&path, times, numbers.collect(), writing),
+        }
+    }
+
+    /// A request that streams the world, with settings of `wsp_order`.
+    pub(crate) fn request(&self, order: &str) -> StreamRequest {
+        let ids: Vec<String> = (0..self.outputs)
+            .map(|output| format!("o{output}"))
+            .collect();
+        let here = self.folder.path().display();
+        let text = format!(
+            "profile_id: local\n\
+             policy: {{posture: local, traffic_output_ids: [{}]}}\n\
+             wiring:\n  \
+               oracle_engine_run_root: {here}/root\n  \
+               oracle_scenario_id: s\n  \
+               engine_catalogue_path: {here}/catalogue.yaml\n  \
+               ig_ingest_url: http://localhost:1\n  \
+               wsp_producer: {{producer_id: p, allowlist_ref: {here}/allowed.txt}}\n  \
+               wsp_audit: {{root: {here}/runs}}\n  \
+               wsp_order: {{{order}}}\n",
+            ids.join(", ")
+        );
+        let profile = Profile::parse(&text, &self.path("profile.yaml"), &|_| None).unwrap();
+        StreamRequest::new(profile, Overrides::default()).unwrap()
+    }
+
+    /// Plans a request.
+    fn plan(request: &StreamRequest) -> Plan {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(plan(request)).unwrap()
+    }
+
+    /// What an event-time run reads.
+    pub(crate) fn source(
+        &self,
+        request: &StreamRequest,
+        done: &[DoneThrough],
+        window: TimeWindow,
+    ) -> Result<EventTimeSource, wsp::Error> {
+        EventTimeSource::new(request, &Self::plan(request), done.to_vec(), window)
+    }
+
+    /// The whole order, over files.
+    pub(crate) fn order(
+        &self,
+        request: &StreamRequest,
+        done: &[DoneThrough],
+        window: TimeWindow,
+    ) -> EventTimeOrder {
+        let plan = Self::plan(request);
+        let source = EventTimeSource::new(request, &plan, done.to_vec(), window).unwrap();
+        let parts = Arc::new(ClearedParts::new(&plan, &pins()).unwrap());
+        let open = PartOpener {
+            parts: Arc::clone(&parts),
+            pool: FeedPool::start(2).unwrap(),
+            budget: ChunkBudget::default(),
+            sort_budget: request.profile.ordering.sort_budget,
+        };
+        let progress = tokio::sync::watch::Sender::default();
+        EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), progress)
+    }
+}
+
+fn pins() -> Pins {
+    Pins::new(PinValues {
+        manifest_fingerprint: FINGERPRINT.to_owned(),
+        parameter_hash: FINGERPRINT.to_owned(),
+        seed: 7,
+        scenario_id: "s".to_owned(),
+        run_id: "2".repeat(32),
+        platform_run_id: "platform_20260128T090000Z".to_owned(),
+        producer: "p".to_owned(),
+        ..PinValues::default()
+    })
+    .unwrap()
+}
+
+fn write_parquet(path: &Path, times: &[i64], numbers: Vec<i64>, writing: Writing) {
+    let times: ArrayRef = match writing.time {
+        TimeForm::Timestamp => Arc::new(TimestampNanosecondArray::from(times.to_vec())),
+        TimeForm::MixedText => {
+            let texts = times.iter().enumerate().map(|(row, &time)| text(time, row));
+            Arc::new(StringArray::from_iter_values(texts))
+        }
+    };
+    let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
+    let batch = RecordBatch::try_from_iter([("ts_utc", times), ("number", numbers)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(writing.group_rows))
+        .build();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// One instant in one of the forms that a column may mix.
+fn text(nanos: i64, row: usize) -> String {
+    let time: DateTime<Utc> = DateTime::from_timestamp_nanos(nanos);
+    match row % 3 {
+        0 => time.format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string(),
+        1 => time.format("%Y-%m-%d %H:%M:%S%.9f").to_string(),
+        _ => (time - Duration::minutes(90))
+            .format("%Y-%m-%dT%H:%M:%S%.9f-01:30")
+            .to_string(),
+    }
+}
