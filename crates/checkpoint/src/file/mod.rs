@@ -25,6 +25,7 @@ pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,6 +50,9 @@ use crate::unavailable;
 
 /// How long to wait for another process's read-compare-write to end.
 const GUARD_WAIT: Duration = Duration::from_secs(5);
+
+/// Keys whose files are synced at the same time.
+const SYNCS_AT_ONCE: usize = 8;
 
 /// Cursors in a folder.
 #[derive(Clone, Debug)]
@@ -150,7 +154,8 @@ impl CheckpointStore for FileStore {
         let cursors = cursors.clone();
         self.inner
             .with_lease(lease, move |inner, lease| {
-                inner.save_side_by_side(lease, &cursors)
+                let saves: Vec<_> = cursors.iter().collect();
+                each(&saves, |(key, cursor)| inner.save(lease, key, cursor))
             })
             .await
     }
@@ -347,44 +352,20 @@ impl Inner {
     }
 
     fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        for key in lease.keys() {
+        let keys: Vec<_> = lease.keys().collect();
+        each(&keys, |key| {
             let place = self.place(key);
             let _guard = self.guard(&place)?;
             let mut row = self.shown(&place, lease)?;
             row.renew(self.now_text());
-            place.write_lease(&*self.disk, &row)?;
-        }
-        Ok(())
+            place.write_lease(&*self.disk, &row)
+        })
     }
 
     /// The stored lease, which is the one shown. The guard must be held.
     fn shown(&self, place: &Place<'_>, lease: &Lease) -> Result<LeaseRow, Error> {
         let row = place.lease(&*self.disk)?;
         check_shown(place.key, row, lease)
-    }
-
-    /// Saves each key on a thread of its own: a file system commits what is synced at the
-    /// same time together, so that five keys cost little more than one.
-    fn save_side_by_side(
-        &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
-    ) -> Result<(), Error> {
-        if let (1, Some((key, cursor))) = (cursors.len(), cursors.first_key_value()) {
-            return self.save(lease, key, cursor);
-        }
-        std::thread::scope(|scope| {
-            let saves: Vec<_> = cursors
-                .iter()
-                .map(|(key, cursor)| scope.spawn(move || self.save(lease, key, cursor)))
-                .collect();
-            let outcomes = saves.into_iter().map(|save| match save.join() {
-                Ok(outcome) => outcome,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            // All of them end before the first failure is told.
-            outcomes.collect::<Vec<_>>().into_iter().collect()
-        })
     }
 
     fn save(&self, lease: &Lease, key: &CursorKey, cursor: &Cursor) -> Result<(), Error> {
@@ -425,7 +406,8 @@ impl Inner {
     }
 
     fn release(&self, lease: &Lease) -> Result<(), Error> {
-        for key in lease.keys() {
+        let keys: Vec<_> = lease.keys().collect();
+        each(&keys, |key| {
             let place = self.place(key);
             let _guard = self.guard(&place)?;
             if let Some(mut row) = place.lease(&*self.disk)?
@@ -433,9 +415,28 @@ impl Inner {
             {
                 place.write_lease(&*self.disk, &row)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
+}
+
+/// Does all keys, several at once: their syncs together take little longer than one alone. Gives
+/// the first error once all are done.
+fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
+    if let [item] = items {
+        return work(item);
+    }
+    let share = items.len().div_ceil(SYNCS_AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|items| scope.spawn(|| items.iter().try_for_each(&work)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .fold(Ok(()), Result::and)
+    })
 }
 
 /// How a lease may be taken.

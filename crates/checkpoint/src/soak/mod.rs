@@ -1,6 +1,9 @@
 //! Kills, pauses and races in numbers. `WSP_SOAK_ROUNDS` says how many rounds each takes (20 unless
 //! set); each prints what it counted.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod figures;
 mod processes;
 mod races;
 

@@ -101,7 +101,7 @@ impl Site {
                 "the child ended by itself"
             );
             assert!(
-                started.elapsed() < Duration::from_secs(60),
+                started.elapsed() < Duration::from_mins(1),
                 "nothing is saved any more"
             );
             std::thread::sleep(Duration::from_millis(2));
@@ -177,6 +177,8 @@ async fn count_up(store: Arc<dyn CheckpointStore>, folder: &Path) -> Result<(), 
                 }
             }
             saved.write_all(format!("{row}\n").as_bytes()).unwrap();
+            // Or a stop would nearly always come while the cursor is locked.
+            tokio::time::sleep(Duration::from_millis(4)).await;
         }
         row += 1;
     }
@@ -272,8 +274,9 @@ fn signal(child: &Child, signal: &str) {
 /// Stops a producer past its lease's end, lets another take over, and wakes the first.
 async fn stop_and_wake(test: &str, site: &Site) {
     let (mut dice, mut lost, mut kept) = (Dice::new(), 0, 0);
-    let rounds = (rounds() / 5).max(4);
-    for _ in 0..rounds {
+    let wanted = (rounds() / 5).max(4);
+    // Until one was stopped outside of a save: no fewer rounds show anything.
+    while lost + kept < wanted || lost == 0 {
         let mut first = site.spawn(test);
         site.await_saves(site.read("saved").len(), &mut first);
         tokio::time::sleep(dice.millis(30)).await;
@@ -320,11 +323,11 @@ async fn stop_and_wake(test: &str, site: &Site) {
     assert!(rows().is_sorted(), "a cursor that moved back");
     let (missing, _) = missing_and_repeated(&site.read("sent"));
     println!(
-        "pauses, {}: {rounds} rounds, {lost} woke up to LEASE_LOST, {kept} kept theirs, {missing} missing, 0 that advanced beside another",
-        site.backend
+        "pauses, {}: {} rounds, {lost} woke up to LEASE_LOST, {kept} kept theirs, {missing} missing, 0 that advanced beside another",
+        site.backend,
+        lost + kept
     );
     assert_eq!(missing, 0);
-    assert!(lost > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
