@@ -142,8 +142,9 @@ fn a_full_disk_is_waited_out() {
     rig.wait_for_unique(500);
     let full = fill_disk(&rig, &child, &checkpoints);
     assert_waits(&rig, &mut child, Duration::from_secs(2));
-    full.iter()
-        .for_each(|file| std::fs::remove_file(file).unwrap());
+    for file in &full {
+        std::fs::remove_file(file).unwrap();
+    }
     assert_whole(&rig, child, "a full disk");
 }
 
@@ -156,8 +157,9 @@ fn a_disk_that_stays_full_ends_the_stream_and_is_named() {
     let full = fill_disk(&rig, &child, &checkpoints);
     let detail = assert_names_the_place(&rig, child, &checkpoints.root());
     assert!(detail.contains("The disk is full"), "{detail}");
-    full.iter()
-        .for_each(|file| std::fs::remove_file(file).unwrap());
+    for file in &full {
+        std::fs::remove_file(file).unwrap();
+    }
     rig.stream(&["--speedup", "0"]).expect(0, "");
     let stats = rig.gate.stats();
     assert_eq!(stats.unique, rig.rows());

@@ -138,21 +138,19 @@ fn pack_writes_once(ground: Ground) {
 /// Every object of the commands' world, and its bytes.
 fn objects(rig: &Rig) -> Vec<(String, Vec<u8>)> {
     let root = rig.engine_run_root();
-    match &rig.bucket {
-        Some(bucket) => {
-            let prefix = root.strip_prefix(&format!("s3://{BUCKET}/")).unwrap();
-            let keys = bucket.keys(prefix).into_iter();
-            keys.map(|key| (key.clone(), bucket.get(&key).to_vec()))
-                .collect()
-        }
-        None => {
-            let files = sandbox_files(rig.world.engine_run_root());
-            let named = |path: std::path::PathBuf| {
-                (path.display().to_string(), std::fs::read(path).unwrap())
-            };
-            files.into_iter().map(named).collect()
-        }
+    if let Some(bucket) = &rig.bucket {
+        let prefix = root.strip_prefix(&format!("s3://{BUCKET}/")).unwrap();
+        let keys = bucket.keys(prefix).into_iter();
+        return keys
+            .map(|key| (key.clone(), bucket.get(&key).to_vec()))
+            .collect();
     }
+    let named =
+        |path: std::path::PathBuf| (path.display().to_string(), std::fs::read(path).unwrap());
+    sandbox_files(rig.world.engine_run_root())
+        .into_iter()
+        .map(named)
+        .collect()
 }
 
 fn sandbox_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
