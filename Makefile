@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test check fmt soak bench audit platform-wsp-ready-once
+.PHONY: help demo test check fmt soak bench bench-push audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -22,10 +22,13 @@ fmt: ## Format
 	$(CARGO) fmt --all
 
 soak: ## The long forms of crash, race and outage tests (hours)
-	WSP_SOAK=1 scripts/test soak
+	scripts/test soak
 
 bench: ## The figures of docs/benchmarks.md
 	scripts/bench
+
+bench-push: ## Events a second of the whole job beside bare posts by wrk
+	scripts/bench push
 
 audit: ## Licences, bans and sources of all dependencies
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny

@@ -14,14 +14,24 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The binary that `cargo test --workspace` built beside this test.
+/// The binary that cargo built beside this program: `target/<profile>/wsp-cli`.
 pub fn wsp_cli() -> PathBuf {
-    let test = std::env::current_exe().expect("this test has a path");
-    let built = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("wsp-cli");
-    assert!(built.exists(), "{} is not built: cargo build -p wsp-cli", built.display());
-    built
+    let program = std::env::current_exe().expect("this program has a path");
+    // A test stands in `deps/`, a tool beside it.
+    let beside = program
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("wsp-cli"));
+    let built = beside.into_iter().find(|path| path.is_file());
+    built.unwrap_or_else(|| {
+        panic!(
+            "no wsp-cli beside {}: cargo build -p wsp-cli",
+            program.display()
+        )
+    })
 }
 
 /// What a command did.
@@ -40,9 +50,14 @@ impl Ran {
         let stdout = String::from_utf8(output.stdout).expect("standard output is UTF-8");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!stderr.contains("panicked"), "a panic:\n{stderr}");
-        let report = serde_json::from_str(&stdout)
-            .unwrap_or_else(|error| panic!("standard output is no JSON object ({error}):\n{stdout}\n{stderr}"));
-        Self { status: output.status.code().unwrap_or(-1), report, stderr }
+        let report = serde_json::from_str(&stdout).unwrap_or_else(|error| {
+            panic!("standard output is no JSON object ({error}):\n{stdout}\n{stderr}")
+        });
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            report,
+            stderr,
+        }
     }
 
     /// The reason code, or an empty text.
@@ -53,7 +68,13 @@ impl Ran {
     /// Panics unless the command ended so.
     #[track_caller]
     pub fn expect(&self, status: i32, reason: &str) {
-        assert_eq!((self.status, self.reason()), (status, reason), "{}\n{}", self.report, self.stderr);
+        assert_eq!(
+            (self.status, self.reason()),
+            (status, reason),
+            "{}\n{}",
+            self.report,
+            self.stderr
+        );
     }
 }
 
@@ -96,10 +117,17 @@ impl Rig {
     /// A world, a gate, and profile keys to set (dotted path, YAML).
     pub fn new(world: &WorldOptions, gate: GateOptions, keys: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let world = world.build(&folder.path().join("world")).expect("the world is built");
+        let world = world
+            .build(&folder.path().join("world"))
+            .expect("the world is built");
         let gate = StandInGate::start(gate).expect("the gate starts");
         let profile = write_profile(&world, &gate.url(), keys);
-        Self { folder, world, gate, profile }
+        Self {
+            folder,
+            world,
+            gate,
+            profile,
+        }
     }
 
     /// Writes the profile anew with other keys.
@@ -119,7 +147,9 @@ impl Rig {
 
     /// Starts to stream, as a process of its own.
     pub fn start_stream(&self, more: &[&str]) -> Child {
-        command(self.folder.path(), &self.args(&["stream"], more)).spawn().expect("wsp-cli starts")
+        command(self.folder.path(), &self.args(&["stream"], more))
+            .spawn()
+            .expect("wsp-cli starts")
     }
 
     /// Waits for a started command.
@@ -131,7 +161,11 @@ impl Rig {
     pub fn wait_for_unique(&self, events: u64) {
         let began = Instant::now();
         while self.gate.stats().unique < events {
-            assert!(began.elapsed() < PATIENCE, "the gate has {:?}", self.gate.stats());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the gate has {:?}",
+                self.gate.stats()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -148,8 +182,9 @@ impl Rig {
 }
 
 fn write_profile(world: &World, gate: &str, keys: &[(&str, &str)]) -> PathBuf {
-    let options = keys
-        .iter()
-        .fold(ProfileOptions::local(world, gate), |options, (key, value)| options.set(key, value));
+    let options = keys.iter().fold(
+        ProfileOptions::local(world, gate),
+        |options, (key, value)| options.set(key, value),
+    );
     options.write().expect("the profile is written")
 }

@@ -232,3 +232,18 @@ impl Error {
         self.code() == ReasonCode::Unavailable
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_upper_snake_and_distinct() {
+        let mut spelt: Vec<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        let is_upper_snake = |c: char| c.is_ascii_uppercase() || c == '_';
+        assert!(spelt.iter().all(|code| code.chars().all(is_upper_snake)));
+        spelt.sort_unstable();
+        spelt.dedup();
+        assert_eq!(spelt.len(), ReasonCode::ALL.len());
+    }
+}

@@ -145,3 +145,153 @@ impl Drop for LeaseKeeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::conformance::{cursor, holder, key, save};
+    use crate::{
+        Cursor, CursorKey, HistoryEntry, LeaseRequest, LeaseState, MemoryStore, ReasonCode, Record,
+    };
+
+    const PERIOD: Duration = Duration::from_millis(300);
+
+    /// A store whose renewals can be made to fail as if it were away.
+    #[derive(Debug, Default)]
+    struct Flaky {
+        inner: MemoryStore,
+        is_away: AtomicBool,
+        renewals: Mutex<u32>,
+    }
+
+    #[async_trait]
+    impl CheckpointStore for Flaky {
+        fn place(&self) -> String {
+            self.inner.place()
+        }
+
+        async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
+            self.inner.load(key).await
+        }
+
+        async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
+            self.inner.lease_state(key).await
+        }
+
+        async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
+            self.inner.history(key, limit).await
+        }
+
+        async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
+            self.inner.acquire(request).await
+        }
+
+        async fn renew(&self, lease: &Lease) -> Result<(), Error> {
+            if self.is_away.load(Ordering::SeqCst) {
+                return Err(Error::Unavailable {
+                    operation: "renew the lease",
+                    place: self.place(),
+                    advice: "Wait",
+                    source: None,
+                });
+            }
+            *self.renewals.lock().unwrap() += 1;
+            self.inner.renew(lease).await
+        }
+
+        async fn save_many(
+            &self,
+            lease: &Lease,
+            cursors: &BTreeMap<CursorKey, Cursor>,
+        ) -> Result<(), Error> {
+            self.inner.save_many(lease, cursors).await
+        }
+
+        async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
+            self.inner.reset(lease, key).await
+        }
+
+        async fn release(&self, lease: &Lease) -> Result<(), Error> {
+            self.inner.release(lease).await
+        }
+    }
+
+    struct Kept {
+        store: Arc<Flaky>,
+        lease: Arc<Lease>,
+        keeper: LeaseKeeper,
+        request: LeaseRequest,
+    }
+
+    async fn kept() -> Kept {
+        let store = Arc::new(Flaky::default());
+        let request = LeaseRequest {
+            period: PERIOD,
+            ..LeaseRequest::new([key("kept", "o")], holder("one"))
+        };
+        let lease = Arc::new(store.acquire(&request).await.unwrap());
+        let keeper = LeaseKeeper::start(store.clone(), Arc::clone(&lease)).unwrap();
+        Kept {
+            store,
+            lease,
+            keeper,
+            request,
+        }
+    }
+
+    /// Waits for what must come, however slow this machine is.
+    async fn until(mut is_so: impl FnMut() -> bool) {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_while_its_stream_is_busy() {
+        let kept = kept().await;
+        // The stream's only thread does not yield.
+        std::thread::sleep(PERIOD * 3);
+        assert!(*kept.store.renewals.lock().unwrap() >= 3);
+        assert!(matches!(kept.keeper.status(), LeaseStatus::Held));
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_is_told_with_its_reason() {
+        let kept = kept().await;
+        let take_over = LeaseRequest {
+            take_over: true,
+            ..kept.request
+        };
+        let _taken = kept.store.acquire(&take_over).await.unwrap();
+        let error = kept.keeper.lost().await;
+        assert_eq!(error.code(), ReasonCode::LeaseLost);
+        until(|| matches!(kept.keeper.status(), LeaseStatus::Lost(_))).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_makes_the_lease_overdue_and_a_return_makes_it_good() {
+        let kept = kept().await;
+        kept.store.is_away.store(true, Ordering::SeqCst);
+        until(|| matches!(kept.keeper.status(), LeaseStatus::Overdue)).await;
+        kept.store.is_away.store(false, Ordering::SeqCst);
+        until(|| matches!(kept.keeper.status(), LeaseStatus::Held)).await;
+        save(&*kept.store, &kept.lease, &key("kept", "o"), cursor("a", 1))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_is_dropped_renews_no_more() {
+        let Kept { store, keeper, .. } = kept().await;
+        until(|| *store.renewals.lock().unwrap() > 0).await;
+        drop(keeper);
+        let renewals = *store.renewals.lock().unwrap();
+        tokio::time::sleep(PERIOD).await;
+        assert_eq!(*store.renewals.lock().unwrap(), renewals);
+    }
+}

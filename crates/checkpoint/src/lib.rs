@@ -39,6 +39,14 @@ mod resume;
 mod schema;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod sessions;
+#[cfg(all(
+    test,
+    feature = "file",
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "object"
+))]
+mod soak;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;

@@ -212,13 +212,13 @@ impl CheckpointStore for MemoryStore {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::conformance::{Backend, Damage, ManualClock, every_promise};
 
-    struct InMemory(MemoryStore, Arc<ManualClock>);
+    pub(crate) struct InMemory(MemoryStore, Arc<ManualClock>);
 
-    fn memory() -> InMemory {
+    pub(crate) fn memory() -> InMemory {
         let clock = Arc::new(ManualClock::default());
         InMemory(MemoryStore::new(clock.clone()), clock)
     }

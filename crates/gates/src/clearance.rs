@@ -63,7 +63,7 @@ pub enum Basis {
 /// Only [`clear`] makes one: it has no constructor, no default and no parsed form.
 ///
 /// ```compile_fail
-/// let forged = gates::Clearance { ..todo!() };
+/// let forged = gates::Clearance { ..unreachable!() };
 /// ```
 /// ```compile_fail
 /// let forged: gates::Clearance = Default::default();

@@ -8,7 +8,6 @@ macro_rules! reason_codes {
     ($($(#[doc = $doc:literal])+ $variant:ident => $text:literal, $advice:literal;)+) => {
         /// Why a world was refused or could not be read. The text form is API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
         pub enum ReasonCode {
             $($(#[doc = $doc])+ $variant,)+
         }

@@ -1,4 +1,64 @@
-//! Reads engine worlds: locations, catalogue, pack evidence, and rows from a position.
+//! Reads engine worlds: where a world lies, what identifies it, what it shows of itself,
+//! and its rows from a position. Usable alone; `wsp` and `gates` stand on it.
+//!
+//! ```text
+//!  "runs/local/run-1"  or  "s3://bucket/run-1"
+//!        │ resolve_engine_run_root            (named, never searched for)
+//!        ▼
+//!  EngineRunRoot ──► WorldStore               objects by key: one face, two backends
+//!                      │        ├─ disk       symlinks held inside the root, pread, fsync
+//!                      │        └─ bucket     one retry policy, ETag pins, windows
+//!                      ▼
+//!   RunReceipt ─► Tokens ─► resolve_scenario_id ─► WorldKey
+//!                      │                             │
+//!   Catalogue ─────────┤                             ▼
+//!                      ▼                         check_pack ─► PackEvidence
+//!                   locate                       (manifest, seal, posture)
+//!                      │
+//!                      ▼
+//!                OutputLocator ─► parts, each under its Pin
+//!                      │  ├─ footer, read_column          inspection: no grant
+//!                      │  ├─ ContentsIndex, instance proofs   is it what was packed?
+//!                      │  └─ open_rows(&ReadGrant, ..)    rows: only `gates` grants
+//!                      ▼
+//!                RowReader: Arrow batches or JSON lines, for plain threads
+//!
+//!   pack ─► contents index ─► manifest ─► seal            the only writes, each once
+//! ```
+//!
+//! # What holds
+//! - **Named, not discovered.** The only listings are the folder of one located output, the
+//!   `scenario_id=` level of the selected outputs' paths, what a caller lists by name, and
+//!   the whole root for packing and for verifying a whole pack.
+//! - **Inside the root.** A key with `..`, an absolute one, or a symlink that leads out is
+//!   refused before anything is opened.
+//! - **What was looked at is what is read.** An object is pinned (length and ETag; on disk
+//!   inode and modification time) when it is located, and every read is held to the pin. A
+//!   change is [`OracleReadFailed`](ReasonCode::OracleReadFailed), never mixed bytes.
+//! - **No grant, no rows.** [`open_rows`] takes a [`ReadGrant`], which carries its world.
+//! - **Bounded memory.** Objects are streamed; a Parquet part keeps one page a column;
+//!   everything read ahead of need comes out of one byte budget.
+//! - **Nothing panics on what it reads**, and every refusal is an [`Error`] with one
+//!   [`ReasonCode`], the object's full name, and what to do.
+//!
+//! # Blocking and async
+//! Lookups are `async` and run on any executor: this crate keeps one small runtime of its
+//! own, on which every connection lives. Rows are synchronous, for plain threads.
+//!
+//! # Example
+//! ```
+//! # async fn example() -> Result<(), oracle_store::Error> {
+//! use oracle_store::{ObjectStoreConfig, RunReceipt, WorldStore, resolve_engine_run_root};
+//! use std::path::Path;
+//!
+//! let root = resolve_engine_run_root("run-1", Some("runs/oracle"), Path::new("/work"))?;
+//! assert_eq!(root.as_str(), "runs/oracle/run-1");
+//! let store = WorldStore::open(root, &ObjectStoreConfig::default())?;
+//! let receipt = RunReceipt::load(&store).await?;
+//! # Ok(())
+//! # }
+//! ```
+//! `cargo run -p oracle-store --example inspect_world` goes on from there.
 
 pub mod catalogue;
 pub mod contents;
@@ -15,6 +75,7 @@ pub mod posture;
 pub mod receipt;
 pub mod rows;
 pub mod scenario;
+pub mod schema;
 pub mod seal;
 pub mod store;
 pub mod template;

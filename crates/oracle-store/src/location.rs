@@ -36,7 +36,7 @@ impl Location {
         }
         let Some(rest) = text.strip_prefix("s3://") else {
             if text.contains("://") {
-                return Err(refuse("Only s3:// and local paths can be read, not"));
+                return Err(refuse("Only local folders and s3:// prefixes hold worlds"));
             }
             return Ok(Self::Local(working_dir.join(text)));
         };

@@ -79,10 +79,15 @@ pub async fn check_pack(
     expected: &PackExpectation<'_>,
 ) -> Result<PackEvidence, Error> {
     let manifest = PackManifest::load(store).await?;
-    let json_seal_stands = store.exists(PACK_SEAL).await?;
+    // Read first and judged last: what is wrong with the manifest comes before.
+    let seal = Seal::load(store).await;
+    let json_seal_stands = match &seal {
+        Ok(seal) => matches!(seal, Some(Seal::Json(_))),
+        Err(error) => error.code() == ReasonCode::PackSealInvalid,
+    };
     check_manifest(manifest.as_ref(), json_seal_stands, expected)
         .map_err(|error| error.object(store.full_name(PACK_MANIFEST)))?;
-    let seal = Seal::load(store).await?;
+    let seal = seal?;
     let seal_name = match seal {
         Some(Seal::Flag) => PACK_SEAL_FLAG,
         _ => PACK_SEAL,

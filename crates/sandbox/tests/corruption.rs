@@ -298,6 +298,17 @@ async fn worlds_of_every_shape_are_read_to_their_last_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_without_rows_are_whole_parts() {
+    let empty = |output| OutputOptions {
+        rows_per_part: 0,
+        ..OutputOptions::of(output)
+    };
+    let outputs = [SampleOutput::EventStreamBaseline, SampleOutput::EventLabels].map(empty);
+    let (_folder, world) = build(&WorldOptions::sample().with_outputs(outputs));
+    assert_eq!(walk(&world, Look::HARDEST).await, (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_postures_take_packs_as_far_as_they_should() {
     for (pack, local, strict) in [
         (Pack::None, None, Some("PACK_MANIFEST_MISSING")),

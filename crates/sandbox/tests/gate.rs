@@ -295,6 +295,7 @@ fn a_gate_restarted_on_its_kept_file_remembers_the_ids() {
     assert_eq!(kept_ids(&path), [id(1), id(2), id(3)]);
 }
 
+/// Read by another handle: what it shows has left the gate's process, and outlives it.
 #[test]
 fn an_acknowledged_event_is_in_the_file_before_its_answer() {
     let folder = tempfile::tempdir().unwrap();
@@ -709,6 +710,20 @@ fn an_address_in_use_is_said_to_be() {
     let error = StandInGate::start(options).unwrap_err();
     assert_eq!(error.code().as_str(), "SANDBOX_GATE_UNBOUND");
     assert!(error.to_string().contains(&first.address().to_string()));
+}
+
+#[tokio::test]
+async fn a_gate_is_started_and_stopped_from_async_code_too() {
+    let first = gate(GateOptions::default());
+    let listen = first.address();
+    let second = GateOptions {
+        listen,
+        ..GateOptions::default()
+    };
+    assert!(StandInGate::start(second.clone()).is_err());
+    first.stop();
+    gate(second.clone()).abort();
+    drop(gate(second));
 }
 
 #[test]

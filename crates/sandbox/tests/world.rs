@@ -499,6 +499,32 @@ fn a_callers_own_contracts_can_be_built_against() {
 }
 
 #[test]
+fn an_output_that_is_neither_parquet_nor_json_lines_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalogue, gate_map) = (folder.path().join("c.yaml"), folder.path().join("g.yaml"));
+    let entry = "outputs:\n- {output_id: own, path_template: own/flag.json, primary_key: [id]}\n";
+    fs::write(&catalogue, entry).unwrap();
+    fs::write(&gate_map, "gates: []\n").unwrap();
+    let contracts = Contracts::Files {
+        catalogue,
+        gate_map,
+    };
+    let options = WorldOptions {
+        contracts,
+        ..WorldOptions::sample()
+    };
+    let output = OutputOptions {
+        parts: 1,
+        ..OutputOptions::new("own")
+    };
+    let error = options
+        .with_outputs([output])
+        .build(folder.path())
+        .unwrap_err();
+    assert_eq!(error.code().as_str(), "SANDBOX_OPTIONS_INVALID");
+}
+
+#[test]
 fn an_instance_proof_states_the_digest_of_the_parts() {
     let output = SampleOutput::ArrivalEvents;
     let options = WorldOptions {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::SealStatus;
+use wsp::EventTime;
 use wsp::profile::OrderMode;
 use wsp::schedule::Speedup;
 
@@ -107,6 +108,12 @@ pub struct StreamArgs {
     /// The order of the events: event_time or as_written.
     #[arg(long, value_name = "ORDER", value_parser = parse_order)]
     pub order: Option<OrderMode>,
+    /// Nothing before this event time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<EventTime>,
+    /// Nothing at or after this event time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<EventTime>,
     /// At most so many events, over all outputs.
     #[arg(long, value_name = "N")]
     pub max_events: Option<u64>,
@@ -223,8 +230,8 @@ pub struct GateArgs {
     /// Take anything: no schema, no deduplication.
     #[arg(long)]
     pub no_validate: bool,
-    /// Misbehave: a fault rule as JSON, as for POST /control. May be given several times.
-    #[arg(long, value_name = "JSON")]
+    /// Misbehave: `status:503,retry-after=1,next=10`, or a rule as JSON. May be given several times.
+    #[arg(long, value_name = "RULE")]
     pub fault: Vec<String>,
 }
 

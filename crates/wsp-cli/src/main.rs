@@ -4,6 +4,8 @@
 //! to standard error. Exit status: 0 done, 1 failed, 2 unusable arguments or
 //! profile, 3 stopped by a signal after a clean drain, 130 by a second signal.
 
+#![allow(unreachable_pub, reason = "nothing of a binary is reachable")]
+
 mod args;
 mod commands;
 mod logging;

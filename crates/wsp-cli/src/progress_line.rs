@@ -1,5 +1,6 @@
 //! The progress of a stream: a line on a terminal, nothing elsewhere.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -63,18 +64,18 @@ fn line(now: &Progress, rate: f64) -> String {
         grouped(rate as u64)
     );
     if let Some(time) = now.event_time {
-        line.push_str(&format!(", at {time}"));
+        let _ = write!(line, ", at {time}");
     }
     if now.is_paced {
-        line.push_str(&format!(", {:.1} ms late", now.lateness_ms));
+        let _ = write!(line, ", {:.1} ms late", now.lateness_ms);
     }
     if let Some(total) = now.total.filter(|total| *total > 0) {
         let percent = 100.0 * acknowledged as f64 / total as f64;
-        line.push_str(&format!(", {percent:.1} %"));
+        let _ = write!(line, ", {percent:.1} %");
         if rate >= 1.0 {
             let left =
                 Duration::from_secs((total.saturating_sub(acknowledged) as f64 / rate) as u64);
-            line.push_str(&format!(", {} left", clock(left)));
+            let _ = write!(line, ", {} left", clock(left));
         }
     }
     line
@@ -85,7 +86,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -4,7 +4,10 @@
 use std::process::{Command, Output};
 
 fn wsp_cli(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wsp-cli")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_wsp-cli"))
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -22,7 +25,10 @@ fn every_command_has_help_with_an_example() {
         let output = wsp_cli(&[command, &["--help"]].concat());
         let help = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{command:?}");
-        assert!(help.contains("Example:\n  wsp-cli"), "{command:?} has no example:\n{help}");
+        assert!(
+            help.contains("Example:\n  wsp-cli"),
+            "{command:?} has no example:\n{help}"
+        );
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{CheckpointStore, FileStore, SqliteStore};
+use checkpoint::{BucketStore, CheckpointStore, FileStore, PostgresStore, SqliteStore};
+use oracle_store::{Location, object_store_at};
 
 use crate::profile::{CheckpointBackend, Profile};
 use crate::push::{ClientOptions, PushEndpoint, PushToken};
@@ -14,7 +15,7 @@ use crate::{Error, ReasonCode};
 ///
 /// # Errors
 /// `PROFILE_VALUE_MISSING` for a DSN that is not set; the store's.
-pub fn open_checkpoint_store(
+pub(crate) fn open_checkpoint_store(
     profile: &Profile,
     working_dir: &Path,
 ) -> Result<Arc<dyn CheckpointStore>, Error> {
@@ -22,16 +23,36 @@ pub fn open_checkpoint_store(
     Ok(match settings.backend {
         CheckpointBackend::File => Arc::new(FileStore::new(working_dir.join(&settings.root))),
         CheckpointBackend::Sqlite => Arc::new(SqliteStore::new(working_dir.join(&settings.root))),
-        CheckpointBackend::Postgres => todo!("postgres"),
-        CheckpointBackend::Object => todo!("object"),
+        CheckpointBackend::Postgres => {
+            let dsn = settings.dsn.as_ref().map(|dsn| dsn.reveal().to_owned());
+            let dsn = Profile::require(dsn.as_ref(), "wiring.wsp_checkpoint.dsn", "")?;
+            Arc::new(PostgresStore::new(dsn).map_err(Error::Checkpoint)?)
+        }
+        CheckpointBackend::Object => Arc::new(bucket_store(profile, working_dir)?),
     })
+}
+
+/// The store in a bucket: only there can a write be made conditional.
+fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Error> {
+    let root = &profile.checkpoint.root;
+    let location = Location::parse(root, working_dir).map_err(Error::Oracle)?;
+    if matches!(location, Location::Local(_)) {
+        return Err(Error::new(
+            ReasonCode::ProfileInvalid,
+            format!("The profile's `wiring.wsp_checkpoint.root` is `{root}`, a local folder."),
+            "The backend `object` needs s3://bucket/prefix; for a folder use `file`.",
+        ));
+    }
+    let (store, prefix) =
+        object_store_at(&location, &profile.object_store).map_err(Error::Oracle)?;
+    Ok(BucketStore::new(store, prefix))
 }
 
 /// Where a profile pushes to, and with what.
 ///
 /// # Errors
 /// `PROFILE_VALUE_MISSING`, `PROFILE_INVALID`, `PROFILE_TOKEN_IN_CLEAR`.
-pub fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
+pub(crate) fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
     let url = Profile::require(
         profile.ig_ingest_url.as_ref(),
         "wiring.ig_ingest_url",

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use envelope::EventTime;
 use sha2::{Digest, Sha256};
@@ -25,12 +25,18 @@ const LOOK_AROUND: Duration = Duration::from_millis(250);
 
 /// The stream's start, from which wall times are counted.
 #[derive(Debug, Clone, Copy)]
-pub struct Start(Instant);
+pub struct Start {
+    monotonic: Instant,
+    wall: SystemTime,
+}
 
 impl Start {
     /// Now.
     pub fn now() -> Self {
-        Self(Instant::now())
+        Self {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
     }
 
     /// Nanoseconds since the start.
@@ -38,9 +44,15 @@ impl Start {
         self.at(Instant::now())
     }
 
+    /// The wall clock's time at so many nanoseconds after the start: the wall clock is
+    /// read once, so a step of it changes nothing.
+    pub fn wall_time(self, at: WallNs) -> SystemTime {
+        self.wall + Duration::from_nanos(at)
+    }
+
     /// When an instant lies, in nanoseconds since the start.
     pub fn at(self, instant: Instant) -> WallNs {
-        instant.saturating_duration_since(self.0).as_nanos() as WallNs
+        instant.saturating_duration_since(self.monotonic).as_nanos() as WallNs
     }
 }
 
@@ -62,12 +74,30 @@ pub enum DispatchEnd {
 pub struct Dispatched {
     /// Why it ended.
     pub end: DispatchEnd,
-    /// SHA-256 over the event ids in schedule order.
-    pub digest: [u8; 32],
+    /// SHA-256 over the event ids in schedule order, in lowercase hex.
+    pub digest: String,
     /// The time of the first event.
     pub first_time: Option<EventTime>,
     /// The time of the last one.
     pub last_time: Option<EventTime>,
+    /// The schedule it was handed over by; absent if unpaced.
+    pub schedule: Option<Scheduled>,
+}
+
+/// The schedule of a paced run, as its report shows it.
+///
+/// An event at `time` was due at `wall_origin + (time − time_origin) / speedup`. In
+/// `as_written` order it is the schedule of the last output.
+#[derive(Debug, Clone, Copy)]
+pub struct Scheduled {
+    /// The wall time of the anchor.
+    pub wall_origin: SystemTime,
+    /// The event time of the anchor.
+    pub time_origin: EventTime,
+    /// From the anchor to the last event's due time.
+    pub last_due: Duration,
+    /// From the anchor to the last event's handing over.
+    pub last_handed_over: Duration,
 }
 
 /// Everything the thread works with.
@@ -97,6 +127,7 @@ impl Dispatcher {
         let mut hasher = Sha256::new();
         let mut times = (None, None);
         let mut handed_over = 0;
+        let mut last = (0, 0);
         let mut sequences = vec![0u64; self.meters.outputs()];
         let end = loop {
             if self.max_events.is_some_and(|most| handed_over >= most) {
@@ -131,7 +162,8 @@ impl Dispatcher {
                 self.meters.handed_back(event.output);
                 break DispatchEnd::WoundDown;
             }
-            self.schedule.left(due, self.start.elapsed());
+            last = (due, self.start.elapsed());
+            self.schedule.left(due, last.1);
             sequences[event.output] += 1;
             handed_over += 1;
             hasher.update(event.id.as_bytes());
@@ -143,10 +175,21 @@ impl Dispatcher {
         let (first_time, last_time) = times;
         Dispatched {
             end,
-            digest: hasher.finalize().into(),
+            digest: oracle_store::Hex64::of_hasher(hasher).to_string(),
             first_time,
             last_time,
+            schedule: self.scheduled(last),
         }
+    }
+
+    fn scheduled(&self, (last_due, last_handed_over): (WallNs, WallNs)) -> Option<Scheduled> {
+        let (wall, time_origin) = self.schedule.anchor()?;
+        Some(Scheduled {
+            wall_origin: self.start.wall_time(wall),
+            time_origin,
+            last_due: Duration::from_nanos(last_due.saturating_sub(wall)),
+            last_handed_over: Duration::from_nanos(last_handed_over.saturating_sub(wall)),
+        })
     }
 
     /// Sleeps until an event is due; false if the stream winds down first.

@@ -29,7 +29,7 @@ use crate::lane::{Lane, NamePosition};
 use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::order::EventOrder;
-use crate::profile::PushSettings;
+use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
 use crate::schedule::Schedule;
@@ -104,7 +104,11 @@ impl<C: PushClient> Engine<C> {
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
         let (answers, heard) = mpsc::channel(4 * self.push.lanes.max(64));
 
-        let watch = Arc::new(GateWatch::new(self.retry, ConcurrencyLimit::fixed()));
+        let limit = match self.push.concurrency {
+            Concurrency::Fixed => ConcurrencyLimit::fixed(),
+            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
+        };
+        let watch = Arc::new(GateWatch::new(self.retry, limit));
         let endpoint: Arc<str> = self.endpoint.into();
         let mut tasks = JoinSet::new();
         for queue in queues {

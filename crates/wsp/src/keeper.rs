@@ -163,7 +163,7 @@ impl Keeper {
             with,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
-            lateness: Lateness::new(),
+            lateness: Lateness::default(),
             counts: CheckpointCounts::default(),
             abandoned: 0,
             durable: vec![None; outputs],

@@ -9,9 +9,15 @@
 //!
 //! With `ordering: key` all events of one ordering key go by the same lane and so
 //! arrive in order; the number of lanes is fixed for a run, since changing it
-//! would move keys between lanes. With `none` all lanes take from one queue. A
-//! queue is short: it hides the way from the dispatcher to the lane and holds no
-//! backlog.
+//! would move keys between lanes. With `none` all lanes take from one queue.
+//!
+//! A queue hides the way from the dispatcher to the lane. When one is full the
+//! dispatcher sleeps for a moment instead of waiting to be woken: a lane that had to
+//! wake it after every event would cost two switches of threads an event, more than
+//! the whole rest of the way. The queue is deep enough not to run dry meanwhile.
+
+use std::thread;
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender, TrySendError, bounded};
 use bytes::Bytes;
@@ -20,8 +26,11 @@ use crate::profile::LaneOrdering;
 use crate::schedule::WallNs;
 use crate::watermark::Position;
 
-/// Events that wait before each lane.
-const QUEUE: usize = 8;
+/// Events that may wait before each lane. Keys fall on lanes by chance, so some queues are
+/// full while others run dry: the deeper they are, the rarer is a lane without work.
+const QUEUE: usize = 256;
+/// How long the dispatcher sleeps before it looks at a full queue again.
+const FULL_PAUSE: Duration = Duration::from_micros(500);
 
 /// An event on its way to a lane.
 #[derive(Debug)]
@@ -67,12 +76,15 @@ impl Lanes {
 
     /// Queues an event on the lane of its key, waiting for a place. False if the
     /// lanes are gone, which is how they tell that the stream winds down.
-    pub fn hand_over(&self, ordering_key: u64, event: HandedOver) -> bool {
+    pub fn hand_over(&self, ordering_key: u64, mut event: HandedOver) -> bool {
         let lane = (ordering_key % self.queues.len() as u64) as usize;
-        match self.queues[lane].try_send(event) {
-            Ok(()) => true,
-            Err(TrySendError::Full(event)) => self.queues[lane].send_blocking(event).is_ok(),
-            Err(TrySendError::Closed(_)) => false,
+        loop {
+            match self.queues[lane].try_send(event) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(back)) => event = back,
+            }
+            thread::sleep(FULL_PAUSE);
         }
     }
 }

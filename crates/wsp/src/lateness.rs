@@ -37,11 +37,9 @@ pub struct Lateness {
     latest_send: WallNs,
 }
 
-impl Lateness {
-    const DAY_US: u64 = 86_400_000_000;
-
+impl Default for Lateness {
     /// Nothing recorded.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let histogram = || {
             // The bounds are constants that the histogram accepts.
             Histogram::new_with_bounds(1, Self::DAY_US, 3).unwrap_or_else(|_| unreachable!())
@@ -52,6 +50,10 @@ impl Lateness {
             latest_send: 0,
         }
     }
+}
+
+impl Lateness {
+    const DAY_US: u64 = 86_400_000_000;
 
     /// Records one event.
     pub fn record(&mut self, due: WallNs, sent: WallNs, answered: WallNs) {
@@ -92,7 +94,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_in_milliseconds_and_absent_without_events() {
-        let mut lateness = Lateness::new();
+        let mut lateness = Lateness::default();
         assert_eq!(lateness.report(), LatenessReport::default());
         for event in 1..=1_000u64 {
             lateness.record(0, event * 1_000_000, event * 2_000_000);

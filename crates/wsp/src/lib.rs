@@ -1,4 +1,42 @@
 //! Replays an engine world into an ingestion gate: plan, order, pace, push, remember.
+//!
+//! ```text
+//!  worker threads            OS thread          tokio tasks          one task
+//! ┌────────────────┐ chunks ┌────────────┐     ┌────────┐ answers  ┌────────┐  ┌───────┐
+//! │ decode + frame ├───────►│ order      ├────►│ lane 1 ├─────────►│ keeper ├─►│ store │
+//! │ (feed, parts)  ├───────►│ schedule   ├────►│   …    ├─────────►│        │  └───────┘
+//! └────────────────┘        │ dispatch   ├────►│ lane n ├─────────►│        │
+//!                           └─────▲──────┘     └────────┘          └───┬────┘
+//!                                 └──────────── window opens ──────────┘
+//! ```
+//!
+//! | module | idea | kind |
+//! |---|---|---|
+//! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
+//! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
+//! | [`prepare`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
+//! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
+//! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
+//! | [`schedule`] | when an event is due | pure |
+//! | [`dispatch`], [`window`] | wait, then hand over | one thread |
+//! | [`lanes`], [`lane`], [`push`] | one request in flight a lane, until something final is known | IO |
+//! | [`watermark`] | how far each output is done | pure |
+//! | [`keeper`] | makes the watermark durable | IO |
+//! | [`meters`], [`lateness`], [`progress`], [`report`], [`audit`] | what is told | |
+//! | [`ending`] | how a stream ends before its last event | |
+//! | [`verify`](mod@verify), [`outline`], [`cursors`], [`pack`] | looking, and packing | IO |
+//!
+//! Most callers want [`Stream`]: a [`Profile`](profile::Profile) and [`Overrides`] make
+//! a [`StreamRequest`], and that makes a stream. [`Engine`](engine::Engine) is below it,
+//! for those with an order, a client or a store of their own.
+//!
+//! # Invariants
+//! - Rows are opened through a clearance of the `gates` crate, and in no other way.
+//! - No event is handed to a lane before it is due, nor while
+//!   `handed over − durable ≥ flush_every + lanes`.
+//! - A cursor never passes an event that is not acknowledged.
+//! - What is sent, in what order and under which ids depends on the world and the
+//!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
 
 pub mod audit;
 mod backends;
@@ -39,6 +77,7 @@ pub mod verify;
 pub mod watermark;
 pub mod window;
 
+pub use envelope::EventTime;
 pub use error::{Error, Fault};
 pub use outline::{Outline, OutputOutline, outline};
 pub use reason::{ReasonCode, all_reason_codes};

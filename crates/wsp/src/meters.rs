@@ -144,9 +144,9 @@ mod tests {
                     meters.read(0, 1);
                     meters.handed_over(0);
                     if event % 7 == 0 {
-                        meters.quarantined(0)
+                        meters.quarantined(0);
                     } else {
-                        meters.acknowledged(0)
+                        meters.acknowledged(0);
                     }
                 }
             })

@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use crate::backends::open_checkpoint_store;
 use crate::data_evidence::DataVerified;
-use crate::plan::PlannedOutput;
+use crate::ending::Ending;
+use crate::order::{EventTimeSource, Overlap};
+use crate::plan::{Plan, PlannedOutput};
 use crate::platform_run::PlatformRunSource;
 use crate::prepare::{Outlook, look_ahead};
+use crate::profile::OrderMode;
 use crate::report::{StreamReport, stored_cursor_json};
 use crate::request::StreamRequest;
 use crate::selection::Role;
@@ -45,6 +48,9 @@ pub struct Outline {
     pub pack_key: Option<String>,
     /// Where they are kept.
     pub checkpoint_store: String,
+    /// In event time: how many parts are open at once, from the beginning, and the memory
+    /// that takes.
+    pub overlap: Option<Overlap>,
     /// Rows of all outputs, where the parts say so without being read.
     pub rows: Option<u64>,
     /// Each output.
@@ -100,7 +106,12 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
             cursor: record.map(|record| stored_cursor_json(&record)),
         });
     }
+    let overlap = match order {
+        OrderMode::EventTime => Some(overlap(request, &plan).await?),
+        OrderMode::AsWritten => None,
+    };
     Ok(Outline {
+        overlap,
         status: "PLANNED",
         engine_run_root: plan.store.root().as_str().to_owned(),
         posture: request.profile.posture,
@@ -118,6 +129,26 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
         world_key: plan.world_key,
         pack: plan.pack,
     })
+}
+
+/// How many parts overlap in event time: reads the time columns that are not known.
+async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error> {
+    let done = vec![None; plan.outputs.len()];
+    let mut source = EventTimeSource::new(request, plan, done, request.overrides.window)?;
+    source.index = source.index.without_keeping();
+    let surveyed = tokio::task::spawn_blocking(move || source.survey(&Ending::default()));
+    match surveyed.await {
+        Ok(survey) => Ok(*survey?.overlap()),
+        Err(source) => {
+            let what = "The thread that reads time columns ended too early.";
+            Err(Error::caused(
+                ReasonCode::StreamInternal,
+                what,
+                "Report this.",
+                source,
+            ))
+        }
+    }
 }
 
 /// The rows of an output by its parts' footers, off the async threads.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::audit::{AuditLog, EventKind};
+use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::platform_run::{self, PlatformRunSource};
 use crate::profile::CheckpointScope;
@@ -119,6 +120,13 @@ pub async fn look_ahead(
     };
     let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
     report.order = Some(order.as_str());
+    if order == OrderMode::AsWritten && request.overrides.window != TimeWindow::default() {
+        return Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            "--from and --to cut event time, and the order is as_written.",
+            "Stream in event_time, or without them.",
+        ));
+    }
     Ok(Outlook {
         plan,
         keys,

@@ -9,7 +9,9 @@ use crate::meters::Reading;
 pub struct Progress {
     /// The meters of all outputs together.
     pub meters: Reading,
-    /// Events that this run will acknowledge in all, once that is known.
+    /// The bound of the run, if it has one.
+    pub max_events: Option<u64>,
+    /// Events that this run will acknowledge in all, about, once that is known.
     pub total: Option<u64>,
     /// The event time of the last acknowledgement.
     pub event_time: Option<EventTime>,
@@ -19,4 +21,12 @@ pub struct Progress {
     pub lateness_ms: f64,
     /// Events that saved cursors cover.
     pub durable: u64,
+}
+
+impl Progress {
+    /// Learns how many rows are open: so many events are expected, or as many as the
+    /// run is bounded to.
+    pub fn expect(&mut self, open_rows: u64) {
+        self.total = Some(self.max_events.unwrap_or(u64::MAX).min(open_rows));
+    }
 }

@@ -1,11 +1,13 @@
 //! The report of a run: one JSON object, the same for people and programs.
 
 use checkpoint::{Cursor, Record};
+use chrono::{DateTime, SecondsFormat, Utc};
 use oracle_store::Posture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::data_evidence::DataVerified;
+use crate::dispatch::Scheduled;
 use crate::keeper::{CheckpointCounts, Decisions};
 use crate::lateness::LatenessReport;
 use crate::meters::Reading;
@@ -35,6 +37,36 @@ pub struct OutputReport {
     pub meters: Reading,
     /// Where it stands now: a later run starts behind it.
     pub cursor: Option<Value>,
+}
+
+/// The schedule of a paced run: an event at `time` was due at
+/// `wall_origin_utc + (time − time_origin_utc) / speedup`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScheduleReport {
+    /// Event seconds per wall second.
+    pub speedup: f64,
+    /// The wall time of the anchor, to the nanosecond.
+    pub wall_origin_utc: String,
+    /// The event time of the anchor.
+    pub time_origin_utc: String,
+    /// Seconds from the anchor to the last event's due time.
+    pub last_due_s: f64,
+    /// Seconds from the anchor to the last event's handing over.
+    pub last_handed_over_s: f64,
+}
+
+impl ScheduleReport {
+    /// What a run's schedule came to.
+    pub fn new(speedup: f64, scheduled: &Scheduled) -> Self {
+        let wall_origin = DateTime::<Utc>::from(scheduled.wall_origin);
+        Self {
+            speedup,
+            wall_origin_utc: wall_origin.to_rfc3339_opts(SecondsFormat::Nanos, true),
+            time_origin_utc: scheduled.time_origin.to_string(),
+            last_due_s: scheduled.last_due.as_secs_f64(),
+            last_handed_over_s: scheduled.last_handed_over.as_secs_f64(),
+        }
+    }
 }
 
 /// What a run did.
@@ -82,6 +114,8 @@ pub struct StreamReport {
     pub wall_seconds: f64,
     /// Acknowledged events over the time from the first event to the last save.
     pub events_per_second: f64,
+    /// The schedule events were due by; absent for an unpaced stream.
+    pub schedule: Option<ScheduleReport>,
     /// Lateness in milliseconds; absent for an unpaced stream.
     pub lateness_ms: LatenessReport,
     /// The saves.
@@ -115,6 +149,7 @@ impl StreamReport {
             last_ts_utc: None,
             wall_seconds: 0.0,
             events_per_second: 0.0,
+            schedule: None,
             lateness_ms: LatenessReport::default(),
             checkpoints: CheckpointCounts::default(),
             stream_digest: None,

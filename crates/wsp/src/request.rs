@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Error;
+use crate::order::TimeWindow;
 use crate::profile::{OrderMode, Profile};
 use crate::schedule::Speedup;
 
@@ -21,6 +22,8 @@ pub struct Overrides {
     pub catalogue: Option<String>,
     /// The gate map's path.
     pub gate_map: Option<String>,
+    /// What of event time is streamed; in event-time order only.
+    pub window: TimeWindow,
     /// At most so many events, over all outputs.
     pub max_events: Option<u64>,
     /// Event seconds per wall second.

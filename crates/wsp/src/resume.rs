@@ -9,7 +9,7 @@ use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::order::{DoneThrough, PartId};
+use crate::order::{DoneThrough, PartId, TimeWindow};
 use crate::plan::{Plan, PlannedOutput};
 use crate::request::Overrides;
 use crate::watermark::Position;
@@ -42,10 +42,16 @@ pub async fn load(
 }
 
 /// What a later run must find unchanged to go on from a cursor: sha256 over the
-/// world key, the output's part names and sizes, its primary key and the order.
+/// world key, the output's part names and sizes, its primary key, the order and the
+/// window's start.
 ///
 /// Every item is preceded by its length, so that no two plans share a text.
-pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -> String {
+pub fn plan_digest(
+    world: &WorldKey,
+    output: &PlannedOutput,
+    order: OrderMode,
+    window: TimeWindow,
+) -> String {
     let mut hasher = Sha256::new();
     let mut item = |text: &str| {
         hasher.update((text.len() as u64).to_le_bytes());
@@ -65,11 +71,13 @@ pub fn plan_digest(world: &WorldKey, output: &PlannedOutput, order: OrderMode) -
     item(&output.primary_key.len().to_string());
     output.primary_key.iter().for_each(|column| item(column));
     item(order.as_str());
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    // Only the start: a later end goes on from the same cursors.
+    item(
+        &window
+            .from
+            .map_or_else(String::new, |from| from.nanos().to_string()),
+    );
+    oracle_store::Hex64::of_hasher(hasher).to_string()
 }
 
 /// Where one output goes on.
@@ -108,7 +116,7 @@ pub async fn starts(
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
     let mut starts = Vec::with_capacity(plan.outputs.len());
     for (output, (key, record)) in plan.outputs.iter().zip(keys.iter().zip(records)) {
-        let digest = plan_digest(&plan.world_key, output, terms.order);
+        let digest = plan_digest(&plan.world_key, output, terms.order, terms.overrides.window);
         let (mut cursor, mut adopted) = (None, Vec::new());
         if let Some(record) = record {
             let resume_plan = ResumePlan {

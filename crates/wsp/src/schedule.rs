@@ -47,7 +47,7 @@ impl Speedup {
 
     /// Whether events wait for nothing.
     pub fn is_unpaced(self) -> bool {
-        self.0 == 0.0
+        self.0 <= 0.0
     }
 
     /// Wall nanoseconds that `event_ns` of event time take, rounded up so that
@@ -56,7 +56,7 @@ impl Speedup {
         if event_ns <= 0 {
             return 0;
         }
-        if self.0 == 1.0 {
+        if (self.0 - 1.0).abs() < f64::EPSILON {
             return u64::try_from(event_ns).unwrap_or(u64::MAX);
         }
         // A float holds 104 days of nanoseconds exactly; beyond that the error is
@@ -125,6 +125,13 @@ impl Schedule {
         let due = anchor.wall.saturating_add(self.speedup.wall_ns(elapsed));
         self.last_due = self.last_due.max(due);
         self.last_due
+    }
+
+    /// The event time that stands at a wall instant; absent before the first event and
+    /// in an unpaced stream.
+    pub fn anchor(&self) -> Option<(WallNs, EventTime)> {
+        let anchor = self.anchor.filter(|_| !self.is_unpaced())?;
+        Some((anchor.wall, EventTime::from_nanos(anchor.event_ns)?))
     }
 
     /// Whether events are sent without waiting.

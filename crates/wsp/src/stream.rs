@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
+use oracle_store::footer;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -15,13 +16,14 @@ use crate::ending::{Cause, Ending};
 use crate::engine::{Engine, Ran};
 use crate::feed::FeedPool;
 use crate::keeper::KeptOutput;
-use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, TimeWindow};
+use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartId};
 use crate::parts::{ClearedParts, PartOpener};
+use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
 use crate::profile::PushClientKind;
 use crate::progress::Progress;
 use crate::push::{ClientError, HyperClient, PushClient, ReqwestClient, RetryPolicy};
-use crate::report::{OutputReport, Status, StreamReport, cursor_json};
+use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
 use crate::schedule::Schedule;
@@ -163,15 +165,12 @@ impl Stream {
         report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
         report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
+        let speedup = self.request.profile.speedup.factor();
+        let scheduled = dispatched.schedule.as_ref();
+        report.schedule = scheduled.map(|scheduled| ScheduleReport::new(speedup, scheduled));
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
-        report.stream_digest = Some(
-            dispatched
-                .digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        );
+        report.stream_digest = Some(dispatched.digest);
         let outputs = prepared
             .plan
             .outputs
@@ -200,6 +199,10 @@ impl Stream {
         endpoint: &str,
     ) -> Result<Engine<C>, Error> {
         let profile = &self.request.profile;
+        self.progress.send_modify(|progress| {
+            progress.is_paced = !profile.speedup.is_unpaced();
+            progress.max_events = self.request.overrides.max_events;
+        });
         let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
         let opener = Box::new(PartOpener {
             parts: Arc::clone(&parts),
@@ -210,11 +213,13 @@ impl Stream {
         let (plan, starts) = (&prepared.plan, &prepared.starts);
         let order: Box<dyn EventOrder> = match prepared.order {
             OrderMode::AsWritten => {
-                Box::new(AsWritten::new(resume::open_parts(plan, starts), opener))
+                let open_parts = resume::open_parts(plan, starts);
+                self.count_in_background(plan, &open_parts);
+                Box::new(AsWritten::new(open_parts, opener))
             }
             OrderMode::EventTime => {
                 let done = resume::done_through(plan, starts)?;
-                let window = TimeWindow::default();
+                let window = self.request.overrides.window;
                 let source = EventTimeSource::new(&self.request, plan, done, window)?;
                 let places = Arc::clone(&parts);
                 Box::new(EventTimeOrder::new(
@@ -222,6 +227,7 @@ impl Stream {
                     opener,
                     places,
                     self.ending.clone(),
+                    self.progress.clone(),
                 ))
             }
         };
@@ -271,6 +277,32 @@ impl Stream {
             ending: self.ending.clone(),
             progress: self.progress.clone(),
         })
+    }
+}
+
+impl Stream {
+    /// Counts the rows that are open by the parts' footers, while the stream runs:
+    /// only who watches needs to know.
+    fn count_in_background(&self, plan: &Plan, open_parts: &[(PartId, u64)]) {
+        let store = plan.store.clone();
+        let progress = self.progress.clone();
+        let parts: Vec<_> = open_parts
+            .iter()
+            .map(|&(id, from_row)| {
+                let part = &plan.outputs[id.output].locator.parts[id.part as usize];
+                (part.clone(), from_row)
+            })
+            .collect();
+        tokio::task::spawn_blocking(move || {
+            // A part that cannot be counted is told of by the stream itself.
+            let rows = parts.iter().map(|(part, from_row)| {
+                let rows = footer(&store, part).ok()?.rows?;
+                rows.checked_sub(*from_row)
+            });
+            if let Some(open_rows) = rows.sum() {
+                progress.send_modify(|progress| progress.expect(open_rows));
+            }
+        });
     }
 }
 

@@ -20,7 +20,7 @@ use wsp::engine::{Engine, Ran};
 use wsp::keeper::KeptOutput;
 use wsp::lane::NamePosition;
 use wsp::order::{Event, EventOrder};
-use wsp::profile::{LaneOrdering, PushClientKind, PushSettings, WhenLate};
+use wsp::profile::{Concurrency, LaneOrdering, PushClientKind, PushSettings, WhenLate};
 use wsp::progress::Progress;
 use wsp::push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use wsp::schedule::{Schedule, Speedup};
@@ -210,6 +210,7 @@ impl Run {
                 ordering: LaneOrdering::Key,
                 timeout: Duration::from_secs(5),
                 drain_timeout: Duration::from_secs(5),
+                concurrency: Concurrency::Adaptive,
                 client: PushClientKind::Hyper,
                 when_late: WhenLate::CatchUp,
             },

@@ -13,7 +13,8 @@ fn audit_records_are_as_their_schema_says() {
     let rig = Rig::sample();
     let ran = rig.stream(&["--max-events", "10"]);
     let run = ran.report["platform_run_id"].as_str().unwrap();
-    let log = std::fs::read_to_string(rig.world.runs_root().join(run).join("session.jsonl")).unwrap();
+    let log =
+        std::fs::read_to_string(rig.world.runs_root().join(run).join("session.jsonl")).unwrap();
     let schema = validator(wsp::schema::AUDIT_RECORD_SCHEMA);
     for line in log.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
@@ -27,7 +28,8 @@ fn audit_records_are_as_their_schema_says() {
 #[test]
 fn the_shipped_profiles_are_as_their_schema_says_and_load() {
     let schema = validator(wsp::schema::WSP_PROFILE_SCHEMA);
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/platform/profiles");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/platform/profiles");
     for name in ["local", "dev_local", "dev", "prod"] {
         let path = folder.join(format!("{name}.yaml"));
         let text = std::fs::read_to_string(&path).unwrap();
@@ -48,10 +50,16 @@ fn every_embedded_schema_is_a_schema_of_its_draft() {
         ("wsp_profile", wsp::schema::WSP_PROFILE_SCHEMA),
         ("cursor", checkpoint::CURSOR_SCHEMA),
         ("gate_receipt", gates::GATE_RECEIPT_SCHEMA),
-        ("canonical_event_envelope", envelope::CANONICAL_EVENT_ENVELOPE_SCHEMA),
+        (
+            "canonical_event_envelope",
+            envelope::CANONICAL_EVENT_ENVELOPE_SCHEMA,
+        ),
     ] {
         let schema: Value = serde_yaml::from_str(schema).unwrap();
         assert!(jsonschema::meta::is_valid(&schema), "{name}");
-        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+        assert_eq!(
+            schema["$schema"], "https://json-schema.org/draft/2020-12/schema",
+            "{name}"
+        );
     }
 }

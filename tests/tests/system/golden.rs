@@ -26,7 +26,9 @@ fn golden(output: &str) -> Vec<Value> {
     let world = named("WSP_GOLDEN_WORLD");
     let folder = format!("{}.golden", world.display());
     let text = std::fs::read_to_string(format!("{folder}/{output}.ndjson")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Streams the golden world through one lane and returns what the gate kept.
@@ -38,7 +40,11 @@ fn streamed(order: &str, verification: &str) -> Vec<Value> {
         ..GateOptions::default()
     })
     .unwrap();
-    std::fs::write(folder.path().join("allow.txt"), "svc:world_stream_producer\n").unwrap();
+    std::fs::write(
+        folder.path().join("allow.txt"),
+        "svc:world_stream_producer\n",
+    )
+    .unwrap();
     let reference = named("WSP_GOLDEN_REFERENCE");
     let profile = serde_json::json!({
         "profile_id": "local",
@@ -57,11 +63,19 @@ fn streamed(order: &str, verification: &str) -> Vec<Value> {
         },
     });
     std::fs::write(folder.path().join("profile.yaml"), profile.to_string()).unwrap();
-    let args = ["stream", "--profile", "profile.yaml", "--platform-run-id", "platform_20260128T090000Z"];
+    let args = [
+        "stream",
+        "--profile",
+        "profile.yaml",
+        "--platform-run-id",
+        "platform_20260128T090000Z",
+    ];
     run_in(folder.path(), &args).expect(0, "");
     gate.stop();
     let text = std::fs::read_to_string(kept).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -80,37 +94,60 @@ fn every_envelope_of_the_golden_world_is_equal_in_the_order_it_was_written() {
 fn event_time_order_sends_the_same_envelopes_sorted_by_time() {
     let streamed = streamed("event_time", "presence");
     let by_id = |envelopes: &[Value]| -> BTreeMap<String, Value> {
-        let ids = envelopes.iter().map(|e| (e["event_id"].as_str().unwrap().to_owned(), e.clone()));
+        let ids = envelopes
+            .iter()
+            .map(|e| (e["event_id"].as_str().unwrap().to_owned(), e.clone()));
         ids.collect()
     };
     let expected: Vec<Value> = OUTPUTS.iter().flat_map(|output| golden(output)).collect();
     assert_eq!(by_id(&streamed), by_id(&expected));
-    let times: Vec<&str> = streamed.iter().map(|e| e["ts_utc"].as_str().unwrap()).collect();
+    let times: Vec<&str> = streamed
+        .iter()
+        .map(|e| e["ts_utc"].as_str().unwrap())
+        .collect();
     assert!(times.is_sorted());
 }
 
 #[test]
 #[ignore = "needs WSP_GOLDEN_WORLD and WSP_GOLDEN_REFERENCE"]
-fn the_platforms_own_profiles_load() {
+fn the_platforms_own_profiles_stream_and_verify_the_golden_world() {
     let reference = named("WSP_GOLDEN_REFERENCE");
+    let catalogue = reference.join("engine_outputs.catalogue.yaml");
+    let world = named("WSP_GOLDEN_WORLD");
+    let gate = StandInGate::start(GateOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for profile in ["local", "dev", "prod"] {
+    // What the profiles refer to and the reference does not hold.
+    let config = folder.path().join("config/platform/wsp");
+    std::fs::create_dir_all(&config).unwrap();
+    let traffic = "version: v0\noutput_ids: [s3_event_stream_with_fraud_6B]\n";
+    std::fs::write(config.join("traffic_outputs_v0.yaml"), traffic).unwrap();
+    let producer = "svc:world_stream_producer\n";
+    std::fs::write(config.join("producer_allowlist_v0.txt"), producer).unwrap();
+    let run = |command: &[&str], profile: &str, more: &[&str]| {
         let path = reference.join(format!("profiles/{profile}.yaml"));
-        let env = |_: &str| None;
-        let loaded = wsp::profile::Profile::load(&path, &env).unwrap();
-        assert_eq!(loaded.profile_id, profile);
-        let catalogue = reference.join("engine_outputs.catalogue.yaml");
-        let (world, gate) = (named("WSP_GOLDEN_WORLD"), "https://ig.example");
-        let ran = run_in(
-            folder.path(),
-            &[
-                "plan",
-                "--profile", path.to_str().unwrap(),
-                "--catalogue", catalogue.to_str().unwrap(),
-                "--engine-run-root", world.to_str().unwrap(),
-            ],
-        );
-        // Its list of traffic outputs is not part of the reference: all before that holds.
-        assert_eq!((ran.status, ran.reason()), (2, "PROFILE_REF_UNREADABLE"), "{gate}: {}", ran.report);
+        let world = [
+            "--profile",
+            path.to_str().unwrap(),
+            "--catalogue",
+            catalogue.to_str().unwrap(),
+            "--engine-run-root",
+            world.to_str().unwrap(),
+        ];
+        run_in(folder.path(), &[command, &world[..], more].concat())
+    };
+    let streamed = run(
+        &["stream"],
+        "local",
+        &["--ig-url", &gate.url(), "--speedup", "0"],
+    );
+    streamed.expect(0, "");
+    assert_eq!(gate.stats().unique, 600);
+    for profile in ["dev", "prod"] {
+        let verified = run(&["verify"], profile, &[]);
+        verified.expect(0, "");
+        assert_eq!(verified.report["posture"], "strict");
+        assert_eq!(verified.report["gates"].as_array().unwrap().len(), 10);
+        // Without its connection string, a run is refused before anything is looked at.
+        run(&["plan"], profile, &[]).expect(2, "PROFILE_VALUE_MISSING");
     }
 }

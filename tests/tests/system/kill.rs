@@ -8,7 +8,10 @@ const LANES: u64 = 16;
 
 /// Kills in this test; the long form has more.
 fn kills() -> u32 {
-    std::env::var("WSP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(100)
+    std::env::var("WSP_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(100)
 }
 
 #[test]
@@ -19,7 +22,10 @@ fn a_hundred_kills_lose_nothing_and_repeat_within_the_bound() {
         &world,
         GateOptions::default(),
         &[
-            ("wiring.wsp_checkpoint.flush_every", &FLUSH_EVERY.to_string()),
+            (
+                "wiring.wsp_checkpoint.flush_every",
+                &FLUSH_EVERY.to_string(),
+            ),
             ("wiring.wsp_push.lanes", &LANES.to_string()),
             ("policy.stream_speedup", "1800"),
         ],
@@ -47,7 +53,10 @@ fn a_hundred_kills_lose_nothing_and_repeat_within_the_bound() {
         killed += 1;
         let repeated = rig.gate.stats().duplicates - before.duplicates;
         worst = worst.max(repeated);
-        assert!(repeated <= FLUSH_EVERY + LANES, "{repeated} repeated after kill {killed}");
+        assert!(
+            repeated <= FLUSH_EVERY + LANES,
+            "{repeated} repeated after kill {killed}"
+        );
     }
     let last = rig.stream(&["--speedup", "0"]);
     last.expect(0, "");

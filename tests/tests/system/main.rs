@@ -8,3 +8,4 @@ mod layering;
 mod main_path;
 mod reason_codes;
 mod refusals;
+mod schedule;

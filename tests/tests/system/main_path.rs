@@ -21,7 +21,10 @@ fn a_world_is_streamed_whole_and_the_report_says_so() {
         assert!(output["cursor"]["last_file"].is_string(), "{output}");
     }
     let stats = rig.gate.stats();
-    assert_eq!((stats.unique, stats.duplicates, stats.invalid), (rig.rows(), 0, 0));
+    assert_eq!(
+        (stats.unique, stats.duplicates, stats.invalid),
+        (rig.rows(), 0, 0)
+    );
 }
 
 #[test]
@@ -64,7 +67,10 @@ fn a_dry_run_sends_nothing_and_writes_nothing() {
     assert_eq!(ran.report["rows"], rig.rows());
     assert_eq!(rig.gate.stats().connections, 0);
     assert!(!rig.world.runs_root().exists());
-    assert_eq!(rig.run(&["plan"], &[]).report["outputs"], ran.report["outputs"]);
+    assert_eq!(
+        rig.run(&["plan"], &[]).report["outputs"],
+        ran.report["outputs"]
+    );
 }
 
 #[test]
@@ -81,14 +87,21 @@ fn a_signal_drains_saves_and_says_stopped() {
     rig.set(&[]);
     let rest = rig.stream(&[]);
     rest.expect(0, "");
-    assert_eq!(rest.report["emitted"], rig.rows() - emitted, "nothing twice after a clean stop");
+    assert_eq!(
+        rest.report["emitted"],
+        rig.rows() - emitted,
+        "nothing twice after a clean stop"
+    );
     assert_eq!(rig.gate.stats().unique, rig.rows());
 }
 
 #[test]
 fn a_gate_that_stumbles_loses_nothing() {
     let mut rig = Rig::sample();
-    rig.set(&[("wiring.wsp_retry.base_delay_ms", "1"), ("wiring.wsp_retry.max_delay_ms", "20")]);
+    rig.set(&[
+        ("wiring.wsp_retry.base_delay_ms", "1"),
+        ("wiring.wsp_retry.max_delay_ms", "20"),
+    ]);
     let rules = vec![
         FaultRule::with_probability(0.02, internal_error()),
         FaultRule::with_probability(0.02, Fault::DropBeforeReading),
@@ -99,8 +112,12 @@ fn a_gate_that_stumbles_loses_nothing() {
     let ran = rig.stream(&[]);
     ran.expect(0, "");
     assert_eq!(rig.gate.stats().unique, rig.rows());
-    let retries: u64 =
-        ran.report["retries"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
+    let retries: u64 = ran.report["retries"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(serde_json::Value::as_u64)
+        .sum();
     assert!(retries > 0, "{}", ran.report);
 }
 
@@ -109,7 +126,10 @@ fn events_of_one_key_reach_the_gate_in_order() {
     let options = WorldOptions::sample();
     let folder = tempfile::tempdir().unwrap();
     let columns = options.build(folder.path()).unwrap().ordering_columns();
-    let gate = GateOptions { order: OrderCheck::PerKey(columns), ..GateOptions::default() };
+    let gate = GateOptions {
+        order: OrderCheck::PerKey(columns),
+        ..GateOptions::default()
+    };
     let rig = Rig::new(&options, gate, &[("policy.stream_order", "event_time")]);
     rig.stream(&[]).expect(0, "");
     assert_eq!(rig.gate.stats().order_violations, 0);
@@ -121,7 +141,8 @@ fn the_audit_tells_the_story_of_the_run() {
     let ran = rig.stream(&[]);
     ran.expect(0, "");
     let run = ran.report["platform_run_id"].as_str().unwrap();
-    let log = std::fs::read_to_string(rig.world.runs_root().join(run).join("session.jsonl")).unwrap();
+    let log =
+        std::fs::read_to_string(rig.world.runs_root().join(run).join("session.jsonl")).unwrap();
     let kinds: Vec<String> = log
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -129,7 +150,10 @@ fn the_audit_tells_the_story_of_the_run() {
         .collect();
     assert_eq!(kinds[..2], ["engine_world_selected", "stream_start"]);
     assert!(kinds.iter().any(|kind| kind == "checkpoint_saved"));
-    assert_eq!(kinds[kinds.len() - 2..], ["engine_world_streamed", "stream_complete"]);
+    assert_eq!(
+        kinds[kinds.len() - 2..],
+        ["engine_world_streamed", "stream_complete"]
+    );
 }
 
 #[test]
@@ -154,7 +178,10 @@ fn nothing_is_written_under_the_engine_run_root() {
 #[test]
 fn two_producers_never_stream_the_same_cursors() {
     let mut rig = Rig::sample();
-    rig.set(&[("policy.stream_speedup", "60"), ("wiring.wsp_checkpoint.lease_s", "1")]);
+    rig.set(&[
+        ("policy.stream_speedup", "60"),
+        ("wiring.wsp_checkpoint.lease_s", "1"),
+    ]);
     let first = rig.start_stream(&[]);
     rig.wait_for_unique(5);
     rig.stream(&[]).expect(1, "LEASE_HELD");
@@ -170,7 +197,11 @@ fn listing(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64, Duration)>
         if meta.is_dir() {
             found.extend(listing(&entry.path()));
         } else {
-            let modified = meta.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+            let modified = meta
+                .modified()
+                .unwrap()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap();
             found.push((entry.path(), meta.len(), modified));
         }
     }
@@ -179,10 +210,18 @@ fn listing(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64, Duration)>
 }
 
 fn terminate(process: u32) {
-    let status = std::process::Command::new("kill").arg(process.to_string()).status().unwrap();
+    let status = std::process::Command::new("kill")
+        .arg(process.to_string())
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
 fn internal_error() -> Fault {
-    Fault::Status { code: 500, retry_after: None, body: None, store: false }
+    Fault::Status {
+        code: 500,
+        retry_after: None,
+        body: None,
+        store: false,
+    }
 }

@@ -21,9 +21,7 @@
 
 mod object;
 #[cfg(test)]
-mod s3_server;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -238,16 +236,16 @@ impl Inner {
         request: &LeaseRequest,
         session: &SessionId,
     ) -> Result<Found, Error> {
-        let mut write = None;
         for attempt in 0..TRIES {
             let found = self.objects.get_even_damaged(key).await?;
-            if let Some(found) = &found
-                && write.as_ref() == Some(&found.object.write)
+            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
+            if let (Some(found), Some(row)) = (&found, row)
+                && row.session == *session
             {
+                // One of the writes below arrived, whichever it was.
                 self.observed().forget(key);
                 return Ok(found.clone());
             }
-            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
             let sequence = found.as_ref().map_or(0, |found| found.object.sequence);
             check_free(key, row, request.take_over, |row| {
                 let now = self.clock.monotonic();
@@ -263,7 +261,7 @@ impl Inner {
                 .as_ref()
                 .map_or_else(StoredObject::default, |f| f.object.clone());
             next.lease = Some(LeaseRow::taken(request, session, fence, self.now_text()));
-            write = Some(next.count_on());
+            next.count_on();
             // Whatever came of it, the next round reads it back.
             let put = self.objects.put(key, &next, found.as_ref()).await;
             self.pause_after(put.err(), attempt).await?;

@@ -155,7 +155,7 @@ impl Objects {
         format!("{}/{}", self.store, self.path(key))
     }
 
-    fn path(&self, key: &CursorKey) -> Path {
+    pub(super) fn path(&self, key: &CursorKey) -> Path {
         self.prefix
             .clone()
             .join(key.pack_key().as_str())

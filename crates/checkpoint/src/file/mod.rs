@@ -21,7 +21,7 @@
 mod disk;
 mod place;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,9 +150,7 @@ impl CheckpointStore for FileStore {
         let cursors = cursors.clone();
         self.inner
             .with_lease(lease, move |inner, lease| {
-                cursors
-                    .iter()
-                    .try_for_each(|(key, cursor)| inner.save(lease, key, cursor))
+                inner.save_side_by_side(lease, &cursors)
             })
             .await
     }
@@ -363,6 +361,30 @@ impl Inner {
     fn shown(&self, place: &Place<'_>, lease: &Lease) -> Result<LeaseRow, Error> {
         let row = place.lease(&*self.disk)?;
         check_shown(place.key, row, lease)
+    }
+
+    /// Saves each key on a thread of its own: a file system commits what is synced at the
+    /// same time together, so that five keys cost little more than one.
+    fn save_side_by_side(
+        &self,
+        lease: &Lease,
+        cursors: &BTreeMap<CursorKey, Cursor>,
+    ) -> Result<(), Error> {
+        if let (1, Some((key, cursor))) = (cursors.len(), cursors.first_key_value()) {
+            return self.save(lease, key, cursor);
+        }
+        std::thread::scope(|scope| {
+            let saves: Vec<_> = cursors
+                .iter()
+                .map(|(key, cursor)| scope.spawn(move || self.save(lease, key, cursor)))
+                .collect();
+            let outcomes = saves.into_iter().map(|save| match save.join() {
+                Ok(outcome) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            // All of them end before the first failure is told.
+            outcomes.collect::<Vec<_>>().into_iter().collect()
+        })
     }
 
     fn save(&self, lease: &Lease, key: &CursorKey, cursor: &Cursor) -> Result<(), Error> {

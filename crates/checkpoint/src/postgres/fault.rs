@@ -14,10 +14,10 @@ use crate::error::Error;
 pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgres::Error) -> Error {
     let place = place.to_owned();
     let Some(answer) = source.as_db_error() else {
-        if is_certificate_fault(&source) {
+        if let Some(fault) = tls_fault(&source) {
             return Error::ConfigInvalid {
                 place,
-                fault: "the server's certificate does not satisfy its sslmode".to_owned(),
+                fault: fault.to_owned(),
                 source: Some(Box::new(source)),
             };
         }
@@ -61,18 +61,23 @@ pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgre
     }
 }
 
-/// Whether the chain holds rustls's refusal of a certificate: no retry will change that.
-fn is_certificate_fault(error: &tokio_postgres::Error) -> bool {
+/// What no retry will change: a server without TLS where it is demanded, or rustls's refusal of a
+/// certificate.
+fn tls_fault(error: &tokio_postgres::Error) -> Option<&'static str> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         let refusal = error.downcast_ref::<rustls::Error>().or_else(|| {
             let io = error.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
         });
-        if let Some(refusal) = refusal {
-            return matches!(refusal, rustls::Error::InvalidCertificate(_));
+        if let Some(rustls::Error::InvalidCertificate(_)) = refusal {
+            return Some("the server's certificate does not satisfy its sslmode");
+        }
+        // The library gives this no type of its own.
+        if error.to_string() == "server does not support TLS" {
+            return Some("the server speaks no TLS, which its sslmode demands");
         }
         next = error.source();
     }
-    false
+    None
 }

@@ -21,8 +21,12 @@ mod link;
 mod rows;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
+#[cfg(test)]
+mod tls_tests;
+#[cfg(test)]
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,11 +9,11 @@ use crate::conformance::{Backend, Damage, every_promise};
 use crate::test_support::{PostgresServer, TestSchema};
 use crate::{Clock, SystemClock};
 
-struct InSchema {
+pub(crate) struct InSchema {
     schema: OnceCell<TestSchema<'static>>,
 }
 
-fn schema() -> InSchema {
+pub(crate) fn schema() -> InSchema {
     InSchema {
         schema: OnceCell::new(),
     }

@@ -12,7 +12,9 @@
 
 mod database;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -5,12 +5,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock, every_promise};
 
-struct InFile {
+pub(crate) struct InFile {
     folder: TempDir,
     clock: Arc<ManualClock>,
 }
 
-fn file() -> InFile {
+pub(crate) fn file() -> InFile {
     InFile {
         folder: tempfile::tempdir().unwrap(),
         clock: Arc::default(),
@@ -18,7 +18,7 @@ fn file() -> InFile {
 }
 
 impl InFile {
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("checkpoints/wsp.sqlite")
     }
 }

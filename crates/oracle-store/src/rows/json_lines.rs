@@ -32,8 +32,10 @@ pub(crate) struct LineRows {
 }
 
 impl LineRows {
-    pub(crate) fn open(source: PartSource, options: &ReadOptions) -> Self {
-        Self {
+    pub(crate) fn open(source: PartSource, options: &ReadOptions) -> Result<Self, Error> {
+        let whole = 0..source.size();
+        source.plan(vec![whole], true)?;
+        Ok(Self {
             source,
             options: *options,
             block: Bytes::new(),
@@ -42,7 +44,7 @@ impl LineRows {
             row: 0,
             blank: None,
             failed: None,
-        }
+        })
     }
 
     /// The next lines and the index of their first, or none after the last.

@@ -247,7 +247,7 @@ pub fn open_rows(
             let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
             Format::Parquet(Box::new(rows))
         }
-        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options))),
+        PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options)?)),
     };
     Ok(RowReader(Some(format)))
 }
@@ -273,15 +273,14 @@ pub fn read_column(
             let parquet = ParquetPart::open(source)?;
             let mask = parquet.only_column(column);
             let absent = mask.is_none();
-            let none = || ProjectionMask::none(parquet.schema().fields().len());
-            let mask = mask.unwrap_or_else(none);
+            let mask = mask.unwrap_or_else(|| parquet.no_column());
             (
                 Format::Parquet(Box::new(parquet.read(options, mask)?)),
                 absent,
             )
         }
         PartFormat::Jsonl => (
-            Format::Jsonl(Box::new(LineRows::open(source, options))),
+            Format::Jsonl(Box::new(LineRows::open(source, options)?)),
             false,
         ),
     };

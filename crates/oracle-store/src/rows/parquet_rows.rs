@@ -4,6 +4,7 @@
 //! whole pages are skipped by their headers or the offset index, without decoding.
 //! One row group is open at a time, one page of each column in memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,6 +14,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetStatisticsPolicy, RowGroupMetaData,
 };
@@ -33,28 +35,34 @@ pub(crate) struct ParquetPart {
     metadata: ArrowReaderMetadata,
     /// Rows of each row group.
     group_rows: Arc<[u64]>,
+    rows: u64,
 }
 
 impl ParquetPart {
     /// Reads the footer of a part.
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
         let metadata = read_footer(&source, PageIndexPolicy::Skip)?;
-        let group_rows = metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()))
-            .collect::<Result<_, _>>()
-            .map_err(|e| source.damaged("The footer has a row group of negative length", e))?;
+        let groups = metadata.metadata().row_groups().iter();
+        let group_rows: Option<Arc<[u64]>> = groups.map(rows_of_group).collect();
+        let rows = group_rows.as_deref().and_then(|groups| {
+            groups
+                .iter()
+                .try_fold(0_u64, |sum, &rows| sum.checked_add(rows))
+        });
+        let (Some(group_rows), Some(rows)) = (group_rows, rows) else {
+            let what = "The part's footer contradicts itself about the number of rows";
+            return Err(Error::new(ReasonCode::OracleReadFailed, what).object(source.name()));
+        };
         Ok(Self {
             source,
             metadata,
             group_rows,
+            rows,
         })
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        self.group_rows.iter().sum()
+        self.rows
     }
 
     pub(crate) fn row_groups(&self) -> usize {
@@ -90,6 +98,11 @@ impl ParquetPart {
         ))
     }
 
+    /// The mask of no column: batches have only their length.
+    pub(crate) fn no_column(&self) -> ProjectionMask {
+        ProjectionMask::none(self.metadata.parquet_schema().num_columns())
+    }
+
     /// The rows from a position on.
     pub(crate) fn read(
         mut self,
@@ -121,6 +134,17 @@ impl ParquetPart {
             group: None,
         })
     }
+}
+
+/// The rows of a row group, if its flat columns have as many values: one that states fewer
+/// would be cut short in silence.
+fn rows_of_group(group: &RowGroupMetaData) -> Option<u64> {
+    let mut flat = group
+        .columns()
+        .iter()
+        .filter(|c| c.column_descr().max_rep_level() == 0);
+    let agree = flat.all(|column| column.num_values() == group.num_rows());
+    u64::try_from(group.num_rows()).ok().filter(|_| agree)
 }
 
 fn read_footer(
@@ -216,6 +240,8 @@ impl ParquetRows {
         let group = self.next_group;
         let skip = std::mem::take(&mut self.skip);
         self.next_group += 1;
+        let chunks = self.chunks_of(group)?;
+        self.part.source.plan(chunks, skip == 0)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
             self.part.source.clone(),
             self.part.metadata.clone(),
@@ -239,5 +265,26 @@ impl ParquetRows {
             .source
             .damaged("The part's rows cannot be decoded", source)
             .row(self.position)
+    }
+
+    /// Where the chunks of the wanted columns lie.
+    fn chunks_of(&self, group: usize) -> Result<Vec<Range<u64>>, Error> {
+        self.part.source.decode(DAMAGED_ROWS, || {
+            let columns = self
+                .part
+                .metadata
+                .metadata()
+                .row_group(group)
+                .columns()
+                .iter();
+            let wanted = columns
+                .enumerate()
+                .filter(|(i, _)| self.columns.leaf_included(*i));
+            let ranges = wanted.map(|(_, column)| {
+                let (start, length) = column.byte_range();
+                start..start.saturating_add(length).min(self.part.source.size())
+            });
+            Ok::<_, ParquetError>(ranges.filter(|range| !range.is_empty()).collect())
+        })
     }
 }

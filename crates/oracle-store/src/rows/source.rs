@@ -1,6 +1,7 @@
 //! The bytes of one pinned part, by range, for synchronous decoders.
 
 use std::io::{BufReader, Read};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -88,14 +89,18 @@ impl PartSource {
         }
     }
 
-    fn read_for_decoder(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.read(start, length).map_err(|error| {
-            let text = error.to_string();
-            if let Ok(mut slot) = self.failure.lock() {
-                slot.get_or_insert(error);
-            }
-            ParquetError::General(text)
-        })
+    /// Announces which ranges are read next, and whether each from its start.
+    pub(crate) fn plan(&self, ranges: Vec<Range<u64>>, from_start: bool) -> Result<(), Error> {
+        self.object.plan(ranges, from_start)
+    }
+
+    /// Keeps a failed read for [`damaged`](Self::damaged), and gives decoders its text.
+    fn remember(&self, error: Error) -> ParquetError {
+        let text = error.to_string();
+        if let Ok(mut slot) = self.failure.lock() {
+            slot.get_or_insert(error);
+        }
+        ParquetError::General(text)
     }
 }
 
@@ -117,7 +122,8 @@ impl ChunkReader for PartSource {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.read_for_decoder(start, length)
+        self.read(start, length)
+            .map_err(|error| self.remember(error))
     }
 }
 
@@ -132,11 +138,12 @@ impl Read for SourceCursor {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let left = self.source.size().saturating_sub(self.at);
         let length = left.min(buffer.len() as u64) as usize;
-        let bytes = self
-            .source
-            .read_for_decoder(self.at, length)
-            .map_err(|error| std::io::Error::other(error.to_string()))?;
-        buffer[..length].copy_from_slice(&bytes);
+        if length == 0 {
+            return Ok(0);
+        }
+        let read = self.source.object.read_some(self.at, &mut buffer[..length]);
+        let length =
+            read.map_err(|error| std::io::Error::other(self.source.remember(error).to_string()))?;
         self.at += length as u64;
         Ok(length)
     }

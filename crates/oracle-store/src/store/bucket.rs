@@ -14,6 +14,8 @@ use object_store::{
     PutPayload,
 };
 
+use super::budget::{ByteBudget, READ_BUDGET_BYTES};
+use super::windows::Tails;
 use super::{Entry, MAX_WHOLE_OBJECT_BYTES, Object, RetryPolicy, changed, io};
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
@@ -36,6 +38,8 @@ struct Fields {
     prefix: String,
     location: Location,
     retry: RetryPolicy,
+    budget: Arc<ByteBudget>,
+    tails: Tails,
 }
 
 impl Bucket {
@@ -50,7 +54,18 @@ impl Bucket {
             prefix: prefix.to_owned(),
             location,
             retry,
+            budget: ByteBudget::new(READ_BUDGET_BYTES),
+            tails: Tails::default(),
         }))
+    }
+
+    /// What all windows of this world's parts are drawn from.
+    pub(crate) fn budget(&self) -> &Arc<ByteBudget> {
+        &self.0.budget
+    }
+
+    pub(crate) fn tails(&self) -> &Tails {
+        &self.0.tails
     }
 
     fn name(&self, key: &str) -> String {

@@ -398,7 +398,7 @@ impl PinnedFile {
     }
 
     /// Fills a buffer with the bytes at `at`.
-    fn fill_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn fill_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
         self.file.read_exact_at(buffer, at).map_err(|source| {
             if source.kind() == ErrorKind::UnexpectedEof {
                 return changed(self.name.clone());

@@ -2,8 +2,7 @@
 //! lives on it, so that the store works the same from any executor and from plain
 //! threads, and a connection never outlives the runtime that drives it.
 
-use std::future::Future;
-use std::sync::{OnceLock, mpsc};
+use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -41,17 +40,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     handle()?.spawn_blocking(work).await.map_err(broken)?
-}
-
-/// Runs a read on the IO runtime and blocks this thread until it is done.
-pub(crate) fn wait<T: Send + 'static>(
-    read: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    handle()?.spawn(async move {
-        let _ = sender.send(read.await);
-    });
-    receiver.recv().map_err(broken)?
 }
 
 /// A task that ended without an answer: it panicked, or the process is ending.

@@ -4,12 +4,15 @@
 //! the root is refused before anything is opened.
 
 mod bucket;
+mod budget;
 mod connect;
 mod disk;
 pub(crate) mod io;
 mod retry;
+mod windows;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +30,7 @@ pub(crate) use disk::STAGING_PREFIX;
 
 use bucket::Bucket;
 use disk::{Disk, PinnedFile};
+use windows::RemotePart;
 
 pub use connect::{ObjectStoreConfig, object_store_at};
 pub use retry::RetryPolicy;
@@ -273,11 +277,9 @@ impl WorldStore {
         self.check(key)?;
         Ok(match &self.inner.backend {
             Backend::Disk(disk) => PinnedObject::File(Arc::new(disk.open_pinned(key, pin)?)),
-            Backend::Bucket(bucket) => PinnedObject::Remote {
-                bucket: bucket.clone(),
-                key: key.into(),
-                pin: pin.clone(),
-            },
+            Backend::Bucket(bucket) => {
+                PinnedObject::Remote(Arc::new(RemotePart::new(bucket.clone(), key, pin)))
+            }
         })
     }
 
@@ -307,22 +309,18 @@ impl WorldStore {
     }
 }
 
-/// An object that is open for ranged reads, each held to its pin.
+/// An object that is open for ranged reads from plain threads, each held to its pin.
 #[derive(Debug, Clone)]
 pub(crate) enum PinnedObject {
     File(Arc<PinnedFile>),
-    Remote {
-        bucket: Bucket,
-        key: Arc<str>,
-        pin: Pin,
-    },
+    Remote(Arc<RemotePart>),
 }
 
 impl PinnedObject {
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::File(file) => file.size(),
-            Self::Remote { pin, .. } => pin.size,
+            Self::Remote(part) => part.size(),
         }
     }
 
@@ -330,12 +328,30 @@ impl PinnedObject {
     pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, Error> {
         match self {
             Self::File(file) => file.read_exact_at(start, length),
-            Self::Remote { bucket, key, pin } => {
-                let (bucket, key, pin) = (bucket.clone(), key.clone(), pin.clone());
-                io::wait(
-                    async move { bucket.range(&key, &pin, start..start + length as u64).await },
-                )
+            Self::Remote(part) => part.read(start, length),
+        }
+    }
+
+    /// Fills a buffer from `start` on with what comes cheaply, at least one byte; says how
+    /// many. The range must lie within the object. Blocks.
+    pub(crate) fn read_some(&self, start: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        match self {
+            Self::File(file) => file.fill_at(start, buffer).map(|()| buffer.len()),
+            Self::Remote(part) => {
+                let bytes = part.bytes_at(start, 1)?;
+                let length = bytes.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&bytes[..length]);
+                Ok(length)
             }
+        }
+    }
+
+    /// Announces which ranges are read next, and whether each from its start. A file needs
+    /// no such hint: the kernel reads ahead.
+    pub(crate) fn plan(&self, ranges: Vec<Range<u64>>, from_start: bool) -> Result<(), Error> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Remote(part) => part.plan(ranges, from_start),
         }
     }
 }

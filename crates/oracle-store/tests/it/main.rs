@@ -1,8 +1,14 @@
 //! The crate from outside: whole worlds on local disk and on a real S3 server.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod contents;
+mod evidence;
 mod faults;
+mod instance_proof;
 mod locating;
+mod opening;
+mod packing;
 mod rows;
 mod s3_server;
+mod schemas;
 mod world;

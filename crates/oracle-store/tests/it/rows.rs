@@ -9,12 +9,13 @@ use oracle_store::{
     Error, Part, PartFormat, ReadGrant, ReadOptions, ReasonCode, Rows, WorldStore, footer,
     open_rows, read_column,
 };
+use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 use proptest::prelude::*;
 
 use crate::world::*;
 
 /// Every id from a position on, or the error it ended with.
-fn ids_from(store: &WorldStore, part: &Part, options: ReadOptions) -> Result<Vec<i64>, Error> {
+pub fn ids_from(store: &WorldStore, part: &Part, options: ReadOptions) -> Result<Vec<i64>, Error> {
     let grant = ReadGrant::issue(store, part.output_id());
     let mut ids = Vec::new();
     for batch in open_rows(&grant, part, &options)? {
@@ -352,11 +353,11 @@ async fn lines_longer_than_a_block_are_read_and_endless_ones_are_refused() {
 
 /// A small part with every encoding that matters here.
 fn fragile_part() -> Vec<u8> {
-    parquet_part(0..120, 60)
+    parquet_part(0..40, 20)
 }
 
-/// Reads damaged bytes to the end: right rows or a named error, never a panic.
-fn read_damaged(folder: &std::path::Path, bytes: &[u8]) -> Result<Vec<i64>, Error> {
+/// Reads damaged bytes from row 10 on to the end: how many rows, or a named error.
+fn read_damaged(folder: &std::path::Path, bytes: &[u8]) -> Result<usize, Error> {
     let key = "data/single.parquet";
     std::fs::create_dir_all(folder.join("data")).unwrap();
     std::fs::write(folder.join(key), bytes).unwrap();
@@ -372,27 +373,13 @@ fn read_damaged(folder: &std::path::Path, bytes: &[u8]) -> Result<Vec<i64>, Erro
     let located = runtime.block_on(oracle_store::locate(&store, entry, &tokens()))?;
     assert_eq!(located.format, PartFormat::Parquet);
     let grant = ReadGrant::issue(&store, &located.output_id);
-    let mut ids = Vec::new();
-    for batch in open_rows(
-        &grant,
-        &located.parts[0],
-        &ReadOptions {
-            from_row: 10,
-            batch_rows: 32,
-        },
-    )? {
-        let Rows::Arrow(rows) = batch?.rows else {
-            panic!("not Arrow")
-        };
-        if let Some(values) = rows
-            .columns()
-            .first()
-            .and_then(|c| c.as_primitive_opt::<Int64Type>())
-        {
-            ids.extend(values.values());
-        }
-    }
-    Ok(ids)
+    let options = ReadOptions {
+        from_row: 10,
+        batch_rows: 32,
+    };
+    open_rows(&grant, &located.parts[0], &options)?
+        .map(|batch| Ok(batch?.rows.len()))
+        .sum()
 }
 
 #[test]
@@ -406,19 +393,61 @@ fn a_part_cut_short_anywhere_is_an_error_with_its_name() {
     }
 }
 
+/// The part with a footer whose first row group states other `rows`.
+fn with_group_rows(part: Vec<u8>, rows: i64) -> Vec<u8> {
+    let footer_bytes = u32::from_le_bytes(part[part.len() - 8..][..4].try_into().unwrap()) as usize;
+    let data_end = part.len() - 8 - footer_bytes;
+    let bytes = bytes::Bytes::from(part);
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes)
+        .unwrap();
+    let mut groups = metadata.row_groups().to_vec();
+    groups[0] = groups[0]
+        .clone()
+        .into_builder()
+        .set_num_rows(rows)
+        .build()
+        .unwrap();
+    let metadata = metadata.into_builder().set_row_groups(groups).build();
+    let mut damaged = bytes[..data_end].to_vec();
+    ParquetMetaDataWriter::new(&mut damaged, &metadata)
+        .finish()
+        .unwrap();
+    damaged
+}
+
 #[test]
-fn a_flipped_byte_anywhere_never_panics() {
+fn a_row_group_that_states_fewer_rows_than_it_has_is_refused_and_not_cut_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let same = with_group_rows(fragile_part(), 20);
+    assert_eq!(
+        read_damaged(folder.path(), &same).unwrap(),
+        30,
+        "the footer is written well"
+    );
+    for rows in [15, 25, 0, -1] {
+        let error = read_damaged(folder.path(), &with_group_rows(fragile_part(), rows));
+        let error = error.expect_err("other row counts");
+        assert_eq!(error.code(), ReasonCode::OracleReadFailed, "{error}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_anywhere_never_panics_and_never_loses_a_row() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = fragile_part();
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= [0x01, 0x80, 0xff][at % 3];
-        if let Err(error) = read_damaged(folder.path(), &damaged) {
-            assert_eq!(
-                error.code(),
-                ReasonCode::OracleReadFailed,
-                "byte {at}: {error}"
-            );
+        match read_damaged(folder.path(), &damaged) {
+            Ok(rows) => assert_eq!(rows, 30, "byte {at}"),
+            Err(error) => {
+                assert_eq!(
+                    error.code(),
+                    ReasonCode::OracleReadFailed,
+                    "byte {at}: {error}"
+                );
+            }
         }
     }
 }

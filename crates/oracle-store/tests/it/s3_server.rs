@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 pub const BUCKET: &str = "worlds";
-const KEY: &str = "test-key";
-const SECRET: &str = "test-secret";
+pub const KEY: &str = "test-key";
+pub const SECRET: &str = "test-secret";
 
 /// Serves one bucket until it is dropped.
 pub struct S3Server {

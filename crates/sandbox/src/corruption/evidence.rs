@@ -31,6 +31,16 @@ pub(super) fn apply(corruption: Corruption, world: &World) -> Result<bool, Error
             let upper = world.identity().manifest_fingerprint.to_uppercase();
             receipt["manifest_fingerprint"] = json!(upper);
         })?,
+        _ => return apply_to_pack(corruption, world),
+    }
+    Ok(true)
+}
+
+fn apply_to_pack(corruption: Corruption, world: &World) -> Result<bool, Error> {
+    let root = world.engine_run_root();
+    let garbage = |name: &str| write(&root.join(name), GARBAGE);
+    let remove = |name: &str| remove_file(&root.join(name));
+    match corruption {
         Corruption::ManifestMissing => remove(MANIFEST)?,
         Corruption::PackMissing => [MANIFEST, SEAL].into_iter().try_for_each(remove)?,
         Corruption::ManifestGarbage => garbage(MANIFEST)?,
@@ -165,6 +175,15 @@ pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), E
     let bytes = fs::read(path).map_err(Error::io("reading", path))?;
     let mut value =
         serde_json::from_slice(&bytes).map_err(|error| Error::io("parsing", path)(error.into()))?;
+    change(&mut value);
+    write(path, value.to_string().as_bytes())
+}
+
+/// Edits a YAML file, which is written back as JSON: that is YAML too.
+pub(super) fn edit_yaml(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Error> {
+    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    let mut value = serde_yaml::from_slice(&bytes)
+        .map_err(|error| Error::io("parsing", path)(std::io::Error::other(error)))?;
     change(&mut value);
     write(path, value.to_string().as_bytes())
 }

@@ -1,13 +1,13 @@
 //! Corruptions of gates: their entry in the gate map, their flag, index and bundle.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::Corruption;
 use super::evidence::{
-    GARBAGE, edit, edit_text, flip_middle_byte, lacking, link_outside, own, remove_file, write,
+    GARBAGE, edit, edit_text, edit_yaml, flip_middle_byte, lacking, link_outside, own, remove_file,
+    write,
 };
 use crate::world::contract::{Contract, GateEntry, render};
 use crate::{Contracts, Error, World};
@@ -122,18 +122,13 @@ impl Gates {
             .ok_or_else(|| lacking("a gate upstream of the first"))
     }
 
-    /// Edits the first gate's entry in the gate map, which is written back as JSON: that
-    /// is YAML too.
+    /// Edits the first gate's entry in the gate map.
     fn edit_map(&self, world: &World, change: impl FnOnce(&mut Value)) -> Result<(), Error> {
-        let path = own(world, world.gate_map())?;
-        let bytes = fs::read(path).map_err(Error::io("reading", path))?;
-        let mut map: Value = serde_yaml::from_slice(&bytes)
-            .map_err(|error| Error::OptionsInvalid(format!("the gate map is no YAML: {error}")))?;
-        let mut entries = map["gates"].as_array_mut().into_iter().flatten();
-        entries
-            .find(|gate| gate["gate_id"] == self.first.gate_id)
-            .map(change);
-        write(path, map.to_string().as_bytes())
+        edit_yaml(own(world, world.gate_map())?, |map| {
+            let mut entries = map["gates"].as_array_mut().into_iter().flatten();
+            let first = entries.find(|gate| gate["gate_id"] == self.first.gate_id);
+            first.map(change);
+        })
     }
 }
 

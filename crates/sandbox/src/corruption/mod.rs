@@ -3,6 +3,7 @@
 //! A test applies one to a fresh world, lets a run loose on it in the way that
 //! [`Corruption::seen_by`] names, and expects [`Corruption::reason_code`].
 
+mod catalogue;
 mod evidence;
 mod files;
 mod gates;
@@ -77,6 +78,16 @@ corruptions! {
     CatalogueGarbage => "CATALOGUE_UNREADABLE", AnyRun;
     /// The gate map is not YAML.
     GateMapGarbage => "GATE_MAP_UNREADABLE", AnyRun;
+    /// The catalogue does not have the output.
+    OutputUnknown => "OUTPUT_UNKNOWN", AnyRun;
+    /// The catalogue gives the output an empty primary key.
+    PrimaryKeyEmpty => "PRIMARY_KEY_UNDEFINED", AnyRun;
+    /// The catalogue gives the output no path template.
+    TemplateMissing => "OUTPUT_TEMPLATE_MISSING", AnyRun;
+    /// The output's path template has a token that no world gives a value.
+    TemplateTokenUnknown => "TEMPLATE_TOKEN_MISSING", AnyRun;
+    /// The output's parts are CSV, by their names.
+    FormatUnsupported => "UNSUPPORTED_OUTPUT_FORMAT", AnyRun;
     /// The engine run root is gone.
     EngineRootMissing => "ENGINE_ROOT_MISSING", AnyRun;
     /// There is no run receipt.
@@ -204,7 +215,8 @@ impl Corruption {
     /// `SANDBOX_IO`; `SANDBOX_OPTIONS_INVALID` where the world lacks what is to be
     /// corrupted, or would have to corrupt a caller's own catalogue or gate map.
     pub fn apply(self, world: &World) -> Result<(), Error> {
-        let done = evidence::apply(self, world)?
+        let done = catalogue::apply(self, world)?
+            || evidence::apply(self, world)?
             || gates::apply(self, world)?
             || files::apply(self, world)?;
         if done {

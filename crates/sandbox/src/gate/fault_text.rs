@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Conditions: `next=POSTS`, `p=CHANCE`, `after=MS`, `for=MS`, `id=HEX64` (may be
-//! repeated). For `status` also `retry-after=S`, `retry-after-date=S` and `store`;
+//! repeated). What starts with `{` is read as the JSON of [`FaultRule`]. For `status` also `retry-after=S`, `retry-after-date=S` and `store`;
 //! `store` for `stall` too. Times without a unit are milliseconds.
 
 use std::str::FromStr;
@@ -23,7 +23,12 @@ impl FromStr for FaultRule {
     type Err = Error;
 
     fn from_str(rule: &str) -> Result<Self, Error> {
-        parse(rule).map_err(|detail| Error::FaultInvalid {
+        let parsed = if rule.starts_with('{') {
+            serde_json::from_str(rule).map_err(|error| error.to_string())
+        } else {
+            parse(rule)
+        };
+        parsed.map_err(|detail| Error::FaultInvalid {
             rule: rule.to_owned(),
             detail,
         })
@@ -121,6 +126,13 @@ mod tests {
             event_ids: vec!["ab".to_owned()],
         };
         assert_eq!(rule.when, when);
+    }
+
+    #[test]
+    fn a_rule_as_json_says_the_same() {
+        let text: FaultRule = "status:429,retry-after-date=3,next=2".parse().unwrap();
+        let json = serde_json::to_string(&text).unwrap();
+        assert_eq!(json.parse::<FaultRule>().unwrap(), text);
     }
 
     #[test]

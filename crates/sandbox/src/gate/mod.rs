@@ -29,7 +29,7 @@ use std::time::{Instant, SystemTime};
 pub use faults::{Fault, FaultRule, RetryAfter, When};
 use ledger::Ledger;
 pub use options::{GateOptions, OrderCheck, Token};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use server::Server;
 use service::Service;
 
@@ -37,7 +37,7 @@ use crate::Error;
 
 /// What the gate has counted. `posts` is the sum of `admitted`, `duplicates`,
 /// `quarantined`, `invalid`, `unauthorized`, `faulted`, `unfinished` and those in hand.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateStats {
     /// Requests to the push endpoint whose head was read.
     pub posts: u64,

@@ -43,23 +43,17 @@ impl Server {
             address: listen,
             source,
         };
+        // Bound in this thread, so that it listens when `start` returns; and before there is a
+        // runtime, which a caller's async thread may not drop.
+        let listener = std::net::TcpListener::bind(listen).map_err(unbound)?;
+        listener.set_nonblocking(true).map_err(unbound)?;
+        let address = listener.local_addr().map_err(unbound)?;
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         if threads > 0 {
             builder.worker_threads(threads);
         }
-        let runtime = builder
-            .thread_name("stand-in-gate")
-            .enable_all()
-            .build()
-            .map_err(unbound)?;
-        // Bound in this thread, so that it listens when `start` returns.
-        let listener = std::net::TcpListener::bind(listen).map_err(unbound)?;
-        listener.set_nonblocking(true).map_err(unbound)?;
-        let address = listener.local_addr().map_err(unbound)?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener).map_err(unbound)?
-        };
+        builder.thread_name("stand-in-gate").enable_all();
+        let runtime = builder.build().map_err(unbound)?;
         let (order, orders) = watch::channel(Order::Serve);
         let open = Arc::new(OpenSockets::default());
         runtime.spawn(accept(open.open(), listener, service, orders));
@@ -95,10 +89,14 @@ impl Drop for Server {
 /// `open` comes first because arguments are dropped last to first.
 async fn accept(
     open: OpenSocket,
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     service: Arc<Service>,
     mut orders: watch::Receiver<Order>,
 ) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the stand-in gate cannot listen"),
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -95,6 +95,7 @@ impl WorldOptions {
                 schema: shape.schema(&options.time),
                 time: &options.time,
                 timeline: Timeline::new(self, options),
+                salt: options.salt(self.seed),
             };
             let files = files.into_iter().map(|file| root.join(file)).collect();
             plans.push(OutputPlan {

@@ -172,13 +172,22 @@ pub(crate) fn render(template: &str, identity: &Identity, utc_day: &str) -> Resu
 /// The files that a rendered template names for so many parts, and whether they
 /// hold JSON lines.
 pub(crate) fn part_paths(rendered: &str, parts: usize) -> Result<(Vec<PathBuf>, bool), Error> {
-    let json_lines = Path::new(rendered)
-        .extension()
-        .is_some_and(|extension| extension == "jsonl");
     if rendered.ends_with('/') {
         let name = |part| Path::new(rendered).join(format!("part-{part:06}.parquet"));
         return Ok(((0..parts).map(name).collect(), false));
     }
+    let json_lines = match Path::new(rendered)
+        .extension()
+        .and_then(|name| name.to_str())
+    {
+        Some("parquet") => false,
+        Some("jsonl") => true,
+        _ => {
+            return Err(Error::OptionsInvalid(format!(
+                "{rendered} is neither Parquet nor JSON lines"
+            )));
+        }
+    };
     if rendered.contains('*') {
         let name = |part| PathBuf::from(rendered.replacen('*', &format!("{part:06}"), 1));
         return Ok(((0..parts).map(name).collect(), json_lines));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeZone, Utc};
 
+use crate::mix::mix_pair;
+
 /// A world to build. Two builds with equal options are equal byte for byte.
 ///
 /// ```
@@ -138,6 +140,13 @@ impl OutputOptions {
             time: TimeColumn::default(),
             disorder: None,
         }
+    }
+
+    /// What sets the values of this output apart from those of others.
+    pub(crate) fn salt(&self, seed: u64) -> u64 {
+        self.output_id
+            .bytes()
+            .fold(seed, |salt, byte| mix_pair(salt, byte.into()))
     }
 
     /// An output of the sample catalogue.

@@ -37,6 +37,7 @@ pub(crate) struct RowSource<'a> {
     pub(crate) schema: SchemaRef,
     pub(crate) time: &'a TimeColumn,
     pub(crate) timeline: Timeline,
+    pub(crate) salt: u64,
 }
 
 impl RowSource<'_> {
@@ -49,7 +50,7 @@ impl RowSource<'_> {
     }
 
     fn column(&self, place: usize, column: Column, ranks: &[u64]) -> ArrayRef {
-        let salt = mix_pair(self.identity.seed, place as u64);
+        let salt = mix_pair(self.salt, place as u64);
         let dice = |rank: u64| mix_pair(salt, rank);
         let same = |text: &str| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(std::iter::repeat_n(

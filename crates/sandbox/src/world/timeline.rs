@@ -32,7 +32,7 @@ pub(crate) struct Timeline {
     stage_offsets: Vec<u64>,
     ties: u64,
     disorder: Option<Disorder>,
-    seed: u64,
+    salt: u64,
 }
 
 impl Timeline {
@@ -49,7 +49,7 @@ impl Timeline {
             stage_offsets: vec![0],
             ties: output.ties.max(1),
             disorder: output.disorder,
-            seed: world.seed,
+            salt: output.salt(world.seed),
         };
         let mut offset = 0;
         for stage in 0..output.parts + overlap - 1 {
@@ -97,7 +97,7 @@ impl Timeline {
         let offset = (u128::from(self.span_ns) * u128::from(tied) / u128::from(total)) as u64;
         let step = self.span_ns / total;
         let jitter = if step > 1 {
-            mix_pair(self.seed, tied) % step
+            mix_pair(self.salt, tied) % step
         } else {
             0
         };

@@ -14,13 +14,13 @@ use crate::args::DemoArgs;
 use crate::output;
 
 /// Events between saves; what a kill may repeat is this plus the lanes.
-const FLUSH_EVERY: u64 = 100;
+const FLUSH_EVERY: u64 = 500;
 const LANES: u64 = 32;
 /// How many event seconds pass in a wall second.
 const SPEEDUP: &str = "600";
 const PARTS: usize = 2;
 /// Longer than any demo takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What the demo proved.
 #[derive(Debug, Serialize)]
@@ -56,7 +56,10 @@ pub async fn run(args: DemoArgs) -> ExitCode {
 
 fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     let folder = tempfile::Builder::new().prefix("wsp-demo-").tempdir()?;
-    say("1", "making a sealed sample world, with gate bundles and a contents index");
+    say(
+        "1",
+        "making a sealed sample world, with gate bundles and a contents index",
+    );
     let options = WorldOptions::sample();
     let per_part = (args.events / (options.outputs.len() as u64 * PARTS as u64)).max(1);
     let options = options.with_shape(PARTS, per_part);
@@ -68,14 +71,23 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
         keep: Some(folder.path().join("gate.ndjson")),
         ..GateOptions::default()
     })?;
-    say("2", &format!("a stand-in ingestion gate listens at {}", gate.url()));
+    say(
+        "2",
+        &format!("a stand-in ingestion gate listens at {}", gate.url()),
+    );
     let profile = ProfileOptions::local(&world, &gate.url())
         .set("policy.stream_speedup", SPEEDUP)
-        .set("wiring.wsp_checkpoint.flush_every", &FLUSH_EVERY.to_string())
+        .set(
+            "wiring.wsp_checkpoint.flush_every",
+            &FLUSH_EVERY.to_string(),
+        )
         .set("wiring.wsp_push.lanes", &LANES.to_string())
         .write()?;
 
-    say("3", "streaming an hour of events at 600 times their speed, and killing it half-way");
+    say(
+        "3",
+        "streaming an hour of events at 600 times their speed, and killing it half-way",
+    );
     let mut first = stream(&profile)?;
     wait_for(&gate, rows / 2, &mut first)?;
     first.kill()?;
@@ -105,7 +117,11 @@ fn stream(profile: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-fn wait_for(gate: &StandInGate, events: u64, stream: &mut Child) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn wait_for(
+    gate: &StandInGate,
+    events: u64,
+    stream: &mut Child,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let began = Instant::now();
     while gate.stats().unique < events {
         if let Some(status) = stream.try_wait()? {
@@ -125,7 +141,11 @@ fn proof(rows: u64, before: &GateStats, after: &GateStats, second_run: Value) ->
     let repeats_allowed = FLUSH_EVERY + LANES;
     let complete = second_run["status"] == "STREAMED" && missing == 0 && after.unique == rows;
     Proof {
-        status: if complete && after.duplicates <= repeats_allowed { "NOTHING_LOST" } else { "FAILED" },
+        status: if complete && after.duplicates <= repeats_allowed {
+            "NOTHING_LOST"
+        } else {
+            "FAILED"
+        },
         rows_in_the_world: rows,
         acknowledged_before_the_kill: before.unique,
         unique_events_at_the_gate: after.unique,

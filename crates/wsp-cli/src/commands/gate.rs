@@ -11,12 +11,11 @@ use crate::output;
 
 /// Runs the stand-in gate until a signal, then prints what it counted.
 pub async fn run(args: GateArgs) -> ExitCode {
-    let faults: Result<Vec<FaultRule>, _> =
-        args.fault.iter().map(|rule| serde_json::from_str(rule)).collect();
+    let faults: Result<Vec<FaultRule>, _> = args.fault.iter().map(|rule| rule.parse()).collect();
     let faults = match faults {
         Ok(faults) => faults,
         Err(error) => {
-            complain("SANDBOX_FAULT_INVALID", &format!("--fault is not a fault rule: {error}"));
+            complain("SANDBOX_FAULT_INVALID", &format!("--fault: {error}"));
             return ExitCode::from(2);
         }
     };

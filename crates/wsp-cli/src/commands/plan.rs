@@ -9,7 +9,10 @@ use crate::args::PlanArgs;
 
 /// Prints what would be streamed.
 pub async fn run(args: PlanArgs) -> ExitCode {
-    let overrides = Overrides { order: args.order, ..Overrides::default() };
+    let overrides = Overrides {
+        order: args.order,
+        ..Overrides::default()
+    };
     match request_with(args.world, overrides) {
         Ok(request) => conclude(wsp::outline(&request).await),
         Err(error) => refuse(&error),

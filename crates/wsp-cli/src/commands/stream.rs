@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use wsp::order::TimeWindow;
 use wsp::{Overrides, Status, Stream};
 
 use super::{complain, conclude, refuse, request_with};
@@ -13,6 +14,10 @@ use crate::{output, signals};
 pub async fn run(args: StreamArgs) -> ExitCode {
     let overrides = Overrides {
         order: args.order,
+        window: TimeWindow {
+            from: args.from,
+            to: args.to,
+        },
         max_events: args.max_events,
         speedup: args.speedup,
         ig_url: args.ig_url,

@@ -10,7 +10,10 @@ use crate::output;
 
 /// Verifies a world, prints a table for people and the report for programs.
 pub async fn run(args: VerifyArgs) -> ExitCode {
-    let options = VerifyOptions { order: args.order, data: args.data };
+    let options = VerifyOptions {
+        order: args.order,
+        data: args.data,
+    };
     let request = match request(args.world) {
         Ok(request) => request,
         Err(error) => return refuse(&error),
@@ -31,7 +34,10 @@ fn table(report: &VerifyReport) -> String {
         lines.push(format!("world   {root}"));
     }
     if let Some(pack) = &report.pack {
-        let id = pack.oracle_pack_id.as_ref().map_or("none", |id| id.as_str());
+        let id = pack
+            .oracle_pack_id
+            .as_ref()
+            .map_or("none", |id| id.as_str());
         lines.push(format!("pack    {id}, seal {:?}", pack.seal).to_lowercase());
     }
     for gate in &report.gates {
@@ -55,8 +61,14 @@ fn table(report: &VerifyReport) -> String {
     }
     for finding in &report.findings {
         let verdict = format!("{:?}", finding.verdict).to_uppercase();
-        lines.push(format!("{verdict:<7} {}: {}", finding.reason, finding.detail));
+        lines.push(format!(
+            "{verdict:<7} {}: {}",
+            finding.reason, finding.detail
+        ));
     }
-    lines.push(format!("verdict {}", format!("{:?}", report.status).to_uppercase()));
+    lines.push(format!(
+        "verdict {}",
+        format!("{:?}", report.status).to_uppercase()
+    ));
     lines.join("\n") + "\n"
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use oracle_store::{Location, Part};
+use tokio::sync::watch;
 
 use super::merge::Merge;
 use super::{
@@ -16,6 +17,7 @@ use crate::ending::Ending;
 use crate::lane::NamePosition;
 use crate::plan::Plan;
 use crate::profile::{OnDisorder, OrderSettings};
+use crate::progress::Progress;
 use crate::request::StreamRequest;
 use crate::time_index::{TimeIndex, TimeIndexCache};
 use crate::{Error, ReasonCode};
@@ -134,15 +136,17 @@ struct Begin {
     open: Box<dyn OpenPart>,
     places: Arc<dyn NamePosition>,
     ending: Ending,
+    progress: watch::Sender<Progress>,
 }
 
 impl EventTimeOrder {
-    /// Nothing learnt yet.
+    /// Nothing learnt yet. `progress` is told how many rows are open, once that is known.
     pub fn new(
         source: EventTimeSource,
         open: Box<dyn OpenPart>,
         places: Arc<dyn NamePosition>,
         ending: Ending,
+        progress: watch::Sender<Progress>,
     ) -> Self {
         Self {
             begin: Some(Begin {
@@ -150,6 +154,7 @@ impl EventTimeOrder {
                 open,
                 places,
                 ending,
+                progress,
             }),
             merge: None,
         }
@@ -160,6 +165,9 @@ impl Begin {
     fn merge(mut self) -> Result<Merge, Error> {
         let survey = self.source.survey(&self.ending)?;
         self.source.check(&survey)?;
+        let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
+        self.progress
+            .send_modify(|progress| progress.expect(open_rows));
         let Overlap {
             parts,
             largest,

@@ -50,6 +50,16 @@ pub struct PartSpan {
     pub read_bytes: u64,
 }
 
+impl PartSpan {
+    /// How many rows are open, to within a seek point.
+    pub fn open_rows(&self) -> u64 {
+        match self.start {
+            PartStart::Row(row) | PartStart::Time { seek_row: row, .. } => self.rows - row,
+            PartStart::Sorted { .. } => self.rows,
+        }
+    }
+}
+
 /// The parts with open rows: `times` and `done` of each output in list order. Parts that
 /// are wholly done, or wholly outside the window, are not among them.
 pub fn open_spans(

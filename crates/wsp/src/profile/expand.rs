@@ -16,7 +16,7 @@ pub type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 /// | `${V}` | unset | absent |
 /// | `${V:-d}` | unset or empty | `d` |
 /// | `plain` | | `plain` |
-pub fn expand(text: &str, env: Env<'_>) -> Option<String> {
+pub(super) fn expand(text: &str, env: Env<'_>) -> Option<String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -40,7 +40,7 @@ pub fn expand(text: &str, env: Env<'_>) -> Option<String> {
 }
 
 /// Whether any part of the scalar comes from the environment.
-pub fn names_a_variable(text: &str) -> bool {
+pub(super) fn names_a_variable(text: &str) -> bool {
     text.find("${")
         .is_some_and(|start| text[start..].contains('}'))
 }

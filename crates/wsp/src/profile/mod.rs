@@ -5,7 +5,7 @@
 //! `${VAR:-default}` are expanded in the keys that WSP reads; an unset one makes
 //! the value absent, which is an error only where a command needs the value
 //! ([`Profile::require`]). Files that a profile refers to are opened only when
-//! needed ([`Profile::read_ref`]): from the working directory first, then beside
+//! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
 mod document;
@@ -22,8 +22,9 @@ use document::{Document, invalid};
 pub use expand::Env;
 pub use secret::Secret;
 pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, LaneOrdering, OnDisorder, OrderMode,
-    OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings, WhenLate,
+    CheckpointBackend, CheckpointScope, CheckpointSettings, Concurrency, LaneOrdering, OnDisorder,
+    OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings,
+    WhenLate,
 };
 
 use crate::push::PushEndpoint;

@@ -27,6 +27,7 @@ const PUSH_KEYS: &[&str] = &[
     "timeout_ms",
     "drain_timeout_s",
     "client",
+    "concurrency",
     "when_late",
 ];
 const ORDER_KEYS: &[&str] = &[
@@ -135,6 +136,16 @@ choices! {
         Hyper = "hyper",
         /// reqwest: for proxies and the system's trust settings.
         Reqwest = "reqwest",
+    }
+}
+
+choices! {
+    /// How many of the lanes may have a request in flight.
+    Concurrency {
+        /// All of them, always.
+        Fixed = "fixed",
+        /// Fewer on 429, 503 and rising latency; more when it goes well.
+        Adaptive = "adaptive",
     }
 }
 
@@ -276,6 +287,8 @@ pub struct PushSettings {
     pub timeout: Duration,
     /// How long a stop waits for answers.
     pub drain_timeout: Duration,
+    /// How many lanes may be busy at once.
+    pub concurrency: Concurrency,
     /// The HTTP client.
     pub client: PushClientKind,
     /// What a late stream does.
@@ -312,6 +325,9 @@ impl PushSettings {
                     )?
                     .unwrap_or(10),
             ),
+            concurrency: document
+                .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
+                .unwrap_or(Concurrency::Fixed),
             client: document
                 .parsed("wiring.wsp_push.client", "hyper or reqwest")?
                 .unwrap_or(PushClientKind::Hyper),

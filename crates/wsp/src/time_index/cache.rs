@@ -92,6 +92,15 @@ impl TimeIndexCache {
         }
     }
 
+    /// Keeps nothing more, for those who may not write.
+    #[must_use]
+    pub fn without_keeping(self) -> Self {
+        Self {
+            folder: None,
+            ..self
+        }
+    }
+
     /// What is known of a part, if it still has the bytes it had then.
     pub fn get(&self, part: &Part) -> Option<Arc<PartTimes>> {
         let (pin, times) = self.known.get(part.path())?;

@@ -51,6 +51,15 @@ impl TimeIndex {
         }
     }
 
+    /// The same index, which keeps nothing for later runs.
+    #[must_use]
+    pub fn without_keeping(self) -> Self {
+        Self {
+            cache: self.cache.without_keeping(),
+            ..self
+        }
+    }
+
     /// When the rows of each part come: what is known is looked up, the rest is read, and
     /// kept for later runs. Blocks.
     ///

@@ -194,7 +194,8 @@ impl DiskWorld {
             budget: ChunkBudget::default(),
             sort_budget: request.profile.ordering.sort_budget,
         };
-        EventTimeOrder::new(source, Box::new(open), parts, Ending::default())
+        let progress = tokio::sync::watch::Sender::default();
+        EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), progress)
     }
 }
 

@@ -1,19 +1,30 @@
-//! The file backend on a real disk.
+//! The file backend: the conformance suite, crashes, and what only a folder can suffer.
+
+mod crash_disk;
+mod crashes;
+mod failing_disk;
+mod troubles;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock, every_promise};
 
-struct InFolder {
+pub(crate) struct InFolder {
     root: TempDir,
     clock: Arc<ManualClock>,
 }
 
-fn folder() -> InFolder {
+pub(crate) fn folder() -> InFolder {
     InFolder {
         root: tempfile::tempdir().unwrap(),
         clock: Arc::default(),
+    }
+}
+
+impl InFolder {
+    fn file_of(&self, key: &CursorKey, name: &str) -> PathBuf {
+        Place::new(self.root.path(), key).folder.join(name)
     }
 }
 
@@ -32,7 +43,7 @@ impl Backend for InFolder {
     }
 
     async fn damage(&self, key: &CursorKey, damage: Damage) {
-        let path = Place::new(self.root.path(), key).folder.join("cursor.json");
+        let path = self.file_of(key, "cursor.json");
         let record = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, damage.spoil(&record)).unwrap();
     }

@@ -1,15 +1,18 @@
 //! The object backend on a real S3 server.
 
-use super::s3_server::S3Server;
+mod faults;
+mod s3_server;
+
+use self::s3_server::S3Server;
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock, every_promise};
 
-struct InBucket {
+pub(crate) struct InBucket {
     server: S3Server,
     clock: Arc<ManualClock>,
 }
 
-fn bucket() -> InBucket {
+pub(crate) fn bucket() -> InBucket {
     InBucket {
         server: S3Server::start(),
         clock: Arc::default(),

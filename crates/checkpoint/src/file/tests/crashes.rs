@@ -1,0 +1,172 @@
+//! Every crash recovers to the old cursor or the new one, never to neither.
+
+use std::collections::BTreeSet;
+
+use super::crash_disk::{Careless, CrashDisk};
+use super::*;
+use crate::conformance::{cursor, holder, key};
+
+/// What a life of checkpoints was told, in order: the row that the cursor stands at.
+type Told = Vec<Option<u64>>;
+
+struct Life {
+    disk: Arc<CrashDisk>,
+    store: FileStore,
+    told: Told,
+    /// The fence that was given out when each state was told.
+    fences: Vec<u64>,
+    _sessions: TempDir,
+}
+
+impl Life {
+    fn new(careless: Careless) -> Self {
+        let (disk, sessions) = (
+            Arc::new(CrashDisk::new(careless)),
+            tempfile::tempdir().unwrap(),
+        );
+        Self {
+            store: store_on(disk.clone(), sessions.path()),
+            disk,
+            told: vec![None],
+            fences: vec![0],
+            _sessions: sessions,
+        }
+    }
+
+    fn acquire(&mut self) -> Lease {
+        let key = key("crash", "o");
+        let lease = self
+            .store
+            .inner
+            .acquire(&LeaseRequest::new([key.clone()], holder("one")));
+        let lease = lease.unwrap();
+        self.tell(*self.told.last().unwrap(), lease.fence(&key).unwrap());
+        lease
+    }
+
+    fn save(&mut self, lease: &Lease, row: u64) {
+        self.store
+            .inner
+            .save(lease, &key("crash", "o"), &cursor("a", row))
+            .unwrap();
+        self.tell(Some(row), *self.fences.last().unwrap());
+    }
+
+    fn reset(&mut self, lease: &Lease) {
+        self.store.inner.reset(lease, &key("crash", "o")).unwrap();
+        self.tell(None, *self.fences.last().unwrap());
+    }
+
+    fn tell(&mut self, row: Option<u64>, fence: u64) {
+        self.told.push(row);
+        self.fences.push(fence);
+        self.disk.promise(self.told.len() - 1);
+    }
+
+    /// How many crashes there are, and the first that recovers to neither the last state told nor
+    /// the one being made.
+    fn crashes(&self) -> (usize, Option<String>) {
+        let sessions = tempfile::tempdir().unwrap();
+        let (mut count, mut wrong) = (0, None);
+        self.disk.each_crash(|promised, disk| {
+            count += 1;
+            let recovered = store_on(Arc::new(disk), sessions.path());
+            let fault = self.fault(&recovered, promised);
+            wrong = fault.map(|fault| format!("crash {count} after promise {promised}: {fault}"));
+            wrong.is_none()
+        });
+        (count, wrong)
+    }
+
+    fn fault(&self, recovered: &FileStore, promised: usize) -> Option<String> {
+        let key = key("crash", "o");
+        let allowed: BTreeSet<Option<u64>> =
+            self.told[promised..].iter().take(2).copied().collect();
+        let inner = &recovered.inner;
+        let found = match inner.place(&key).record(&*inner.disk) {
+            Ok(record) => record.map(|record| record.cursor.last_row_index()),
+            Err(error) => return Some(error.to_string()),
+        };
+        if !allowed.contains(&found) {
+            return Some(format!("found {found:?}, expected one of {allowed:?}"));
+        }
+        let lease = match inner.acquire(&LeaseRequest::new([key.clone()], holder("two"))) {
+            Ok(lease) => lease,
+            Err(error) => return Some(error.to_string()),
+        };
+        let fence = lease.fence(&key).unwrap();
+        if fence <= self.fences[promised] {
+            return Some(format!("fence {fence} after {}", self.fences[promised]));
+        }
+        inner
+            .save(&lease, &key, &cursor("a", 100))
+            .err()
+            .map(|error| error.to_string())
+    }
+}
+
+fn store_on(disk: Arc<CrashDisk>, sessions: &std::path::Path) -> FileStore {
+    let clock = Arc::new(ManualClock::default());
+    FileStore::on_disk(
+        "/checkpoints".into(),
+        clock,
+        disk,
+        Sessions::new(sessions.to_owned()),
+    )
+}
+
+fn first_saves(careless: Careless) -> Life {
+    let mut life = Life::new(careless);
+    let lease = life.acquire();
+    for row in 1..=3 {
+        life.save(&lease, row);
+    }
+    life
+}
+
+fn reset_and_save_again(careless: Careless) -> Life {
+    let mut life = Life::new(careless);
+    let lease = life.acquire();
+    life.save(&lease, 9);
+    life.reset(&lease);
+    life.save(&lease, 1);
+    life
+}
+
+fn renewed_released_and_taken_again(careless: Careless) -> Life {
+    let mut life = Life::new(careless);
+    let lease = life.acquire();
+    life.save(&lease, 1);
+    life.store.inner.renew(&lease).unwrap();
+    life.store.inner.release(&lease).unwrap();
+    drop(lease);
+    let lease = life.acquire();
+    life.save(&lease, 2);
+    life
+}
+
+type Live = fn(Careless) -> Life;
+
+const LIVES: [(&str, Live); 3] = [
+    ("first saves", first_saves),
+    ("reset", reset_and_save_again),
+    ("taken again", renewed_released_and_taken_again),
+];
+
+#[test]
+fn every_crash_recovers_to_the_old_cursor_or_the_new_one() {
+    for (name, live) in LIVES {
+        let (count, wrong) = live(Careless::Not).crashes();
+        println!("crash states, {name}: {count}");
+        assert_eq!(wrong, None, "{name}");
+        assert!(count > 100, "{name}: {count}");
+    }
+}
+
+#[test]
+fn a_writer_that_left_out_a_sync_would_be_found_out() {
+    for careless in [Careless::AboutBytes, Careless::AboutNames] {
+        let (_, wrong) = first_saves(careless).crashes();
+        assert!(wrong.is_some(), "{careless:?}");
+    }
+}

@@ -1,0 +1,221 @@
+//! What only a folder can suffer: full disks, deleted folders, other producers' files.
+
+use std::io::ErrorKind;
+
+use super::failing_disk::FailingDisk;
+use super::*;
+use crate::conformance::{assert_code, cursor, holder, key, open_leased, position, request, save};
+use crate::{PackKey, ReasonCode};
+
+#[tokio::test]
+async fn a_full_or_forbidden_disk_is_unavailable_and_says_where_and_what_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let sessions = Sessions::new(root.path().join(".sessions"));
+    let clock = Arc::new(ManualClock::default());
+    let store = FileStore::on_disk(root.path().into(), clock, disk.clone(), sessions);
+    let key = key("full", "o");
+    let request = LeaseRequest::new([key.clone()], holder("one"));
+    let lease = store.acquire(&request).await.unwrap();
+    save(&store, &lease, &key, cursor("a", 1)).await.unwrap();
+    for (kind, advice) in [
+        (ErrorKind::StorageFull, "free some space"),
+        (ErrorKind::QuotaExceeded, "free some space"),
+        (ErrorKind::PermissionDenied, "Let this user"),
+        (ErrorKind::ReadOnlyFilesystem, "mount it"),
+        (ErrorKind::Other, "Look after the disk"),
+    ] {
+        *disk.fault.lock().unwrap() = Some(kind);
+        let outcome = save(&store, &lease, &key, cursor("a", 2)).await;
+        let error = assert_code(outcome, ReasonCode::Unavailable);
+        assert!(error.is_retryable());
+        let text = error.to_string();
+        assert!(
+            text.contains("cursor.json") && text.contains(advice),
+            "{text}"
+        );
+        assert_code(store.renew(&lease).await, ReasonCode::Unavailable);
+        assert_eq!(position(&store, &key).await, Some(("a".to_owned(), 1)));
+    }
+    *disk.fault.lock().unwrap() = None;
+    save(&store, &lease, &key, cursor("a", 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_deleted_in_mid_run_is_not_made_anew() {
+    let backend = folder();
+    let key = key("deleted", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+    std::fs::remove_dir_all(backend.root.path()).unwrap();
+    let error = assert_code(
+        save(&*store, &lease, &key, cursor("a", 2)).await,
+        ReasonCode::Unavailable,
+    );
+    assert!(error.to_string().contains("gone"), "{error}");
+    assert_code(store.renew(&lease).await, ReasonCode::Unavailable);
+    assert!(!backend.root.path().exists());
+}
+
+/// What the existing producer writes, byte for byte as Python's `json.dumps(…, sort_keys=True)`.
+fn foreign_record(key: &CursorKey, row: u64) -> String {
+    format!(
+        "{{\"last_file\": \"/w/data/part-0.parquet\", \"last_row_index\": {row}, \"last_ts_utc\": \"2026-01-01T00:00:00.000000Z\", \"output_id\": \"{}\", \"pack_key\": \"{}\", \"updated_at_utc\": \"2026-01-28T09:00:00.000000+00:00\"}}\n",
+        key.output_id(),
+        key.pack_key()
+    )
+}
+
+#[tokio::test]
+async fn the_existing_producers_cursor_is_found_where_it_left_it() {
+    let backend = folder();
+    let key = CursorKey::new(PackKey::of_root("r"), "s2/events").unwrap();
+    let folder = backend
+        .root
+        .path()
+        .join(key.pack_key().as_str())
+        .join("output_id=s2_events");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = foreign_record(&key, 41);
+    std::fs::write(folder.join("cursor.json"), &text).unwrap();
+    std::fs::write(folder.join("cursor.jsonl"), &text).unwrap();
+
+    let (store, lease) = open_leased(&backend, &key).await;
+    let record = store.load(&key).await.unwrap().unwrap();
+    assert!(record.is_foreign());
+    assert_eq!(record.cursor.last_row_index(), 41);
+    save(&*store, &lease, &key, cursor("data/part-0.parquet", 42))
+        .await
+        .unwrap();
+    let history = store.history(&key, 10).await.unwrap();
+    assert_eq!(history.len(), 2);
+    assert!(history[1].record.as_ref().unwrap().is_foreign());
+    let text = std::fs::read_to_string(folder.join("cursor.json")).unwrap();
+    let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for known in [
+        "pack_key",
+        "output_id",
+        "last_file",
+        "last_row_index",
+        "last_ts_utc",
+        "updated_at_utc",
+    ] {
+        assert!(
+            fields.get(known).is_some(),
+            "the existing producer reads {known}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_producer_without_fences_is_noticed_not_overwritten() {
+    let backend = folder();
+    let key = key("foreign writer", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+    let text = foreign_record(&key, 7);
+    std::fs::write(backend.file_of(&key, "cursor.json"), &text).unwrap();
+    let error = assert_code(
+        save(&*store, &lease, &key, cursor("a", 2)).await,
+        ReasonCode::LeaseLost,
+    );
+    assert!(error.to_string().contains("shows no lease"), "{error}");
+    assert_eq!(
+        std::fs::read_to_string(backend.file_of(&key, "cursor.json")).unwrap(),
+        text
+    );
+}
+
+#[tokio::test]
+async fn two_ids_that_share_a_folder_are_told_apart_by_the_id_inside() {
+    let backend = folder();
+    let (slash, underscore) = (key("collision", "a/b"), key("collision", "a_b"));
+    let (store, lease) = open_leased(&backend, &slash).await;
+    save(&*store, &lease, &slash, cursor("a", 1)).await.unwrap();
+    let error = assert_code(store.load(&underscore).await, ReasonCode::KeyMismatch);
+    assert!(
+        error.to_string().contains("a/b") && error.to_string().contains("a_b"),
+        "{error}"
+    );
+    assert_code(
+        store
+            .acquire(&request(&backend, "two", [&underscore]))
+            .await,
+        ReasonCode::KeyMismatch,
+    );
+    let both = request(&folder(), "three", [&slash, &underscore]);
+    assert_code(store.acquire(&both).await, ReasonCode::KeyMismatch);
+}
+
+#[tokio::test]
+async fn a_line_of_history_cut_short_harms_no_other() {
+    let backend = folder();
+    let key = key("torn history", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+    let path = backend.file_of(&key, "cursor.jsonl");
+    let line = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{line}{}", &line[..30])).unwrap();
+    save(&*store, &lease, &key, cursor("a", 2)).await.unwrap();
+    assert_eq!(store.history(&key, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn history_is_rotated_before_it_grows_for_ever() {
+    let backend = folder();
+    let key = key("rotated", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    let path = backend.file_of(&key, "cursor.jsonl");
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+    std::fs::write(&path, "x".repeat(1 << 20)).unwrap();
+    for row in 2..5 {
+        save(&*store, &lease, &key, cursor("a", row)).await.unwrap();
+    }
+    assert!(path.with_extension("jsonl.1").metadata().unwrap().len() > 1 << 20);
+    assert!(path.metadata().unwrap().len() < 2_000);
+    assert_eq!(store.history(&key, 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_lease_file_that_is_no_lease_is_passed_over_on_purpose_only() {
+    let backend = folder();
+    let key = key("damaged lease", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+    std::fs::write(backend.file_of(&key, "lease.json"), "{").unwrap();
+    let mut request = request(&backend, "two", [&key]);
+    let error = assert_code(store.acquire(&request).await, ReasonCode::Corrupt);
+    assert!(error.to_string().contains("lease.json"), "{error}");
+    request.take_over = true;
+    let taken = store.acquire(&request).await.unwrap();
+    assert!(taken.fence(&key) > lease.fence(&key));
+    assert_code(
+        save(&*store, &lease, &key, cursor("a", 2)).await,
+        ReasonCode::LeaseLost,
+    );
+}
+
+#[tokio::test]
+async fn a_process_stopped_between_read_and_rename_lets_nobody_else_write() {
+    let backend = folder();
+    let key = key("stopped", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    let stopped = crate::os_lock::OsLock::try_take(&backend.file_of(&key, "cursor.lock")).unwrap();
+    let outcome = save(&*store, &lease, &key, cursor("a", 1)).await;
+    let error = assert_code(outcome, ReasonCode::Unavailable);
+    assert!(error.to_string().contains("stopped"), "{error}");
+    drop(stopped);
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_leave_nothing_behind() {
+    let backend = folder();
+    let key = key("sessions", "o");
+    for _ in 0..3 {
+        let (store, lease) = open_leased(&backend, &key).await;
+        store.release(&lease).await.unwrap();
+    }
+    let left = std::fs::read_dir(backend.root.path().join(".sessions")).unwrap();
+    assert_eq!(left.count(), 0);
+}

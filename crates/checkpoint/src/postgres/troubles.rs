@@ -1,0 +1,231 @@
+//! What only a Postgres table and server can suffer.
+
+use std::time::Duration;
+
+use super::*;
+use crate::conformance::{assert_code, cursor, holder, key, position, save};
+use crate::test_support::{PostgresOptions, PostgresServer, TestSchema};
+use crate::{ReasonCode, StoredCursor};
+
+const OLD_TABLE: &str = "CREATE TABLE wsp_checkpoint (
+    pack_key text, output_id text, last_file text, last_row_index integer, last_ts_utc text NULL,
+    updated_at_utc timestamptz, PRIMARY KEY (pack_key, output_id))";
+
+async fn fresh() -> (TestSchema<'static>, PostgresStore) {
+    let schema = PostgresServer::shared().fresh_schema().await;
+    let store = PostgresStore::new(schema.dsn()).unwrap();
+    (schema, store)
+}
+
+fn one(key: &CursorKey) -> LeaseRequest {
+    LeaseRequest::new([key.clone()], holder("one"))
+}
+
+/// What the existing producer runs for every save.
+fn foreign_upsert(key: &CursorKey, row: u64) -> String {
+    format!(
+        "INSERT INTO wsp_checkpoint
+            (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc)
+        VALUES ('{}', '{}', '/w/part-0.parquet', {row}, NULL, now())
+        ON CONFLICT (pack_key, output_id) DO UPDATE SET last_file = excluded.last_file,
+            last_row_index = excluded.last_row_index, last_ts_utc = excluded.last_ts_utc,
+            updated_at_utc = excluded.updated_at_utc",
+        key.pack_key(),
+        key.output_id()
+    )
+}
+
+#[tokio::test]
+async fn the_existing_producers_table_is_read_as_it_is_and_migrated_in_place() {
+    let (schema, store) = fresh().await;
+    let key = key("old table", "o");
+    schema.execute(OLD_TABLE).await;
+    schema.execute(&foreign_upsert(&key, 41)).await;
+
+    let record = store.load(&key).await.unwrap().unwrap();
+    assert!(record.is_foreign());
+    assert_eq!(store.lease_state(&key).await.unwrap(), None);
+    schema
+        .execute("SELECT last_row_index::integer FROM wsp_checkpoint")
+        .await;
+
+    let lease = store.acquire(&one(&key)).await.unwrap();
+    assert_eq!(store.load(&key).await.unwrap(), Some(record));
+    let far = u64::from(u32::MAX) * 2;
+    save(&store, &lease, &key, cursor("part-0.parquet", far))
+        .await
+        .unwrap();
+    assert_eq!(position(&store, &key).await.unwrap().1, far);
+    // The existing producer's own reading goes on.
+    schema
+        .execute(
+            "SELECT last_file, last_row_index, last_ts_utc, updated_at_utc FROM wsp_checkpoint",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_writer_without_fences_is_refused_while_a_lease_lives_and_taken_in_after() {
+    let (schema, store) = fresh().await;
+    let key = key("trigger", "o");
+    let lease = store.acquire(&one(&key)).await.unwrap();
+    save(&store, &lease, &key, cursor("a", 1)).await.unwrap();
+    let foreign = PostgresStore::new(schema.dsn()).unwrap();
+    let refused = foreign.execute(&foreign_upsert(&key, 7)).await.unwrap_err();
+    let chain = format!("{refused:?}");
+    assert!(
+        chain.contains("is leased by one (process 7 on host-1)"),
+        "{chain}"
+    );
+    assert_eq!(position(&store, &key).await, Some(("a".to_owned(), 1)));
+
+    store.release(&lease).await.unwrap();
+    foreign.execute(&foreign_upsert(&key, 7)).await.unwrap();
+    let record = store.load(&key).await.unwrap().unwrap();
+    assert!(matches!(&record.cursor, StoredCursor::Foreign(cursor) if cursor.last_row_index == 7));
+    let lease = store.acquire(&one(&key)).await.unwrap();
+    save(&store, &lease, &key, cursor("part-0.parquet", 8))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_table_locked_by_another_session_is_unavailable_and_named() {
+    let (schema, store) = fresh().await;
+    schema.execute(OLD_TABLE).await;
+    let link = Link::new(schema.dsn()).unwrap();
+    let blocker = link.connect("test").await.unwrap();
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE wsp_checkpoint IN ACCESS SHARE MODE")
+        .await
+        .unwrap();
+    let error = assert_code(
+        store.acquire(&one(&key("locked", "o"))).await,
+        ReasonCode::Unavailable,
+    );
+    assert!(error.to_string().contains("locked"), "{error}");
+    blocker.batch_execute("COMMIT").await.unwrap();
+    store.acquire(&one(&key("locked", "o"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_release_are_left_alone() {
+    let (schema, store) = fresh().await;
+    let key = key("newer tables", "o");
+    store.acquire(&one(&key)).await.unwrap();
+    schema
+        .execute("INSERT INTO wsp_checkpoint_schema (version) VALUES (2)")
+        .await;
+    let store = PostgresStore::new(schema.dsn()).unwrap();
+    assert_code(store.load(&key).await, ReasonCode::VersionUnsupported);
+    assert_code(
+        store.acquire(&one(&key)).await,
+        ReasonCode::VersionUnsupported,
+    );
+}
+
+#[tokio::test]
+async fn history_keeps_at_least_the_last_thousand_and_not_all() {
+    let (schema, store) = fresh().await;
+    let key = key("bounded", "o");
+    let lease = store.acquire(&one(&key)).await.unwrap();
+    schema
+        .execute(&format!(
+            "INSERT INTO wsp_checkpoint_history (pack_key, output_id, line)
+            SELECT '{}', '{}', 'old' FROM generate_series(1, 5000)",
+            key.pack_key(),
+            key.output_id()
+        ))
+        .await;
+    for row in 0..100 {
+        save(&store, &lease, &key, cursor("a", row)).await.unwrap();
+    }
+    let left = "DO $$ BEGIN ASSERT (SELECT count(*) FROM wsp_checkpoint_history) = 1000; END $$";
+    schema.execute(left).await;
+    assert_eq!(store.history(&key, usize::MAX).await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn a_wrong_password_or_database_is_not_waited_for() {
+    let hba = "local all postgres trust\nlocal all all scram-sha-256\n".to_owned();
+    let server = PostgresServer::start(&PostgresOptions {
+        hba: Some(hba),
+        ..PostgresOptions::default()
+    });
+    server
+        .execute("CREATE ROLE wsp LOGIN PASSWORD 's3cret'")
+        .await;
+    let socket = server.dsn().split(" user=").next().unwrap().to_owned();
+    for dsn in [
+        format!("{socket} user=wsp password=wr0ng dbname=postgres"),
+        format!("{socket} user=postgres dbname=nowhere"),
+    ] {
+        let store = PostgresStore::new(&dsn).unwrap();
+        let error = assert_code(
+            store.load(&key("wrong", "o")).await,
+            ReasonCode::ConfigInvalid,
+        );
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("wr0ng"), "{shown}");
+    }
+    let store = PostgresStore::new(&format!(
+        "{socket} user=wsp password=s3cret dbname=postgres"
+    ));
+    assert_eq!(store.unwrap().load(&key("right", "o")).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_the_server_is_outlived_by_the_lease_and_the_saves() {
+    let server = PostgresServer::start(&PostgresOptions::default());
+    let (first, second) = (
+        PostgresStore::new(server.dsn()),
+        PostgresStore::new(server.dsn()),
+    );
+    let (first, second, key) = (first.unwrap(), second.unwrap(), key("restart", "o"));
+    let lease = first.acquire(&one(&key)).await.unwrap();
+    for (round, signal) in ["INT", "KILL", "INT", "KILL"].into_iter().enumerate() {
+        let row = round as u64 * 2;
+        save(&first, &lease, &key, cursor("a", row)).await.unwrap();
+        server.end(signal);
+        assert_code(
+            save(&first, &lease, &key, cursor("a", row + 1)).await,
+            ReasonCode::Unavailable,
+        );
+        server.bring_up();
+        // Its lock went with the server, which proves nothing: the lease is still held.
+        assert_code(second.acquire(&one(&key)).await, ReasonCode::LeaseHeld);
+        save(&first, &lease, &key, cursor("a", row + 1))
+            .await
+            .unwrap();
+        first.renew(&lease).await.unwrap();
+        assert_eq!(
+            first.lease_state(&key).await.unwrap().unwrap().alive,
+            Some(true)
+        );
+        assert_eq!(
+            position(&second, &key).await,
+            Some(("a".to_owned(), row + 1))
+        );
+    }
+    drop(lease);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    second.acquire(&one(&key)).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_broken_connection_is_replaced_without_a_word_to_the_caller() {
+    let (schema, store) = fresh().await;
+    let key = key("broken", "o");
+    let lease = store.acquire(&one(&key)).await.unwrap();
+    for row in 0..5 {
+        schema
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE pid <> pg_backend_pid() AND state = 'idle'
+                    AND query LIKE '%wsp_checkpoint%'",
+            )
+            .await;
+        save(&store, &lease, &key, cursor("a", row)).await.unwrap();
+    }
+    assert_eq!(position(&store, &key).await, Some(("a".to_owned(), 4)));
+}
