@@ -24,8 +24,8 @@ use time_sorted::TimeSorted;
 /// The most rows decoded at once: a column's values stay in cache, and the cost of a
 /// batch is small beside them.
 const BATCH_ROWS: usize = 1_024;
-/// A decoded row, about: decoded rows shall take no more than framed ones.
-const DECODED_ROW_BYTES: usize = 256;
+/// A framed event, about, before the first one is seen.
+const EVENT_BYTES: usize = 1 << 10;
 
 /// What it takes to read and frame one output.
 #[derive(Debug)]
@@ -140,7 +140,8 @@ impl OpenRows {
     fn open(&self, from_row: u64) -> Result<RowReader, Error> {
         let (output, part) = self.parts.part(self.part);
         self.parts.data.verify_part(part)?;
-        let batch_rows = (self.share.bytes() / DECODED_ROW_BYTES).min(BATCH_ROWS);
+        // No more than a chunk's: decoded rows that wait would take as much again.
+        let batch_rows = (self.share.bytes() / EVENT_BYTES).min(BATCH_ROWS);
         open_rows(
             &output.grant,
             part,

@@ -241,7 +241,7 @@ fn write_parquet(path: &Path, times: &[i64], numbers: Vec<i64>, writing: Writing
         columns.extend(ids.map(|name| (name, Arc::clone(&numbers))));
         let amounts = (0..rows).map(|row| row as f64 * 0.37);
         columns.push(("amount", Arc::new(Float64Array::from_iter_values(amounts))));
-        let campaigns = (0..rows).map(|row| format!("campaign-{row:032}"));
+        let campaigns = (0..rows).map(|row| format!("campaign-{:032}", row % 50));
         columns.push((
             "campaign_id",
             Arc::new(StringArray::from_iter_values(campaigns)),

@@ -6,7 +6,7 @@ use crate::world::{
     Names, Place, Reading, World, WorldParts, at, done_of, drain, merge, sorted, spans, untouched,
 };
 use proptest::prelude::*;
-use wsp::order::{Merge, PartId, TimeWindow};
+use wsp::order::{Merge, Overlap, PartId, PartSpan, TimeWindow};
 
 /// Up to three outputs of up to six parts, few distinct times and so many ties; every
 /// other part is in order.
@@ -71,6 +71,17 @@ proptest! {
                 && to.is_none_or(|to| place.time < to)
         };
         prop_assert_eq!(places, sorted(&world).into_iter().filter(wanted).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_largest_overlap_is_that_of_the_fullest_instant(world in worlds()) {
+        let spans = spans(&world, &untouched(&world), TimeWindow::default());
+        let open_at = |time: i64| {
+            let open = |span: &&PartSpan| span.first.time <= at(time) && at(time) <= span.last.time;
+            spans.iter().filter(open).count()
+        };
+        let largest = (0..30).map(open_at).max().unwrap_or_default();
+        prop_assert_eq!(Overlap::of(&spans, 0).largest, largest);
     }
 
     /// Whatever an index said, what leaves is in order.
