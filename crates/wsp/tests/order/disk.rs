@@ -169,6 +169,7 @@ impl DiskWorld {
     }
 
     /// What an event-time run reads.
+    #[expect(clippy::unused_self, reason = "the request names this disk")]
     pub(crate) fn source(
         &self,
         request: &StreamRequest,
@@ -179,6 +180,7 @@ impl DiskWorld {
     }
 
     /// The whole order, over files.
+    #[expect(clippy::unused_self, reason = "the request names this disk")]
     pub(crate) fn order(
         &self,
         request: &StreamRequest,
