@@ -358,7 +358,9 @@ async fn a_rejected_event_ends_the_stream_and_no_cursor_passes_it() {
         };
         assert_eq!(error.code(), code, "{error}");
         let got: BTreeSet<u64> = sequences(&gate).into_iter().collect();
-        let prefix = (0..).take_while(|sequence| got.contains(sequence)).count() as u64;
+        let prefix = (0..500)
+            .take_while(|sequence| got.contains(sequence))
+            .count() as u64;
         assert_eq!(outcome.cursor, prefix.checked_sub(1), "{status}");
         let meters = outcome.ran.meters.read_all();
         assert_eq!(
