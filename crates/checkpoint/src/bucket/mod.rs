@@ -34,7 +34,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::{Mutex, OnceCell};
 
-use self::object::{Found, Objects, StoredObject};
+use self::object::{Found, Objects, Refusal, StoredObject};
 use crate::clock::{Clock, SystemClock, utc_text};
 use crate::cursor::Cursor;
 use crate::error::Error;
@@ -50,6 +50,8 @@ use crate::store::CheckpointStore;
 const CONCURRENCY: usize = 16;
 /// Tries of one write before the store counts as away.
 const TRIES: u32 = 5;
+/// Tries to take a lease from a holder that goes on saving, whose every save is a conflict.
+const TAKING_TRIES: u32 = 30;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Cursors in an object store that honours conditional puts (S3, or one like it).
@@ -265,7 +267,8 @@ impl Inner {
         request: &LeaseRequest,
         session: &SessionId,
     ) -> Result<Found, Error> {
-        for attempt in 0..TRIES {
+        let mut failures = 0;
+        for _ in 0..TAKING_TRIES {
             let found = self.objects.get_even_damaged(key).await?;
             let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
             if let (Some(found), Some(row)) = (&found, row)
@@ -283,8 +286,13 @@ impl Inner {
             next.lease = Some(LeaseRow::taken(request, session, fence, self.now_text()));
             next.count_on();
             // Whatever came of it, the next round reads it back.
-            let put = self.objects.put(key, &next, found.as_ref()).await;
-            self.pause_after(put.err(), attempt).await?;
+            if let Err(refusal) = self.objects.put(key, &next, found.as_ref()).await {
+                failures += u32::from(matches!(refusal, Refusal::Failed(_)));
+                self.pause_after(refusal, failures).await?;
+            }
+            if failures == TRIES {
+                break;
+            }
         }
         Err(self.objects.unsettled("take the lease", key))
     }
@@ -328,26 +336,20 @@ impl Inner {
             if known.object.write == write {
                 return Ok(());
             }
-            self.pause_after(Some(refusal), attempt).await?;
+            self.pause_after(refusal, attempt).await?;
         }
         Err(self.objects.unsettled(operation, key))
     }
 
     /// Waits a little before a write that was not made is made again; a fault that waiting does
     /// not help is given back.
-    async fn pause_after(
-        &self,
-        refusal: Option<object::Refusal>,
-        attempt: u32,
-    ) -> Result<(), Error> {
+    async fn pause_after(&self, refusal: Refusal, attempt: u32) -> Result<(), Error> {
         match refusal {
-            Some(object::Refusal::Failed(error)) if !error.is_retryable() => Err(error),
-            Some(object::Refusal::Failed(_)) => {
-                tokio::time::sleep(FIRST_BACKOFF * 2_u32.pow(attempt)).await;
-                Ok(())
-            }
-            Some(object::Refusal::Conflict) | None => Ok(()),
+            Refusal::Conflict => {}
+            Refusal::Failed(error) if !error.is_retryable() => return Err(error),
+            Refusal::Failed(_) => tokio::time::sleep(FIRST_BACKOFF * 2_u32.pow(attempt)).await,
         }
+        Ok(())
     }
 
     fn observed(&self) -> std::sync::MutexGuard<'_, Observations> {
