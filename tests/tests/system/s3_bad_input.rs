@@ -97,7 +97,9 @@ fn every_corruption_is_refused_in_a_bucket_as_on_disk() {
             ran.report,
             ran.stderr
         );
-        if corruption.seen_by() != SeenBy::Streaming {
+        // A part is hashed before its first row, when others may be under way.
+        let late = [SeenBy::Streaming, SeenBy::Sha256Verification];
+        if !late.contains(&corruption.seen_by()) {
             assert_eq!(rig.gate.stats().posts, 0, "{corruption:?}");
         }
     }

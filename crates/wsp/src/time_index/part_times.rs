@@ -218,7 +218,10 @@ mod tests {
         let nanos: Vec<i64> = (0..20_000).map(|row| row * row / 1_000).collect();
         let mut disordered = nanos.clone();
         disordered.swap(0, 19_999);
-        for (times, off) in [(times_of(&nanos), 600), (times_of(&disordered), 6_000)] {
+        for (times, off) in [
+            (times_of(&nanos), SEEK_ROWS / 3),
+            (times_of(&disordered), 6_000),
+        ] {
             for row in (0..20_000u64).step_by(77) {
                 let from = TimeRow {
                     time: at(nanos[row as usize]),
