@@ -122,9 +122,12 @@ impl CheckpointStore for MemoryStore {
         let now = self.clock.monotonic();
         let mut guard = self.state();
         let State { slots, observed } = &mut *guard;
+        let mut free = Ok(());
+        // Every lease is looked at before one in the way is told of: all are watched for
+        // their expiry from the first try on.
         for key in &request.keys {
             let slot = slots.entry(key.clone()).or_default();
-            check_free(key, slot.lease.as_ref(), request.take_over, |row| {
+            let this = check_free(key, slot.lease.as_ref(), request.take_over, |row| {
                 Ok(if slot.alive.strong_count() == 0 {
                     Evidence::Dead
                 } else if observed.is_expired(key, row, row.renewals, now) {
@@ -132,8 +135,10 @@ impl CheckpointStore for MemoryStore {
                 } else {
                     Evidence::Current
                 })
-            })?;
+            });
+            free = free.and(this);
         }
+        free?;
         let session = SessionId::new();
         let alive = Arc::new(Alive);
         let mut fences = BTreeMap::new();

@@ -279,10 +279,13 @@ impl Inner {
             .map(|place| self.guard(place))
             .collect::<Result<Vec<_>, _>>()?;
 
-        let mut takes = Vec::with_capacity(places.len());
-        for place in &places {
-            takes.push(self.check_take(place, request)?);
-        }
+        // Every lease is looked at before one in the way is told of: all are watched for
+        // their expiry from the first try on.
+        let takes: Vec<_> = places
+            .iter()
+            .map(|place| self.check_take(place, request))
+            .collect();
+        let takes = takes.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut fences = BTreeMap::new();
         let mut adopted = BTreeMap::new();
         for (place, take) in places.iter().zip(takes) {

@@ -284,11 +284,14 @@ impl Inner {
         request: &LeaseRequest,
         session: &SessionId,
     ) -> Result<BTreeMap<CursorKey, u64>, Error> {
-        let mut fences = BTreeMap::new();
+        let mut free = Ok(());
+        let mut takes = Vec::with_capacity(request.keys.len());
+        // Every lease is looked at before one in the way is told of: all are watched for
+        // their expiry from the first try on.
         for key in &request.keys {
             let row = Row::read(change, key, &self.path)?;
             let mut dead = None;
-            check_free(key, row.lease.as_ref(), request.take_over, |row| {
+            let this = check_free(key, row.lease.as_ref(), request.take_over, |row| {
                 if !self.is_alive(&row.session)? {
                     dead = Some(row.session.clone());
                     return Ok(Evidence::Dead);
@@ -301,7 +304,13 @@ impl Inner {
                 } else {
                     Evidence::Current
                 })
-            })?;
+            });
+            free = free.and(this);
+            takes.push((key, row, dead));
+        }
+        free?;
+        let mut fences = BTreeMap::new();
+        for (key, row, dead) in takes {
             let fence = row.lease.map_or(0, |row| row.fence) + 1;
             let taken = LeaseRow::taken(request, session, fence, self.now_text());
             Row::write_lease(change, key, &taken, &self.path)?;
