@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod contracts;
+mod every_reason;
 mod faulty_store;
 mod golden;
 mod kill;
