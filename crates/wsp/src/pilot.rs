@@ -231,7 +231,8 @@ impl<K: Clock> Pilot<K> {
             }
             (Act::Resume, paused) => {
                 if let Some(pause) = paused.take() {
-                    self.with.schedule.resume(pause.since, now);
+                    // An event that is leaving meanwhile is not late for the pause.
+                    self.leaving.due += self.with.schedule.resume(pause.since, now);
                 }
             }
             (Act::SetPace(pace), None) => self.with.schedule.set_pace(pace.clone(), now),

@@ -228,12 +228,12 @@ impl Schedule {
     }
 
     /// Goes on at `now` after a pause since `since`: the rest moves by the part of it
-    /// that lay behind the schedule's beginning.
-    pub fn resume(&mut self, since: WallNs, now: WallNs) {
-        let Some(wall) = self.clockwork.wall() else {
-            return;
-        };
-        self.shift((now - since.max(wall)).max(0));
+    /// that lay behind the schedule's beginning. Answers by how much.
+    pub fn resume(&mut self, since: WallNs, now: WallNs) -> WallNs {
+        let begins = self.clockwork.wall().unwrap_or(now);
+        let by = (now - since.max(begins)).max(0);
+        self.shift(by);
+        by
     }
 
     /// Lets an event that is due at `due` through while the schedule stands still since
