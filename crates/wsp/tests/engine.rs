@@ -105,6 +105,8 @@ struct Gate {
     /// The post with this number, and all after it, are answered so.
     from_post: Option<(u64, u16, &'static str)>,
     delay: Duration,
+    /// What the post with this number stops.
+    stops: Mutex<Option<(u64, Ending)>>,
 }
 
 #[derive(Clone)]
@@ -121,6 +123,11 @@ impl PushClient for Client {
 impl PushLane for Client {
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
         let number = self.0.posts.fetch_add(1, Ordering::SeqCst);
+        if let Some((at, ending)) = &*self.0.stops.lock().unwrap()
+            && number == *at
+        {
+            ending.wind_down(Cause::Asked);
+        }
         tokio::time::sleep(self.0.delay).await;
         let answer = |status, body: &'static str| Answer {
             status,
@@ -161,7 +168,7 @@ struct Run {
     flush_every: u64,
     speedup: f64,
     gate: Arc<Gate>,
-    stop_after: Option<Duration>,
+    stop_at_post: Option<u64>,
 }
 
 impl Default for Run {
@@ -174,7 +181,7 @@ impl Default for Run {
             flush_every: 10,
             speedup: 0.0,
             gate: Arc::default(),
-            stop_after: None,
+            stop_at_post: None,
         }
     }
 }
@@ -237,13 +244,8 @@ impl Run {
             ending: ending.clone(),
             progress: watch::Sender::new(Progress::default()),
         };
-        if let Some(after) = self.stop_after {
-            let ending = ending.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                ending.wind_down(Cause::Asked);
-            });
-        }
+        let stops = self.stop_at_post.map(|post| (post, ending.clone()));
+        *self.gate.stops.lock().unwrap() = stops;
         let ran = engine.run(audit).await.unwrap();
         let record = store.load(&key).await.unwrap();
         Outcome {
@@ -379,13 +381,13 @@ async fn a_stop_drains_saves_and_hands_the_rest_back() {
     let run = Run {
         gate: Arc::clone(&gate),
         events: 3_000,
-        stop_after: Some(Duration::from_millis(60)),
+        stop_at_post: Some(200),
         ..Run::default()
     };
     let outcome = run.go().await;
     assert!(matches!(outcome.cause, Some(Cause::Asked)));
     let got = sequences(&gate);
-    assert!(!got.is_empty() && got.len() < 3_000, "{}", got.len());
+    assert!((200..220).contains(&got.len()), "{}", got.len());
     let meters = outcome.ran.meters.read_all();
     assert_eq!(
         (meters.acknowledged, meters.in_flight),

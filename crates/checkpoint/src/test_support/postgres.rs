@@ -1,6 +1,7 @@
 //! A PostgreSQL server for tests: the one that `DATABASE_URL` names, else a private cluster.
 //!
-//! A private cluster lives in a temporary folder and listens on a Unix socket and a loopback port.
+//! A private cluster lives in a temporary folder and listens on a Unix socket there, on a loopback
+//! port too if a test asks for one: a port may be taken by another between two starts.
 //! A small shell keeps it, and takes orders on its standard input: when the test process ends,
 //! however it ends, that input ends too, and the shell stops the cluster and removes the folder.
 
@@ -22,14 +23,26 @@ const NOBODY: u32 = 65534;
 const START_WAIT: Duration = Duration::from_mins(1);
 
 /// `$0 $@` is the postmaster. Orders: `start`, or the name of a signal that ends it. Each is
-/// answered with the postmaster's process id. A start is tried again while orphans of a killed
-/// postmaster still hold its shared memory.
+/// answered with the postmaster's process id. A start is tried again while it fails, as it does
+/// until the orphans of a killed postmaster have let go of its shared memory.
 const KEEPER: &str = r#"
+is_ready() {
+    case $(sed -n '1p;8p' "$FOLDER/data/postmaster.pid" 2>/dev/null) in
+    "$postmaster
+ready"*) ;;
+    *) false ;;
+    esac
+}
 start() {
-    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    looks=0
+    while [ "$looks" -lt 600 ]; do
         "$@" </dev/null >>"$FOLDER/log" 2>&1 & postmaster=$!
-        sleep 0.3
-        kill -0 "$postmaster" 2>/dev/null && return
+        while [ "$looks" -lt 600 ]; do
+            looks=$((looks + 1))
+            sleep 0.1
+            kill -0 "$postmaster" 2>/dev/null || break
+            is_ready && return
+        done
     done
 }
 while read -r order; do
@@ -49,6 +62,8 @@ rm -rf "$FOLDER"
 pub struct PostgresOptions {
     /// More `name=value` settings.
     pub settings: Vec<String>,
+    /// Whether it listens on a loopback port too.
+    pub tcp: bool,
     /// Replaces `pg_hba.conf`, by which everyone on this machine is trusted.
     pub hba: Option<String>,
     /// Files for the data folder, readable by the server alone: name and content.
@@ -287,7 +302,8 @@ impl Cluster {
         let mut keeper = as_user(Command::new("sh"));
         keeper.arg("-c").arg(KEEPER).arg(binary("postgres")?);
         keeper.arg("-D").arg(&data).arg("-k").arg(folder);
-        keeper.args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+        let host = if options.tcp { "127.0.0.1" } else { "" };
+        keeper.args(["-p", &port.to_string(), "-h", host]);
         for setting in &options.settings {
             keeper.args(["-c", setting]);
         }
