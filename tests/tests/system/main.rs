@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod contracts;
+mod fault_matrix;
 mod faulty_store;
 mod golden;
 mod kill;
