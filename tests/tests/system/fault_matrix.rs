@@ -381,7 +381,9 @@ fn restart_twice(rig: &mut Rig) {
         while rig.gate.stats().posts < before + 25 && began.elapsed() < Duration::from_secs(2) {
             sleep(Duration::from_millis(1));
         }
-        rig.gate.restart(Duration::from_millis(60)).unwrap();
+        rig.gate.die();
+        sleep(Duration::from_millis(60));
+        rig.gate.bring_up().unwrap();
     }
 }
 

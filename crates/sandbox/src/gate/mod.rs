@@ -104,7 +104,7 @@ fn read_clocks() -> (Instant, SystemTime) {
     )
 }
 
-/// How long a restarted gate tries to get its address back.
+/// How long a gate that is brought up tries to get its address back.
 const REBOUND_WITHIN: Duration = Duration::from_secs(30);
 
 impl StandInGate {
@@ -178,15 +178,18 @@ impl StandInGate {
         known.is_ok_and(|length| length > 0) && self.server.wait_until_alone(at_most)
     }
 
-    /// Dies like a killed process, and after a while starts again at the same address,
-    /// remembering what it stored. The posts in hand when it dies count as posts only.
+    /// Dies like a killed process. It can be brought up again; the posts in hand now count
+    /// as posts only.
+    pub fn die(&mut self) {
+        self.server.stop(false);
+    }
+
+    /// Starts again at the same address, remembering what it stored.
     ///
     /// # Errors
     /// `SANDBOX_GATE_UNBOUND` if another took its address meanwhile and keeps it.
-    pub fn restart(&mut self, away: Duration) -> Result<(), Error> {
+    pub fn bring_up(&mut self) -> Result<(), Error> {
         let (address, threads) = (self.address(), self.threads);
-        self.server.stop(false);
-        std::thread::sleep(away);
         let began = Instant::now();
         self.server = loop {
             match Server::start(address, threads, Arc::clone(&self.service)) {
