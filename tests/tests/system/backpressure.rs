@@ -4,7 +4,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sandbox::{Fault, FaultRule, GateOptions, OutputOptions, RetryAfter, SampleOutput, WorldOptions};
+use sandbox::{
+    Fault, FaultRule, GateOptions, OutputOptions, RetryAfter, SampleOutput, WorldOptions,
+};
 use system_tests::{Rig, signal};
 
 const LANES: u64 = 16;
@@ -66,7 +68,10 @@ fn a_storm_narrows_an_adaptive_stream_and_recovery_widens_it_again() {
         let (before, after_storm, later) = (widest(0..200), widest(200..203), widest(203..800));
         println!("{code}: {before:?} at once, after the storm {after_storm:?}, then {later:?}");
         assert!(before >= Some(LANES * 3 / 4), "{before:?} before");
-        assert!(after_storm <= Some(LANES / 3), "{after_storm:?} after the storm");
+        assert!(
+            after_storm <= Some(LANES / 3),
+            "{after_storm:?} after the storm"
+        );
         assert!(later >= Some(LANES * 3 / 4), "{later:?} later");
     }
 }

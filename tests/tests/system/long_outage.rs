@@ -75,13 +75,19 @@ fn soak_ten_minutes_of_503_cost_no_memory_and_no_speed_afterwards() {
         form.outage.as_secs(),
         back_after.as_secs_f64(),
     );
-    assert!(*second <= first + SLACK_KIB, "{first} KiB, then {second} KiB");
+    assert!(
+        *second <= first + SLACK_KIB,
+        "{first} KiB, then {second} KiB"
+    );
     assert!(back_after <= form.recovered_within, "{back_after:?}");
     signal(&child, "TERM");
     let ran = Rig::finish(child);
     ran.expect(3, "STOPPED");
     let stats = rig.gate.stats();
-    assert_eq!((ran.report["emitted"].as_u64(), stats.duplicates), (Some(stats.unique), 0));
+    assert_eq!(
+        (ran.report["emitted"].as_u64(), stats.duplicates),
+        (Some(stats.unique), 0)
+    );
 }
 
 fn unavailable(retry_after: Option<RetryAfter>) -> Fault {

@@ -5,6 +5,7 @@ mod audit_log;
 mod backpressure;
 mod checkpoints;
 mod contracts;
+mod every_reason;
 mod fault_matrix;
 mod faulty_store;
 mod golden;
