@@ -233,3 +233,23 @@ impl Dispatcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_steps_moves_no_time() {
+        let start = Start::now();
+        // As far off as a clock can be that was set since, or before.
+        let stepped = Start {
+            wall: SystemTime::UNIX_EPOCH,
+            ..start
+        };
+        let later = start.monotonic + Duration::from_secs(5);
+        assert_eq!(start.at(later), 5_000_000_000);
+        assert_eq!(stepped.at(later), start.at(later));
+        let shown = start.wall_time(start.at(later));
+        assert_eq!(shown.duration_since(start.wall).unwrap().as_secs(), 5);
+    }
+}

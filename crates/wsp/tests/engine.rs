@@ -105,6 +105,8 @@ struct Gate {
     /// The post with this number, and all after it, are answered so.
     from_post: Option<(u64, u16, &'static str)>,
     delay: Duration,
+    /// Every post whose number is divisible by this is answered 429.
+    busy_every: Option<u64>,
     /// What the post with this number stops.
     stops: Mutex<Option<(u64, Ending)>>,
 }
@@ -140,6 +142,9 @@ impl PushLane for Client {
         {
             return Ok(answer(status, body));
         }
+        if self.0.busy_every.is_some_and(|n| number.is_multiple_of(n)) {
+            return Ok(answer(429, ""));
+        }
         let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let payload = &envelope["payload"];
         let key = payload["flow_id"].to_string();
@@ -169,6 +174,7 @@ struct Run {
     speedup: f64,
     gate: Arc<Gate>,
     stop_at_post: Option<u64>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Default for Run {
@@ -182,6 +188,7 @@ impl Default for Run {
             speedup: 0.0,
             gate: Arc::default(),
             stop_at_post: None,
+            progress: watch::Sender::new(Progress::default()),
         }
     }
 }
@@ -242,7 +249,7 @@ impl Run {
             window: Arc::new(Window::new(self.flush_every, self.lanes)),
             give_up_after: Duration::from_secs(1),
             ending: ending.clone(),
-            progress: watch::Sender::new(Progress::default()),
+            progress: self.progress,
         };
         let stops = self.stop_at_post.map(|post| (post, ending.clone()));
         *self.gate.stops.lock().unwrap() = stops;
@@ -394,6 +401,40 @@ async fn a_stop_drains_saves_and_hands_the_rest_back() {
         (got.len() as u64, 0)
     );
     assert_eq!(outcome.ran.kept.abandoned, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_meters_add_up_at_every_snapshot() {
+    let gate = Arc::new(Gate {
+        delay: Duration::from_millis(4),
+        busy_every: Some(5),
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        events: 1_500,
+        ..Run::default()
+    };
+    let window = run.flush_every + run.lanes as u64;
+    let mut progress = run.progress.subscribe();
+    let watching = tokio::spawn(async move {
+        let (mut snapshots, mut before) = (0, Progress::default().meters);
+        while progress.changed().await.is_ok() {
+            let meters = progress.borrow_and_update().meters;
+            let done = meters.acknowledged + meters.quarantined;
+            assert_eq!(meters.read, meters.buffered + meters.in_flight + done);
+            assert!(meters.in_flight <= window, "{meters:?}");
+            assert!(done <= gate.got.lock().unwrap().len() as u64, "{meters:?}");
+            assert!(meters.read >= before.read && done >= before.acknowledged);
+            (snapshots, before) = (snapshots + 1, meters);
+        }
+        (snapshots, before)
+    });
+    let outcome = run.go().await;
+    let (snapshots, last) = watching.await.unwrap();
+    assert!(snapshots >= 3, "{snapshots} snapshots");
+    assert_eq!(last, outcome.ran.meters.read_all());
+    assert_eq!((last.acknowledged, last.in_flight), (1_500, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
