@@ -133,6 +133,15 @@ fn gate(options: GateOptions) -> StandInGate {
     .unwrap()
 }
 
+/// Options of a gate at an address that no other test uses: while it is down, nobody else gets
+/// its port.
+fn alone(number: u8) -> GateOptions {
+    GateOptions {
+        listen: SocketAddr::from(([127, 83, 84, number], 0)),
+        ..GateOptions::default()
+    }
+}
+
 fn faulty(rule: FaultRule) -> StandInGate {
     gate(GateOptions {
         faults: vec![rule],
@@ -257,7 +266,7 @@ fn a_gate_restarted_on_its_kept_file_remembers_the_ids() {
     let path = folder.path().join("kept.ndjson");
     let options = || GateOptions {
         keep: Some(path.clone()),
-        ..GateOptions::default()
+        ..alone(1)
     };
     let first = gate(options());
     let mut client = Client::of(&first);
@@ -645,7 +654,7 @@ fn a_connection_is_reset_before_or_after_the_event_is_stored() {
 
 #[test]
 fn a_gate_that_restarts_is_where_it_was_and_remembers() {
-    let mut gate = gate(GateOptions::default());
+    let mut gate = gate(alone(2));
     let address = gate.address();
     let mut client = Client::of(&gate);
     client.push(&envelope(1)).unwrap();
@@ -781,7 +790,10 @@ fn faults_are_steered_over_http() {
 #[test]
 fn a_stopping_gate_finishes_what_it_has_in_hand_and_an_aborted_one_does_not() {
     for (gracefully, answered) in [(true, true), (false, false)] {
-        let gate = faulty(FaultRule::always(Fault::Delay { ms: 300 }));
+        let gate = gate(GateOptions {
+            faults: vec![FaultRule::always(Fault::Delay { ms: 300 })],
+            ..alone(3)
+        });
         let address = gate.address();
         let idle = Client::of(&gate);
         let client = std::thread::spawn(move || Client::at(address).push(&envelope(1)));
@@ -816,7 +828,7 @@ fn an_address_in_use_is_said_to_be() {
 
 #[tokio::test]
 async fn a_gate_is_started_and_stopped_from_async_code_too() {
-    let first = gate(GateOptions::default());
+    let first = gate(alone(4));
     let listen = first.address();
     let second = GateOptions {
         listen,

@@ -162,13 +162,23 @@ impl PostgresServer {
         }
     }
 
-    /// Ends a private cluster by a signal to its postmaster, and waits for that: `INT` closes all
-    /// connections and shuts down, `KILL` is a crash.
+    /// Ends a private cluster by a signal to its postmaster, and waits for all its processes: `INT`
+    /// closes all connections and shuts down, `KILL` is a crash.
     ///
     /// # Panics
     /// If the server is not a private one.
     pub fn end(&self, signal: &str) {
-        self.cluster().order(signal);
+        let cluster = self.cluster();
+        cluster.order(signal);
+        let ended = Instant::now();
+        // Orphans of a killed postmaster serve their connections until they notice.
+        while cluster.has_processes() {
+            assert!(
+                ended.elapsed() < START_WAIT,
+                "PostgreSQL's processes outlive SIG{signal}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn cluster(&self) -> &Cluster {
@@ -339,6 +349,19 @@ impl Cluster {
             .read_line(&mut answer)
             .expect("the keeper answers");
         answer.trim().to_owned()
+    }
+
+    /// Whether any process of the server is there: each works in the data folder.
+    fn has_processes(&self) -> bool {
+        // As the system names it, whatever links lead there.
+        let data = fs::canonicalize(self.folder.join("data")).unwrap_or_default();
+        let works_there = |process: fs::DirEntry| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == data)
+        };
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return false;
+        };
+        processes.flatten().any(works_there)
     }
 
     /// Whether the postmaster of that process id accepts connections.
