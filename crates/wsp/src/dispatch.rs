@@ -31,11 +31,25 @@ pub struct Start {
 
 impl Start {
     /// Now, by a clock.
+    ///
+    /// Both its times are read a few times, and the tightest reading counts: a busy machine may
+    /// turn to something else between two of them. Were they read apart all the same, the
+    /// wall time's reading is the older one, so that no due time comes early.
     pub fn by(clock: &impl Clock) -> Self {
-        Self {
-            monotonic: clock.now(),
-            wall: clock.wall(),
+        let read = || {
+            let began = clock.now();
+            let wall = clock.wall();
+            let monotonic = clock.now();
+            (monotonic - began, Self { monotonic, wall })
+        };
+        let mut tightest = read();
+        for _ in 0..8 {
+            let another = read();
+            if another.0 < tightest.0 {
+                tightest = another;
+            }
         }
+        tightest.1
     }
 
     /// The wall clock's time at so many nanoseconds after the start: the wall clock is
@@ -205,5 +219,26 @@ impl<K: Clock> Dispatcher<K> {
             last_due_s: seconds(last_due),
             last_handed_over_s: seconds(last_handed_over),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TokioClock;
+
+    #[test]
+    fn a_wall_clock_that_steps_moves_no_time() {
+        let start = Start::by(&TokioClock);
+        // As far off as a clock can be that was set since, or before.
+        let stepped = Start {
+            wall: SystemTime::UNIX_EPOCH,
+            ..start
+        };
+        let later = start.monotonic + Duration::from_secs(5);
+        assert_eq!(start.at(later), 5_000_000_000);
+        assert_eq!(stepped.at(later), start.at(later));
+        let shown = start.wall_time(start.at(later));
+        assert_eq!(shown.duration_since(start.wall).unwrap().as_secs(), 5);
     }
 }
