@@ -38,7 +38,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Stream a world into the ingestion gate, from where it stopped last.
-    Stream(StreamArgs),
+    Stream(Box<StreamArgs>),
     /// Show what would be streamed, without sending or writing anything.
     Plan(PlanArgs),
     /// Check all evidence of a world, listing every fault.

@@ -40,7 +40,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending());
     let line = ProgressLine::start(stream.progress());
-    let report = stream.run().await;
+    let report = Box::pin(stream.run()).await;
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
         (report.status, report.reason, &report.detail)
