@@ -316,7 +316,7 @@ impl Cell<'_> {
         }
         let began = Instant::now();
         let silent = |rig: &Rig| rig.gate.stats().faults_fired.last() > Some(&0);
-        while !(silent(rig) && self.has_struck(rig)) && child.try_wait().unwrap().is_none() {
+        while !(silent(rig) && has_struck(rig)) && child.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < PATIENCE, "{:?}", rig.gate.stats());
             sleep(Duration::from_millis(2));
         }
@@ -331,16 +331,11 @@ impl Cell<'_> {
         tally.duplicates_before_crash = rig.gate.stats().duplicates;
     }
 
-    /// Whether the cell's own fault had a part in it.
-    fn has_struck(&self, rig: &Rig) -> bool {
-        rig.gate.stats().faults_fired.first() != Some(&0)
-    }
-
     /// Looks at a report; true if the world is at its end. A fault that ended it is lifted.
     fn finished(&self, rig: &Rig, ran: Ran, tally: &mut Tally) -> bool {
         let counts = ran.report["retries"].as_object().unwrap().values();
         tally.retries += counts.filter_map(Value::as_u64).sum::<u64>();
-        let struck = self.has_struck(rig);
+        let struck = has_struck(rig);
         tally.check(struck, || "the fault never struck".to_owned());
         check_meters(&ran, tally);
         if ran.status == 0 {
@@ -371,6 +366,11 @@ impl Cell<'_> {
         let met = tally.stops >= stops && tally.crashes + tally.stops > 0;
         tally.check(met, || "nothing was interrupted".to_owned());
     }
+}
+
+/// Whether the cell's own fault had a part in it, if it has one.
+fn has_struck(rig: &Rig) -> bool {
+    rig.gate.stats().faults_fired.first() != Some(&0)
 }
 
 /// The gate dies twice while a stream runs; once before it, if it is over.
