@@ -29,6 +29,8 @@ pub enum EventKind {
     StreamStart,
     /// A cursor was saved.
     CheckpointSaved,
+    /// Somebody steered the stream, or tried to.
+    StreamSteered,
     /// Every row of every output was delivered.
     EngineWorldStreamed,
     /// The run reached its end or its bound.

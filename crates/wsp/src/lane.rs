@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::clock::Clock;
 use crate::dispatch::Start;
 use crate::ending::{Cause, Ending};
 use crate::lanes::{HandedOver, LaneQueue};
-use crate::push::{Clock, Decision, PushLane, PushOutcome, Pusher};
+use crate::push::{Decision, PushLane, PushOutcome, Pusher};
 use crate::schedule::WallNs;
 use crate::watermark::Position;
 use crate::{Error, ReasonCode};

@@ -14,16 +14,19 @@ use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use oracle_store::Posture;
 use tokio::sync::watch;
 use wsp::audit::AuditLog;
-use wsp::dispatch::DispatchEnd;
+use wsp::clock::TokioClock;
+use wsp::dispatch::{DispatchEnd, Start};
 use wsp::ending::{Cause, Ending};
 use wsp::engine::{Engine, Ran};
 use wsp::keeper::KeptOutput;
 use wsp::lane::NamePosition;
 use wsp::order::{Event, EventOrder};
+use wsp::pace::Speedup;
 use wsp::profile::{Concurrency, LaneOrdering, PushClientKind, PushSettings, WhenLate};
 use wsp::progress::Progress;
 use wsp::push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
-use wsp::schedule::{Schedule, Speedup};
+use wsp::schedule::Schedule;
+use wsp::steering::Helm;
 use wsp::watermark::Position;
 use wsp::window::Window;
 
@@ -216,6 +219,9 @@ impl Run {
                 bad_row: self.bad_row,
             }),
             schedule: Schedule::new(Speedup::new(self.speedup).unwrap(), WhenLate::CatchUp),
+            start: Start::by(&TokioClock),
+            clock: TokioClock,
+            helm: Helm::unmanned(),
             max_events: self.max_events,
             client: Client(Arc::clone(&self.gate)),
             endpoint: "http://gate".into(),

@@ -22,3 +22,4 @@ mod s3;
 mod s3_bad_input;
 mod s3_figures;
 mod schedule;
+mod steering;

@@ -35,7 +35,6 @@
 pub mod adaptive;
 pub mod answer;
 pub mod client;
-pub mod clock;
 pub mod concurrency;
 pub mod endpoint;
 pub mod fault;
@@ -50,7 +49,6 @@ mod wire;
 
 pub use answer::{Decision, Refusal, Verdict};
 pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
-pub use clock::{Clock, TokioClock};
 pub use concurrency::ConcurrencyLimit;
 pub use endpoint::{EndpointError, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
