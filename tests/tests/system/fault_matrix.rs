@@ -368,7 +368,7 @@ impl Cell<'_> {
     }
 }
 
-/// Whether the cell's own fault had a part in it.
+/// Whether the cell's own fault had a part in it, if it has one.
 fn has_struck(rig: &Rig) -> bool {
     rig.gate.stats().faults_fired.first() != Some(&0)
 }
