@@ -1,7 +1,7 @@
 //! The engine: dispatcher, lanes and keeper, joined by bounded queues.
 //!
 //! ```text
-//!  OS thread          tokio tasks              one task
+//!  OS thread          OS threads               one task
 //! ┌────────────┐ queue ┌────────┐  answers   ┌────────┐ save_many ┌───────┐
 //! │ dispatcher ├──────►│ lane 1 ├───────────►│        ├──────────►│ store │
 //! │ order, pace├──────►│   …    ├───────────►│ keeper │           └───────┘
@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use checkpoint::{CheckpointStore, Lease, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
 use crate::audit::AuditLog;
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::Ending;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
 use crate::lane::{Lane, NamePosition};
+use crate::lane_threads::LaneThreads;
 use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::order::EventOrder;
@@ -35,6 +35,11 @@ use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, R
 use crate::schedule::Schedule;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
+
+/// Threads that drive the lanes.
+const LANE_THREADS: usize = 2;
+/// Turns of lane threads that the keeper has yet to hear.
+const ANSWERS: usize = 16;
 
 /// What the engine runs on.
 pub struct Engine<C> {
@@ -102,7 +107,7 @@ impl<C: PushClient> Engine<C> {
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
-        let (answers, heard) = mpsc::channel(4 * self.push.lanes.max(64));
+        let (answers, heard) = mpsc::channel(ANSWERS);
 
         let limit = match self.push.concurrency {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
@@ -110,19 +115,15 @@ impl<C: PushClient> Engine<C> {
         };
         let watch = Arc::new(GateWatch::new(self.retry, limit));
         let endpoint: Arc<str> = self.endpoint.into();
-        let mut tasks = JoinSet::new();
-        for queue in queues {
-            let lane = Lane {
-                queue,
-                pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
-                answers: answers.clone(),
-                ending: self.ending.clone(),
-                start,
-                endpoint: Arc::clone(&endpoint),
-                places: Arc::clone(&self.places),
-            };
-            tasks.spawn(lane.run());
-        }
+        let threads = LaneThreads::start(LANE_THREADS, queues, &answers, |queue, answers| Lane {
+            queue,
+            pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
+            answers,
+            ending: self.ending.clone(),
+            start,
+            endpoint: Arc::clone(&endpoint),
+            places: Arc::clone(&self.places),
+        })?;
         drop(answers);
 
         let dispatched = spawn_dispatcher(Dispatcher {
@@ -153,9 +154,7 @@ impl<C: PushClient> Engine<C> {
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();
-        while let Some(lane) = tasks.join_next().await {
-            lane.map_err(|source| internal("A lane ended in the middle of an event.", source))?;
-        }
+        threads.join().await?;
         let dispatched = dispatched
             .await
             .map_err(|source| internal("The dispatching thread ended too early.", source))?;

@@ -27,6 +27,7 @@ use crate::Error;
 use crate::audit::{AuditLog, EventKind};
 use crate::ending::{Cause, Ending};
 use crate::lane::{Answered, Fate};
+use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
@@ -34,8 +35,6 @@ use crate::push::Decision;
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
 
-/// Answers taken at once.
-const BATCH: usize = 256;
 /// The longest that done events stay unsaved.
 const TICK: Duration = Duration::from_secs(1);
 /// How often progress is told.
@@ -174,13 +173,12 @@ impl Keeper {
     }
 
     /// Hears answers, and saves, until all lanes are gone.
-    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answered>) {
+    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tell = tokio::time::interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
-        let mut batch = Vec::with_capacity(BATCH);
         let mut is_tick = false;
         loop {
             tokio::select! {
@@ -188,12 +186,10 @@ impl Keeper {
                     saving = None;
                     self.saved(saved, SaveReason::PeriodicFlush);
                 }
-                heard = answers.recv_many(&mut batch, BATCH) => {
-                    if heard == 0 {
-                        break;
-                    }
-                    batch.drain(..).for_each(|answer| self.hear(answer));
-                }
+                heard = answers.recv() => match heard {
+                    Some(answers) => answers.into_iter().for_each(|answer| self.hear(answer)),
+                    None => break,
+                },
                 _ = tick.tick() => is_tick = true,
                 _ = tell.tick() => self.tell_progress(),
             }

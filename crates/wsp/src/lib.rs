@@ -51,6 +51,7 @@ pub mod error;
 pub mod feed;
 pub mod keeper;
 pub mod lane;
+pub mod lane_threads;
 pub mod lanes;
 pub mod lateness;
 pub mod meters;
