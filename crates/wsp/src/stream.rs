@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
 use crate::profile::PushClientKind;
 use crate::progress::Progress;
-use crate::push::{ClientError, HyperClient, PushClient, ReqwestClient, RetryPolicy};
+use crate::push::{ClientError, DirectClient, HyperClient, PushClient, ReqwestClient, RetryPolicy};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
@@ -93,6 +93,10 @@ impl Stream {
         };
         let posture = profile.posture;
         match profile.push.client {
+            PushClientKind::Direct => match DirectClient::new(&endpoint, options) {
+                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
+                Err(error) => unusable(error, posture),
+            },
             PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
                 Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
                 Err(error) => unusable(error, posture),
