@@ -13,6 +13,7 @@
 //! The engine knows neither files nor profiles: an [`EventOrder`] yields events, a
 //! [`PushClient`] makes lanes, a [`CheckpointStore`] keeps cursors.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -36,10 +37,10 @@ use crate::schedule::Schedule;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
 
-/// Threads that drive the lanes.
-const LANE_THREADS: usize = 2;
-/// Turns of lane threads that the keeper has yet to hear.
-const ANSWERS: usize = 16;
+/// Threads that drive the lanes, at most.
+const MOST_LANE_THREADS: usize = 4;
+/// Turns of lane threads that the keeper has yet to hear: more than come while it rests.
+const TURNS: usize = 256;
 
 /// What the engine runs on.
 pub struct Engine<C> {
@@ -107,7 +108,7 @@ impl<C: PushClient> Engine<C> {
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
-        let (answers, heard) = mpsc::channel(ANSWERS);
+        let (answers, heard) = mpsc::channel(TURNS);
 
         let limit = match self.push.concurrency {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
@@ -115,15 +116,16 @@ impl<C: PushClient> Engine<C> {
         };
         let watch = Arc::new(GateWatch::new(self.retry, limit));
         let endpoint: Arc<str> = self.endpoint.into();
-        let threads = LaneThreads::start(LANE_THREADS, queues, &answers, |queue, answers| Lane {
-            queue,
-            pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
-            answers,
-            ending: self.ending.clone(),
-            start,
-            endpoint: Arc::clone(&endpoint),
-            places: Arc::clone(&self.places),
-        })?;
+        let threads =
+            LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
+                queue,
+                pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
+                answers,
+                ending: self.ending.clone(),
+                start,
+                endpoint: Arc::clone(&endpoint),
+                places: Arc::clone(&self.places),
+            })?;
         drop(answers);
 
         let dispatched = spawn_dispatcher(Dispatcher {
@@ -173,6 +175,13 @@ impl<C: PushClient> Engine<C> {
             elapsed: Duration::from_nanos(start.elapsed()),
         })
     }
+}
+
+/// Half of the cores: the other half decodes, dispatches and, on one machine with it, is the
+/// gate's. More than a few only make smaller turns.
+fn lane_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / 2).clamp(1, MOST_LANE_THREADS)
 }
 
 fn spawn_dispatcher(dispatcher: Dispatcher) -> Result<oneshot::Receiver<Dispatched>, Error> {

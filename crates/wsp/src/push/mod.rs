@@ -30,8 +30,8 @@
 //!   arrive in the order in which they were handed to it, retries included.
 //! - [`PushOutcome::Acknowledged`] is given for a 2xx answer with a known
 //!   decision, received whole, and for nothing else.
-//! - On the way of an event that goes well there is no lock, no parse tree and
-//!   no allocation beyond what the HTTP library makes.
+//! - On the way of an event that goes well there is no lock, no parse tree and no
+//!   allocation but for the bytes of its answer. (The libraries make their own.)
 //! - No error, and nothing else here, ever shows the token.
 
 pub mod adaptive;
