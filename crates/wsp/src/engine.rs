@@ -177,11 +177,10 @@ impl<C: PushClient> Engine<C> {
     }
 }
 
-/// Half of the cores: the other half decodes, dispatches and, on one machine with it, is the
-/// gate's. More than a few only make smaller turns.
+/// One a core; more than a few would only make smaller turns.
 fn lane_threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    (cores / 2).clamp(1, MOST_LANE_THREADS)
+    cores.min(MOST_LANE_THREADS)
 }
 
 fn spawn_dispatcher(dispatcher: Dispatcher) -> Result<oneshot::Receiver<Dispatched>, Error> {

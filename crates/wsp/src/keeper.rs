@@ -46,7 +46,7 @@ const TURNS: usize = 64;
 /// The longest that done events stay unsaved.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the keeper rests after a hearing.
-const REST: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(4);
 /// More events than are done while it rests: it rests only if a save is that far off.
 const REST_WORTH: u64 = 1_000;
 /// How often progress is told.

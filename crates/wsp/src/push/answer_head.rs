@@ -17,6 +17,8 @@
 //!
 //! Pure: bytes in, meaning out.
 
+use std::mem::MaybeUninit;
+
 use httparse::{Header, ParserConfig, Status};
 
 use super::retry_after::RetryAfter;
@@ -66,10 +68,12 @@ impl AnswerHead {
     /// # Errors
     /// [`HeadError`]: whatever else comes, this is no answer.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-        let mut head = httparse::Response::new(&mut headers);
-        let Status::Complete(length) = ParserConfig::default().parse_response(&mut head, bytes)?
-        else {
+        // Not filled before: that would cost more than reading the few that there are.
+        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut head = httparse::Response::new(&mut []);
+        let config = ParserConfig::default();
+        let parsed = config.parse_response_with_uninit_headers(&mut head, bytes, &mut headers)?;
+        let Status::Complete(length) = parsed else {
             return Ok(None);
         };
         let (Some(status @ 100..), Some(version)) = (head.code, head.version) else {
