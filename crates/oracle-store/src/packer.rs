@@ -226,8 +226,40 @@ fn check_manifest(
     if manifest.facts() == request.facts && manifest.oracle_pack_id == request.facts.pack_id() {
         return Ok(());
     }
-    let what = "The world already has a pack manifest with other facts";
+    let what = match other_facts(&manifest.facts(), &request.facts) {
+        facts if facts.is_empty() => {
+            "The world already has a pack manifest, whose id its facts do not give".to_owned()
+        }
+        facts => format!(
+            "The world already has a pack manifest with other facts ({})",
+            facts.join("; ")
+        ),
+    };
     Err(Error::new(ReasonCode::PackManifestMismatch, what).object(store.full_name(PACK_MANIFEST)))
+}
+
+/// What a manifest states, where it is not what was asked for.
+fn other_facts(stated: &PackFacts, asked: &PackFacts) -> Vec<String> {
+    let texts = |facts: &PackFacts| {
+        [
+            (
+                "manifest_fingerprint",
+                facts.world_key.manifest_fingerprint.to_string(),
+            ),
+            ("parameter_hash", facts.world_key.parameter_hash.to_string()),
+            ("scenario_id", facts.world_key.scenario_id.to_string()),
+            ("seed", facts.world_key.seed.to_string()),
+            ("engine_release", facts.engine_release.clone()),
+            ("catalogue_digest", facts.catalogue_digest.to_string()),
+            ("gate_map_digest", facts.gate_map_digest.to_string()),
+        ]
+    };
+    texts(stated)
+        .into_iter()
+        .zip(texts(asked))
+        .filter(|((_, stated), (_, asked))| stated != asked)
+        .map(|((name, stated), (_, asked))| format!("{name} {stated}, asked for {asked}"))
+        .collect()
 }
 
 fn check_seal(

@@ -22,6 +22,7 @@ use checkpoint::{CheckpointStore, Lease, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::audit::AuditLog;
+use crate::clock::{Clock, TokioClock};
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::Ending;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
@@ -30,10 +31,12 @@ use crate::lane_threads::LaneThreads;
 use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::order::EventOrder;
+use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
 use crate::schedule::Schedule;
+use crate::steering::Helm;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
 
@@ -43,11 +46,17 @@ const MOST_LANE_THREADS: usize = 4;
 const TURNS: usize = 256;
 
 /// What the engine runs on.
-pub struct Engine<C> {
+pub struct Engine<C, K = TokioClock> {
     /// Where events come from.
     pub order: Box<dyn EventOrder>,
     /// When they are due.
     pub schedule: Schedule,
+    /// The moment that the schedule counts from.
+    pub start: Start,
+    /// What time it is.
+    pub clock: K,
+    /// Who steers.
+    pub helm: Helm,
     /// At most so many.
     pub max_events: Option<u64>,
     /// What makes lanes.
@@ -97,14 +106,14 @@ pub struct Ran {
     pub elapsed: Duration,
 }
 
-impl<C: PushClient> Engine<C> {
+impl<C: PushClient, K: Clock> Engine<C, K> {
     /// Streams until the end, on the calling task's runtime and threads of its own.
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread, or one dies. Whatever else
     /// ends the stream is in [`Ran`] and in the [`Ending`].
     pub async fn run(self, audit: AuditLog) -> Result<Ran, Error> {
-        let start = Start::now();
+        let (start, began) = (self.start, self.start.at(self.clock.now()));
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
@@ -114,7 +123,7 @@ impl<C: PushClient> Engine<C> {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
             Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
         };
-        let watch = Arc::new(GateWatch::new(self.retry, limit));
+        let watch = Arc::new(GateWatch::with_clock(self.retry, limit, self.clock.clone()));
         let endpoint: Arc<str> = self.endpoint.into();
         let threads =
             LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
@@ -128,11 +137,23 @@ impl<C: PushClient> Engine<C> {
             })?;
         drop(answers);
 
+        let (acts, told) = mpsc::unbounded_channel();
+        let state = self.helm.state().clone();
+        let pilot = Pilot::new(Piloting {
+            schedule: self.schedule,
+            window: Arc::clone(&window),
+            ending: self.ending.clone(),
+            helm: self.helm,
+            acts,
+            meters: Arc::clone(&meters),
+            progress: self.progress.clone(),
+            clock: self.clock.clone(),
+            start,
+        });
         let dispatched = spawn_dispatcher(Dispatcher {
             order: self.order,
-            schedule: self.schedule,
+            pilot,
             lanes,
-            window: Arc::clone(&window),
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),
             max_events: self.max_events,
@@ -152,6 +173,8 @@ impl<C: PushClient> Engine<C> {
             ending: self.ending.clone(),
             audit,
             progress: self.progress,
+            state,
+            acts: told,
         });
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
@@ -172,7 +195,7 @@ impl<C: PushClient> Engine<C> {
             kept,
             meters,
             retries,
-            elapsed: Duration::from_nanos(start.elapsed()),
+            elapsed: Duration::from_nanos(start.at(self.clock.now()).abs_diff(began)),
         })
     }
 }
@@ -183,7 +206,9 @@ fn lane_threads() -> usize {
     cores.min(MOST_LANE_THREADS)
 }
 
-fn spawn_dispatcher(dispatcher: Dispatcher) -> Result<oneshot::Receiver<Dispatched>, Error> {
+fn spawn_dispatcher<K: Clock>(
+    dispatcher: Dispatcher<K>,
+) -> Result<oneshot::Receiver<Dispatched>, Error> {
     let (done, ended) = oneshot::channel();
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())

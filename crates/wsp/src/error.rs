@@ -91,12 +91,14 @@ impl Error {
     /// The message with its causes, outermost first, for people.
     pub fn detail(&self) -> String {
         let mut text = self.to_string();
+        let mut joint = " Cause: ";
         let mut cause = self.source();
         while let Some(source) = cause {
             let next = source.to_string();
             if !text.contains(&next) {
-                text.push_str(": ");
+                text.push_str(joint);
                 text.push_str(&next);
+                joint = ": ";
             }
             cause = source.source();
         }

@@ -38,6 +38,7 @@ use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
 use crate::push::Decision;
+use crate::steering::{StateCell, Steered};
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
 
@@ -142,6 +143,10 @@ pub struct Keeping {
     pub audit: AuditLog,
     /// Told a few times a second.
     pub progress: watch::Sender<Progress>,
+    /// What the stream is at.
+    pub(crate) state: StateCell,
+    /// Acts of steering, for the audit.
+    pub acts: mpsc::UnboundedReceiver<Steered>,
 }
 
 struct Saved {
@@ -213,6 +218,7 @@ impl Keeper {
                         resting = Some(tokio::time::sleep(REST).boxed());
                     }
                 }
+                Some(steered) = self.with.acts.recv() => self.audit_act(&steered),
                 _ = tick.tick() => is_tick = true,
                 _ = tell.tick() => self.tell_progress(),
             }
@@ -232,6 +238,9 @@ impl Keeper {
             && let Some(saving) = self.save()
         {
             self.saved(saving.await, reason);
+        }
+        while let Ok(steered) = self.with.acts.try_recv() {
+            self.audit_act(&steered);
         }
         self.tell_progress();
         Kept {
@@ -382,9 +391,18 @@ impl Keeper {
         }
     }
 
+    fn audit_act(&mut self, steered: &Steered) {
+        let details = steered.details(self.last_time.map(|position| position.time));
+        if let Err(error) = self.with.audit.append(EventKind::StreamSteered, details) {
+            self.with.ending.wind_down(Cause::Failed(error));
+        }
+    }
+
     fn tell_progress(&self) {
         let meters = self.with.meters.read_all();
+        let state = self.with.state.get();
         self.with.progress.send_modify(|progress| {
+            progress.state = state;
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);
             progress.lateness_ms = self.lateness.latest_ms();

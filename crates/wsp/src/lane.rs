@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::clock::Clock;
 use crate::dispatch::Start;
 use crate::ending::{Cause, Ending};
 use crate::lanes::{HandedOver, LaneQueue};
-use crate::push::{Clock, Decision, PushLane, PushOutcome, Pusher};
+use crate::push::{Decision, PushLane, PushOutcome, Pusher};
 use crate::schedule::WallNs;
 use crate::watermark::Position;
 use crate::{Error, ReasonCode};
@@ -126,7 +127,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             PushOutcome::Rejected(refusal) => failed(
                 ReasonCode::IgPushRejected,
                 format!("answered {refusal}"),
-                "Mend what it names; a rerun resumes with this event.",
+                mend_refusal(refusal.status),
             ),
             PushOutcome::Unknown(refusal) => failed(
                 ReasonCode::IgResponseUnknown,
@@ -153,6 +154,18 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             PushOutcome::Cancelled { maybe_sent: true } => Fate::Abandoned,
             PushOutcome::Cancelled { maybe_sent: false } => Fate::HandedBack,
         }
+    }
+}
+
+/// What to do about a final refusal: some statuses judge the sender, not the event.
+fn mend_refusal(status: u16) -> &'static str {
+    match status {
+        401 | 403 => {
+            "It does not take, or no longer takes, this producer's token: renew what \
+             `wiring.security.wsp_auth_token` names (`IG_SERVICE_TOKEN` in the shipped profiles); \
+             a rerun resumes with this event."
+        }
+        _ => "Mend what it names; a rerun resumes with this event.",
     }
 }
 

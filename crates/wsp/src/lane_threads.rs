@@ -29,9 +29,10 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::clock::Clock;
 use crate::lane::{Answered, Lane};
 use crate::lanes::LaneQueue;
-use crate::push::{Clock, PushLane};
+use crate::push::PushLane;
 use crate::{Error, ReasonCode};
 
 /// Answers that a courier carries at once.

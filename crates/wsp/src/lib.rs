@@ -17,8 +17,9 @@
 //! | [`prepare`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
 //! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
 //! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
-//! | [`schedule`] | when an event is due | pure |
-//! | [`dispatch`], [`window`] | wait, then hand over | one thread |
+//! | [`pace`], [`schedule`] | when an event is due | pure |
+//! | [`steering`], [`control`] | pause, resume, another pace, single steps; from another process | a handle, a socket |
+//! | [`dispatch`], [`pilot`], [`window`] | wait, then hand over | one thread |
 //! | [`lanes`], [`lane`], [`lane_threads`], [`push`] | one request in flight a lane, until something final is known | IO |
 //! | [`watermark`] | how far each output is done | pure |
 //! | [`keeper`] | makes the watermark durable | IO |
@@ -41,6 +42,8 @@
 pub mod audit;
 mod backends;
 pub mod chunk_budget;
+pub mod clock;
+pub mod control;
 pub mod cursors;
 pub mod data_evidence;
 pub mod dispatch;
@@ -57,8 +60,10 @@ pub mod lateness;
 pub mod meters;
 pub mod order;
 mod outline;
+pub mod pace;
 pub mod pack;
 pub mod parts;
+pub mod pilot;
 pub mod plan;
 pub mod platform_run;
 pub mod prepare;
@@ -73,6 +78,7 @@ pub mod resume;
 pub mod schedule;
 pub mod schema;
 pub mod selection;
+pub mod steering;
 pub mod stream;
 pub mod time_index;
 pub mod verify;

@@ -6,7 +6,7 @@
 //! cursors being resumed, and else a new one, which only `stream` makes and
 //! writes.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -52,7 +52,10 @@ pub fn named(
     match std::fs::read_to_string(&file) {
         Ok(text) => parse(text.trim(), &file.display().to_string())
             .map(|id| Some((id, PlatformRunSource::ActiveRunFile))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // Where the runs root is no folder, the audit says so.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(Error::caused(
             ReasonCode::ProfileInvalid,
             format!("The active run file {} cannot be read.", file.display()),

@@ -3,10 +3,16 @@
 use envelope::EventTime;
 
 use crate::meters::Reading;
+use crate::pace::Pace;
+use crate::steering::State;
 
 /// A snapshot of a running stream.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Progress {
+    /// What the stream is at.
+    pub state: State,
+    /// What makes the next event due.
+    pub pace: Pace,
     /// The meters of all outputs together.
     pub meters: Reading,
     /// The bound of the run, if it has one.
@@ -15,8 +21,6 @@ pub struct Progress {
     pub total: Option<u64>,
     /// The event time of the last acknowledgement.
     pub event_time: Option<EventTime>,
-    /// Whether events wait for their due times.
-    pub is_paced: bool,
     /// How late the last acknowledged event was sent, in milliseconds.
     pub lateness_ms: f64,
     /// Events that saved cursors cover.

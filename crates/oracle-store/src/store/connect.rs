@@ -109,7 +109,9 @@ fn s3(
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
             .ok_or_else(|| {
-                let what = "The object store's endpoint is no http or https address";
+                // Not repeated: it may hold credentials.
+                let what = "The endpoint of the object store (`object_store.endpoint`, else \
+                            AWS_ENDPOINT_URL) is no http or https address";
                 Error::new(ReasonCode::ObjectStoreInvalid, what).object(location.full_name(""))
             })?;
         if !path_style {

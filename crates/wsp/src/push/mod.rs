@@ -39,7 +39,6 @@ pub mod answer;
 mod answer_body;
 mod answer_head;
 pub mod client;
-pub mod clock;
 pub mod concurrency;
 mod deadline;
 pub mod direct_client;
@@ -58,7 +57,6 @@ mod wire;
 
 pub use answer::{Decision, Refusal, Verdict};
 pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
-pub use clock::{Clock, TokioClock};
 pub use concurrency::ConcurrencyLimit;
 pub use direct_client::DirectClient;
 pub use endpoint::{EndpointError, PushEndpoint, PushToken};
