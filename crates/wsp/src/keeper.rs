@@ -214,7 +214,8 @@ impl Keeper {
                         break;
                     }
                     turns.drain(..).flatten().for_each(|answer| self.hear(answer));
-                    if self.may_rest() {
+                    // With more to hear it would fall behind.
+                    if heard < TURNS && self.may_rest() {
                         resting = Some(tokio::time::sleep(REST).boxed());
                     }
                 }
