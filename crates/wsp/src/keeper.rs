@@ -9,8 +9,14 @@
 //! One save is in flight at a time, and answers are taken while it is: with a slow
 //! store the next save simply covers more events. A save is due when
 //! `flush_every` events are done beyond the durable ones, or a second after the
-//! last. A store that is away is tried again, with growing pauses, for up to
-//! `give_up_after`; the window holds the stream meanwhile.
+//! last. It begins by as many events earlier as the last one took, twice over but at most
+//! by half of `flush_every`, so that the window need not close while it is made. A store
+//! that is away is tried again, with growing pauses, for up to `give_up_after`; the window
+//! holds the stream meanwhile.
+//!
+//! While no save can come due soon the keeper rests for a moment after each hearing: it
+//! then hears many turns of the lanes at once, where waking for each would cost more than
+//! hearing it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +33,7 @@ use crate::Error;
 use crate::audit::{AuditLog, EventKind};
 use crate::ending::{Cause, Ending};
 use crate::lane::{Answered, Fate};
+use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
@@ -35,10 +42,14 @@ use crate::steering::{StateCell, Steered};
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
 
-/// Answers taken at once.
-const BATCH: usize = 256;
+/// Turns of lane threads heard at once.
+const TURNS: usize = 64;
 /// The longest that done events stay unsaved.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the keeper rests after a hearing.
+const REST: Duration = Duration::from_millis(4);
+/// More events than are done while it rests: it rests only if a save is that far off.
+const REST_WORTH: u64 = 1_000;
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(250);
 /// The first pause after a failed save; it doubles up to [`TICK`] times five.
@@ -156,6 +167,8 @@ pub struct Keeper {
     durable: Vec<Option<Cursor>>,
     audited: Vec<Option<Instant>>,
     last_time: Option<Position>,
+    /// By how many events before `flush_every` a save begins.
+    lead: u64,
     /// A save failed for good: nothing more may be saved.
     broken: bool,
 }
@@ -174,18 +187,20 @@ impl Keeper {
             durable: vec![None; outputs],
             audited: vec![None; outputs],
             last_time: None,
+            lead: 0,
             broken: false,
         }
     }
 
     /// Hears answers, and saves, until all lanes are gone.
-    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answered>) {
+    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tell = tokio::time::interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut turns = Vec::with_capacity(TURNS);
+        let mut resting: Option<BoxFuture<'static, ()>> = None;
         let mut is_tick = false;
         loop {
             tokio::select! {
@@ -193,11 +208,16 @@ impl Keeper {
                     saving = None;
                     self.saved(saved, SaveReason::PeriodicFlush);
                 }
-                heard = answers.recv_many(&mut batch, BATCH) => {
+                () = poll_option(&mut resting) => resting = None,
+                heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
                     if heard == 0 {
                         break;
                     }
-                    batch.drain(..).for_each(|answer| self.hear(answer));
+                    turns.drain(..).flatten().for_each(|answer| self.hear(answer));
+                    // With more to hear it would fall behind.
+                    if heard < TURNS && self.may_rest() {
+                        resting = Some(tokio::time::sleep(REST).boxed());
+                    }
                 }
                 Some(steered) = self.with.acts.recv() => self.audit_act(&steered),
                 _ = tick.tick() => is_tick = true,
@@ -268,7 +288,14 @@ impl Keeper {
 
     fn save_is_due(&self, is_tick: bool) -> bool {
         let unsaved = self.watermark.done() - self.with.window.durable();
-        !self.broken && (unsaved >= self.with.flush_every || (is_tick && unsaved > 0))
+        let enough = self.with.flush_every - self.lead;
+        !self.broken && (unsaved >= enough || (is_tick && unsaved > 0))
+    }
+
+    /// Whether no save can come due while the keeper rests.
+    fn may_rest(&self) -> bool {
+        let unsaved = self.watermark.done() - self.with.window.durable();
+        unsaved + self.lead + REST_WORTH <= self.with.flush_every
     }
 
     /// Starts a save of every output that moved.
@@ -334,6 +361,8 @@ impl Keeper {
             return;
         }
         self.counts.saves += 1;
+        let done_meanwhile = self.watermark.done() - saved.covers;
+        self.lead = (2 * done_meanwhile).min(self.with.flush_every / 2);
         self.with.window.set_durable(saved.covers);
         self.with.ending.wake_dispatcher();
         for index in 0..self.with.outputs.len() {

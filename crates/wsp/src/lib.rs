@@ -1,7 +1,7 @@
 //! Replays an engine world into an ingestion gate: plan, order, pace, push, remember.
 //!
 //! ```text
-//!  worker threads            OS thread          tokio tasks          one task
+//!  worker threads            OS thread          lane threads         one task
 //! ┌────────────────┐ chunks ┌────────────┐     ┌────────┐ answers  ┌────────┐  ┌───────┐
 //! │ decode + frame ├───────►│ order      ├────►│ lane 1 ├─────────►│ keeper ├─►│ store │
 //! │ (feed, parts)  ├───────►│ schedule   ├────►│   …    ├─────────►│        │  └───────┘
@@ -20,7 +20,7 @@
 //! | [`pace`], [`schedule`] | when an event is due | pure |
 //! | [`steering`], [`control`] | pause, resume, another pace, single steps; from another process | a handle, a socket |
 //! | [`dispatch`], [`pilot`], [`window`] | wait, then hand over | one thread |
-//! | [`lanes`], [`lane`], [`push`] | one request in flight a lane, until something final is known | IO |
+//! | [`lanes`], [`lane`], [`lane_threads`], [`push`] | one request in flight a lane, until something final is known | IO |
 //! | [`watermark`] | how far each output is done | pure |
 //! | [`keeper`] | makes the watermark durable | IO |
 //! | [`meters`], [`lateness`], [`progress`], [`report`], [`audit`] | what is told | |
@@ -54,6 +54,7 @@ pub mod error;
 pub mod feed;
 pub mod keeper;
 pub mod lane;
+pub mod lane_threads;
 pub mod lanes;
 pub mod lateness;
 pub mod meters;

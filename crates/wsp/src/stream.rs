@@ -24,7 +24,9 @@ use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
 use crate::profile::PushClientKind;
 use crate::progress::Progress;
-use crate::push::{ClientError, HyperClient, PushClient, ReqwestClient, RetryPolicy};
+use crate::push::{
+    ClientError, DirectClient, HyperClient, PushClient, PushEndpoint, ReqwestClient, RetryPolicy,
+};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
@@ -119,22 +121,38 @@ impl<K: Clock> Stream<K> {
             Ok(opened) => opened,
             Err(error) => return StreamReport::empty(profile.posture).failed(&error),
         };
-        let unusable = |error: ClientError, posture| {
-            let what = format!("No client can be made for {endpoint}.");
-            let fix = "Look at `ig_ingest_url` and at this machine's certificates.";
-            let error = Error::caused(ReasonCode::ProfileInvalid, what, fix, error);
-            StreamReport::empty(posture).failed(&error)
-        };
-        let posture = profile.posture;
         match profile.push.client {
-            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
-                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
-                Err(error) => unusable(error, posture),
-            },
-            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
-                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
-                Err(error) => unusable(error, posture),
-            },
+            PushClientKind::Direct => {
+                let client = DirectClient::new(&endpoint, options);
+                self.run_by(client, store, &endpoint).await
+            }
+            PushClientKind::Hyper => {
+                let client = HyperClient::new(&endpoint, options);
+                self.run_by(client, store, &endpoint).await
+            }
+            PushClientKind::Reqwest => {
+                let client = ReqwestClient::new(&endpoint, options);
+                self.run_by(client, store, &endpoint).await
+            }
+        }
+    }
+
+    /// Runs with a client of ours, if it could be made.
+    async fn run_by<C: PushClient>(
+        self,
+        client: Result<C, ClientError>,
+        store: Arc<dyn CheckpointStore>,
+        endpoint: &PushEndpoint,
+    ) -> StreamReport {
+        match client {
+            // On the heap: there is a future for each kind of client.
+            Ok(client) => Box::pin(self.run_with(store, client, endpoint.as_str())).await,
+            Err(error) => {
+                let what = format!("No client can be made for {endpoint}.");
+                let fix = "Look at `ig_ingest_url` and at this machine's certificates.";
+                let error = Error::caused(ReasonCode::ProfileInvalid, what, fix, error);
+                StreamReport::empty(self.request.profile.posture).failed(&error)
+            }
         }
     }
 

@@ -171,7 +171,9 @@ choices! {
 choices! {
     /// The HTTP client that drives the lanes.
     PushClientKind {
-        /// One hyper connection a lane: the fast one.
+        /// One connection a lane, without a layer between: the fast one.
+        Direct = "direct",
+        /// The same on hyper's connections.
         Hyper = "hyper",
         /// reqwest: for proxies and the system's trust settings.
         Reqwest = "reqwest",
@@ -368,8 +370,8 @@ impl PushSettings {
                 .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
                 .unwrap_or(Concurrency::Fixed),
             client: document
-                .parsed("wiring.wsp_push.client", "hyper or reqwest")?
-                .unwrap_or(PushClientKind::Hyper),
+                .parsed("wiring.wsp_push.client", "direct, hyper or reqwest")?
+                .unwrap_or(PushClientKind::Direct),
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),
