@@ -28,6 +28,8 @@ pub enum EventKind {
     StreamStart,
     /// A cursor was saved.
     CheckpointSaved,
+    /// Events were set aside; at most one line a second.
+    EventQuarantined,
     /// Every row of every output was delivered.
     EngineWorldStreamed,
     /// The run reached its end or its bound.
@@ -36,6 +38,8 @@ pub enum EventKind {
     StreamFailed,
     /// The run was stopped.
     StreamStopped,
+    /// Quarantined events were pushed again.
+    EventsRedriven,
 }
 
 #[derive(Serialize)]

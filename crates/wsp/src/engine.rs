@@ -32,6 +32,7 @@ use crate::order::EventOrder;
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
+use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
@@ -52,6 +53,8 @@ pub struct Engine<C> {
     pub push: PushSettings,
     /// How failed pushes are retried.
     pub retry: RetryPolicy,
+    /// Where rejected events are set aside; without it, the first one ends the stream.
+    pub quarantine: Option<SetAside>,
     /// Names rows for errors.
     pub places: Arc<dyn NamePosition>,
     /// Where cursors are kept.
@@ -120,6 +123,7 @@ impl<C: PushClient> Engine<C> {
                 start,
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
+                quarantines: self.quarantine.is_some(),
             };
             tasks.spawn(lane.run());
         }
@@ -147,6 +151,7 @@ impl<C: PushClient> Engine<C> {
             window,
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),
+            quarantine: self.quarantine,
             audit,
             progress: self.progress,
         });
@@ -189,7 +194,7 @@ fn spawn_dispatcher(dispatcher: Dispatcher) -> Result<oneshot::Receiver<Dispatch
 }
 
 /// Gives up requests in flight when a drain has taken its time.
-async fn cut_after(ending: Ending, drain_timeout: Duration) {
+pub(crate) async fn cut_after(ending: Ending, drain_timeout: Duration) {
     ending.winding_down().await;
     tokio::time::sleep(drain_timeout).await;
     ending.cut().throw();

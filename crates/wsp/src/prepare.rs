@@ -20,6 +20,7 @@ use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::platform_run::{self, PlatformRunSource};
 use crate::profile::CheckpointScope;
+use crate::quarantine::{self, SetAside};
 use crate::report::StreamReport;
 use crate::request::StreamRequest;
 use crate::resume::{self, OutputStart, ResumeTerms};
@@ -45,6 +46,8 @@ pub struct Prepared {
     pub keys: Vec<CursorKey>,
     /// Where each output goes on.
     pub starts: Vec<OutputStart>,
+    /// Where rejected events are set aside, if they are.
+    pub quarantine: Option<SetAside>,
     /// What the run does.
     pub audit: AuditLog,
 }
@@ -139,7 +142,8 @@ pub async fn look_ahead(
 /// Makes a request ready to stream: opens the audit, takes the leases, resumes.
 ///
 /// # Errors
-/// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `CHECKPOINT_*`, `LEASE_HELD`.
+/// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
+/// `LEASE_HELD`.
 pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
@@ -155,6 +159,7 @@ pub async fn prepare(
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
     let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
+    let quarantine = quarantine::open(profile.rejects, &runs_root, &run)?;
     records?;
     audit.append(
         EventKind::EngineWorldSelected,
@@ -186,6 +191,7 @@ pub async fn prepare(
         lease,
         keys,
         starts,
+        quarantine,
         audit,
     })
 }
@@ -326,6 +332,7 @@ fn stream_started(
         "speedup": request.profile.speedup.factor(),
         "evidence": gates_summary(plan),
         "require_gate_pass": request.profile.require_gate_pass,
+        "on_reject": request.profile.rejects.on_reject.as_str(),
         "adopted": adopted,
     })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::order::TimeWindow;
-use crate::profile::{OrderMode, Profile};
+use crate::profile::{OnReject, OrderMode, Profile};
 use crate::schedule::Speedup;
 
 /// What the command line (or a calling service) sets for one run.
@@ -32,6 +32,8 @@ pub struct Overrides {
     pub order: Option<OrderMode>,
     /// The ingestion gate.
     pub ig_url: Option<String>,
+    /// What becomes of events that it will not have.
+    pub on_reject: Option<OnReject>,
     /// The platform run.
     pub platform_run_id: Option<String>,
     /// The scenario run, hex32; else the engine run's id.
@@ -83,6 +85,7 @@ impl StreamRequest {
         set(&mut profile.ig_ingest_url, &overrides.ig_url);
         profile.speedup = overrides.speedup.unwrap_or(profile.speedup);
         profile.order = overrides.order.or(profile.order);
+        profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
         let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();
         Ok(Self {
             profile,

@@ -221,6 +221,7 @@ impl Run {
                 give_up_after: Duration::from_millis(50),
                 single_out: false,
             },
+            quarantine: None,
             places: Arc::new(Places),
             store: Arc::clone(&store),
             lease,

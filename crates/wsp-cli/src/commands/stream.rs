@@ -21,6 +21,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         max_events: args.max_events,
         speedup: args.speedup,
         ig_url: args.ig_url,
+        on_reject: args.on_reject,
         scenario_run_id: args.scenario_run_id,
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,
