@@ -15,6 +15,7 @@ fn every_command_has_help_with_an_example() {
     for command in [
         &["stream"][..],
         &["plan"],
+        &["redrive"],
         &["verify"],
         &["pack"],
         &["checkpoint", "show"],
@@ -38,6 +39,7 @@ fn unusable_arguments_end_with_status_2_and_an_empty_standard_output() {
         &["stream"][..],
         &["stream", "--profile", "p", "--speedup", "-1"],
         &["stream", "--profile", "p", "--order", "by_key"],
+        &["stream", "--profile", "p", "--on-reject", "ignore"],
         &["fly"],
         &[],
     ] {

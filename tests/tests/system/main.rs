@@ -11,6 +11,7 @@ mod layering;
 mod main_path;
 mod mutations;
 mod outages;
+mod quarantine;
 mod reason_codes;
 mod refusals;
 mod s3;
