@@ -35,6 +35,7 @@ use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
+use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::steering::Helm;
 use crate::window::Window;
@@ -67,6 +68,8 @@ pub struct Engine<C, K = TokioClock> {
     pub push: PushSettings,
     /// How failed pushes are retried.
     pub retry: RetryPolicy,
+    /// Where rejected events are set aside; without it, the first one ends the stream.
+    pub quarantine: Option<SetAside>,
     /// Names rows for errors.
     pub places: Arc<dyn NamePosition>,
     /// Where cursors are kept.
@@ -134,6 +137,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 start,
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
+                quarantines: self.quarantine.is_some(),
             })?;
         drop(answers);
 
@@ -171,6 +175,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             window,
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),
+            quarantine: self.quarantine,
             audit,
             progress: self.progress,
             state,
@@ -221,7 +226,7 @@ fn spawn_dispatcher<K: Clock>(
 }
 
 /// Gives up requests in flight when a drain has taken its time.
-async fn cut_after(ending: Ending, drain_timeout: Duration) {
+pub(crate) async fn cut_after(ending: Ending, drain_timeout: Duration) {
     ending.winding_down().await;
     tokio::time::sleep(drain_timeout).await;
     ending.cut().throw();

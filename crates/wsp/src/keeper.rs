@@ -32,12 +32,14 @@ use tokio::time::MissedTickBehavior;
 use crate::Error;
 use crate::audit::{AuditLog, EventKind};
 use crate::ending::{Cause, Ending};
-use crate::lane::{Answered, Fate};
+use crate::lane::{Answered, Fate, Rejection};
 use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
 use crate::push::Decision;
+use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
+use crate::quarantine::{RejectedEvent, SetAside};
 use crate::steering::{StateCell, Steered};
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
@@ -99,6 +101,8 @@ pub struct Kept {
     pub abandoned: u64,
     /// The last durable cursor of each output, if this run saved one.
     pub cursors: Vec<Option<Cursor>>,
+    /// What was set aside, if anything was.
+    pub quarantine: Option<QuarantineReport>,
     /// The audit, to be closed by the run.
     pub audit: AuditLog,
 }
@@ -139,6 +143,8 @@ pub struct Keeping {
     pub meters: Arc<Meters>,
     /// How the stream ends.
     pub ending: Ending,
+    /// Where rejected events are set aside; without it, none are handed in.
+    pub quarantine: Option<SetAside>,
     /// What the run did.
     pub audit: AuditLog,
     /// Told a few times a second.
@@ -169,15 +175,17 @@ pub struct Keeper {
     last_time: Option<Position>,
     /// By how many events before `flush_every` a save begins.
     lead: u64,
+    aside: Aside,
     /// A save failed for good: nothing more may be saved.
     broken: bool,
 }
 
 impl Keeper {
     /// Nothing heard yet.
-    pub fn new(with: Keeping) -> Self {
+    pub fn new(mut with: Keeping) -> Self {
         let outputs = with.outputs.len();
         Self {
+            aside: Aside::new(with.quarantine.take()),
             with,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
@@ -201,12 +209,17 @@ impl Keeper {
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
         let mut turns = Vec::with_capacity(TURNS);
         let mut resting: Option<BoxFuture<'static, ()>> = None;
+        let mut setting_aside: Option<BoxFuture<'static, Settled>> = None;
         let mut is_tick = false;
         loop {
             tokio::select! {
                 saved = poll_option(&mut saving) => {
                     saving = None;
                     self.saved(saved, SaveReason::PeriodicFlush);
+                }
+                settled = poll_option(&mut setting_aside) => {
+                    setting_aside = None;
+                    self.set_aside(settled);
                 }
                 () = poll_option(&mut resting) => resting = None,
                 heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
@@ -223,10 +236,16 @@ impl Keeper {
                 _ = tick.tick() => is_tick = true,
                 _ = tell.tick() => self.tell_progress(),
             }
+            if setting_aside.is_none() {
+                setting_aside = self.aside.start();
+            }
             if saving.is_none() && self.save_is_due(is_tick) {
                 is_tick = false;
                 saving = self.save();
             }
+        }
+        while let Some(working) = setting_aside.take().or_else(|| self.aside.start()) {
+            self.set_aside(working.await);
         }
         if let Some(saving) = saving {
             self.saved(saving.await, SaveReason::PeriodicFlush);
@@ -243,8 +262,10 @@ impl Keeper {
         while let Ok(steered) = self.with.acts.try_recv() {
             self.audit_act(&steered);
         }
+        self.audit_quarantine(true);
         self.tell_progress();
         Kept {
+            quarantine: self.aside.report(),
             decisions: self.decisions,
             lateness: self.lateness.report(),
             checkpoints: self.counts,
@@ -280,9 +301,55 @@ impl Keeper {
                 self.watermark.mark_done(output, sequence, position);
                 self.last_time = Some(position);
             }
+            Fate::Rejected(rejection) => {
+                let event = self.rejected(output, position, *rejection);
+                self.aside.take(Pending {
+                    output,
+                    sequence,
+                    position,
+                    event,
+                });
+            }
             Fate::HandedBack => self.with.meters.handed_back(output),
             Fate::Abandoned => self.abandoned += 1,
             Fate::Failed => {}
+        }
+    }
+
+    fn rejected(&self, output: usize, position: Position, why: Rejection) -> RejectedEvent {
+        let output = &self.with.outputs[output];
+        RejectedEvent {
+            key: output.key.clone(),
+            file: output.parts[position.part as usize].clone(),
+            row: position.row,
+            time: position.time,
+            reason: why.reason,
+            refusal: why.refusal,
+            attempts: why.attempts,
+            envelope: why.envelope,
+        }
+    }
+
+    /// Marks done what is durably set aside by now.
+    fn set_aside(&mut self, settled: Settled) {
+        let (done, error) = self.aside.settle(settled);
+        for event in done {
+            self.with.meters.quarantined(event.output);
+            self.watermark
+                .mark_done(event.output, event.sequence, event.position);
+            self.last_time = Some(event.position);
+        }
+        if let Some(error) = error {
+            self.with.ending.wind_down(Cause::Failed(error));
+        }
+        self.audit_quarantine(false);
+    }
+
+    fn audit_quarantine(&mut self, end: bool) {
+        if let Some(details) = self.aside.tell(end)
+            && let Err(error) = self.with.audit.append(EventKind::EventQuarantined, details)
+        {
+            self.with.ending.wind_down(Cause::Failed(error));
         }
     }
 

@@ -23,6 +23,7 @@
 //! | [`lanes`], [`lane`], [`lane_threads`], [`push`] | one request in flight a lane, until something final is known | IO |
 //! | [`watermark`] | how far each output is done | pure |
 //! | [`keeper`] | makes the watermark durable | IO |
+//! | [`quarantine`], [`redrive`] | rejected events set aside, and pushed again | IO |
 //! | [`meters`], [`lateness`], [`progress`], [`report`], [`audit`] | what is told | |
 //! | [`ending`] | how a stream ends before its last event | |
 //! | [`verify`](mod@verify), [`outline`], [`cursors`], [`pack`] | looking, and packing | IO |
@@ -35,7 +36,7 @@
 //! - Rows are opened through a clearance of the `gates` crate, and in no other way.
 //! - No event is handed to a lane before it is due, nor while
 //!   `handed over − durable ≥ flush_every + lanes`.
-//! - A cursor never passes an event that is not acknowledged.
+//! - A cursor never passes an event that is not acknowledged or durably quarantined.
 //! - What is sent, in what order and under which ids depends on the world and the
 //!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
 
@@ -71,7 +72,9 @@ pub mod producer;
 pub mod profile;
 pub mod progress;
 pub mod push;
+pub mod quarantine;
 pub mod reason;
+pub mod redrive;
 pub mod report;
 pub mod request;
 pub mod resume;

@@ -24,6 +24,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         start_at: args.start_at,
         time_origin: args.time_origin,
         ig_url: args.ig_url,
+        on_reject: args.on_reject,
         scenario_run_id: args.scenario_run_id,
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,
