@@ -332,7 +332,8 @@ fn an_event_that_alone_gets_5xx_is_set_aside_while_others_pass() {
     let first = rig_of(&WorldOptions::sample(), recording, &[]);
     stream(&first, &["--max-events", "20"]).expect(0, "MAX_EVENTS");
     let unlucky = first.gate.arrivals()[10].event_id;
-    let unlucky: String = unlucky.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = |id: &[u8]| -> Vec<String> { id.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let unlucky = hex(&unlucky).concat();
 
     let rig = rig(&[]);
     let alone: FaultRule = format!("status:500,id={unlucky}").parse().unwrap();
