@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::SealStatus;
 use wsp::EventTime;
 use wsp::pace::{Pace, RateSteps, Speedup};
-use wsp::profile::OrderMode;
+use wsp::profile::{OnReject, OrderMode};
 
 /// Replays a recorded world into an ingestion gate: verified, ordered, on
 /// schedule, and never losing its place.
@@ -38,9 +38,11 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Stream a world into the ingestion gate, from where it stopped last.
-    Stream(StreamArgs),
+    Stream(Box<StreamArgs>),
     /// Show what would be streamed, without sending or writing anything.
     Plan(PlanArgs),
+    /// Push the events of a quarantine file again, each once.
+    Redrive(RedriveArgs),
     /// Check all evidence of a world, listing every fault.
     Verify(VerifyArgs),
     /// Write contents index, manifest and seal of a world, once.
@@ -134,6 +136,9 @@ pub struct StreamArgs {
     /// The ingestion gate.
     #[arg(long, value_name = "URL")]
     pub ig_url: Option<String>,
+    /// What becomes of an event that the ingestion gate will not have: stop or quarantine.
+    #[arg(long, value_name = "WHAT", value_parser = parse_on_reject)]
+    pub on_reject: Option<OnReject>,
     /// The scenario run, 32 hex digits; else the engine run's id.
     #[arg(long, value_name = "HEX32")]
     pub scenario_run_id: Option<String>,
@@ -213,6 +218,29 @@ pub enum ControlAct {
     },
     /// Wind the stream down, as on SIGTERM.
     Stop,
+}
+
+/// `redrive`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli redrive --profile config/platform/profiles/prod.yaml --platform-run-id platform_20260128T090000Z\n\nExit status: 0 nothing waits any more, 1 failed or refused again, 2 unusable arguments or profile, 3 stopped by a signal."
+)]
+pub struct RedriveArgs {
+    /// The profile: its gate, token, retry policy and runs root.
+    #[arg(long, env = "WSP_PROFILE", value_name = "FILE")]
+    pub profile: PathBuf,
+    /// The platform run whose quarantine is redriven.
+    #[arg(long, value_name = "ID")]
+    pub platform_run_id: Option<String>,
+    /// The quarantine file itself.
+    #[arg(long, value_name = "FILE", conflicts_with = "platform_run_id")]
+    pub file: Option<PathBuf>,
+    /// The ingestion gate.
+    #[arg(long, value_name = "URL")]
+    pub ig_url: Option<String>,
+    /// Say what would be pushed, and push nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `verify`.
@@ -325,6 +353,11 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+fn parse_on_reject(text: &str) -> Result<OnReject, String> {
+    text.parse()
+        .map_err(|()| format!("`{text}` is neither stop nor quarantine"))
 }
 
 fn parse_seal_status(text: &str) -> Result<SealStatus, String> {

@@ -31,8 +31,9 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match cli.command {
-            Command::Stream(args) => Box::pin(commands::stream::run(args)).await,
+            Command::Stream(args) => Box::pin(commands::stream::run(*args)).await,
             Command::Plan(args) => commands::plan::run(args).await,
+            Command::Redrive(args) => Box::pin(commands::redrive::run(args)).await,
             Command::Verify(args) => commands::verify::run(args).await,
             Command::Pack(args) => commands::pack::run(args).await,
             Command::Checkpoint(args) => commands::checkpoint::run(args).await,

@@ -59,11 +59,15 @@ impl ProgressLine {
 
 fn line(now: &Progress, rate: f64) -> String {
     let acknowledged = now.meters.acknowledged;
+    let done = acknowledged + now.meters.quarantined;
     let mut line = format!(
         "{} events, {} /s",
         grouped(acknowledged),
         grouped(rate as u64)
     );
+    if now.meters.quarantined > 0 {
+        let _ = write!(line, ", {} quarantined", grouped(now.meters.quarantined));
+    }
     if let Some(time) = now.event_time {
         let _ = write!(line, ", at {time}");
     }
@@ -78,11 +82,10 @@ fn line(now: &Progress, rate: f64) -> String {
         let _ = write!(line, ", {}, {:.1} ms late", now.pace, now.lateness_ms);
     }
     if let Some(total) = now.total.filter(|total| *total > 0) {
-        let percent = 100.0 * acknowledged as f64 / total as f64;
+        let percent = 100.0 * done as f64 / total as f64;
         let _ = write!(line, ", {percent:.1} %");
         if rate >= 1.0 {
-            let left =
-                Duration::from_secs((total.saturating_sub(acknowledged) as f64 / rate) as u64);
+            let left = Duration::from_secs((total.saturating_sub(done) as f64 / rate) as u64);
             let _ = write!(line, ", {} left", clock(left));
         }
     }
@@ -137,6 +140,11 @@ mod tests {
         assert_eq!(
             line(&now, 100.0),
             "250 events, 100 /s, 25.0 %, 0:00:07 left"
+        );
+        now.meters.quarantined = 50;
+        assert_eq!(
+            line(&now, 100.0),
+            "250 events, 100 /s, 50 quarantined, 30.0 %, 0:00:07 left"
         );
     }
 

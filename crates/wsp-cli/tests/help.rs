@@ -15,6 +15,7 @@ fn every_command_has_help_with_an_example() {
     for command in [
         &["stream"][..],
         &["plan"],
+        &["redrive"],
         &["verify"],
         &["pack"],
         &["checkpoint", "show"],
@@ -43,6 +44,7 @@ fn unusable_arguments_end_with_status_2_and_an_empty_standard_output() {
         &["stream", "--profile", "p", "--rate", "5", "--speedup", "1"],
         &["control", "--profile", "p"],
         &["control", "pause"],
+        &["stream", "--profile", "p", "--on-reject", "ignore"],
         &["fly"],
         &[],
     ] {

@@ -31,6 +31,8 @@ pub enum EventKind {
     CheckpointSaved,
     /// Somebody steered the stream, or tried to.
     StreamSteered,
+    /// Events were set aside; at most one line a second.
+    EventQuarantined,
     /// Every row of every output was delivered.
     EngineWorldStreamed,
     /// The run reached its end or its bound.
@@ -39,6 +41,8 @@ pub enum EventKind {
     StreamFailed,
     /// The run was stopped.
     StreamStopped,
+    /// Quarantined events were pushed again.
+    EventsRedriven,
 }
 
 #[derive(Serialize)]

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use checkpoint::{BucketStore, CheckpointStore, FileStore, PostgresStore, SqliteStore};
 use oracle_store::{Location, object_store_at};
 
-use crate::profile::{CheckpointBackend, Profile};
-use crate::push::{ClientOptions, PushEndpoint, PushToken};
+use crate::profile::{CheckpointBackend, Profile, PushClientKind};
+use crate::push::{
+    ClientError, ClientOptions, DirectClient, HyperClient, PushEndpoint, PushToken, ReqwestClient,
+};
 use crate::{Error, ReasonCode};
 
 /// Opens the checkpoint store of a profile; relative roots start at `working_dir`.
@@ -48,11 +50,35 @@ fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Er
     Ok(BucketStore::new(store, prefix))
 }
 
-/// Where a profile pushes to, and with what.
+/// The push client that a profile names.
+pub(crate) enum ProfileClient {
+    Direct(DirectClient),
+    Hyper(HyperClient),
+    Reqwest(ReqwestClient),
+}
+
+/// What a profile pushes with, and where to.
 ///
 /// # Errors
 /// `PROFILE_VALUE_MISSING`, `PROFILE_INVALID`, `PROFILE_TOKEN_IN_CLEAR`.
-pub(crate) fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
+pub(crate) fn push_client(profile: &Profile) -> Result<(ProfileClient, PushEndpoint), Error> {
+    let (endpoint, options) = push_endpoint(profile)?;
+    let client = match profile.push.client {
+        PushClientKind::Direct => DirectClient::new(&endpoint, options).map(ProfileClient::Direct),
+        PushClientKind::Hyper => HyperClient::new(&endpoint, options).map(ProfileClient::Hyper),
+        PushClientKind::Reqwest => {
+            ReqwestClient::new(&endpoint, options).map(ProfileClient::Reqwest)
+        }
+    };
+    let client = client.map_err(|error: ClientError| {
+        let what = format!("No client can be made for {endpoint}.");
+        let fix = "Look at `ig_ingest_url` and at this machine's certificates.";
+        Error::caused(ReasonCode::ProfileInvalid, what, fix, error)
+    })?;
+    Ok((client, endpoint))
+}
+
+fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
     let url = Profile::require(
         profile.ig_ingest_url.as_ref(),
         "wiring.ig_ingest_url",

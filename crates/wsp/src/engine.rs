@@ -1,7 +1,7 @@
 //! The engine: dispatcher, lanes and keeper, joined by bounded queues.
 //!
 //! ```text
-//!  OS thread          tokio tasks              one task
+//!  OS thread          OS threads               one task
 //! ┌────────────┐ queue ┌────────┐  answers   ┌────────┐ save_many ┌───────┐
 //! │ dispatcher ├──────►│ lane 1 ├───────────►│        ├──────────►│ store │
 //! │ order, pace├──────►│   …    ├───────────►│ keeper │           └───────┘
@@ -13,13 +13,13 @@
 //! The engine knows neither files nor profiles: an [`EventOrder`] yields events, a
 //! [`PushClient`] makes lanes, a [`CheckpointStore`] keeps cursors.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use checkpoint::{CheckpointStore, Lease, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
 use crate::audit::AuditLog;
 use crate::clock::{Clock, TokioClock};
@@ -27,6 +27,7 @@ use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::Ending;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
 use crate::lane::{Lane, NamePosition};
+use crate::lane_threads::LaneThreads;
 use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::order::EventOrder;
@@ -34,10 +35,16 @@ use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
+use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::steering::Helm;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
+
+/// Threads that drive the lanes, at most.
+const MOST_LANE_THREADS: usize = 4;
+/// Turns of lane threads that the keeper has yet to hear: more than come while it rests.
+const TURNS: usize = 256;
 
 /// What the engine runs on.
 pub struct Engine<C, K = TokioClock> {
@@ -61,6 +68,8 @@ pub struct Engine<C, K = TokioClock> {
     pub push: PushSettings,
     /// How failed pushes are retried.
     pub retry: RetryPolicy,
+    /// Where rejected events are set aside; without it, the first one ends the stream.
+    pub quarantine: Option<SetAside>,
     /// Names rows for errors.
     pub places: Arc<dyn NamePosition>,
     /// Where cursors are kept.
@@ -111,7 +120,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
-        let (answers, heard) = mpsc::channel(4 * self.push.lanes.max(64));
+        let (answers, heard) = mpsc::channel(TURNS);
 
         let limit = match self.push.concurrency {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
@@ -119,19 +128,17 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         };
         let watch = Arc::new(GateWatch::with_clock(self.retry, limit, self.clock.clone()));
         let endpoint: Arc<str> = self.endpoint.into();
-        let mut tasks = JoinSet::new();
-        for queue in queues {
-            let lane = Lane {
+        let threads =
+            LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
                 queue,
                 pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
-                answers: answers.clone(),
+                answers,
                 ending: self.ending.clone(),
                 start,
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
-            };
-            tasks.spawn(lane.run());
-        }
+                quarantines: self.quarantine.is_some(),
+            })?;
         drop(answers);
 
         let (acts, told) = mpsc::unbounded_channel();
@@ -168,6 +175,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             window,
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),
+            quarantine: self.quarantine,
             audit,
             progress: self.progress,
             state,
@@ -176,9 +184,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();
-        while let Some(lane) = tasks.join_next().await {
-            lane.map_err(|source| internal("A lane ended in the middle of an event.", source))?;
-        }
+        threads.join().await?;
         let dispatched = dispatched
             .await
             .map_err(|source| internal("The dispatching thread ended too early.", source))?;
@@ -199,6 +205,12 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     }
 }
 
+/// One a core; more than a few would only make smaller turns.
+fn lane_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    cores.min(MOST_LANE_THREADS)
+}
+
 fn spawn_dispatcher<K: Clock>(
     dispatcher: Dispatcher<K>,
 ) -> Result<oneshot::Receiver<Dispatched>, Error> {
@@ -214,7 +226,7 @@ fn spawn_dispatcher<K: Clock>(
 }
 
 /// Gives up requests in flight when a drain has taken its time.
-async fn cut_after(ending: Ending, drain_timeout: Duration) {
+pub(crate) async fn cut_after(ending: Ending, drain_timeout: Duration) {
     ending.winding_down().await;
     tokio::time::sleep(drain_timeout).await;
     ending.cut().throw();

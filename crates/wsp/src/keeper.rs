@@ -9,8 +9,14 @@
 //! One save is in flight at a time, and answers are taken while it is: with a slow
 //! store the next save simply covers more events. A save is due when
 //! `flush_every` events are done beyond the durable ones, or a second after the
-//! last. A store that is away is tried again, with growing pauses, for up to
-//! `give_up_after`; the window holds the stream meanwhile.
+//! last. It begins by as many events earlier as the last one took, twice over but at most
+//! by half of `flush_every`, so that the window need not close while it is made. A store
+//! that is away is tried again, with growing pauses, for up to `give_up_after`; the window
+//! holds the stream meanwhile.
+//!
+//! While no save can come due soon the keeper rests for a moment after each hearing: it
+//! then hears many turns of the lanes at once, where waking for each would cost more than
+//! hearing it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,19 +32,26 @@ use tokio::time::MissedTickBehavior;
 use crate::Error;
 use crate::audit::{AuditLog, EventKind};
 use crate::ending::{Cause, Ending};
-use crate::lane::{Answered, Fate};
+use crate::lane::{Answered, Fate, Rejection};
+use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
 use crate::push::Decision;
+use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
+use crate::quarantine::{RejectedEvent, SetAside};
 use crate::steering::{StateCell, Steered};
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
 
-/// Answers taken at once.
-const BATCH: usize = 256;
+/// Turns of lane threads heard at once.
+const TURNS: usize = 64;
 /// The longest that done events stay unsaved.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the keeper rests after a hearing.
+const REST: Duration = Duration::from_millis(4);
+/// More events than are done while it rests: it rests only if a save is that far off.
+const REST_WORTH: u64 = 1_000;
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(250);
 /// The first pause after a failed save; it doubles up to [`TICK`] times five.
@@ -88,6 +101,8 @@ pub struct Kept {
     pub abandoned: u64,
     /// The last durable cursor of each output, if this run saved one.
     pub cursors: Vec<Option<Cursor>>,
+    /// What was set aside, if anything was.
+    pub quarantine: Option<QuarantineReport>,
     /// The audit, to be closed by the run.
     pub audit: AuditLog,
 }
@@ -128,6 +143,8 @@ pub struct Keeping {
     pub meters: Arc<Meters>,
     /// How the stream ends.
     pub ending: Ending,
+    /// Where rejected events are set aside; without it, none are handed in.
+    pub quarantine: Option<SetAside>,
     /// What the run did.
     pub audit: AuditLog,
     /// Told a few times a second.
@@ -156,15 +173,19 @@ pub struct Keeper {
     durable: Vec<Option<Cursor>>,
     audited: Vec<Option<Instant>>,
     last_time: Option<Position>,
+    /// By how many events before `flush_every` a save begins.
+    lead: u64,
+    aside: Aside,
     /// A save failed for good: nothing more may be saved.
     broken: bool,
 }
 
 impl Keeper {
     /// Nothing heard yet.
-    pub fn new(with: Keeping) -> Self {
+    pub fn new(mut with: Keeping) -> Self {
         let outputs = with.outputs.len();
         Self {
+            aside: Aside::new(with.quarantine.take()),
             with,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
@@ -174,18 +195,21 @@ impl Keeper {
             durable: vec![None; outputs],
             audited: vec![None; outputs],
             last_time: None,
+            lead: 0,
             broken: false,
         }
     }
 
     /// Hears answers, and saves, until all lanes are gone.
-    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answered>) {
+    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tell = tokio::time::interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut turns = Vec::with_capacity(TURNS);
+        let mut resting: Option<BoxFuture<'static, ()>> = None;
+        let mut setting_aside: Option<BoxFuture<'static, Settled>> = None;
         let mut is_tick = false;
         loop {
             tokio::select! {
@@ -193,20 +217,35 @@ impl Keeper {
                     saving = None;
                     self.saved(saved, SaveReason::PeriodicFlush);
                 }
-                heard = answers.recv_many(&mut batch, BATCH) => {
+                settled = poll_option(&mut setting_aside) => {
+                    setting_aside = None;
+                    self.set_aside(settled);
+                }
+                () = poll_option(&mut resting) => resting = None,
+                heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
                     if heard == 0 {
                         break;
                     }
-                    batch.drain(..).for_each(|answer| self.hear(answer));
+                    turns.drain(..).flatten().for_each(|answer| self.hear(answer));
+                    // With more to hear it would fall behind.
+                    if heard < TURNS && self.may_rest() {
+                        resting = Some(tokio::time::sleep(REST).boxed());
+                    }
                 }
                 Some(steered) = self.with.acts.recv() => self.audit_act(&steered),
                 _ = tick.tick() => is_tick = true,
                 _ = tell.tick() => self.tell_progress(),
             }
+            if setting_aside.is_none() {
+                setting_aside = self.aside.start();
+            }
             if saving.is_none() && self.save_is_due(is_tick) {
                 is_tick = false;
                 saving = self.save();
             }
+        }
+        while let Some(working) = setting_aside.take().or_else(|| self.aside.start()) {
+            self.set_aside(working.await);
         }
         if let Some(saving) = saving {
             self.saved(saving.await, SaveReason::PeriodicFlush);
@@ -223,8 +262,10 @@ impl Keeper {
         while let Ok(steered) = self.with.acts.try_recv() {
             self.audit_act(&steered);
         }
+        self.audit_quarantine(true);
         self.tell_progress();
         Kept {
+            quarantine: self.aside.report(),
             decisions: self.decisions,
             lateness: self.lateness.report(),
             checkpoints: self.counts,
@@ -260,15 +301,68 @@ impl Keeper {
                 self.watermark.mark_done(output, sequence, position);
                 self.last_time = Some(position);
             }
+            Fate::Rejected(rejection) => {
+                let event = self.rejected(output, position, *rejection);
+                self.aside.take(Pending {
+                    output,
+                    sequence,
+                    position,
+                    event,
+                });
+            }
             Fate::HandedBack => self.with.meters.handed_back(output),
             Fate::Abandoned => self.abandoned += 1,
             Fate::Failed => {}
         }
     }
 
+    fn rejected(&self, output: usize, position: Position, why: Rejection) -> RejectedEvent {
+        let output = &self.with.outputs[output];
+        RejectedEvent {
+            key: output.key.clone(),
+            file: output.parts[position.part as usize].clone(),
+            row: position.row,
+            time: position.time,
+            reason: why.reason,
+            refusal: why.refusal,
+            attempts: why.attempts,
+            envelope: why.envelope,
+        }
+    }
+
+    /// Marks done what is durably set aside by now.
+    fn set_aside(&mut self, settled: Settled) {
+        let (done, error) = self.aside.settle(settled);
+        for event in done {
+            self.with.meters.quarantined(event.output);
+            self.watermark
+                .mark_done(event.output, event.sequence, event.position);
+            self.last_time = Some(event.position);
+        }
+        if let Some(error) = error {
+            self.with.ending.wind_down(Cause::Failed(error));
+        }
+        self.audit_quarantine(false);
+    }
+
+    fn audit_quarantine(&mut self, end: bool) {
+        if let Some(details) = self.aside.tell(end)
+            && let Err(error) = self.with.audit.append(EventKind::EventQuarantined, details)
+        {
+            self.with.ending.wind_down(Cause::Failed(error));
+        }
+    }
+
     fn save_is_due(&self, is_tick: bool) -> bool {
         let unsaved = self.watermark.done() - self.with.window.durable();
-        !self.broken && (unsaved >= self.with.flush_every || (is_tick && unsaved > 0))
+        let enough = self.with.flush_every - self.lead;
+        !self.broken && (unsaved >= enough || (is_tick && unsaved > 0))
+    }
+
+    /// Whether no save can come due while the keeper rests.
+    fn may_rest(&self) -> bool {
+        let unsaved = self.watermark.done() - self.with.window.durable();
+        unsaved + self.lead + REST_WORTH <= self.with.flush_every
     }
 
     /// Starts a save of every output that moved.
@@ -334,6 +428,8 @@ impl Keeper {
             return;
         }
         self.counts.saves += 1;
+        let done_meanwhile = self.watermark.done() - saved.covers;
+        self.lead = (2 * done_meanwhile).min(self.with.flush_every / 2);
         self.with.window.set_durable(saved.covers);
         self.with.ending.wake_dispatcher();
         for index in 0..self.with.outputs.len() {

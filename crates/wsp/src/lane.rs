@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::dispatch::Start;
 use crate::ending::{Cause, Ending};
 use crate::lanes::{HandedOver, LaneQueue};
-use crate::push::{Decision, PushLane, PushOutcome, Pusher};
+use crate::push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
+use crate::quarantine::RejectReason;
 use crate::schedule::WallNs;
 use crate::watermark::Position;
 use crate::{Error, ReasonCode};
@@ -42,12 +44,27 @@ pub enum Fate {
         /// When the acknowledgement was whole.
         answered: WallNs,
     },
+    /// The gate will not have it, and it is to be set aside.
+    Rejected(Box<Rejection>),
     /// It was never sent: the stream winds down.
     HandedBack,
     /// It may have been sent, and nobody knows: the drain's time was over.
     Abandoned,
     /// It will not be acknowledged; the lane has told the stream to end for it.
     Failed,
+}
+
+/// Why the gate will not have an event.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Whether it refused, or failed on this event alone.
+    pub reason: RejectReason,
+    /// Its last answer.
+    pub refusal: Refusal,
+    /// Posts made.
+    pub attempts: u32,
+    /// The envelope as it was pushed.
+    pub envelope: Bytes,
 }
 
 /// Everything one lane works with.
@@ -66,6 +83,8 @@ pub struct Lane<L, C> {
     pub endpoint: Arc<str>,
     /// Names an event for its errors.
     pub places: Arc<dyn NamePosition>,
+    /// Whether rejected events are set aside instead of ending the stream.
+    pub quarantines: bool,
 }
 
 /// Names an event's output, part and row, for an operator.
@@ -88,8 +107,9 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             let fate = if self.ending.is_winding_down() {
                 Fate::HandedBack
             } else {
+                let kept = self.quarantines.then(|| body.clone());
                 let outcome = self.pusher.push(body).await;
-                self.fate(outcome, output, &position)
+                self.fate(outcome, kept, output, &position)
             };
             let answered = Answered {
                 output,
@@ -104,7 +124,14 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
         }
     }
 
-    fn fate(&self, outcome: PushOutcome, output: usize, position: &Position) -> Fate {
+    /// `kept` is the envelope, where it is to be set aside if the gate will not have it.
+    fn fate(
+        &self,
+        outcome: PushOutcome,
+        kept: Option<Bytes>,
+        output: usize,
+        position: &Position,
+    ) -> Fate {
         let failed = |code, said: String, fix: &str| {
             let event = self.places.name(output, position);
             let what = format!("The ingestion gate {} {said} for {event}.", self.endpoint);
@@ -113,6 +140,32 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 .wind_down(Cause::Failed(Error::new(code, what, fix)));
             Fate::Failed
         };
+        let set_aside = |envelope, reason, refusal, attempts| {
+            Fate::Rejected(Box::new(Rejection {
+                reason,
+                refusal,
+                attempts,
+                envelope,
+            }))
+        };
+        match (outcome, kept) {
+            (PushOutcome::Rejected { refusal, attempts }, Some(envelope))
+                if !refusal.judges_the_sender() =>
+            {
+                set_aside(envelope, RejectReason::Rejected, refusal, attempts)
+            }
+            (PushOutcome::SingledOut { refusal, attempts }, Some(envelope)) => {
+                set_aside(envelope, RejectReason::FailedAlone, refusal, attempts)
+            }
+            (outcome, _) => self.final_fate(outcome, failed),
+        }
+    }
+
+    fn final_fate(
+        &self,
+        outcome: PushOutcome,
+        failed: impl FnOnce(ReasonCode, String, &str) -> Fate,
+    ) -> Fate {
         match outcome {
             PushOutcome::Acknowledged {
                 decision,
@@ -124,10 +177,10 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 sent: self.start.at(sent_at),
                 answered: self.start.at(acked_at),
             },
-            PushOutcome::Rejected(refusal) => failed(
+            PushOutcome::Rejected { refusal, .. } => failed(
                 ReasonCode::IgPushRejected,
                 format!("answered {refusal}"),
-                mend_refusal(refusal.status),
+                what_to_do(&refusal),
             ),
             PushOutcome::Unknown(refusal) => failed(
                 ReasonCode::IgResponseUnknown,
@@ -157,15 +210,29 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
     }
 }
 
-/// What to do about a final refusal: some statuses judge the sender, not the event.
-fn mend_refusal(status: u16) -> &'static str {
-    match status {
+/// What to do about a final refusal.
+pub(crate) fn what_to_do(refusal: &Refusal) -> &'static str {
+    match refusal.status {
         401 | 403 => {
             "It does not take, or no longer takes, this producer's token: renew what \
              `wiring.security.wsp_auth_token` names (`IG_SERVICE_TOKEN` in the shipped profiles); \
              a rerun resumes with this event."
         }
-        _ => "Mend what it names; a rerun resumes with this event.",
+        407 => {
+            "A proxy on the way wants credentials: mend the way to `ig_ingest_url`; \
+             a rerun resumes with this event."
+        }
+        300..=399 => {
+            "It sends us elsewhere, and events go to a named gate only: mend `ig_ingest_url`; \
+             a rerun resumes with this event."
+        }
+        404 | 405 => {
+            "Look whether `ig_ingest_url` names an ingestion gate; a rerun resumes with this event."
+        }
+        _ => {
+            "Mend what it names; a rerun resumes with this event. `wsp_push.on_reject: quarantine` \
+             sets such events aside."
+        }
     }
 }
 

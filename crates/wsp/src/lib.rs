@@ -1,7 +1,7 @@
 //! Replays an engine world into an ingestion gate: plan, order, pace, push, remember.
 //!
 //! ```text
-//!  worker threads            OS thread          tokio tasks          one task
+//!  worker threads            OS thread          lane threads         one task
 //! ┌────────────────┐ chunks ┌────────────┐     ┌────────┐ answers  ┌────────┐  ┌───────┐
 //! │ decode + frame ├───────►│ order      ├────►│ lane 1 ├─────────►│ keeper ├─►│ store │
 //! │ (feed, parts)  ├───────►│ schedule   ├────►│   …    ├─────────►│        │  └───────┘
@@ -20,9 +20,10 @@
 //! | [`pace`], [`schedule`] | when an event is due | pure |
 //! | [`steering`], [`control`] | pause, resume, another pace, single steps; from another process | a handle, a socket |
 //! | [`dispatch`], [`pilot`], [`window`] | wait, then hand over | one thread |
-//! | [`lanes`], [`lane`], [`push`] | one request in flight a lane, until something final is known | IO |
+//! | [`lanes`], [`lane`], [`lane_threads`], [`push`] | one request in flight a lane, until something final is known | IO |
 //! | [`watermark`] | how far each output is done | pure |
 //! | [`keeper`] | makes the watermark durable | IO |
+//! | [`quarantine`], [`redrive`] | rejected events set aside, and pushed again | IO |
 //! | [`meters`], [`lateness`], [`progress`], [`report`], [`audit`] | what is told | |
 //! | [`ending`] | how a stream ends before its last event | |
 //! | [`verify`](mod@verify), [`outline`], [`cursors`], [`pack`] | looking, and packing | IO |
@@ -35,7 +36,7 @@
 //! - Rows are opened through a clearance of the `gates` crate, and in no other way.
 //! - No event is handed to a lane before it is due, nor while
 //!   `handed over − durable ≥ flush_every + lanes`.
-//! - A cursor never passes an event that is not acknowledged.
+//! - A cursor never passes an event that is not acknowledged or durably quarantined.
 //! - What is sent, in what order and under which ids depends on the world and the
 //!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
 
@@ -54,6 +55,7 @@ pub mod error;
 pub mod feed;
 pub mod keeper;
 pub mod lane;
+pub mod lane_threads;
 pub mod lanes;
 pub mod lateness;
 pub mod meters;
@@ -70,7 +72,9 @@ pub mod producer;
 pub mod profile;
 pub mod progress;
 pub mod push;
+pub mod quarantine;
 pub mod reason;
+pub mod redrive;
 pub mod report;
 pub mod request;
 pub mod resume;

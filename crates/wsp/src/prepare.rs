@@ -21,6 +21,7 @@ use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::platform_run::{self, PlatformRunSource};
 use crate::profile::CheckpointScope;
+use crate::quarantine::{self, SetAside};
 use crate::report::StreamReport;
 use crate::request::StreamRequest;
 use crate::resume::{self, OutputStart, ResumeTerms};
@@ -46,6 +47,8 @@ pub struct Prepared {
     pub keys: Vec<CursorKey>,
     /// Where each output goes on.
     pub starts: Vec<OutputStart>,
+    /// Where rejected events are set aside, if they are.
+    pub quarantine: Option<SetAside>,
     /// The folder of the platform run.
     pub run_folder: PathBuf,
 }
@@ -141,7 +144,8 @@ pub async fn look_ahead(
 /// is what the run goes on to write.
 ///
 /// # Errors
-/// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `CHECKPOINT_*`, `LEASE_HELD`.
+/// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
+/// `LEASE_HELD`.
 pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
@@ -157,6 +161,7 @@ pub async fn prepare(
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
     let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
+    let quarantine = quarantine::open(profile.rejects, &runs_root, &run)?;
     records?;
     audit.append(
         EventKind::EngineWorldSelected,
@@ -187,6 +192,7 @@ pub async fn prepare(
         lease,
         keys,
         starts,
+        quarantine,
         run_folder: runs_root.join(run.as_str()),
         run,
     };
@@ -331,6 +337,7 @@ fn stream_started(
         "time_origin": request.overrides.time_origin.map(|time| time.to_string()),
         "evidence": gates_summary(plan),
         "require_gate_pass": request.profile.require_gate_pass,
+        "on_reject": request.profile.rejects.on_reject.as_str(),
         "adopted": adopted,
     })
 }

@@ -71,6 +71,14 @@ reason_codes! {
     MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED",
     /// The ingestion gate gave a final refusal.
     IgPushRejected => "IG_PUSH_REJECTED",
+    /// As many events lie in the quarantine as may.
+    QuarantineLimit => "QUARANTINE_LIMIT",
+    /// A rejected event cannot be set aside durably.
+    QuarantineUnwritable => "QUARANTINE_UNWRITABLE",
+    /// A quarantine file is missing, damaged, or cannot be read.
+    QuarantineUnreadable => "QUARANTINE_UNREADABLE",
+    /// Another redrive works on the same quarantine file.
+    RedriveHeld => "REDRIVE_HELD",
     /// The ingestion gate answered 2xx without a decision.
     IgResponseUnknown => "IG_RESPONSE_UNKNOWN",
     /// The ingestion gate was away for longer than `give_up_after_s`.

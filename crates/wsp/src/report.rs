@@ -12,13 +12,14 @@ use crate::keeper::{CheckpointCounts, Decisions};
 use crate::lateness::LatenessReport;
 use crate::meters::Reading;
 use crate::pace::Pace;
+use crate::quarantine::QuarantineReport;
 use crate::selection::Role;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// Every event, or as many as asked for, is acknowledged and durable.
+    /// Every event, or as many as asked for, is acknowledged or set aside, and durable.
     Streamed,
     /// Refused before the first push, or failed in the middle.
     Failed,
@@ -104,6 +105,8 @@ pub struct StreamReport {
     pub emitted: u64,
     /// Handed over, and no answer came before the drain was over: pushed again by the next run.
     pub unanswered: u64,
+    /// Where rejected events were set aside, and how many; absent if none were.
+    pub quarantine: Option<QuarantineReport>,
     /// What the ingestion gate decided.
     pub decisions: Decisions,
     /// Posts made again, by cause.
@@ -146,6 +149,7 @@ impl StreamReport {
             order: None,
             emitted: 0,
             unanswered: 0,
+            quarantine: None,
             decisions: Decisions::default(),
             retries: json!({}),
             per_output: Vec::new(),

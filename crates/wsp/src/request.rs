@@ -7,7 +7,7 @@ use envelope::EventTime;
 use crate::Error;
 use crate::order::TimeWindow;
 use crate::pace::Pace;
-use crate::profile::{OrderMode, Profile};
+use crate::profile::{OnReject, OrderMode, Profile};
 
 /// What the command line (or a calling service) sets for one run.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +39,8 @@ pub struct Overrides {
     pub order: Option<OrderMode>,
     /// The ingestion gate.
     pub ig_url: Option<String>,
+    /// What becomes of events that it will not have.
+    pub on_reject: Option<OnReject>,
     /// The platform run.
     pub platform_run_id: Option<String>,
     /// The scenario run, hex32; else the engine run's id.
@@ -97,6 +99,7 @@ impl StreamRequest {
             ));
         }
         profile.order = overrides.order.or(profile.order);
+        profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
         let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();
         Ok(Self {
             profile,

@@ -3,5 +3,9 @@
 /// One line of the audit log.
 pub const AUDIT_RECORD_SCHEMA: &str = include_str!("../../../contracts/audit_record.schema.yaml");
 
+/// One line of a quarantine file.
+pub const QUARANTINE_RECORD_SCHEMA: &str =
+    include_str!("../../../contracts/quarantine_record.schema.yaml");
+
 /// The profile, as this crate reads it.
 pub const WSP_PROFILE_SCHEMA: &str = include_str!("../../../contracts/wsp_profile.schema.yaml");

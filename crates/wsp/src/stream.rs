@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::audit::{AuditLog, EventKind};
-use crate::backends::{open_checkpoint_store, push_endpoint};
+use crate::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::chunk_budget::ChunkBudget;
 use crate::clock::{Clock, TokioClock};
 use crate::control::ControlSocket;
@@ -22,9 +22,9 @@ use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartI
 use crate::parts::{ClearedParts, PartOpener};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
-use crate::profile::PushClientKind;
+use crate::profile::OnReject;
 use crate::progress::Progress;
-use crate::push::{ClientError, HyperClient, PushClient, ReqwestClient, RetryPolicy};
+use crate::push::{PushClient, RetryPolicy};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
@@ -111,30 +111,20 @@ impl<K: Clock> Stream<K> {
     /// Runs with the checkpoint store and the push client that the profile names.
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
-        let opened = open_checkpoint_store(profile, &self.request.working_dir).and_then(|store| {
-            let (endpoint, options) = push_endpoint(profile)?;
-            Ok((store, endpoint, options))
-        });
-        let (store, endpoint, options) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return StreamReport::empty(profile.posture).failed(&error),
-        };
-        let unusable = |error: ClientError, posture| {
-            let what = format!("No client can be made for {endpoint}.");
-            let fix = "Look at `ig_ingest_url` and at this machine's certificates.";
-            let error = Error::caused(ReasonCode::ProfileInvalid, what, fix, error);
-            StreamReport::empty(posture).failed(&error)
-        };
-        let posture = profile.posture;
-        match profile.push.client {
-            PushClientKind::Hyper => match HyperClient::new(&endpoint, options) {
-                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
-                Err(error) => unusable(error, posture),
-            },
-            PushClientKind::Reqwest => match ReqwestClient::new(&endpoint, options) {
-                Ok(client) => self.run_with(store, client, endpoint.as_str()).await,
-                Err(error) => unusable(error, posture),
-            },
+        let opened = open_checkpoint_store(profile, &self.request.working_dir)
+            .and_then(|store| Ok((store, push_client(profile)?)));
+        // On the heap: there is a future for each kind of client.
+        match opened {
+            Ok((store, (ProfileClient::Direct(client), endpoint))) => {
+                Box::pin(self.run_with(store, client, endpoint.as_str())).await
+            }
+            Ok((store, (ProfileClient::Hyper(client), endpoint))) => {
+                Box::pin(self.run_with(store, client, endpoint.as_str())).await
+            }
+            Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
+                Box::pin(self.run_with(store, client, endpoint.as_str())).await
+            }
+            Err(error) => StreamReport::empty(profile.posture).failed(&error),
         }
     }
 
@@ -165,7 +155,7 @@ impl<K: Clock> Stream<K> {
     /// Streams what is prepared, and gives the leases back.
     async fn stream<C: PushClient>(
         self,
-        prepared: Prepared,
+        mut prepared: Prepared,
         audit: AuditLog,
         (client, endpoint): (C, &str),
         report: &mut StreamReport,
@@ -176,7 +166,9 @@ impl<K: Clock> Stream<K> {
             let progress = self.progress.subscribe();
             ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
         });
-        let ran = self.run_engine(&prepared, audit, client, endpoint).await;
+        let ran = self
+            .run_engine(&mut prepared, audit, client, endpoint)
+            .await;
         drop(socket);
         release(&*store, &lease).await;
         let Ran {
@@ -189,6 +181,7 @@ impl<K: Clock> Stream<K> {
         let mut audit = kept.audit;
         report.emitted = meters.read_all().acknowledged;
         report.unanswered = kept.abandoned;
+        report.quarantine = kept.quarantine;
         report.decisions = kept.decisions;
         report.retries = retries
             .into_iter()
@@ -225,14 +218,18 @@ impl<K: Clock> Stream<K> {
     /// Runs the engine, and holds it to its lease.
     async fn run_engine<C: PushClient>(
         self,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         audit: AuditLog,
         client: C,
         endpoint: &str,
     ) -> Result<Ran, Error> {
         let keeper = LeaseKeeper::start(Arc::clone(&prepared.store), Arc::clone(&prepared.lease))
             .map_err(Error::Checkpoint)?;
-        let engine = self.engine(prepared, client, endpoint)?;
+        let quarantine = prepared.quarantine.take();
+        let engine = Engine {
+            quarantine,
+            ..self.engine(prepared, client, endpoint)?
+        };
         let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
         let watching = tokio::spawn(watch_lease(keeper, window, ending));
         let ran = engine.run(audit).await;
@@ -314,12 +311,10 @@ impl<K: Clock> Stream<K> {
             )),
             push: profile.push,
             retry: RetryPolicy {
-                max_attempts: profile.retry.max_attempts,
-                base_delay: profile.retry.base_delay,
-                max_delay: profile.retry.max_delay,
-                give_up_after: profile.retry.give_up_after,
-                single_out: false,
+                single_out: profile.rejects.on_reject == OnReject::Quarantine,
+                ..profile.retry.policy()
             },
+            quarantine: None,
             places: parts,
             store: Arc::clone(&prepared.store),
             lease: Arc::clone(&prepared.lease),
@@ -387,6 +382,11 @@ async fn watch_lease(keeper: LeaseKeeper, window: Arc<Window>, ending: Ending) {
     }
 }
 
+fn quarantined(report: &StreamReport) -> u64 {
+    let outputs = report.per_output.iter();
+    outputs.map(|output| output.meters.quarantined).sum()
+}
+
 /// Decides how the run ended, and writes it into report and audit.
 fn conclude(
     report: &mut StreamReport,
@@ -394,8 +394,7 @@ fn conclude(
     cause: Option<Cause>,
     audit: &mut AuditLog,
 ) -> Result<(), Error> {
-    let details =
-        |report: &StreamReport| json!({"emitted": report.emitted, "status": report.status});
+    let details = |report: &StreamReport| json!({"emitted": report.emitted, "quarantined": quarantined(report), "status": report.status});
     let error = match (cause, end) {
         (Some(Cause::Failed(error)), _) | (None, DispatchEnd::Failed(error)) => error,
         (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown) => {
@@ -414,8 +413,7 @@ fn conclude(
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };
-    let failure =
-        json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted});
+    let failure = json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted, "quarantined": quarantined(report)});
     // The first failure is the one to report, whatever the audit says.
     let _ = audit.append(EventKind::StreamFailed, failure);
     Err(error)

@@ -25,6 +25,7 @@ use wsp::pace::Speedup;
 use wsp::profile::{Concurrency, LaneOrdering, PushClientKind, PushSettings, WhenLate};
 use wsp::progress::Progress;
 use wsp::push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
+use wsp::quarantine::{Quarantine, RejectedEvent, SetAside};
 use wsp::schedule::Schedule;
 use wsp::steering::Helm;
 use wsp::watermark::Position;
@@ -112,6 +113,8 @@ struct Gate {
     busy_every: Option<u64>,
     /// What the post with this number stops.
     stops: Mutex<Option<(u64, Ending)>>,
+    /// Events that are refused whenever they come.
+    rejects: BTreeSet<u64>,
 }
 
 #[derive(Clone)]
@@ -151,6 +154,9 @@ impl PushLane for Client {
         let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let payload = &envelope["payload"];
         let key = payload["flow_id"].to_string();
+        if self.0.rejects.contains(&payload["seq"].as_u64().unwrap()) {
+            return Ok(answer(422, "not this one"));
+        }
         self.0
             .got
             .lock()
@@ -158,6 +164,49 @@ impl PushLane for Client {
             .push((payload["seq"].as_u64().unwrap(), key));
         Ok(answer(200, r#"{"decision":"ADMIT"}"#))
     }
+}
+
+/// A quarantine in memory, which looks at the cursor while it is at work.
+struct Aside {
+    store: Arc<dyn CheckpointStore>,
+    key: CursorKey,
+    rows: Arc<Mutex<Vec<u64>>>,
+    fails: bool,
+}
+
+impl Quarantine for Aside {
+    fn set_aside(&mut self, events: &[RejectedEvent]) -> Result<(), wsp::Error> {
+        // Time for a cursor to pass, if it could.
+        std::thread::sleep(Duration::from_millis(50));
+        let record = tokio::runtime::Handle::current().block_on(self.store.load(&self.key));
+        let passed = record.unwrap().map(|record| record.cursor.last_row_index());
+        for event in events {
+            assert!(passed.is_none_or(|row| row < event.row), "{passed:?}");
+            assert_eq!((event.refusal.status, event.attempts), (422, 1));
+        }
+        if self.fails {
+            let code = wsp::ReasonCode::QuarantineUnwritable;
+            return Err(wsp::Error::new(code, "No room.", "Make some."));
+        }
+        let rows = events.iter().map(|event| event.row);
+        self.rows.lock().unwrap().extend(rows);
+        Ok(())
+    }
+
+    fn waiting(&self) -> u64 {
+        self.rows.lock().unwrap().len() as u64
+    }
+
+    fn place(&self) -> String {
+        "memory".into()
+    }
+}
+
+/// How the quarantine of a run behaves.
+#[derive(Clone, Copy)]
+struct AsideAs {
+    at_most: u64,
+    fails: bool,
 }
 
 struct Places;
@@ -178,6 +227,7 @@ struct Run {
     gate: Arc<Gate>,
     stop_at_post: Option<u64>,
     progress: watch::Sender<Progress>,
+    quarantine: Option<AsideAs>,
 }
 
 impl Default for Run {
@@ -192,6 +242,7 @@ impl Default for Run {
             gate: Arc::default(),
             stop_at_post: None,
             progress: watch::Sender::new(Progress::default()),
+            quarantine: None,
         }
     }
 }
@@ -201,6 +252,8 @@ struct Outcome {
     cause: Option<Cause>,
     /// The row of the stored cursor.
     cursor: Option<u64>,
+    /// The rows that were set aside.
+    aside: BTreeSet<u64>,
 }
 
 impl Run {
@@ -212,6 +265,16 @@ impl Run {
         let ending = Ending::default();
         let folder = tempfile::tempdir().unwrap();
         let audit = AuditLog::open(folder.path(), &RUN.parse().unwrap(), Posture::Strict).unwrap();
+        let aside = Arc::new(Mutex::new(Vec::new()));
+        let quarantine = self.quarantine.map(|AsideAs { at_most, fails }| SetAside {
+            quarantine: Box::new(Aside {
+                store: Arc::clone(&store),
+                key: key.clone(),
+                rows: Arc::clone(&aside),
+                fails,
+            }),
+            at_most,
+        });
         let engine = Engine {
             order: Box::new(FromMemory {
                 framed: events(self.events),
@@ -241,6 +304,7 @@ impl Run {
                 give_up_after: Duration::from_millis(50),
                 single_out: false,
             },
+            quarantine,
             places: Arc::new(Places),
             store: Arc::clone(&store),
             lease,
@@ -265,6 +329,7 @@ impl Run {
             ran,
             cause: ending.take_cause(),
             cursor: record.map(|record| record.cursor.last_row_index()),
+            aside: aside.lock().unwrap().iter().copied().collect(),
         }
     }
 }
@@ -383,6 +448,69 @@ async fn a_rejected_event_ends_the_stream_and_no_cursor_passes_it() {
             meters.buffered + meters.in_flight + meters.acknowledged + meters.quarantined
         );
     }
+}
+
+async fn rejecting(rejects: BTreeSet<u64>, quarantine: AsideAs) -> (Outcome, Arc<Gate>) {
+    let gate = Arc::new(Gate {
+        rejects,
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        quarantine: Some(quarantine),
+        ..Run::default()
+    };
+    (run.go().await, gate)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_passes_a_rejected_event_once_it_is_set_aside_and_not_before() {
+    let rejects = BTreeSet::from([0, 40, 41, 250, 499]);
+    let keeping = AsideAs {
+        at_most: 100,
+        fails: false,
+    };
+    let (outcome, gate) = rejecting(rejects.clone(), keeping).await;
+    assert!(outcome.cause.is_none(), "{:?}", outcome.cause);
+    assert_eq!(outcome.aside, rejects);
+    assert_eq!(outcome.cursor, Some(499));
+    assert_eq!(sequences(&gate).len(), 495);
+    let meters = outcome.ran.meters.read_all();
+    assert_eq!((meters.acknowledged, meters.quarantined), (495, 5));
+    let report = outcome.ran.kept.quarantine.unwrap();
+    assert_eq!((report.events, report.waiting), (5, 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_that_fails_ends_the_stream_before_its_event() {
+    let failing = AsideAs {
+        at_most: 100,
+        fails: true,
+    };
+    let (outcome, _) = rejecting(BTreeSet::from([100]), failing).await;
+    let Some(Cause::Failed(error)) = outcome.cause else {
+        panic!("no cause")
+    };
+    assert_eq!(error.code(), "QUARANTINE_UNWRITABLE");
+    assert_eq!(outcome.cursor, Some(99));
+    assert_eq!(outcome.ran.meters.read_all().quarantined, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_quarantine_ends_the_stream_with_its_last_event_durable() {
+    let small = AsideAs {
+        at_most: 3,
+        fails: false,
+    };
+    let (outcome, _) = rejecting((100..120).collect(), small).await;
+    let Some(Cause::Failed(error)) = outcome.cause else {
+        panic!("no cause")
+    };
+    assert_eq!(error.code(), "QUARANTINE_LIMIT");
+    assert_eq!(outcome.aside.len(), 3, "not one more");
+    assert_eq!(outcome.ran.meters.read_all().quarantined, 3);
+    let open = (100..120).find(|row| !outcome.aside.contains(row));
+    assert!(outcome.cursor < open, "{:?}", outcome.cursor);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

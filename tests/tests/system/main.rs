@@ -16,6 +16,7 @@ mod long_outage;
 mod main_path;
 mod mutations;
 mod outages;
+mod quarantine;
 mod reason_codes;
 mod refusals;
 mod s3;

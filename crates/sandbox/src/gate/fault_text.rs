@@ -8,13 +8,14 @@
 //! drop,p=0.01                           drop-after-storing,next=1
 //! reset,skip=100,next=5                 reset,store
 //! truncate  garbage  no-decision        redirect:http://elsewhere/
+//! status:422,share=0.02
 //! trickle:100                           quarantine,id=<hex64>
 //! ```
 //!
-//! Conditions: `skip=POSTS`, `next=POSTS`, `p=CHANCE`, `after=MS`, `for=MS`, `id=HEX64` (may
-//! be repeated). What starts with `{` is read as the JSON of [`FaultRule`]. For `status` also
-//! `retry-after=S`, `retry-after-date=S` and `store`; `store` for `stall` and `reset` too. Times
-//! without a unit are milliseconds.
+//! Conditions: `skip=POSTS`, `next=POSTS`, `p=CHANCE`, `after=MS`, `for=MS`, `share=SHARE` of
+//! all events, `id=HEX64` (may be repeated). What starts with `{` is read as the JSON of
+//! [`FaultRule`]. For `status` also `retry-after=S`, `retry-after-date=S` and `store`; `store`
+//! for `stall` and `reset` too. Times without a unit are milliseconds.
 
 use std::str::FromStr;
 
@@ -49,6 +50,7 @@ fn parse(rule: &str) -> Result<FaultRule, String> {
             ("p", _) => when.probability = Some(number(value)?),
             ("after", _) => when.after_ms = Some(number(value)?),
             ("for", _) => when.for_ms = Some(number(value)?),
+            ("share", _) => when.share = Some(number(value)?),
             ("id", _) => when.event_ids.push(value.to_owned()),
             ("retry-after", Fault::Status { retry_after, .. }) => {
                 *retry_after = Some(RetryAfter::Seconds(number(value)?));
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn a_rule_as_text_says_what_and_when() {
         let rule: FaultRule =
-            "status:503,retry-after=2,skip=5,next=10,p=0.5,after=100,for=200,store,id=ab"
+            "status:503,retry-after=2,skip=5,next=10,p=0.5,after=100,for=200,share=0.25,store,id=ab"
                 .parse()
                 .unwrap();
         let retry_after = Some(RetryAfter::Seconds(2));
@@ -132,6 +134,7 @@ mod tests {
             after_ms: Some(100),
             for_ms: Some(200),
             event_ids: vec!["ab".to_owned()],
+            share: Some(0.25),
         };
         assert_eq!(rule.when, when);
     }

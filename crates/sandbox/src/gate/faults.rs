@@ -112,6 +112,8 @@ pub struct When {
     pub for_ms: Option<u64>,
     /// Only these events (hex64).
     pub event_ids: Vec<String>,
+    /// Only this share of all events, chosen by their ids: the same ones in every post.
+    pub share: Option<f64>,
 }
 
 impl FaultRule {
@@ -141,6 +143,17 @@ impl FaultRule {
         self
     }
 
+    /// A rule that strikes every post of a share of all events.
+    pub fn for_share(share: f64, fault: Fault) -> Self {
+        Self {
+            fault,
+            when: When {
+                share: Some(share),
+                ..When::default()
+            },
+        }
+    }
+
     /// A rule that strikes by chance.
     pub fn with_probability(probability: f64, fault: Fault) -> Self {
         Self {
@@ -166,15 +179,46 @@ impl FaultRule {
             Fault::Redirect { location } if HeaderValue::from_str(location).is_err() => {
                 return refuse("the location cannot stand in a header");
             }
-            Fault::DropBeforeReading if !self.when.event_ids.is_empty() => {
+            Fault::DropBeforeReading if self.when.asks_for_ids() => {
                 return refuse("which event it is cannot be known before it is read");
             }
             _ => {}
         }
-        match self.when.probability {
-            Some(chance) if !(0.0..=1.0).contains(&chance) => refuse("a probability is 0 to 1"),
-            _ => Ok(()),
+        let chances = [self.when.probability, self.when.share];
+        if !chances
+            .iter()
+            .flatten()
+            .all(|chance| (0.0..=1.0).contains(chance))
+        {
+            return refuse("a probability or a share is 0 to 1");
         }
+        Ok(())
+    }
+}
+
+impl When {
+    fn asks_for_ids(&self) -> bool {
+        !self.event_ids.is_empty() || self.share.is_some()
+    }
+
+    /// Whether it speaks of the event of a post, as far as that is known.
+    fn speaks_of(&self, stage: Stage<'_>) -> bool {
+        if !self.asks_for_ids() {
+            return true;
+        }
+        let Stage::Whole(Some(id)) = stage else {
+            return false;
+        };
+        let is_named =
+            self.event_ids.is_empty() || self.event_ids.iter().any(|wanted| wanted == id);
+        // An event id is a digest: any part of it is as good as chance.
+        let bits = id
+            .get(..16)
+            .and_then(|start| u64::from_str_radix(start, 16).ok());
+        is_named
+            && self
+                .share
+                .is_none_or(|share| bits.is_some_and(|bits| fraction(bits) < share))
     }
 }
 
@@ -224,7 +268,7 @@ impl FaultPlan {
     pub(super) fn wants_event_ids(&self) -> bool {
         self.rules
             .iter()
-            .any(|armed| !armed.rule.when.event_ids.is_empty())
+            .any(|armed| armed.rule.when.asks_for_ids())
     }
 
     /// The fault that strikes a post at this stage.
@@ -260,13 +304,8 @@ impl ArmedRule {
         if after < from || over {
             return false;
         }
-        if !when.event_ids.is_empty() {
-            let Stage::Whole(Some(id)) = stage else {
-                return false;
-            };
-            if !when.event_ids.iter().any(|wanted| wanted == id) {
-                return false;
-            }
+        if !when.speaks_of(stage) {
+            return false;
         }
         if let Some(skip) = when.skip
             && self.passed.load(Relaxed) < skip

@@ -6,9 +6,11 @@ pub mod demo;
 pub mod gate;
 pub mod pack;
 pub mod plan;
+pub mod redrive;
 pub mod stream;
 pub mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -26,11 +28,7 @@ pub fn request(world: WorldArgs) -> Result<StreamRequest, Error> {
 
 /// The request that a world's arguments make over what a command adds.
 pub fn request_with(world: WorldArgs, more: Overrides) -> Result<StreamRequest, Error> {
-    let env = |name: &str| std::env::var(name).ok();
-    let profile = Profile::load(&world.profile, &env)?;
-    for warning in &profile.warnings {
-        tracing::warn!("{warning}");
-    }
+    let profile = load_profile(&world.profile)?;
     let overrides = Overrides {
         engine_run_root: world.engine_run_root,
         oracle_pack_id: world.oracle_pack_id,
@@ -42,6 +40,16 @@ pub fn request_with(world: WorldArgs, more: Overrides) -> Result<StreamRequest, 
         ..more
     };
     StreamRequest::new(profile, overrides)
+}
+
+/// Reads a profile, and tells what is unwise about it.
+pub fn load_profile(path: &Path) -> Result<Profile, Error> {
+    let env = |name: &str| std::env::var(name).ok();
+    let profile = Profile::load(path, &env)?;
+    for warning in &profile.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(profile)
 }
 
 /// Prints what a command found, or why it could not: a JSON object either way.

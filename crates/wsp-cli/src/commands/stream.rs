@@ -24,6 +24,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         start_at: args.start_at,
         time_origin: args.time_origin,
         ig_url: args.ig_url,
+        on_reject: args.on_reject,
         scenario_run_id: args.scenario_run_id,
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,
@@ -40,7 +41,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending());
     let line = ProgressLine::start(stream.progress());
-    let report = stream.run().await;
+    let report = Box::pin(stream.run()).await;
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
         (report.status, report.reason, &report.detail)

@@ -23,8 +23,8 @@ pub use expand::Env;
 pub use secret::Secret;
 pub use settings::{
     CheckpointBackend, CheckpointScope, CheckpointSettings, Concurrency, LaneOrdering, OnDisorder,
-    OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings, RetrySettings,
-    WhenLate,
+    OnReject, OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings,
+    RejectSettings, RetrySettings, WhenLate,
 };
 
 use crate::pace::Pace;
@@ -100,6 +100,8 @@ pub struct Profile {
     pub retry: RetrySettings,
     /// How events are pushed.
     pub push: PushSettings,
+    /// What becomes of events that the gate will not have.
+    pub rejects: RejectSettings,
     /// The platform's runs root: audit, active run id, time index.
     pub runs_root: PathBuf,
     /// What is unwise and allowed in local posture, for the log.
@@ -169,6 +171,7 @@ impl Profile {
             producer: ProducerSettings::read(&document)?,
             retry: RetrySettings::read(&document)?,
             push: PushSettings::read(&document)?,
+            rejects: RejectSettings::read(&document)?,
             runs_root: document
                 .text("wiring.wsp_audit.root")?
                 .unwrap_or_else(|| DEFAULT_RUNS_ROOT.to_owned())

@@ -11,6 +11,7 @@ use super::secret::{Secret, dsn_has_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
 use crate::pace::{Pace, RateStep, RateSteps, Speedup};
+use crate::push::RetryPolicy;
 
 pub use checkpoint::OrderMode;
 
@@ -30,6 +31,8 @@ const PUSH_KEYS: &[&str] = &[
     "client",
     "concurrency",
     "when_late",
+    "on_reject",
+    "max_quarantined",
 ];
 const ORDER_KEYS: &[&str] = &[
     "on_disorder",
@@ -171,7 +174,9 @@ choices! {
 choices! {
     /// The HTTP client that drives the lanes.
     PushClientKind {
-        /// One hyper connection a lane: the fast one.
+        /// One connection a lane, without a layer between: the fast one.
+        Direct = "direct",
+        /// The same on hyper's connections.
         Hyper = "hyper",
         /// reqwest: for proxies and the system's trust settings.
         Reqwest = "reqwest",
@@ -195,6 +200,16 @@ choices! {
         CatchUp = "catch_up",
         /// Moves the schedule by what was lost.
         Slip = "slip",
+    }
+}
+
+choices! {
+    /// What becomes of an event that the ingestion gate will not have.
+    OnReject {
+        /// It ends the stream, and a rerun begins with it.
+        Stop = "stop",
+        /// It is set aside durably, and the stream goes on.
+        Quarantine = "quarantine",
     }
 }
 
@@ -315,6 +330,19 @@ impl RetrySettings {
     }
 }
 
+impl RetrySettings {
+    /// The policy that they make; no event is singled out.
+    pub fn policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: self.max_attempts,
+            base_delay: self.base_delay,
+            max_delay: self.max_delay,
+            give_up_after: self.give_up_after,
+            single_out: false,
+        }
+    }
+}
+
 /// `wiring.wsp_push`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PushSettings {
@@ -368,11 +396,31 @@ impl PushSettings {
                 .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
                 .unwrap_or(Concurrency::Fixed),
             client: document
-                .parsed("wiring.wsp_push.client", "hyper or reqwest")?
-                .unwrap_or(PushClientKind::Hyper),
+                .parsed("wiring.wsp_push.client", "direct, hyper or reqwest")?
+                .unwrap_or(PushClientKind::Direct),
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),
+        })
+    }
+}
+
+/// What of `wiring.wsp_push` is about rejected events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectSettings {
+    /// What becomes of one.
+    pub on_reject: OnReject,
+    /// Events that may lie in the quarantine before the stream ends; at least 1.
+    pub max_quarantined: u64,
+}
+
+impl RejectSettings {
+    pub(super) fn read(document: &Document<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            on_reject: document
+                .parsed("wiring.wsp_push.on_reject", "stop or quarantine")?
+                .unwrap_or(OnReject::Stop),
+            max_quarantined: at_least_one(document, "wiring.wsp_push.max_quarantined", 1_000)?,
         })
     }
 }

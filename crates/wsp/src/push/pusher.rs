@@ -36,7 +36,12 @@ pub enum PushOutcome {
         acked_at: Instant,
     },
     /// The gate will not have it: `IG_PUSH_REJECTED`.
-    Rejected(Refusal),
+    Rejected {
+        /// The answer.
+        refusal: Refusal,
+        /// Posts made.
+        attempts: u32,
+    },
     /// The gate said 2xx but not what it decided: `IG_RESPONSE_UNKNOWN`.
     Unknown(Refusal),
     /// Only with [`RetryPolicy::single_out`](super::RetryPolicy::single_out): the gate answered this event with 5xx
@@ -100,6 +105,7 @@ pub struct Pusher<L, C = TokioClock> {
     watch: Arc<GateWatch<C>>,
     ear: Ear,
     rng: SmallRng,
+    one_by_one: bool,
 }
 
 impl<L: PushLane, C: Clock> Pusher<L, C> {
@@ -110,7 +116,17 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             watch,
             ear: stop.ear(),
             rng: rand::make_rng(),
+            one_by_one: false,
         }
+    }
+
+    /// Takes 5xx answers for the event's own once its fast attempts are over, without waiting
+    /// for others to pass meanwhile: for who pushes one event after the other, and would
+    /// never hear of any.
+    #[must_use]
+    pub fn one_by_one(mut self) -> Self {
+        self.one_by_one = true;
+        self
     }
 
     /// Pushes one envelope until something final is known.
@@ -122,6 +138,7 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             lane: &mut self.lane,
             watch: &self.watch,
             rng: &mut self.rng,
+            one_by_one: self.one_by_one,
             trial: &mut trial,
         };
         let outcome = self.ear.unless_stopped(drive.run(body)).await;
@@ -148,6 +165,7 @@ struct Drive<'a, L, C> {
     lane: &'a mut L,
     watch: &'a GateWatch<C>,
     rng: &'a mut SmallRng,
+    one_by_one: bool,
     trial: &'a mut Trial,
 }
 
@@ -197,7 +215,10 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
                 sent_at,
                 acked_at: now,
             },
-            Verdict::Rejected(refusal) => PushOutcome::Rejected(refusal),
+            Verdict::Rejected(refusal) => PushOutcome::Rejected {
+                refusal,
+                attempts: self.trial.attempts,
+            },
             Verdict::Unknown(refusal) => PushOutcome::Unknown(refusal),
             Verdict::Backpressure {
                 retry_after,
@@ -223,7 +244,7 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
         self.trial.last_cause = Some(cause);
         let next = policy.after_failure(self.trial.failures, failing, self.rng.random());
         match (next, failure) {
-            (_, Failure::Answer(refusal)) if policy.single_out && self.fails_alone(&refusal) => {
+            (_, Failure::Answer(refusal)) if self.is_singled_out(&refusal) => {
                 let attempts = self.trial.attempts;
                 Step::Done(PushOutcome::SingledOut { refusal, attempts })
             }
@@ -280,14 +301,18 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
         gate.max(now - since)
     }
 
-    /// Whether the gate answers this event with 5xx again and again and took others meanwhile.
-    fn fails_alone(&self, refusal: &Refusal) -> bool {
+    /// Whether the gate answers this event with 5xx again and again, and others may pass.
+    fn is_singled_out(&self, refusal: &Refusal) -> bool {
+        let policy = &self.watch.policy;
         refusal.status >= 500
-            && self.watch.policy.is_exhausted(self.trial.failures)
-            && self
-                .trial
-                .failing
-                .is_some_and(|(_, returns)| self.watch.returns() > returns)
+            && policy.is_exhausted(self.trial.failures)
+            && (self.one_by_one || (policy.single_out && self.others_passed()))
+    }
+
+    /// Whether the gate took others since this event began to fail.
+    fn others_passed(&self) -> bool {
+        let failing = self.trial.failing;
+        failing.is_some_and(|(_, returns)| self.watch.returns() > returns)
     }
 }
 
@@ -668,7 +693,7 @@ mod tests {
             let bench = Bench::new(RetryPolicy::default());
             let outcome = bench.push([Reply::Status(status, None)]).await;
             assert!(
-                matches!(&outcome, PushOutcome::Rejected(refusal) if refusal.status == status),
+                matches!(&outcome, PushOutcome::Rejected { refusal, attempts: 1 } if refusal.status == status),
                 "{outcome:?}"
             );
             assert_eq!(bench.posts.load(SeqCst), 1);

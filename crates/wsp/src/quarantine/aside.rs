@@ -1,0 +1,187 @@
+//! The keeper's side of the quarantine: one batch at a time, the limit, what is told.
+//!
+//! Rejected events gather while a batch is being made durable, so that one sync covers many.
+//! No batch takes more than there is room for: what is beyond the limit is not done, and comes
+//! again.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Quarantine, RejectedEvent, SetAside, limit_reached};
+use crate::watermark::Position;
+use crate::{Error, ReasonCode};
+
+/// At most one audit line in this time.
+const TELL: Duration = Duration::from_secs(1);
+
+/// What a run set aside, for its report.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuarantineReport {
+    /// Where.
+    pub place: String,
+    /// By this run.
+    pub events: u64,
+    /// Waiting there for a redrive, those of earlier runs included.
+    pub waiting: u64,
+}
+
+/// A rejected event, and what the watermark needs to know of it.
+pub(crate) struct Pending {
+    pub(crate) output: usize,
+    pub(crate) sequence: u64,
+    pub(crate) position: Position,
+    pub(crate) event: RejectedEvent,
+}
+
+/// A batch after its thread.
+pub(crate) struct Settled {
+    quarantine: Option<Box<dyn Quarantine>>,
+    batch: Vec<Pending>,
+    result: Result<(), Error>,
+}
+
+/// The keeper's rejected events.
+pub(crate) struct Aside {
+    /// Absent while a batch is at work, and in a stream that sets nothing aside.
+    quarantine: Option<Box<dyn Quarantine>>,
+    at_most: u64,
+    pending: Vec<Pending>,
+    events: u64,
+    untold: u64,
+    told_at: Option<Instant>,
+    last: Value,
+    /// Full, or it failed: nothing more is set aside.
+    closed: bool,
+}
+
+impl Aside {
+    pub(crate) fn new(set_aside: Option<SetAside>) -> Self {
+        let (quarantine, at_most) = match set_aside {
+            Some(SetAside {
+                quarantine,
+                at_most,
+            }) => (Some(quarantine), at_most),
+            None => (None, 0),
+        };
+        Self {
+            closed: quarantine.is_none(),
+            quarantine,
+            at_most,
+            pending: Vec::new(),
+            events: 0,
+            untold: 0,
+            told_at: None,
+            last: Value::Null,
+        }
+    }
+
+    /// Takes a rejected event in; one that there is no place for is left to the next run.
+    pub(crate) fn take(&mut self, event: Pending) {
+        if !self.closed {
+            self.pending.push(event);
+        }
+    }
+
+    /// Starts to make the gathered events durable, unless a batch is at work.
+    pub(crate) fn start(&mut self) -> Option<BoxFuture<'static, Settled>> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let mut quarantine = self.quarantine.take()?;
+        let room = self.at_most.saturating_sub(quarantine.waiting());
+        let mut batch = mem::take(&mut self.pending);
+        batch.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        let working = tokio::task::spawn_blocking(move || {
+            let events: Vec<_> = batch.iter().map(|pending| pending.event.clone()).collect();
+            let result = quarantine.set_aside(&events);
+            (quarantine, batch, result)
+        });
+        let settled = working.map(|ended| match ended {
+            Ok((quarantine, batch, result)) => Settled {
+                quarantine: Some(quarantine),
+                batch,
+                result,
+            },
+            Err(panic) => Settled {
+                quarantine: None,
+                batch: Vec::new(),
+                result: Err(Error::caused(
+                    ReasonCode::StreamInternal,
+                    "The quarantine ended in the middle of a batch.",
+                    "Look for a panic above this line and report it; a rerun resumes.",
+                    panic,
+                )),
+            },
+        });
+        Some(settled.boxed())
+    }
+
+    /// What of a batch is done now, and why the stream must end, if it must.
+    pub(crate) fn settle(&mut self, settled: Settled) -> (Vec<Pending>, Option<Error>) {
+        let Settled {
+            quarantine,
+            batch,
+            result,
+        } = settled;
+        let (batch, error) = match (result, &quarantine) {
+            (Err(error), _) => (Vec::new(), Some(error)),
+            (Ok(()), Some(quarantine)) if quarantine.waiting() >= self.at_most => {
+                (batch, Some(limit_reached(&**quarantine, self.at_most)))
+            }
+            (Ok(()), _) => (batch, None),
+        };
+        self.quarantine = quarantine;
+        if error.is_some() {
+            self.closed = true;
+            self.pending.clear();
+        }
+        self.events += batch.len() as u64;
+        self.untold += batch.len() as u64;
+        if let Some(pending) = batch.last() {
+            self.last = told(&pending.event);
+        }
+        (batch, error)
+    }
+
+    /// The next audit line, if it is time for one; at the `end` of a run, if anything is untold.
+    pub(crate) fn tell(&mut self, end: bool) -> Option<Value> {
+        let recent = self.told_at.is_some_and(|at| at.elapsed() < TELL);
+        let quarantine = self.quarantine.as_ref()?;
+        if self.untold == 0 || (recent && !end) {
+            return None;
+        }
+        self.told_at = Some(Instant::now());
+        Some(json!({
+            "place": quarantine.place(),
+            "events": mem::take(&mut self.untold),
+            "open": quarantine.waiting(),
+            "last": self.last.take(),
+        }))
+    }
+
+    /// What the run set aside; nothing if that is nothing.
+    pub(crate) fn report(&self) -> Option<QuarantineReport> {
+        let quarantine = self.quarantine.as_ref().filter(|_| self.events > 0)?;
+        Some(QuarantineReport {
+            place: quarantine.place(),
+            events: self.events,
+            waiting: quarantine.waiting(),
+        })
+    }
+}
+
+fn told(event: &RejectedEvent) -> Value {
+    json!({
+        "output_id": event.key.output_id(),
+        "file": event.file,
+        "row": event.row,
+        "reason": event.reason,
+        "status": event.refusal.status,
+        "body_excerpt": event.refusal.excerpt,
+    })
+}
