@@ -320,6 +320,21 @@ impl Rig {
         self.run(&["stream"], more)
     }
 
+    /// Streams what a run that wound down has left, to the end. At most `bound` events come again:
+    /// one that came back from its lane unsent leaves those that other lanes sent meanwhile
+    /// beyond the cursor.
+    #[track_caller]
+    pub fn stream_the_rest(&self, ended: &Ran, bound: u64, more: &[&str]) {
+        let rest = self.stream(more);
+        rest.expect(0, "");
+        let emitted = |ran: &Ran| ran.report["emitted"].as_u64().expect("a count");
+        let stats = self.gate.stats();
+        assert_eq!(stats.unique, self.rows(), "{}", rest.report);
+        let again = emitted(ended) + emitted(&rest) - self.rows();
+        assert_eq!(stats.duplicates, again, "{}", rest.report);
+        assert!(again <= bound, "{again} came again: {}", rest.report);
+    }
+
     /// Starts to stream, as a process of its own.
     pub fn start_stream(&self, more: &[&str]) -> Child {
         let mut stream = self.command(&["stream"], more);

@@ -29,6 +29,14 @@ const OUTPUTS: [SampleOutput; 2] = [
     SampleOutput::EventStreamBaseline,
     SampleOutput::EventStreamWithFraud,
 ];
+/// The first is the sum of the others.
+const METERS: [&str; 5] = [
+    "read",
+    "buffered",
+    "in_flight",
+    "acknowledged",
+    "quarantined",
+];
 /// Posts before a fault, and before the place where the first process is killed.
 const CLEAN: u64 = 30;
 const KILLED_AT: u64 = 200;
@@ -323,6 +331,7 @@ impl Cell<'_> {
         if child.try_wait().unwrap().is_some() {
             self.finished(rig, Rig::finish(child), tally);
         } else {
+            look_at(rig, tally);
             child.kill().unwrap();
             child.wait_with_output().unwrap();
             tally.crashes += 1;
@@ -387,18 +396,35 @@ fn restart_twice(rig: &mut Rig) {
     }
 }
 
+/// What a running stream says of itself, while the gate is silent.
+fn look_at(rig: &Rig, tally: &mut Tally) {
+    let began = Instant::now();
+    // What it says is a fraction of a second old: at first, of before its first event.
+    let stream = loop {
+        let asked = rig.run(&["control"], &["status"]);
+        let is_told = asked.status == 0 && asked.report["stream"]["read"] != 0;
+        if is_told || began.elapsed() > PATIENCE {
+            break asked.report["stream"].clone();
+        }
+        sleep(Duration::from_millis(50));
+    };
+    let [read, parts @ ..] = METERS.map(|meter| stream[meter].as_u64().unwrap_or_default());
+    let sum = parts.iter().sum::<u64>();
+    let [_, in_flight, acknowledged, _] = parts;
+    let adds_up = read == sum && read > 0;
+    tally.check(adds_up, || format!("a running stream: {stream}"));
+    tally.check(in_flight <= BOUND, || format!("{in_flight} in flight"));
+    let unique = rig.gate.stats().unique;
+    tally.check(acknowledged <= unique, || {
+        format!("{acknowledged} acknowledged, {unique} at the gate")
+    });
+}
+
 /// read = buffered + in flight + acknowledged + quarantined, in every report and output.
 fn check_meters(ran: &Ran, tally: &mut Tally) {
     let mut sums = [0; 4];
     for output in ran.report["per_output"].as_array().unwrap() {
-        let [read, parts @ ..] = [
-            "read",
-            "buffered",
-            "in_flight",
-            "acknowledged",
-            "quarantined",
-        ]
-        .map(|meter| output[meter].as_u64().unwrap());
+        let [read, parts @ ..] = METERS.map(|meter| output[meter].as_u64().unwrap());
         let sum = parts.iter().sum::<u64>();
         tally.check(read == sum, || format!("the meters: {output}"));
         sums.iter_mut()
