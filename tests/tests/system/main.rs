@@ -4,6 +4,7 @@
 mod checkpoints;
 mod contracts;
 mod every_reason;
+mod examples;
 mod faulty_store;
 mod golden;
 mod kill;
