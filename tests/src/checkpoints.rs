@@ -43,6 +43,11 @@ impl Checkpoints {
         }
     }
 
+    /// Where it is.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
     /// What `wsp_checkpoint.root` names: a folder, or SQLite's file.
     pub fn root(&self) -> PathBuf {
         match self.backend {

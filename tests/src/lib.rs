@@ -8,8 +8,10 @@
 mod bucket;
 pub mod checkpoints;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, World, WorldOptions};
@@ -137,8 +139,26 @@ pub fn signal(child: &Child, name: &str) {
         .status()
         .expect("kill runs");
     assert!(sent.success(), "SIG{name} was not sent");
-    // It takes a moment to reach every thread.
-    std::thread::sleep(Duration::from_millis(5));
+    let began = Instant::now();
+    while name == "STOP" && !is_stopped(child) {
+        assert!(began.elapsed() < PATIENCE, "it does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether every thread of a process stands still: one inside a system call ends that first.
+fn is_stopped(child: &Child) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else {
+        // Where there is nothing to look at, a moment must do.
+        std::thread::sleep(Duration::from_millis(50));
+        return true;
+    };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // `7 (name) T …`; a thread that has ended has none.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
+        matches!(state, Some("T" | "Z" | "X") | None)
+    })
 }
 
 /// How many rounds a loop has: `variable` if it is set, else the long form in a soak
@@ -150,6 +170,20 @@ pub fn rounds(variable: &str, short: u32, long: u32) -> u32 {
     named.map_or(otherwise, |rounds| {
         rounds.parse().expect("a number of rounds")
     })
+}
+
+/// A free port at a loopback address that no other rig has: while its gate is down, nobody else
+/// gets the port.
+fn own_address() -> SocketAddr {
+    static GIVEN: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = GIVEN.fetch_add(1, Relaxed).to_be_bytes();
+    let process = (std::process::id() % 250) as u8;
+    let own = if cfg!(target_os = "linux") {
+        Ipv4Addr::new(127, 1 + process, high, low)
+    } else {
+        Ipv4Addr::LOCALHOST
+    };
+    SocketAddr::from((own, 0))
 }
 
 /// Numbers without a pattern, the same in every run.
@@ -213,6 +247,10 @@ impl Rig {
         let world = world
             .build(&folder.path().join("world"))
             .expect("the world is built");
+        let gate = GateOptions {
+            listen: own_address(),
+            ..gate
+        };
         let gate = StandInGate::start(gate).expect("the gate starts");
         let mut rig = Self {
             folder,

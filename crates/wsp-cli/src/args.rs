@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::SealStatus;
 use wsp::EventTime;
+use wsp::pace::{Pace, RateSteps, Speedup};
 use wsp::profile::{OnReject, OrderMode};
-use wsp::schedule::Speedup;
 
 /// Replays a recorded world into an ingestion gate: verified, ordered, on
 /// schedule, and never losing its place.
@@ -38,7 +38,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Stream a world into the ingestion gate, from where it stopped last.
-    Stream(StreamArgs),
+    Stream(Box<StreamArgs>),
     /// Show what would be streamed, without sending or writing anything.
     Plan(PlanArgs),
     /// Push the events of a quarantine file again, each once.
@@ -49,6 +49,8 @@ pub enum Command {
     Pack(PackArgs),
     /// Look at cursors, or give one up.
     Checkpoint(CheckpointArgs),
+    /// Steer a running stream: pause, resume, step, another pace.
+    Control(ControlArgs),
     /// Run the stand-in ingestion gate.
     Gate(GateArgs),
     /// Make a sample world, stream it, kill the stream half-way, resume, and prove that nothing was lost.
@@ -120,8 +122,17 @@ pub struct StreamArgs {
     #[arg(long, value_name = "N")]
     pub max_events: Option<u64>,
     /// Event seconds per wall second; 0 is as fast as possible.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", conflicts_with = "rate")]
     pub speedup: Option<Speedup>,
+    /// Events per wall second, whatever their times: 500, or steps OFFSET_S:RATE like 0:100,60:500.
+    #[arg(long, value_name = "R")]
+    pub rate: Option<RateSteps>,
+    /// When the schedule begins, by the wall clock (RFC 3339); a time that has passed counts too.
+    #[arg(long, value_name = "TIME")]
+    pub start_at: Option<EventTime>,
+    /// Which event time is due when the schedule begins (RFC 3339); else the first event's.
+    #[arg(long, value_name = "TIME", conflicts_with = "rate")]
+    pub time_origin: Option<EventTime>,
     /// The ingestion gate.
     #[arg(long, value_name = "URL")]
     pub ig_url: Option<String>,
@@ -143,6 +154,70 @@ pub struct StreamArgs {
     /// Take the leases from a producer that still holds them.
     #[arg(long)]
     pub take_over: bool,
+}
+
+impl StreamArgs {
+    /// The pace that the flags name, if they name one.
+    pub fn pace(&self) -> Option<Pace> {
+        let rate = self.rate.clone().map(Pace::from);
+        rate.or(self.speedup.map(Pace::from))
+    }
+}
+
+/// `control`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli control --profile config/platform/profiles/local.yaml pause\n  wsp-cli control --profile config/platform/profiles/local.yaml rate 0:100,60:500\n\nExit status: 0 done, 1 refused, or no stream to be found, 2 unusable arguments or profile."
+)]
+pub struct ControlArgs {
+    /// The profile that the stream runs by.
+    #[arg(
+        long,
+        env = "WSP_PROFILE",
+        value_name = "FILE",
+        required_unless_present = "socket"
+    )]
+    pub profile: Option<PathBuf>,
+    /// Only a stream of this platform run.
+    #[arg(long, value_name = "ID")]
+    pub platform_run_id: Option<String>,
+    /// Only the stream of this process.
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// The stream's control socket itself.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["platform_run_id", "pid"])]
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub act: ControlAct,
+}
+
+/// What may be asked of a running stream.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ControlAct {
+    /// Show what the stream is at.
+    Status,
+    /// Let no event leave until `resume`; what the lanes hold is finished.
+    Pause,
+    /// Go on; the schedule moves by the pause.
+    Resume,
+    /// Let so many events leave now, while paused.
+    Step {
+        /// How many.
+        events: u64,
+    },
+    /// Go on at so many event seconds per wall second; 0 is as fast as possible.
+    Speedup {
+        /// The factor.
+        factor: Speedup,
+    },
+    /// Go on at so many events per wall second: 500, or steps like 0:100,60:500 from now.
+    Rate {
+        /// The rate.
+        rate: RateSteps,
+    },
+    /// Wind the stream down, as on SIGTERM.
+    Stop,
 }
 
 /// `redrive`.

@@ -31,12 +31,13 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match cli.command {
-            Command::Stream(args) => Box::pin(commands::stream::run(args)).await,
+            Command::Stream(args) => Box::pin(commands::stream::run(*args)).await,
             Command::Plan(args) => commands::plan::run(args).await,
             Command::Redrive(args) => Box::pin(commands::redrive::run(args)).await,
             Command::Verify(args) => commands::verify::run(args).await,
             Command::Pack(args) => commands::pack::run(args).await,
             Command::Checkpoint(args) => commands::checkpoint::run(args).await,
+            Command::Control(args) => commands::control::run(&args),
             Command::Gate(args) => commands::gate::run(args).await,
             Command::Demo(args) => commands::demo::run(args).await,
         }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wsp::progress::Progress;
+use wsp::steering::State;
 
 const REDRAW: Duration = Duration::from_millis(250);
 
@@ -32,7 +33,7 @@ impl ProgressLine {
             let mut before = (Instant::now(), 0);
             let mut rate = 0.0;
             while progress.changed().await.is_ok() {
-                let now = *progress.borrow_and_update();
+                let now = progress.borrow_and_update().clone();
                 let passed = before.0.elapsed().as_secs_f64();
                 if passed > 0.5 {
                     rate = (now.meters.acknowledged - before.1) as f64 / passed;
@@ -70,8 +71,15 @@ fn line(now: &Progress, rate: f64) -> String {
     if let Some(time) = now.event_time {
         let _ = write!(line, ", at {time}");
     }
-    if now.is_paced {
-        let _ = write!(line, ", {:.1} ms late", now.lateness_ms);
+    match now.state {
+        State::Running | State::Starting => {}
+        State::HeldBack => line.push_str(", held back"),
+        State::WaitingForStart => line.push_str(", waiting for its start"),
+        State::Paused => line.push_str(", PAUSED"),
+        State::Ending => line.push_str(", ending"),
+    }
+    if !now.pace.is_unpaced() {
+        let _ = write!(line, ", {}, {:.1} ms late", now.pace, now.lateness_ms);
     }
     if let Some(total) = now.total.filter(|total| *total > 0) {
         let percent = 100.0 * done as f64 / total as f64;
@@ -109,6 +117,8 @@ fn clock(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wsp::pace::Pace;
+
     use super::*;
 
     #[test]
@@ -120,7 +130,10 @@ mod tests {
 
     #[test]
     fn a_line_says_percent_and_time_left_where_the_total_is_known() {
-        let mut now = Progress::default();
+        let mut now = Progress {
+            pace: Pace::UNPACED,
+            ..Progress::default()
+        };
         now.meters.acknowledged = 250;
         assert_eq!(line(&now, 100.0), "250 events, 100 /s");
         now.total = Some(1_000);
@@ -132,6 +145,18 @@ mod tests {
         assert_eq!(
             line(&now, 100.0),
             "250 events, 100 /s, 50 quarantined, 30.0 %, 0:00:07 left"
+        );
+    }
+
+    #[test]
+    fn a_line_says_what_the_stream_is_at_and_how_it_is_paced() {
+        let now = Progress {
+            state: State::Paused,
+            ..Progress::default()
+        };
+        assert_eq!(
+            line(&now, 0.0),
+            "0 events, 0 /s, PAUSED, 1 times, 0.0 ms late"
         );
     }
 }

@@ -20,6 +20,7 @@ fn every_command_has_help_with_an_example() {
         &["pack"],
         &["checkpoint", "show"],
         &["checkpoint", "reset"],
+        &["control"],
         &["gate"],
         &["demo"],
     ] {
@@ -39,6 +40,10 @@ fn unusable_arguments_end_with_status_2_and_an_empty_standard_output() {
         &["stream"][..],
         &["stream", "--profile", "p", "--speedup", "-1"],
         &["stream", "--profile", "p", "--order", "by_key"],
+        &["stream", "--profile", "p", "--rate", "0"],
+        &["stream", "--profile", "p", "--rate", "5", "--speedup", "1"],
+        &["control", "--profile", "p"],
+        &["control", "pause"],
         &["stream", "--profile", "p", "--on-reject", "ignore"],
         &["fly"],
         &[],

@@ -7,6 +7,7 @@
 mod playground;
 
 use playground::{Anything, Playground};
+use wsp::pace::Speedup;
 use wsp::progress::{Progress, ProgressSink};
 use wsp::{Overrides, Status, Stream};
 
@@ -25,7 +26,7 @@ impl ProgressSink for Printer {
             meters.in_flight,
             time.map_or("the beginning".to_owned(), |time| time.to_string()),
         );
-        self.last = *progress;
+        self.last.clone_from(progress);
     }
 }
 
@@ -33,7 +34,7 @@ impl ProgressSink for Printer {
 async fn main() -> Result<(), Anything> {
     let playground = Playground::new()?;
     let request = playground.request(Overrides {
-        speedup: Some("3600".parse()?),
+        pace: Some("3600".parse::<Speedup>()?.into()),
         ..Overrides::default()
     })?;
     let stream = Stream::new(request);

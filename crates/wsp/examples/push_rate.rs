@@ -4,7 +4,7 @@
 //! cargo run --release -p wsp --example push_rate -- [SECONDS] [LANES,LANES...] [CLIENT]
 //! ```
 //!
-//! CLIENT is `hyper`, `hyper-adaptive` or `reqwest`; without it all take their turn.
+//! CLIENT is `direct`, `direct-adaptive`, `hyper` or `reqwest`; without it all take their turn.
 //! The gate is a bare hyper server that reads the body and admits it. Clients and gate share
 //! one runtime of as many threads as there are cores. Prints one JSON object a row.
 
@@ -22,8 +22,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use wsp::push::{
-    ClientOptions, ConcurrencyLimit, GateWatch, HyperClient, PushClient, PushEndpoint, PushOutcome,
-    Pusher, ReqwestClient, RetryPolicy, Stop,
+    ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, HyperClient, PushClient,
+    PushEndpoint, PushOutcome, Pusher, ReqwestClient, RetryPolicy, Stop,
 };
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -41,16 +41,20 @@ async fn main() -> Result<(), AnyError> {
     let address = start_gate().await?;
     let endpoint = PushEndpoint::parse(&format!("http://{address}"))?;
     let options = ClientOptions::default();
+    let direct = DirectClient::new(&endpoint, options.clone())?;
     let hyper = HyperClient::new(&endpoint, options.clone())?;
     let reqwest = ReqwestClient::new(&endpoint, options)?;
     let span = Duration::from_secs(seconds);
     let only = arguments.next();
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for lanes in lanes {
-        for (name, adaptive) in [("hyper", false), ("hyper-adaptive", true)] {
+        for (name, adaptive) in [("direct", false), ("direct-adaptive", true)] {
             if wanted(name) {
-                report(name, lanes, measure(&hyper, lanes, adaptive, span).await?);
+                report(name, lanes, measure(&direct, lanes, adaptive, span).await?);
             }
+        }
+        if wanted("hyper") {
+            report("hyper", lanes, measure(&hyper, lanes, false, span).await?);
         }
         if wanted("reqwest") {
             report(

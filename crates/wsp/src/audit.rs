@@ -8,6 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
@@ -28,6 +29,8 @@ pub enum EventKind {
     StreamStart,
     /// A cursor was saved.
     CheckpointSaved,
+    /// Somebody steered the stream, or tried to.
+    StreamSteered,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// Every row of every output was delivered.
@@ -92,6 +95,14 @@ impl AuditLog {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
+        // What is written to a deleted file nobody will read.
+        let is_there = file.metadata().and_then(|file| match file.nlink() {
+            0 => Err(io::Error::new(io::ErrorKind::NotFound, "it was deleted")),
+            _ => Ok(()),
+        });
+        if let Err(error) = is_there {
+            return self.failed(error);
+        }
         let record = Record {
             platform_run_id: &self.platform_run_id,
             component: "wsp",
@@ -151,6 +162,22 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1]["event_kind"], "stream_start");
         assert_eq!(lines[1]["component"], "wsp");
+    }
+
+    #[test]
+    fn a_log_that_was_deleted_is_not_written_on_into_nowhere() {
+        for posture in [Posture::Strict, Posture::Local] {
+            let root = tempfile::tempdir().unwrap();
+            let runs = root.path().join("runs");
+            let mut log = AuditLog::open(&runs, &run(), posture).unwrap();
+            log.append(EventKind::StreamStart, Value::Null).unwrap();
+            std::fs::remove_dir_all(&runs).unwrap();
+            let outcome = log.append(EventKind::CheckpointSaved, Value::Null);
+            let code = outcome.map_err(|error| error.code());
+            let is_strict = posture == Posture::Strict;
+            assert_eq!(code.err(), is_strict.then_some("AUDIT_UNWRITABLE"));
+            assert!(!runs.exists(), "nobody made it again");
+        }
     }
 
     #[test]

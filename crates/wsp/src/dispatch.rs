@@ -3,25 +3,24 @@
 //!
 //! An operating-system thread of its own, since an async timer wakes a
 //! millisecond late where a parked thread wakes in tens of microseconds. Per
-//! event it takes no lock and allocates nothing.
+//! event it takes no lock and allocates nothing. When an event may leave is the
+//! [`pilot`](crate::pilot)'s business.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use envelope::EventTime;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::clock::Clock;
 use crate::ending::Ending;
 use crate::lanes::{HandedOver, Lanes};
 use crate::meters::Meters;
 use crate::order::EventOrder;
-use crate::schedule::{Schedule, WallNs};
-use crate::window::Window;
-
-/// The longest the thread sleeps without looking around.
-const LOOK_AROUND: Duration = Duration::from_millis(250);
+use crate::pace::Pace;
+use crate::pilot::Pilot;
+use crate::schedule::WallNs;
 
 /// The stream's start, from which wall times are counted.
 #[derive(Debug, Clone, Copy)]
@@ -31,23 +30,49 @@ pub struct Start {
 }
 
 impl Start {
-    /// Now.
-    pub fn now() -> Self {
-        Self {
-            monotonic: Instant::now(),
-            wall: SystemTime::now(),
+    /// Now, by a clock.
+    ///
+    /// Both its times are read a few times, and the tightest reading counts: a busy machine may
+    /// turn to something else between two of them. Were they read apart all the same, the
+    /// wall time's reading is the older one, so that no due time comes early.
+    pub fn by(clock: &impl Clock) -> Self {
+        let read = || {
+            let began = clock.now();
+            let wall = clock.wall();
+            let monotonic = clock.now();
+            (monotonic - began, Self { monotonic, wall })
+        };
+        let mut tightest = read();
+        for _ in 0..8 {
+            let another = read();
+            if another.0 < tightest.0 {
+                tightest = another;
+            }
         }
-    }
-
-    /// Nanoseconds since the start.
-    pub fn elapsed(self) -> WallNs {
-        self.at(Instant::now())
+        tightest.1
     }
 
     /// The wall clock's time at so many nanoseconds after the start: the wall clock is
     /// read once, so a step of it changes nothing.
     pub fn wall_time(self, at: WallNs) -> SystemTime {
-        self.wall + Duration::from_nanos(at)
+        let distance = Duration::from_nanos(at.unsigned_abs());
+        let time = if at < 0 {
+            self.wall.checked_sub(distance)
+        } else {
+            self.wall.checked_add(distance)
+        };
+        time.unwrap_or(self.wall)
+    }
+
+    /// When a wall time lies, in nanoseconds since the start; negative before it, and
+    /// no further away than a century.
+    pub fn at_wall(self, time: EventTime) -> WallNs {
+        const CENTURY: i128 = 36_525 * 86_400 * 1_000_000_000;
+        let wall = match self.wall.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => since.as_nanos() as i128,
+            Err(before) => -(before.duration().as_nanos() as i128),
+        };
+        (time.nanos() - wall).clamp(-CENTURY, CENTURY) as WallNs
     }
 
     /// When an instant lies, in nanoseconds since the start.
@@ -84,32 +109,33 @@ pub struct Dispatched {
     pub schedule: Option<Scheduled>,
 }
 
-/// The schedule of a paced run, as its report shows it.
+/// The schedule of a paced run at its end, as its report shows it.
 ///
-/// An event at `time` was due at `wall_origin + (time − time_origin) / speedup`. In
-/// `as_written` order it is the schedule of the last output.
-#[derive(Debug, Clone, Copy)]
+/// By a speedup, an event at `time` was due at `wall_origin + (time − time_origin) /
+/// speedup`. In `as_written` order it is the schedule of the last output; after a pause or
+/// a change of pace, that of the events behind it.
+#[derive(Debug, Clone)]
 pub struct Scheduled {
+    /// The pace.
+    pub pace: Pace,
     /// The wall time of the anchor.
     pub wall_origin: SystemTime,
-    /// The event time of the anchor.
-    pub time_origin: EventTime,
-    /// From the anchor to the last event's due time.
-    pub last_due: Duration,
-    /// From the anchor to the last event's handing over.
-    pub last_handed_over: Duration,
+    /// The event time of the anchor; absent at a rate.
+    pub time_origin: Option<EventTime>,
+    /// Seconds from the anchor to the last event's due time.
+    pub last_due_s: f64,
+    /// Seconds from the anchor to the last event's handing over.
+    pub last_handed_over_s: f64,
 }
 
 /// Everything the thread works with.
-pub struct Dispatcher {
+pub struct Dispatcher<K> {
     /// Where events come from.
     pub order: Box<dyn EventOrder>,
-    /// When they are due.
-    pub schedule: Schedule,
+    /// When they may leave.
+    pub pilot: Pilot<K>,
     /// Where they go.
     pub lanes: Lanes,
-    /// How far ahead of the checkpoints they may go.
-    pub window: Arc<Window>,
     /// What is counted.
     pub meters: Arc<Meters>,
     /// When to end early.
@@ -120,16 +146,16 @@ pub struct Dispatcher {
     pub start: Start,
 }
 
-impl Dispatcher {
+impl<K: Clock> Dispatcher<K> {
     /// Hands over events until the end, on the calling thread.
     pub fn run(mut self) -> Dispatched {
         self.ending.register_dispatcher();
         let mut hasher = Sha256::new();
         let mut times = (None, None);
-        let mut handed_over = 0;
         let mut last = (0, 0);
         let mut sequences = vec![0u64; self.meters.outputs()];
         let end = loop {
+            let handed_over = self.pilot.handed_over();
             if self.max_events.is_some_and(|most| handed_over >= most) {
                 break DispatchEnd::MaxEvents;
             }
@@ -143,35 +169,35 @@ impl Dispatcher {
             };
             self.meters.read(event.output, 1);
             if event.anchors {
-                self.schedule.restart();
+                self.pilot.schedule().restart();
             }
-            let due = self.schedule.due(event.position.time, self.start.elapsed());
-            if !self.wait_until(due) || !self.wait_for_room(handed_over) {
+            let Some(due) = self.pilot.wait_to_leave(event.position.time) else {
                 break DispatchEnd::WoundDown;
-            }
-            let sequence = sequences[event.output];
+            };
+            let is_unpaced = self.pilot.schedule().is_unpaced();
             let handed = HandedOver {
                 output: event.output,
-                sequence,
+                sequence: sequences[event.output],
                 position: event.position,
-                due: (!self.schedule.is_unpaced()).then_some(due),
+                due: (!is_unpaced).then_some(due),
                 body: event.body,
             };
             self.meters.handed_over(event.output);
-            if !self.lanes.hand_over(event.ordering_key, handed) {
+            let pilot = &mut self.pilot;
+            let meanwhile = || pilot.while_held_back();
+            if !self.lanes.hand_over(event.ordering_key, handed, meanwhile) {
                 self.meters.handed_back(event.output);
                 break DispatchEnd::WoundDown;
             }
-            last = (due, self.start.elapsed());
-            self.schedule.left(due, last.1);
+            last = (due, self.pilot.left());
             sequences[event.output] += 1;
-            handed_over += 1;
             hasher.update(event.id.as_bytes());
             times = (
                 times.0.or(Some(event.position.time)),
                 Some(event.position.time),
             );
         };
+        self.pilot.end();
         let (first_time, last_time) = times;
         Dispatched {
             end,
@@ -182,40 +208,37 @@ impl Dispatcher {
         }
     }
 
-    fn scheduled(&self, (last_due, last_handed_over): (WallNs, WallNs)) -> Option<Scheduled> {
-        let (wall, time_origin) = self.schedule.anchor()?;
+    fn scheduled(&mut self, (last_due, last_handed_over): (WallNs, WallNs)) -> Option<Scheduled> {
+        let schedule = self.pilot.schedule();
+        let (wall, time_origin) = schedule.anchor()?;
+        let seconds = |at: WallNs| at.saturating_sub(wall) as f64 / 1e9;
         Some(Scheduled {
+            pace: schedule.pace().clone(),
             wall_origin: self.start.wall_time(wall),
             time_origin,
-            last_due: Duration::from_nanos(last_due.saturating_sub(wall)),
-            last_handed_over: Duration::from_nanos(last_handed_over.saturating_sub(wall)),
+            last_due_s: seconds(last_due),
+            last_handed_over_s: seconds(last_handed_over),
         })
     }
+}
 
-    /// Sleeps until an event is due; false if the stream winds down first.
-    fn wait_until(&self, due: WallNs) -> bool {
-        loop {
-            let now = self.start.elapsed();
-            if now >= due {
-                return true;
-            }
-            if self.ending.is_winding_down() {
-                return false;
-            }
-            thread::park_timeout(LOOK_AROUND.min(Duration::from_nanos(due - now)));
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TokioClock;
 
-    /// Waits until the window has room; false if the stream winds down first.
-    fn wait_for_room(&self, handed_over: u64) -> bool {
-        loop {
-            if self.window.has_room(handed_over) {
-                return true;
-            }
-            if self.ending.is_winding_down() {
-                return false;
-            }
-            thread::park_timeout(LOOK_AROUND);
-        }
+    #[test]
+    fn a_wall_clock_that_steps_moves_no_time() {
+        let start = Start::by(&TokioClock);
+        // As far off as a clock can be that was set since, or before.
+        let stepped = Start {
+            wall: SystemTime::UNIX_EPOCH,
+            ..start
+        };
+        let later = start.monotonic + Duration::from_secs(5);
+        assert_eq!(start.at(later), 5_000_000_000);
+        assert_eq!(stepped.at(later), start.at(later));
+        let shown = start.wall_time(start.at(later));
+        assert_eq!(shown.duration_since(start.wall).unwrap().as_secs(), 5);
     }
 }

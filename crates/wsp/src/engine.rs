@@ -1,7 +1,7 @@
 //! The engine: dispatcher, lanes and keeper, joined by bounded queues.
 //!
 //! ```text
-//!  OS thread          tokio tasks              one task
+//!  OS thread          OS threads               one task
 //! ┌────────────┐ queue ┌────────┐  answers   ┌────────┐ save_many ┌───────┐
 //! │ dispatcher ├──────►│ lane 1 ├───────────►│        ├──────────►│ store │
 //! │ order, pace├──────►│   …    ├───────────►│ keeper │           └───────┘
@@ -13,36 +13,51 @@
 //! The engine knows neither files nor profiles: an [`EventOrder`] yields events, a
 //! [`PushClient`] makes lanes, a [`CheckpointStore`] keeps cursors.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use checkpoint::{CheckpointStore, Lease, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
 use crate::audit::AuditLog;
+use crate::clock::{Clock, TokioClock};
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::Ending;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
 use crate::lane::{Lane, NamePosition};
+use crate::lane_threads::LaneThreads;
 use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::order::EventOrder;
+use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
 use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
+use crate::steering::Helm;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
 
+/// Threads that drive the lanes, at most.
+const MOST_LANE_THREADS: usize = 4;
+/// Turns of lane threads that the keeper has yet to hear: more than come while it rests.
+const TURNS: usize = 256;
+
 /// What the engine runs on.
-pub struct Engine<C> {
+pub struct Engine<C, K = TokioClock> {
     /// Where events come from.
     pub order: Box<dyn EventOrder>,
     /// When they are due.
     pub schedule: Schedule,
+    /// The moment that the schedule counts from.
+    pub start: Start,
+    /// What time it is.
+    pub clock: K,
+    /// Who steers.
+    pub helm: Helm,
     /// At most so many.
     pub max_events: Option<u64>,
     /// What makes lanes.
@@ -94,46 +109,55 @@ pub struct Ran {
     pub elapsed: Duration,
 }
 
-impl<C: PushClient> Engine<C> {
+impl<C: PushClient, K: Clock> Engine<C, K> {
     /// Streams until the end, on the calling task's runtime and threads of its own.
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread, or one dies. Whatever else
     /// ends the stream is in [`Ran`] and in the [`Ending`].
     pub async fn run(self, audit: AuditLog) -> Result<Ran, Error> {
-        let start = Start::now();
+        let (start, began) = (self.start, self.start.at(self.clock.now()));
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
-        let (answers, heard) = mpsc::channel(4 * self.push.lanes.max(64));
+        let (answers, heard) = mpsc::channel(TURNS);
 
         let limit = match self.push.concurrency {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
             Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
         };
-        let watch = Arc::new(GateWatch::new(self.retry, limit));
+        let watch = Arc::new(GateWatch::with_clock(self.retry, limit, self.clock.clone()));
         let endpoint: Arc<str> = self.endpoint.into();
-        let mut tasks = JoinSet::new();
-        for queue in queues {
-            let lane = Lane {
+        let threads =
+            LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
                 queue,
                 pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
-                answers: answers.clone(),
+                answers,
                 ending: self.ending.clone(),
                 start,
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
                 quarantines: self.quarantine.is_some(),
-            };
-            tasks.spawn(lane.run());
-        }
+            })?;
         drop(answers);
 
+        let (acts, told) = mpsc::unbounded_channel();
+        let state = self.helm.state().clone();
+        let pilot = Pilot::new(Piloting {
+            schedule: self.schedule,
+            window: Arc::clone(&window),
+            ending: self.ending.clone(),
+            helm: self.helm,
+            acts,
+            meters: Arc::clone(&meters),
+            progress: self.progress.clone(),
+            clock: self.clock.clone(),
+            start,
+        });
         let dispatched = spawn_dispatcher(Dispatcher {
             order: self.order,
-            schedule: self.schedule,
+            pilot,
             lanes,
-            window: Arc::clone(&window),
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),
             max_events: self.max_events,
@@ -154,13 +178,13 @@ impl<C: PushClient> Engine<C> {
             quarantine: self.quarantine,
             audit,
             progress: self.progress,
+            state,
+            acts: told,
         });
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();
-        while let Some(lane) = tasks.join_next().await {
-            lane.map_err(|source| internal("A lane ended in the middle of an event.", source))?;
-        }
+        threads.join().await?;
         let dispatched = dispatched
             .await
             .map_err(|source| internal("The dispatching thread ended too early.", source))?;
@@ -176,12 +200,20 @@ impl<C: PushClient> Engine<C> {
             kept,
             meters,
             retries,
-            elapsed: Duration::from_nanos(start.elapsed()),
+            elapsed: Duration::from_nanos(start.at(self.clock.now()).abs_diff(began)),
         })
     }
 }
 
-fn spawn_dispatcher(dispatcher: Dispatcher) -> Result<oneshot::Receiver<Dispatched>, Error> {
+/// One a core; more than a few would only make smaller turns.
+fn lane_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    cores.min(MOST_LANE_THREADS)
+}
+
+fn spawn_dispatcher<K: Clock>(
+    dispatcher: Dispatcher<K>,
+) -> Result<oneshot::Receiver<Dispatched>, Error> {
     let (done, ended) = oneshot::channel();
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())

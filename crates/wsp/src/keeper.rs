@@ -9,8 +9,14 @@
 //! One save is in flight at a time, and answers are taken while it is: with a slow
 //! store the next save simply covers more events. A save is due when
 //! `flush_every` events are done beyond the durable ones, or a second after the
-//! last. A store that is away is tried again, with growing pauses, for up to
-//! `give_up_after`; the window holds the stream meanwhile.
+//! last. It begins by as many events earlier as the last one took, twice over but at most
+//! by half of `flush_every`, so that the window need not close while it is made. A store
+//! that is away is tried again, with growing pauses, for up to `give_up_after`; the window
+//! holds the stream meanwhile.
+//!
+//! While no save can come due soon the keeper rests for a moment after each hearing: it
+//! then hears many turns of the lanes at once, where waking for each would cost more than
+//! hearing it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,19 +33,25 @@ use crate::Error;
 use crate::audit::{AuditLog, EventKind};
 use crate::ending::{Cause, Ending};
 use crate::lane::{Answered, Fate, Rejection};
+use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
 use crate::push::Decision;
 use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
+use crate::steering::{StateCell, Steered};
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
 
-/// Answers taken at once.
-const BATCH: usize = 256;
+/// Turns of lane threads heard at once.
+const TURNS: usize = 64;
 /// The longest that done events stay unsaved.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the keeper rests after a hearing.
+const REST: Duration = Duration::from_millis(4);
+/// More events than are done while it rests: it rests only if a save is that far off.
+const REST_WORTH: u64 = 1_000;
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(250);
 /// The first pause after a failed save; it doubles up to [`TICK`] times five.
@@ -137,6 +149,10 @@ pub struct Keeping {
     pub audit: AuditLog,
     /// Told a few times a second.
     pub progress: watch::Sender<Progress>,
+    /// What the stream is at.
+    pub(crate) state: StateCell,
+    /// Acts of steering, for the audit.
+    pub acts: mpsc::UnboundedReceiver<Steered>,
 }
 
 struct Saved {
@@ -157,6 +173,8 @@ pub struct Keeper {
     durable: Vec<Option<Cursor>>,
     audited: Vec<Option<Instant>>,
     last_time: Option<Position>,
+    /// By how many events before `flush_every` a save begins.
+    lead: u64,
     aside: Aside,
     /// A save failed for good: nothing more may be saved.
     broken: bool,
@@ -177,19 +195,21 @@ impl Keeper {
             durable: vec![None; outputs],
             audited: vec![None; outputs],
             last_time: None,
+            lead: 0,
             broken: false,
         }
     }
 
     /// Hears answers, and saves, until all lanes are gone.
-    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answered>) {
+    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tell = tokio::time::interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
+        let mut turns = Vec::with_capacity(TURNS);
+        let mut resting: Option<BoxFuture<'static, ()>> = None;
         let mut setting_aside: Option<BoxFuture<'static, Settled>> = None;
-        let mut batch = Vec::with_capacity(BATCH);
         let mut is_tick = false;
         loop {
             tokio::select! {
@@ -201,12 +221,18 @@ impl Keeper {
                     setting_aside = None;
                     self.set_aside(settled);
                 }
-                heard = answers.recv_many(&mut batch, BATCH) => {
+                () = poll_option(&mut resting) => resting = None,
+                heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
                     if heard == 0 {
                         break;
                     }
-                    batch.drain(..).for_each(|answer| self.hear(answer));
+                    turns.drain(..).flatten().for_each(|answer| self.hear(answer));
+                    // With more to hear it would fall behind.
+                    if heard < TURNS && self.may_rest() {
+                        resting = Some(tokio::time::sleep(REST).boxed());
+                    }
                 }
+                Some(steered) = self.with.acts.recv() => self.audit_act(&steered),
                 _ = tick.tick() => is_tick = true,
                 _ = tell.tick() => self.tell_progress(),
             }
@@ -232,6 +258,9 @@ impl Keeper {
             && let Some(saving) = self.save()
         {
             self.saved(saving.await, reason);
+        }
+        while let Ok(steered) = self.with.acts.try_recv() {
+            self.audit_act(&steered);
         }
         self.audit_quarantine(true);
         self.tell_progress();
@@ -326,7 +355,14 @@ impl Keeper {
 
     fn save_is_due(&self, is_tick: bool) -> bool {
         let unsaved = self.watermark.done() - self.with.window.durable();
-        !self.broken && (unsaved >= self.with.flush_every || (is_tick && unsaved > 0))
+        let enough = self.with.flush_every - self.lead;
+        !self.broken && (unsaved >= enough || (is_tick && unsaved > 0))
+    }
+
+    /// Whether no save can come due while the keeper rests.
+    fn may_rest(&self) -> bool {
+        let unsaved = self.watermark.done() - self.with.window.durable();
+        unsaved + self.lead + REST_WORTH <= self.with.flush_every
     }
 
     /// Starts a save of every output that moved.
@@ -392,6 +428,8 @@ impl Keeper {
             return;
         }
         self.counts.saves += 1;
+        let done_meanwhile = self.watermark.done() - saved.covers;
+        self.lead = (2 * done_meanwhile).min(self.with.flush_every / 2);
         self.with.window.set_durable(saved.covers);
         self.with.ending.wake_dispatcher();
         for index in 0..self.with.outputs.len() {
@@ -421,9 +459,18 @@ impl Keeper {
         }
     }
 
+    fn audit_act(&mut self, steered: &Steered) {
+        let details = steered.details(self.last_time.map(|position| position.time));
+        if let Err(error) = self.with.audit.append(EventKind::StreamSteered, details) {
+            self.with.ending.wind_down(Cause::Failed(error));
+        }
+    }
+
     fn tell_progress(&self) {
         let meters = self.with.meters.read_all();
+        let state = self.with.state.get();
         self.with.progress.send_modify(|progress| {
+            progress.state = state;
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);
             progress.lateness_ms = self.lateness.latest_ms();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::clock::Clock;
 use crate::dispatch::Start;
 use crate::ending::{Cause, Ending};
 use crate::lanes::{HandedOver, LaneQueue};
-use crate::push::{Clock, Decision, PushLane, PushOutcome, Pusher, Refusal};
+use crate::push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
 use crate::quarantine::RejectReason;
 use crate::schedule::WallNs;
 use crate::watermark::Position;

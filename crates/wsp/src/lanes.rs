@@ -74,9 +74,15 @@ impl Lanes {
         (Self { queues }, ends)
     }
 
-    /// Queues an event on the lane of its key, waiting for a place. False if the
-    /// lanes are gone, which is how they tell that the stream winds down.
-    pub fn hand_over(&self, ordering_key: u64, mut event: HandedOver) -> bool {
+    /// Queues an event on the lane of its key, waiting for a place, and calls `meanwhile` as
+    /// long as there is none. False if the lanes are gone, which is how they tell that the
+    /// stream winds down.
+    pub fn hand_over(
+        &self,
+        ordering_key: u64,
+        mut event: HandedOver,
+        mut meanwhile: impl FnMut(),
+    ) -> bool {
         let lane = (ordering_key % self.queues.len() as u64) as usize;
         loop {
             match self.queues[lane].try_send(event) {
@@ -84,6 +90,7 @@ impl Lanes {
                 Err(TrySendError::Closed(_)) => return false,
                 Err(TrySendError::Full(back)) => event = back,
             }
+            meanwhile();
             thread::sleep(FULL_PAUSE);
         }
     }
@@ -114,7 +121,7 @@ mod tests {
     fn one_key_goes_by_one_lane_in_order() {
         let (lanes, ends) = Lanes::new(4, LaneOrdering::Key);
         for sequence in 0..8 {
-            assert!(lanes.hand_over(6, event(sequence)));
+            assert!(lanes.hand_over(6, event(sequence), || ()));
         }
         let taken: Vec<_> = std::iter::from_fn(|| ends[2].try_recv().ok()).collect();
         assert_eq!(
@@ -127,6 +134,6 @@ mod tests {
     fn a_lane_that_is_gone_says_so_instead_of_blocking() {
         let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict);
         drop(ends);
-        assert!(!lanes.hand_over(0, event(0)));
+        assert!(!lanes.hand_over(0, event(0), || ()));
     }
 }

@@ -57,10 +57,11 @@ impl Lateness {
 
     /// Records one event.
     pub fn record(&mut self, due: WallNs, sent: WallNs, answered: WallNs) {
-        self.latest_send = sent.saturating_sub(due);
-        self.send.saturating_record(self.latest_send / 1_000);
+        self.latest_send = sent.saturating_sub(due).max(0);
+        let micros = |late: WallNs| late.max(0).unsigned_abs() / 1_000;
+        self.send.saturating_record(micros(self.latest_send));
         self.ack
-            .saturating_record(answered.saturating_sub(due) / 1_000);
+            .saturating_record(micros(answered.saturating_sub(due)));
     }
 
     /// The last event's lateness at send, in milliseconds.
@@ -96,7 +97,7 @@ mod tests {
     fn percentiles_are_in_milliseconds_and_absent_without_events() {
         let mut lateness = Lateness::default();
         assert_eq!(lateness.report(), LatenessReport::default());
-        for event in 1..=1_000u64 {
+        for event in 1..=1_000 {
             lateness.record(0, event * 1_000_000, event * 2_000_000);
         }
         let report = lateness.report();

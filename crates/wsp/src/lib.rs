@@ -1,7 +1,7 @@
 //! Replays an engine world into an ingestion gate: plan, order, pace, push, remember.
 //!
 //! ```text
-//!  worker threads            OS thread          tokio tasks          one task
+//!  worker threads            OS thread          lane threads         one task
 //! ┌────────────────┐ chunks ┌────────────┐     ┌────────┐ answers  ┌────────┐  ┌───────┐
 //! │ decode + frame ├───────►│ order      ├────►│ lane 1 ├─────────►│ keeper ├─►│ store │
 //! │ (feed, parts)  ├───────►│ schedule   ├────►│   …    ├─────────►│        │  └───────┘
@@ -17,9 +17,10 @@
 //! | [`prepare`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
 //! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
 //! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
-//! | [`schedule`] | when an event is due | pure |
-//! | [`dispatch`], [`window`] | wait, then hand over | one thread |
-//! | [`lanes`], [`lane`], [`push`] | one request in flight a lane, until something final is known | IO |
+//! | [`pace`], [`schedule`] | when an event is due | pure |
+//! | [`steering`], [`control`] | pause, resume, another pace, single steps; from another process | a handle, a socket |
+//! | [`dispatch`], [`pilot`], [`window`] | wait, then hand over | one thread |
+//! | [`lanes`], [`lane`], [`lane_threads`], [`push`] | one request in flight a lane, until something final is known | IO |
 //! | [`watermark`] | how far each output is done | pure |
 //! | [`keeper`] | makes the watermark durable | IO |
 //! | [`quarantine`], [`redrive`] | rejected events set aside, and pushed again | IO |
@@ -42,6 +43,8 @@
 pub mod audit;
 mod backends;
 pub mod chunk_budget;
+pub mod clock;
+pub mod control;
 pub mod cursors;
 pub mod data_evidence;
 pub mod dispatch;
@@ -52,13 +55,16 @@ pub mod error;
 pub mod feed;
 pub mod keeper;
 pub mod lane;
+pub mod lane_threads;
 pub mod lanes;
 pub mod lateness;
 pub mod meters;
 pub mod order;
 mod outline;
+pub mod pace;
 pub mod pack;
 pub mod parts;
+pub mod pilot;
 pub mod plan;
 pub mod platform_run;
 pub mod prepare;
@@ -75,6 +81,7 @@ pub mod resume;
 pub mod schedule;
 pub mod schema;
 pub mod selection;
+pub mod steering;
 pub mod stream;
 pub mod time_index;
 pub mod verify;

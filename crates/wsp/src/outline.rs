@@ -8,6 +8,7 @@ use crate::backends::open_checkpoint_store;
 use crate::data_evidence::DataVerified;
 use crate::ending::Ending;
 use crate::order::{EventTimeSource, Overlap};
+use crate::pace::Pace;
 use crate::plan::{Plan, PlannedOutput};
 use crate::platform_run::PlatformRunSource;
 use crate::prepare::{Outlook, look_ahead};
@@ -42,8 +43,8 @@ pub struct Outline {
     pub platform_run_id_from: PlatformRunSource,
     /// The order of the events.
     pub order: &'static str,
-    /// Event seconds per wall second.
-    pub speedup: f64,
+    /// What makes events due.
+    pub pace: Pace,
     /// What the cursors are kept under.
     pub pack_key: Option<String>,
     /// Where they are kept.
@@ -121,7 +122,7 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
         platform_run_id: run.0.to_string(),
         platform_run_id_from: run.1,
         order: order.as_str(),
-        speedup: request.profile.speedup.factor(),
+        pace: request.profile.pace.clone(),
         pack_key: report.pack_key,
         checkpoint_store: store.place(),
         rows: outputs.iter().map(|output| output.rows).sum(),

@@ -4,6 +4,7 @@
 //! the leases are held is read again under them: another producer may have moved
 //! the cursors in between.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use checkpoint::{
@@ -48,8 +49,8 @@ pub struct Prepared {
     pub starts: Vec<OutputStart>,
     /// Where rejected events are set aside, if they are.
     pub quarantine: Option<SetAside>,
-    /// What the run does.
-    pub audit: AuditLog,
+    /// The folder of the platform run.
+    pub run_folder: PathBuf,
 }
 
 /// What a run would start from, without taking or writing anything.
@@ -139,7 +140,8 @@ pub async fn look_ahead(
     })
 }
 
-/// Makes a request ready to stream: opens the audit, takes the leases, resumes.
+/// Makes a request ready to stream: opens the audit, takes the leases, resumes. The audit
+/// is what the run goes on to write.
 ///
 /// # Errors
 /// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
@@ -148,7 +150,7 @@ pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
     report: &mut StreamReport,
-) -> Result<Prepared, Error> {
+) -> Result<(Prepared, AuditLog), Error> {
     let Outlook {
         plan,
         keys,
@@ -182,18 +184,19 @@ pub async fn prepare(
     let pins = pins(request, &plan, &run)?;
     let started = stream_started(request, &plan, &keys, &starts, order);
     audit.append(EventKind::StreamStart, started)?;
-    Ok(Prepared {
+    let prepared = Prepared {
         plan,
         pins,
-        run,
         order,
         store,
         lease,
         keys,
         starts,
         quarantine,
-        audit,
-    })
+        run_folder: runs_root.join(run.as_str()),
+        run,
+    };
+    Ok((prepared, audit))
 }
 
 /// Gives leases back; a store that is away lets them expire.
@@ -329,7 +332,9 @@ fn stream_started(
         "policy_rev": request.profile.policy_rev,
         "posture": request.profile.posture,
         "order": order.as_str(),
-        "speedup": request.profile.speedup.factor(),
+        "pace": request.profile.pace,
+        "start_at": request.overrides.start_at.map(|time| time.to_string()),
+        "time_origin": request.overrides.time_origin.map(|time| time.to_string()),
         "evidence": gates_summary(plan),
         "require_gate_pass": request.profile.require_gate_pass,
         "on_reject": request.profile.rejects.on_reject.as_str(),

@@ -4,10 +4,16 @@ use envelope::EventTime;
 use tokio::sync::watch;
 
 use crate::meters::Reading;
+use crate::pace::Pace;
+use crate::steering::State;
 
 /// A snapshot of a running stream.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Progress {
+    /// What the stream is at.
+    pub state: State,
+    /// What makes the next event due.
+    pub pace: Pace,
     /// The meters of all outputs together.
     pub meters: Reading,
     /// The bound of the run, if it has one.
@@ -16,8 +22,6 @@ pub struct Progress {
     pub total: Option<u64>,
     /// The event time of the last acknowledgement.
     pub event_time: Option<EventTime>,
-    /// Whether events wait for their due times.
-    pub is_paced: bool,
     /// How late the last acknowledged event was sent, in milliseconds.
     pub lateness_ms: f64,
     /// Events that saved cursors cover.
@@ -38,7 +42,7 @@ pub(crate) async fn tell_until_the_end<S: ProgressSink>(
     mut sink: S,
 ) -> S {
     while progress.changed().await.is_ok() {
-        let now = *progress.borrow_and_update();
+        let now = progress.borrow_and_update().clone();
         sink.tell(&now);
     }
     sink

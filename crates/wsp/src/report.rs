@@ -11,6 +11,7 @@ use crate::dispatch::Scheduled;
 use crate::keeper::{CheckpointCounts, Decisions};
 use crate::lateness::LatenessReport;
 use crate::meters::Reading;
+use crate::pace::Pace;
 use crate::quarantine::QuarantineReport;
 use crate::selection::Role;
 
@@ -40,16 +41,19 @@ pub struct OutputReport {
     pub cursor: Option<Value>,
 }
 
-/// The schedule of a paced run: an event at `time` was due at
+/// The schedule of a paced run, as it stood at its end.
+///
+/// By a speedup, an event at `time` was due at
 /// `wall_origin_utc + (time − time_origin_utc) / speedup`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScheduleReport {
-    /// Event seconds per wall second.
-    pub speedup: f64,
+    /// `speedup`: event seconds per wall second; or `rate`: its steps.
+    #[serde(flatten)]
+    pub pace: Pace,
     /// The wall time of the anchor, to the nanosecond.
     pub wall_origin_utc: String,
-    /// The event time of the anchor.
-    pub time_origin_utc: String,
+    /// The event time of the anchor; absent at a rate.
+    pub time_origin_utc: Option<String>,
     /// Seconds from the anchor to the last event's due time.
     pub last_due_s: f64,
     /// Seconds from the anchor to the last event's handing over.
@@ -58,14 +62,14 @@ pub struct ScheduleReport {
 
 impl ScheduleReport {
     /// What a run's schedule came to.
-    pub fn new(speedup: f64, scheduled: &Scheduled) -> Self {
+    pub fn new(scheduled: &Scheduled) -> Self {
         let wall_origin = DateTime::<Utc>::from(scheduled.wall_origin);
         Self {
-            speedup,
+            pace: scheduled.pace.clone(),
             wall_origin_utc: wall_origin.to_rfc3339_opts(SecondsFormat::Nanos, true),
-            time_origin_utc: scheduled.time_origin.to_string(),
-            last_due_s: scheduled.last_due.as_secs_f64(),
-            last_handed_over_s: scheduled.last_handed_over.as_secs_f64(),
+            time_origin_utc: scheduled.time_origin.map(|time| time.to_string()),
+            last_due_s: scheduled.last_due_s,
+            last_handed_over_s: scheduled.last_handed_over_s,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use envelope::EventTime;
+
 use crate::Error;
 use crate::order::TimeWindow;
+use crate::pace::Pace;
 use crate::profile::{OnReject, OrderMode, Profile};
-use crate::schedule::Speedup;
 
 /// What the command line (or a calling service) sets for one run.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +28,13 @@ pub struct Overrides {
     pub window: TimeWindow,
     /// At most so many events, over all outputs.
     pub max_events: Option<u64>,
-    /// Event seconds per wall second.
-    pub speedup: Option<Speedup>,
+    /// What makes events due.
+    pub pace: Option<Pace>,
+    /// The wall time at which the schedule begins; that of the first event, if absent.
+    pub start_at: Option<EventTime>,
+    /// The event time that is due when it begins; that of the first event, if absent. It
+    /// has no meaning at a rate.
+    pub time_origin: Option<EventTime>,
     /// The order.
     pub order: Option<OrderMode>,
     /// The ingestion gate.
@@ -64,7 +71,7 @@ impl StreamRequest {
     /// process's working directory.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` if there is no working directory.
+    /// `PROFILE_INVALID` if there is no working directory, or for a time origin at a rate.
     pub fn new(mut profile: Profile, overrides: Overrides) -> Result<Self, Error> {
         let working_dir = std::env::current_dir().map_err(|source| {
             Error::caused(
@@ -83,7 +90,14 @@ impl StreamRequest {
         set(&mut profile.catalogue_path, &overrides.catalogue);
         set(&mut profile.gate_map_path, &overrides.gate_map);
         set(&mut profile.ig_ingest_url, &overrides.ig_url);
-        profile.speedup = overrides.speedup.unwrap_or(profile.speedup);
+        profile.pace = overrides.pace.clone().unwrap_or(profile.pace);
+        if overrides.time_origin.is_some() && !matches!(profile.pace, Pace::Speedup(_)) {
+            return Err(Error::new(
+                crate::ReasonCode::ProfileInvalid,
+                "--time-origin says which event time is due at the start, and a rate counts events.",
+                "Leave it out, or pace by a speedup.",
+            ));
+        }
         profile.order = overrides.order.or(profile.order);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
         let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();

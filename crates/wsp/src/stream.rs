@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 use crate::audit::{AuditLog, EventKind};
 use crate::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::chunk_budget::ChunkBudget;
-use crate::dispatch::DispatchEnd;
+use crate::clock::{Clock, TokioClock};
+use crate::control::ControlSocket;
+use crate::dispatch::{DispatchEnd, Start};
 use crate::ending::{Cause, Ending};
 use crate::engine::{Engine, Ran};
 use crate::feed::FeedPool;
@@ -27,7 +29,8 @@ use crate::push::{PushClient, RetryPolicy};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
-use crate::schedule::Schedule;
+use crate::schedule::{Origin, Schedule};
+use crate::steering::{Helm, Steering};
 use crate::window::Window;
 use crate::{Error, ReasonCode};
 
@@ -42,26 +45,44 @@ const LEASE_LOOK: Duration = Duration::from_millis(100);
 /// # async fn example(request: wsp::StreamRequest) {
 /// let stream = wsp::Stream::new(request);
 /// let ending = stream.ending();           // stop it from elsewhere
-/// let progress = stream.progress();       // watch it from elsewhere
+/// let steering = stream.steering();       // pause it, or change its pace
+/// let progress = stream.progress();       // watch it
 /// let report = stream.run().await;
 /// println!("{}", serde_json::to_string(&report).unwrap());
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Stream {
+pub struct Stream<K = TokioClock> {
     request: StreamRequest,
+    clock: K,
     ending: Ending,
+    steering: Steering,
+    helm: Helm,
     progress: watch::Sender<Progress>,
+    has_control_socket: bool,
 }
 
 impl Stream {
-    /// A run that has not begun.
+    /// A run that has not begun, by the machine's clock.
     pub fn new(request: StreamRequest) -> Self {
+        Self::with_clock(request, TokioClock)
+    }
+}
+
+impl<K: Clock> Stream<K> {
+    /// A run that has not begun, by a clock of the caller's own.
+    pub fn with_clock(request: StreamRequest, clock: K) -> Self {
+        let ending = Ending::default();
+        let (steering, helm) = Steering::new(ending.clone());
         let progress = watch::Sender::new(Progress::default());
         Self {
             request,
-            ending: Ending::default(),
+            clock,
+            ending,
+            steering,
+            helm,
             progress,
+            has_control_socket: false,
         }
     }
 
@@ -70,7 +91,12 @@ impl Stream {
         self.ending.clone()
     }
 
-    /// What this run is at, told about every second.
+    /// The handle that this run is steered by.
+    pub fn steering(&self) -> Steering {
+        self.steering.clone()
+    }
+
+    /// What this run is at, told about a few times a second.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
@@ -83,17 +109,29 @@ impl Stream {
         tokio::spawn(tell_until_the_end(self.progress(), sink))
     }
 
+    /// Has other processes of this machine steer the run too, through a
+    /// [control socket](crate::control).
+    #[must_use]
+    pub fn with_control_socket(mut self) -> Self {
+        self.has_control_socket = true;
+        self
+    }
+
     /// Runs with the checkpoint store and the push client that the profile names.
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
         let opened = open_checkpoint_store(profile, &self.request.working_dir)
             .and_then(|store| Ok((store, push_client(profile)?)));
+        // On the heap: there is a future for each kind of client.
         match opened {
+            Ok((store, (ProfileClient::Direct(client), endpoint))) => {
+                Box::pin(self.run_with(store, client, endpoint.as_str())).await
+            }
             Ok((store, (ProfileClient::Hyper(client), endpoint))) => {
-                self.run_with(store, client, endpoint.as_str()).await
+                Box::pin(self.run_with(store, client, endpoint.as_str())).await
             }
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
-                self.run_with(store, client, endpoint.as_str()).await
+                Box::pin(self.run_with(store, client, endpoint.as_str())).await
             }
             Err(error) => StreamReport::empty(profile.posture).failed(&error),
         }
@@ -110,7 +148,10 @@ impl Stream {
         let began = Instant::now();
         let mut report = StreamReport::empty(self.request.profile.posture);
         let ended = match prepare(&self.request, store, &mut report).await {
-            Ok(prepared) => self.stream(prepared, client, endpoint, &mut report).await,
+            Ok((prepared, audit)) => {
+                let gate = (client, endpoint);
+                self.stream(prepared, audit, gate, &mut report).await
+            }
             Err(error) => Err(error),
         };
         report.wall_seconds = began.elapsed().as_secs_f64();
@@ -124,26 +165,20 @@ impl Stream {
     async fn stream<C: PushClient>(
         self,
         mut prepared: Prepared,
-        client: C,
-        endpoint: &str,
+        audit: AuditLog,
+        (client, endpoint): (C, &str),
         report: &mut StreamReport,
     ) -> Result<(), Error> {
         let (store, lease) = (Arc::clone(&prepared.store), Arc::clone(&prepared.lease));
-        let keeper = LeaseKeeper::start(Arc::clone(&store), Arc::clone(&lease))
-            .map_err(Error::Checkpoint)?;
-        let quarantine = prepared.quarantine.take();
-        let engine = Engine {
-            quarantine,
-            ..self.engine(&prepared, client, endpoint)?
-        };
-        let ending = engine.ending.clone();
-        let watching = tokio::spawn(watch_lease(
-            keeper,
-            Arc::clone(&engine.window),
-            ending.clone(),
-        ));
-        let ran = engine.run(prepared.audit).await;
-        watching.abort();
+        let ending = self.ending.clone();
+        let socket = self.has_control_socket.then(|| {
+            let progress = self.progress.subscribe();
+            ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
+        });
+        let ran = self
+            .run_engine(&mut prepared, audit, client, endpoint)
+            .await;
+        drop(socket);
         release(&*store, &lease).await;
         let Ran {
             dispatched,
@@ -165,9 +200,7 @@ impl Stream {
         report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
         report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
-        let speedup = self.request.profile.speedup.factor();
-        let scheduled = dispatched.schedule.as_ref();
-        report.schedule = scheduled.map(|scheduled| ScheduleReport::new(speedup, scheduled));
+        report.schedule = dispatched.schedule.as_ref().map(ScheduleReport::new);
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
         report.stream_digest = Some(dispatched.digest);
@@ -190,17 +223,52 @@ impl Stream {
     }
 }
 
-impl Stream {
+impl<K: Clock> Stream<K> {
+    /// Runs the engine, and holds it to its lease.
+    async fn run_engine<C: PushClient>(
+        self,
+        prepared: &mut Prepared,
+        audit: AuditLog,
+        client: C,
+        endpoint: &str,
+    ) -> Result<Ran, Error> {
+        let keeper = LeaseKeeper::start(Arc::clone(&prepared.store), Arc::clone(&prepared.lease))
+            .map_err(Error::Checkpoint)?;
+        let quarantine = prepared.quarantine.take();
+        let engine = Engine {
+            quarantine,
+            ..self.engine(prepared, client, endpoint)?
+        };
+        let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
+        let watching = tokio::spawn(watch_lease(keeper, window, ending));
+        let ran = engine.run(audit).await;
+        watching.abort();
+        ran
+    }
+
+    /// The schedule, anchored where the request says.
+    fn schedule(&self, start: Start) -> Schedule {
+        let profile = &self.request.profile;
+        let overrides = &self.request.overrides;
+        let origin = Origin {
+            start_at: overrides.start_at.map(|time| start.at_wall(time)),
+            time: overrides.time_origin,
+        };
+        Schedule::new(profile.pace.clone(), profile.push.when_late).from_origin(origin)
+    }
+
     /// The engine over the parts of a plan.
     fn engine<C: PushClient>(
-        &self,
+        self,
         prepared: &Prepared,
         client: C,
         endpoint: &str,
-    ) -> Result<Engine<C>, Error> {
+    ) -> Result<Engine<C, K>, Error> {
         let profile = &self.request.profile;
+        let start = Start::by(&self.clock);
+        let schedule = self.schedule(start);
         self.progress.send_modify(|progress| {
-            progress.is_paced = !profile.speedup.is_unpaced();
+            progress.pace = profile.pace.clone();
             progress.max_events = self.request.overrides.max_events;
         });
         let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
@@ -239,7 +307,10 @@ impl Stream {
             .zip(&prepared.starts);
         Ok(Engine {
             order,
-            schedule: Schedule::new(profile.speedup, profile.push.when_late),
+            schedule,
+            start,
+            clock: self.clock,
+            helm: self.helm,
             max_events: self.request.overrides.max_events,
             client,
             endpoint: endpoint.to_owned(),
@@ -278,7 +349,7 @@ impl Stream {
     }
 }
 
-impl Stream {
+impl<K: Clock> Stream<K> {
     /// Counts the rows that are open by the parts' footers, while the stream runs:
     /// only who watches needs to know.
     fn count_in_background(&self, plan: &Plan, open_parts: &[(PartId, u64)]) {

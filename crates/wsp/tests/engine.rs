@@ -14,17 +14,20 @@ use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use oracle_store::Posture;
 use tokio::sync::watch;
 use wsp::audit::AuditLog;
-use wsp::dispatch::DispatchEnd;
+use wsp::clock::TokioClock;
+use wsp::dispatch::{DispatchEnd, Start};
 use wsp::ending::{Cause, Ending};
 use wsp::engine::{Engine, Ran};
 use wsp::keeper::KeptOutput;
 use wsp::lane::NamePosition;
 use wsp::order::{Event, EventOrder};
+use wsp::pace::Speedup;
 use wsp::profile::{Concurrency, LaneOrdering, PushClientKind, PushSettings, WhenLate};
 use wsp::progress::Progress;
 use wsp::push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use wsp::quarantine::{Quarantine, RejectedEvent, SetAside};
-use wsp::schedule::{Schedule, Speedup};
+use wsp::schedule::Schedule;
+use wsp::steering::Helm;
 use wsp::watermark::Position;
 use wsp::window::Window;
 
@@ -106,6 +109,10 @@ struct Gate {
     /// The post with this number, and all after it, are answered so.
     from_post: Option<(u64, u16, &'static str)>,
     delay: Duration,
+    /// Every post whose number is divisible by this is answered 429.
+    busy_every: Option<u64>,
+    /// What the post with this number stops.
+    stops: Mutex<Option<(u64, Ending)>>,
     /// Events that are refused whenever they come.
     rejects: BTreeSet<u64>,
 }
@@ -124,6 +131,11 @@ impl PushClient for Client {
 impl PushLane for Client {
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
         let number = self.0.posts.fetch_add(1, Ordering::SeqCst);
+        if let Some((at, ending)) = &*self.0.stops.lock().unwrap()
+            && number == *at
+        {
+            ending.wind_down(Cause::Asked);
+        }
         tokio::time::sleep(self.0.delay).await;
         let answer = |status, body: &'static str| Answer {
             status,
@@ -135,6 +147,9 @@ impl PushLane for Client {
             && number >= from
         {
             return Ok(answer(status, body));
+        }
+        if self.0.busy_every.is_some_and(|n| number.is_multiple_of(n)) {
+            return Ok(answer(429, ""));
         }
         let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let payload = &envelope["payload"];
@@ -210,8 +225,9 @@ struct Run {
     flush_every: u64,
     speedup: f64,
     gate: Arc<Gate>,
+    stop_at_post: Option<u64>,
+    progress: watch::Sender<Progress>,
     quarantine: Option<AsideAs>,
-    stop_after: Option<Duration>,
 }
 
 impl Default for Run {
@@ -224,8 +240,9 @@ impl Default for Run {
             flush_every: 10,
             speedup: 0.0,
             gate: Arc::default(),
+            stop_at_post: None,
+            progress: watch::Sender::new(Progress::default()),
             quarantine: None,
-            stop_after: None,
         }
     }
 }
@@ -265,6 +282,9 @@ impl Run {
                 bad_row: self.bad_row,
             }),
             schedule: Schedule::new(Speedup::new(self.speedup).unwrap(), WhenLate::CatchUp),
+            start: Start::by(&TokioClock),
+            clock: TokioClock,
+            helm: Helm::unmanned(),
             max_events: self.max_events,
             client: Client(Arc::clone(&self.gate)),
             endpoint: "http://gate".into(),
@@ -299,15 +319,10 @@ impl Run {
             window: Arc::new(Window::new(self.flush_every, self.lanes)),
             give_up_after: Duration::from_secs(1),
             ending: ending.clone(),
-            progress: watch::Sender::new(Progress::default()),
+            progress: self.progress,
         };
-        if let Some(after) = self.stop_after {
-            let ending = ending.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                ending.wind_down(Cause::Asked);
-            });
-        }
+        let stops = self.stop_at_post.map(|post| (post, ending.clone()));
+        *self.gate.stops.lock().unwrap() = stops;
         let ran = engine.run(audit).await.unwrap();
         let record = store.load(&key).await.unwrap();
         Outcome {
@@ -507,19 +522,53 @@ async fn a_stop_drains_saves_and_hands_the_rest_back() {
     let run = Run {
         gate: Arc::clone(&gate),
         events: 3_000,
-        stop_after: Some(Duration::from_millis(60)),
+        stop_at_post: Some(200),
         ..Run::default()
     };
     let outcome = run.go().await;
     assert!(matches!(outcome.cause, Some(Cause::Asked)));
     let got = sequences(&gate);
-    assert!(!got.is_empty() && got.len() < 3_000, "{}", got.len());
+    assert!((200..220).contains(&got.len()), "{}", got.len());
     let meters = outcome.ran.meters.read_all();
     assert_eq!(
         (meters.acknowledged, meters.in_flight),
         (got.len() as u64, 0)
     );
     assert_eq!(outcome.ran.kept.abandoned, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_meters_add_up_at_every_snapshot() {
+    let gate = Arc::new(Gate {
+        delay: Duration::from_millis(4),
+        busy_every: Some(5),
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        events: 1_500,
+        ..Run::default()
+    };
+    let window = run.flush_every + run.lanes as u64;
+    let mut progress = run.progress.subscribe();
+    let watching = tokio::spawn(async move {
+        let (mut snapshots, mut before) = (0, Progress::default().meters);
+        while progress.changed().await.is_ok() {
+            let meters = progress.borrow_and_update().meters;
+            let done = meters.acknowledged + meters.quarantined;
+            assert_eq!(meters.read, meters.buffered + meters.in_flight + done);
+            assert!(meters.in_flight <= window, "{meters:?}");
+            assert!(done <= gate.got.lock().unwrap().len() as u64, "{meters:?}");
+            assert!(meters.read >= before.read && done >= before.acknowledged);
+            (snapshots, before) = (snapshots + 1, meters);
+        }
+        (snapshots, before)
+    });
+    let outcome = run.go().await;
+    let (snapshots, last) = watching.await.unwrap();
+    assert!(snapshots >= 3, "{snapshots} snapshots");
+    assert_eq!(last, outcome.ran.meters.read_all());
+    assert_eq!((last.acknowledged, last.in_flight), (1_500, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

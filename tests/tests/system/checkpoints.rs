@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sandbox::{GateOptions, OutputOptions, SampleOutput, WorldOptions};
+use sandbox::{Fault, FaultRule, GateOptions, OutputOptions, SampleOutput, WorldOptions};
 use serde_json::{Value, json};
 use system_tests::checkpoints::{Backend, Checkpoints, wait_for};
 use system_tests::{Ran, Rig, signal};
@@ -263,8 +263,17 @@ fn show_tells_position_percent_age_and_holder_of_every_output() {
         let mut rig = rig(&[]);
         rig.set(&[
             ("policy.stream_order", order),
-            ("policy.stream_speedup", "600"),
+            ("wiring.wsp_checkpoint.flush_every", "20"),
+            ("wiring.wsp_push.lanes", "8"),
+            ("wiring.wsp_push.drain_timeout_s", "1"),
         ]);
+        // It stands still in the middle for as long as anybody looks.
+        let stall = Fault::Stall {
+            ms: 600_000,
+            store: false,
+        };
+        let rule = FaultRule::always(stall).after(1_500);
+        rig.gate.set_faults(vec![rule]).unwrap();
         let outputs = rig.world.streamable_output_ids();
         let fresh = show(&rig);
         fresh.expect(0, "");
@@ -284,6 +293,7 @@ fn show_tells_position_percent_age_and_holder_of_every_output() {
         signal(&child, "TERM");
         let stopped = Rig::finish(child);
         stopped.expect(3, "STOPPED");
+        rig.gate.set_faults(Vec::new()).unwrap();
         let shown = show(&rig);
         let emitted = stopped.report["emitted"].as_f64().unwrap();
         let mut percents = 0.0;
@@ -423,7 +433,7 @@ fn a_reset_waits_for_no_living_producer_but_takes_over_when_told_to() {
     let mut rig = rig(&[]);
     rig.set(&[
         ("policy.stream_speedup", "60"),
-        ("wiring.wsp_checkpoint.lease_s", "1"),
+        ("wiring.wsp_checkpoint.lease_s", "3"),
     ]);
     let child = rig.start_stream(&[]);
     rig.wait_for_unique(20);

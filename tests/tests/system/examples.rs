@@ -39,3 +39,16 @@ fn rows_are_opened_through_a_clearance() {
     let said = run("rows_through_a_clearance");
     assert_eq!(said.matches("1000 rows of ").count(), 5, "{said}");
 }
+
+#[test]
+fn an_hour_passes_by_a_clock_of_the_callers_own() {
+    let said = run("own_clock");
+    assert!(said.starts_with("Streamed: 5000 events"), "{said}");
+}
+
+#[test]
+fn a_stream_is_steered_from_beside_it() {
+    let said = run("steer_a_stream");
+    assert!(said.starts_with("paused"), "{said}");
+    assert!(said.contains("Stopped after "), "{said}");
+}

@@ -119,7 +119,7 @@ fn an_object_that_changes_while_it_is_read_is_refused(ground: Ground) {
         ground,
         &options(1),
         gate(),
-        &[("policy.stream_speedup", "900")],
+        &[("policy.stream_speedup", "240")],
     );
     let other = tempfile::tempdir().unwrap();
     let other = options(2).build(other.path()).unwrap();

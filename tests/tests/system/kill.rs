@@ -1,6 +1,12 @@
 //! SIGKILL at any moment, of the process and of the Postgres server: nothing missing, repeats
 //! within the bound.
+//!
+//! A world is streamed by one process after the other, each killed after a random number of
+//! further events, until enough were killed. How fast the machine is, and how late this thread
+//! notices, only decides how many worlds that takes: one that ends before its killer comes is
+//! streamed whole, and the next one is begun.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,6 +20,7 @@ const LANES: u64 = 16;
 const BOUND: u64 = FLUSH_EVERY + LANES;
 /// Longer than a server needs to recover on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+const SIGKILL: i32 = 9;
 
 #[test]
 fn soak_kills_lose_nothing_and_repeat_within_the_bound_on_file() {
@@ -51,67 +58,111 @@ impl Victim {
 }
 
 fn kill_loop(backend: Backend, kills: u32) {
-    let checkpoints = Checkpoints::on(backend);
-    // 500 events a kill in two seconds of schedule, unbroken; kills come after random numbers
-    // of further events, from none at all to 400.
-    let world = WorldOptions::sample().with_shape(2, u64::from(kills) * 50);
-    let rig = Rig::keeping(
-        &checkpoints,
-        &world,
-        &[
-            (
-                "wiring.wsp_checkpoint.flush_every",
-                &FLUSH_EVERY.to_string(),
-            ),
-            ("wiring.wsp_push.lanes", &LANES.to_string()),
-            ("wiring.wsp_retry.give_up_after_s", "120"),
-            ("policy.stream_speedup", "1800"),
-        ],
+    let mut killer = Killer {
+        backend,
+        checkpoints: Checkpoints::on(backend),
+        random: Random::default(),
+        wanted: kills,
+        killed: 0,
+        servers: 0,
+        repeated: 0,
+        worst: 0,
+    };
+    let mut worlds = 0;
+    while killer.killed < kills {
+        let before = killer.killed;
+        killer.stream_a_world(worlds);
+        worlds += 1;
+        assert!(killer.killed > before, "a whole world without a kill");
+    }
+    println!(
+        "{backend:?}: {} kills over {worlds} worlds, {} of them of the server too: 0 missing, {} \
+         repeated, at most {} a kill ({BOUND} allowed)",
+        killer.killed, killer.servers, killer.repeated, killer.worst,
     );
-    let mut random = Random::default();
-    let (mut killed, mut servers, mut worst) = (0, 0, 0);
-    while killed < kills && rig.gate.stats().unique < rig.rows() {
-        let victim = Victim::of_round(backend, killed);
+}
+
+struct Killer {
+    backend: Backend,
+    checkpoints: Checkpoints,
+    random: Random,
+    wanted: u32,
+    killed: u32,
+    servers: u32,
+    repeated: u64,
+    worst: u64,
+}
+
+impl Killer {
+    /// Streams one world to its end, with as many kills as fit.
+    fn stream_a_world(&mut self, number: u64) {
+        // 5,000 events, paced so that they take four seconds at least.
+        let mut world = WorldOptions::sample();
+        world.seed += number;
+        let rig = Rig::keeping(
+            &self.checkpoints,
+            &world,
+            &[
+                (
+                    "wiring.wsp_checkpoint.flush_every",
+                    &FLUSH_EVERY.to_string(),
+                ),
+                // After a crash of the server the next process waits for its end.
+                ("wiring.wsp_checkpoint.lease_s", "3"),
+                ("wiring.wsp_push.lanes", &LANES.to_string()),
+                ("wiring.wsp_retry.give_up_after_s", "120"),
+                ("policy.stream_speedup", "900"),
+            ],
+        );
+        let killed_before = self.killed;
+        while self.killed < self.wanted && rig.gate.stats().unique < rig.rows() {
+            self.stream_and_kill(&rig);
+        }
+        rig.stream(&["--speedup", "0"]).expect(0, "");
+        let stats = rig.gate.stats();
+        assert_eq!((stats.unique, stats.invalid), (rig.rows(), 0));
+        let kills = u64::from(self.killed - killed_before);
+        assert!(stats.duplicates <= kills * BOUND, "{stats:?}");
+        self.repeated += stats.duplicates;
+    }
+
+    /// One process, killed after a random number of further events, from none at all to 400.
+    fn stream_and_kill(&mut self, rig: &Rig) {
+        let victim = Victim::of_round(self.backend, self.killed);
         let before = rig.gate.stats();
         let mut child = rig.start_stream(&[]);
-        let target = (before.unique + random.below(400)).min(rig.rows());
+        let target = (before.unique + self.random.below(400)).min(rig.rows());
         while rig.gate.stats().unique < target && child.try_wait().unwrap().is_none() {
-            sleep(Duration::from_micros(random.below(900)));
+            sleep(Duration::from_micros(self.random.below(900)));
         }
         if victim != Victim::Process {
-            checkpoints.server().end("KILL");
-            servers += 1;
+            self.checkpoints.server().end("KILL");
+            self.servers += 1;
         }
         if victim == Victim::Server {
-            checkpoints.server().bring_up();
-            goes_on(&rig, &mut child);
+            self.checkpoints.server().bring_up();
+            goes_on(rig, &mut child);
         }
         child.kill().unwrap();
-        child.wait_with_output().unwrap();
+        let ended = child.wait_with_output().unwrap().status;
         if victim == Victim::Both {
-            checkpoints.server().bring_up();
+            self.checkpoints.server().bring_up();
         }
-        killed += 1;
+        if ended.signal() == Some(SIGKILL) {
+            self.killed += 1;
+        } else {
+            assert!(ended.success(), "{ended}");
+        }
+        // What the dead process sent is counted before the next one sends anything.
+        assert!(rig.gate.settle(PATIENCE), "its connections stay open");
         let repeated = rig.gate.stats().duplicates - before.duplicates;
-        worst = worst.max(repeated);
+        self.worst = self.worst.max(repeated);
         assert!(
             repeated <= BOUND,
-            "{repeated} repeated after kill {killed} ({victim:?})"
+            "{repeated} repeated after kill {} ({victim:?})",
+            self.killed
         );
     }
-    let last = rig.stream(&["--speedup", "0"]);
-    last.expect(0, "");
-    let stats = rig.gate.stats();
-    println!(
-        "{backend:?}: {killed} kills, {servers} of them of the server too: {} missing, {} repeated, \
-         at most {worst} a kill ({BOUND} allowed)",
-        rig.rows() - stats.unique,
-        stats.duplicates,
-    );
-    assert_eq!(killed, kills, "the world ended before the kills did");
-    assert_eq!(stats.unique, rig.rows());
-    assert!(stats.duplicates <= u64::from(killed) * BOUND);
-    assert_eq!(stats.invalid, 0);
 }
 
 /// Waits until a stream has sent more than it could have without saving, or is at its end.

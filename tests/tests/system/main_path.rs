@@ -196,7 +196,7 @@ fn two_producers_never_stream_the_same_cursors(ground: Ground) {
     let mut rig = Rig::sample_on(ground);
     rig.set(&[
         ("policy.stream_speedup", "60"),
-        ("wiring.wsp_checkpoint.lease_s", "1"),
+        ("wiring.wsp_checkpoint.lease_s", "3"),
     ]);
     let first = rig.start_stream(&[]);
     rig.wait_for_unique(5);

@@ -2,6 +2,7 @@
 //! cursors may live beside it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sandbox::{Corruption, GateOptions, Pack, WorldOptions};
 use system_tests::{BUCKET, Ground, Ran, Rig};
@@ -173,7 +174,7 @@ fn cursors_in_a_bucket_stop_and_resume() {
     let paced = [
         OBJECT_CURSORS[0],
         OBJECT_CURSORS[1],
-        ("wiring.wsp_checkpoint.lease_s", "1"),
+        ("wiring.wsp_checkpoint.lease_s", "3"),
         ("policy.stream_speedup", "60"),
     ];
     rig.set(&paced);
@@ -225,6 +226,7 @@ fn kills_lose_nothing_with_cursors_in_a_bucket() {
         rig.wait_for_unique(before.unique + 100 * kill);
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(rig.gate.settle(Duration::from_mins(1)));
         let repeated = rig.gate.stats().duplicates - before.duplicates;
         assert!(
             repeated <= FLUSH_EVERY + LANES,

@@ -116,9 +116,9 @@ fn a_paced_run_takes_the_time_of_its_schedule() {
     let schedule = &ran.report["schedule"];
     let (due, handed) = (&schedule["last_due_s"], &schedule["last_handed_over_s"]);
     let (due, handed) = (due.as_f64().unwrap(), handed.as_f64().unwrap());
-    // Two-sided and generous: never early, and not a second late on a busy machine.
+    // Two-sided and generous: never early, and not long after on a busy machine.
     assert!(
-        handed >= due && handed <= due + 1.0,
+        handed >= due && handed <= due + 20.0,
         "due after {due} s, handed over after {handed} s"
     );
     assert!(

@@ -39,7 +39,7 @@ impl Backend for InSchema {
 
     /// The server's clock cannot be moved.
     fn period(&self) -> Duration {
-        Duration::from_secs(2)
+        Duration::from_secs(3)
     }
 
     fn is_transactional(&self) -> bool {

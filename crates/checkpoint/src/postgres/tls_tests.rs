@@ -26,6 +26,7 @@ impl TlsServer {
         std::fs::write(folder.path().join("empty.pem"), "").unwrap();
         let server = PostgresServer::start(&PostgresOptions {
             settings: vec!["ssl=on".to_owned()],
+            tcp: true,
             // Over TCP, by database: `tls` wants TLS, `plain` wants none.
             hba: Some(
                 "local all all trust\nhostssl tls all all trust\nhostnossl plain all all trust\n\
@@ -128,7 +129,10 @@ async fn each_sslmode_does_what_its_name_promises() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_used_only_where_the_mode_lets_it() {
-    let server = PostgresServer::start(&PostgresOptions::default());
+    let server = PostgresServer::start(&PostgresOptions {
+        tcp: true,
+        ..PostgresOptions::default()
+    });
     let dsn = |sslmode: &str| {
         format!(
             "host=127.0.0.1 port={} user=postgres dbname=postgres sslmode={sslmode}",

@@ -1,6 +1,7 @@
 //! A PostgreSQL server for tests: the one that `DATABASE_URL` names, else a private cluster.
 //!
-//! A private cluster lives in a temporary folder and listens on a Unix socket and a loopback port.
+//! A private cluster lives in a temporary folder and listens on a Unix socket there, on a loopback
+//! port too if a test asks for one: a port may be taken by another between two starts.
 //! A small shell keeps it, and takes orders on its standard input: when the test process ends,
 //! however it ends, that input ends too, and the shell stops the cluster and removes the folder.
 
@@ -22,14 +23,26 @@ const NOBODY: u32 = 65534;
 const START_WAIT: Duration = Duration::from_mins(1);
 
 /// `$0 $@` is the postmaster. Orders: `start`, or the name of a signal that ends it. Each is
-/// answered with the postmaster's process id. A start is tried again while orphans of a killed
-/// postmaster still hold its shared memory.
+/// answered with the postmaster's process id. A start is tried again while it fails, as it does
+/// until the orphans of a killed postmaster have let go of its shared memory.
 const KEEPER: &str = r#"
+is_ready() {
+    case $(sed -n '1p;8p' "$FOLDER/data/postmaster.pid" 2>/dev/null) in
+    "$postmaster
+ready"*) ;;
+    *) false ;;
+    esac
+}
 start() {
-    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    looks=0
+    while [ "$looks" -lt 600 ]; do
         "$@" </dev/null >>"$FOLDER/log" 2>&1 & postmaster=$!
-        sleep 0.3
-        kill -0 "$postmaster" 2>/dev/null && return
+        while [ "$looks" -lt 600 ]; do
+            looks=$((looks + 1))
+            sleep 0.1
+            kill -0 "$postmaster" 2>/dev/null || break
+            is_ready && return
+        done
     done
 }
 while read -r order; do
@@ -49,6 +62,8 @@ rm -rf "$FOLDER"
 pub struct PostgresOptions {
     /// More `name=value` settings.
     pub settings: Vec<String>,
+    /// Whether it listens on a loopback port too.
+    pub tcp: bool,
     /// Replaces `pg_hba.conf`, by which everyone on this machine is trusted.
     pub hba: Option<String>,
     /// Files for the data folder, readable by the server alone: name and content.
@@ -147,13 +162,23 @@ impl PostgresServer {
         }
     }
 
-    /// Ends a private cluster by a signal to its postmaster, and waits for that: `INT` closes all
-    /// connections and shuts down, `KILL` is a crash.
+    /// Ends a private cluster by a signal to its postmaster, and waits for all its processes: `INT`
+    /// closes all connections and shuts down, `KILL` is a crash.
     ///
     /// # Panics
     /// If the server is not a private one.
     pub fn end(&self, signal: &str) {
-        self.cluster().order(signal);
+        let cluster = self.cluster();
+        cluster.order(signal);
+        let ended = Instant::now();
+        // Orphans of a killed postmaster serve their connections until they notice.
+        while cluster.has_processes() {
+            assert!(
+                ended.elapsed() < START_WAIT,
+                "PostgreSQL's processes outlive SIG{signal}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn cluster(&self) -> &Cluster {
@@ -287,7 +312,8 @@ impl Cluster {
         let mut keeper = as_user(Command::new("sh"));
         keeper.arg("-c").arg(KEEPER).arg(binary("postgres")?);
         keeper.arg("-D").arg(&data).arg("-k").arg(folder);
-        keeper.args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+        let host = if options.tcp { "127.0.0.1" } else { "" };
+        keeper.args(["-p", &port.to_string(), "-h", host]);
         for setting in &options.settings {
             keeper.args(["-c", setting]);
         }
@@ -323,6 +349,19 @@ impl Cluster {
             .read_line(&mut answer)
             .expect("the keeper answers");
         answer.trim().to_owned()
+    }
+
+    /// Whether any process of the server is there: each works in the data folder.
+    fn has_processes(&self) -> bool {
+        // As the system names it, whatever links lead there.
+        let data = fs::canonicalize(self.folder.join("data")).unwrap_or_default();
+        let works_there = |process: fs::DirEntry| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == data)
+        };
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return false;
+        };
+        processes.flatten().any(works_there)
     }
 
     /// Whether the postmaster of that process id accepts connections.

@@ -34,9 +34,14 @@ pub(super) enum AnswerBody {
 }
 
 /// Ends a connection without an answer, or in the middle of one.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is dropped on purpose")]
-pub(super) struct Dropped;
+pub(super) enum Dropped {
+    /// Closed.
+    Closed,
+    /// Reset: what the client has not read yet is lost too.
+    Reset,
+}
 
 impl Body for AnswerBody {
     type Data = Bytes;
@@ -50,7 +55,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Cut { half, sleep } if half.is_empty() => {
                 ready!(sleep.as_mut().poll(context));
-                Poll::Ready(Some(Err(Dropped)))
+                Poll::Ready(Some(Err(Dropped::Closed)))
             }
             Self::Whole(bytes) | Self::Cut { half: bytes, .. } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))

@@ -6,14 +6,16 @@
 //! status:503,retry-after=2,next=10      status:500,store,p=0.1
 //! delay:50,p=0.5                        stall:60000,next=1
 //! drop,p=0.01                           drop-after-storing,next=1
+//! reset,skip=100,next=5                 reset,store
 //! truncate  garbage  no-decision        redirect:http://elsewhere/
 //! status:422,share=0.02
 //! trickle:100                           quarantine,id=<hex64>
 //! ```
 //!
-//! Conditions: `next=POSTS`, `p=CHANCE`, `after=MS`, `for=MS`, `share=SHARE` of all events,
-//! `id=HEX64` (may be repeated). What starts with `{` is read as the JSON of [`FaultRule`]. For `status` also `retry-after=S`, `retry-after-date=S` and `store`;
-//! `store` for `stall` too. Times without a unit are milliseconds.
+//! Conditions: `skip=POSTS`, `next=POSTS`, `p=CHANCE`, `after=MS`, `for=MS`, `share=SHARE` of
+//! all events, `id=HEX64` (may be repeated). What starts with `{` is read as the JSON of
+//! [`FaultRule`]. For `status` also `retry-after=S`, `retry-after-date=S` and `store`; `store`
+//! for `stall` and `reset` too. Times without a unit are milliseconds.
 
 use std::str::FromStr;
 
@@ -43,6 +45,7 @@ fn parse(rule: &str) -> Result<FaultRule, String> {
     for word in words {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match (name, &mut fault) {
+            ("skip", _) => when.skip = Some(number(value)?),
             ("next", _) => when.next = Some(number(value)?),
             ("p", _) => when.probability = Some(number(value)?),
             ("after", _) => when.after_ms = Some(number(value)?),
@@ -55,7 +58,10 @@ fn parse(rule: &str) -> Result<FaultRule, String> {
             ("retry-after-date", Fault::Status { retry_after, .. }) => {
                 *retry_after = Some(RetryAfter::DateIn(number(value)?));
             }
-            ("store", Fault::Status { store, .. } | Fault::Stall { store, .. }) => *store = true,
+            (
+                "store",
+                Fault::Status { store, .. } | Fault::Stall { store, .. } | Fault::Reset { store },
+            ) => *store = true,
             _ => return Err(format!("'{word}' is no condition of it")),
         }
     }
@@ -80,6 +86,7 @@ fn kind(word: &str) -> Result<Fault, String> {
         },
         "drop" => Fault::DropBeforeReading,
         "drop-after-storing" => Fault::DropAfterStoring,
+        "reset" => Fault::Reset { store: false },
         "truncate" => Fault::TruncateAnswer,
         "garbage" => Fault::GarbageAnswer,
         "no-decision" => Fault::NoDecision,
@@ -107,7 +114,7 @@ mod tests {
     #[test]
     fn a_rule_as_text_says_what_and_when() {
         let rule: FaultRule =
-            "status:503,retry-after=2,next=10,p=0.5,after=100,for=200,share=0.25,store,id=ab"
+            "status:503,retry-after=2,skip=5,next=10,p=0.5,after=100,for=200,share=0.25,store,id=ab"
                 .parse()
                 .unwrap();
         let retry_after = Some(RetryAfter::Seconds(2));
@@ -121,6 +128,7 @@ mod tests {
             }
         );
         let when = When {
+            skip: Some(5),
             next: Some(10),
             probability: Some(0.5),
             after_ms: Some(100),

@@ -59,6 +59,12 @@ pub enum Fault {
     DropBeforeReading,
     /// Stored, then the connection is dropped without an answer.
     DropAfterStoring,
+    /// No answer: the whole post was read, then the connection is reset.
+    Reset {
+        /// Store the envelope first.
+        #[serde(default)]
+        store: bool,
+    },
     /// Stored, then half the answer, then the connection is dropped.
     TruncateAnswer,
     /// Stored, then a 200 whose body is not JSON.
@@ -93,6 +99,8 @@ pub enum RetryAfter {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct When {
+    /// It lets so many posts pass, of those that meet the conditions of time and event.
+    pub skip: Option<u64>,
     /// It strikes so many posts, then no more.
     pub next: Option<u64>,
     /// It strikes a post by this chance: a function of the gate's seed, the rule's
@@ -126,6 +134,13 @@ impl FaultRule {
                 ..When::default()
             },
         }
+    }
+
+    /// The same rule, letting so many posts pass first.
+    #[must_use]
+    pub fn after(mut self, posts: u64) -> Self {
+        self.when.skip = Some(posts);
+        self
     }
 
     /// A rule that strikes every post of a share of all events.
@@ -218,6 +233,7 @@ pub(super) struct FaultPlan {
 #[derive(Debug)]
 struct ArmedRule {
     rule: FaultRule,
+    passed: AtomicU64,
     looked_at: AtomicU64,
     fired: AtomicU64,
 }
@@ -236,6 +252,7 @@ impl FaultPlan {
         rules.iter().try_for_each(FaultRule::check)?;
         let armed = |rule| ArmedRule {
             rule,
+            passed: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
             fired: AtomicU64::new(0),
         };
@@ -290,6 +307,12 @@ impl ArmedRule {
         if !when.speaks_of(stage) {
             return false;
         }
+        if let Some(skip) = when.skip
+            && self.passed.load(Relaxed) < skip
+            && self.passed.fetch_add(1, Relaxed) < skip
+        {
+            return false;
+        }
         if let Some(chance) = when.probability {
             let post = self.looked_at.fetch_add(1, Relaxed);
             if fraction(mix_pair(mix_pair(seed, place as u64), post)) >= chance {
@@ -299,5 +322,40 @@ impl ArmedRule {
         let most = when.next.unwrap_or(u64::MAX);
         let count = |fired| (fired < most).then_some(fired + 1);
         self.fired.fetch_update(Relaxed, Relaxed, count).is_ok()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn armed(when: When) -> ArmedRule {
+        let fault = Fault::DropAfterStoring;
+        let plan = FaultPlan::new(vec![FaultRule { fault, when }], 0);
+        plan.unwrap().rules.pop().unwrap()
+    }
+
+    #[test]
+    fn a_window_of_time_has_a_beginning_and_an_end() {
+        let rule = armed(When {
+            after_ms: Some(100),
+            for_ms: Some(50),
+            ..When::default()
+        });
+        let struck = [0, 99, 100, 149, 150, 1_000]
+            .map(|ms| rule.strikes(Stage::Whole(None), Duration::from_millis(ms), 0, 0));
+        assert_eq!(struck, [false, false, true, true, false, false]);
+    }
+
+    #[test]
+    fn posts_that_it_lets_pass_come_before_those_it_strikes() {
+        let rule = armed(When {
+            skip: Some(3),
+            next: Some(2),
+            ..When::default()
+        });
+        let struck = [(); 7].map(|()| rule.strikes(Stage::Whole(None), Duration::ZERO, 0, 0));
+        assert_eq!(struck, [false, false, false, true, true, false, false]);
     }
 }

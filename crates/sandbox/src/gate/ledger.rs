@@ -78,11 +78,17 @@ impl Ledger {
         }
     }
 
-    /// Judges and, if it is new, stores a post that arrived at `arrived`.
+    /// Judges and, if it is new, stores a post that arrived at `arrived` and is one of
+    /// `in_hand`.
     ///
     /// # Errors
     /// `SANDBOX_IO` if it could not be kept; it is not stored then.
-    pub(super) fn judge(&self, body: &[u8], arrived: Instant) -> Result<Verdict, Error> {
+    pub(super) fn judge(
+        &self,
+        body: &[u8],
+        arrived: Instant,
+        in_hand: u32,
+    ) -> Result<Verdict, Error> {
         if let Some(validator) = &self.validator
             && let Err(fault) = validator.parse(body)
         {
@@ -109,11 +115,11 @@ impl Ledger {
             }
             shard.insert(key);
         }
-        self.note(&post, id, arrived);
+        self.note(&post, id, arrived, in_hand);
         Ok(Verdict::New)
     }
 
-    fn note(&self, post: &Post<'_>, event_id: [u8; 32], arrived: Instant) {
+    fn note(&self, post: &Post<'_>, event_id: [u8; 32], arrived: Instant, in_hand: u32) {
         if self.arrivals.is_none() && self.order == OrderCheck::Off {
             return;
         }
@@ -132,6 +138,7 @@ impl Ledger {
                 event_id,
                 event_time_ns,
                 arrived_ns,
+                in_hand,
             });
         }
     }
@@ -225,10 +232,10 @@ mod tests {
         let mut ledger = Ledger::open(&options, Instant::now()).unwrap();
         ledger.kept = Some(Mutex::new(KeptFile::broken(&folder.path().join("kept"))));
         let body = br#"{"event_id":"x","event_type":"a","ts_utc":"2026-01-28T08:00:00Z"}"#;
-        let error = ledger.judge(body, Instant::now()).unwrap_err();
+        let error = ledger.judge(body, Instant::now(), 1).unwrap_err();
         assert_eq!(error.code().as_str(), "SANDBOX_IO");
         assert!(!ledger.has("x"));
         ledger.kept = None;
-        assert_eq!(ledger.judge(body, Instant::now()).unwrap(), Verdict::New);
+        assert_eq!(ledger.judge(body, Instant::now(), 1).unwrap(), Verdict::New);
     }
 }

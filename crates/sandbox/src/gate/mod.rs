@@ -22,9 +22,10 @@ mod post;
 mod server;
 mod service;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use faults::{Fault, FaultRule, RetryAfter, When};
 use ledger::Ledger;
@@ -76,6 +77,8 @@ pub struct Arrival {
     pub event_time_ns: i64,
     /// When the post's head was there, nanoseconds since the gate's epoch.
     pub arrived_ns: u64,
+    /// Posts that the gate had in hand when it stored it, this one included.
+    pub in_hand: u32,
 }
 
 /// A running stand-in gate, on threads of its own. Dropped, it is cut off.
@@ -83,8 +86,26 @@ pub struct Arrival {
 pub struct StandInGate {
     service: Arc<Service>,
     server: Server,
+    threads: usize,
     epoch: (Instant, SystemTime),
 }
+
+/// Both clocks at one moment: the tightest of a few readings, since a busy machine may turn to
+/// something else between two of them.
+fn read_clocks() -> (Instant, SystemTime) {
+    let readings = (0..8).map(|_| {
+        let (monotonic, wall) = (Instant::now(), SystemTime::now());
+        (monotonic.elapsed(), monotonic, wall)
+    });
+    let tightest = readings.min_by_key(|(apart, ..)| *apart);
+    tightest.map_or_else(
+        || (Instant::now(), SystemTime::now()),
+        |(_, monotonic, wall)| (monotonic, wall),
+    )
+}
+
+/// How long a gate that is brought up tries to get its address back.
+const REBOUND_WITHIN: Duration = Duration::from_secs(30);
 
 impl StandInGate {
     /// Starts a gate; returns once it listens.
@@ -93,13 +114,14 @@ impl StandInGate {
     /// `SANDBOX_GATE_UNBOUND`; `SANDBOX_IO` if the kept file cannot be used;
     /// `SANDBOX_FAULT_INVALID`.
     pub fn start(options: GateOptions) -> Result<Self, Error> {
-        let epoch = (Instant::now(), SystemTime::now());
+        let epoch = read_clocks();
         let ledger = Ledger::open(&options, epoch.0)?;
         let service = Arc::new(Service::new(&options, ledger)?);
         let server = Server::start(options.listen, options.threads, Arc::clone(&service))?;
         Ok(Self {
             service,
             server,
+            threads: options.threads,
             epoch,
         })
     }
@@ -141,6 +163,43 @@ impl StandInGate {
     /// The instant, and the wall clock then, that arrivals count from.
     pub fn epoch(&self) -> (Instant, SystemTime) {
         self.epoch
+    }
+
+    /// Waits until all connections made so far are closed, so that nothing more comes of
+    /// clients that are gone, and all that came is counted. False if that takes too long.
+    pub fn settle(&self, at_most: Duration) -> bool {
+        // Connections are taken in the order in which they were made: once this one is, all
+        // earlier ones are known.
+        let known = TcpStream::connect(self.address()).and_then(|mut last| {
+            last.set_read_timeout(Some(at_most))?;
+            last.write_all(b"GET /healthz HTTP/1.1\r\nhost: gate\r\n\r\n")?;
+            last.read(&mut [0])
+        });
+        known.is_ok_and(|length| length > 0) && self.server.wait_until_alone(at_most)
+    }
+
+    /// Dies like a killed process. It can be brought up again; the posts in hand now count
+    /// as posts only.
+    pub fn die(&mut self) {
+        self.server.stop(false);
+    }
+
+    /// Starts again at the same address, remembering what it stored.
+    ///
+    /// # Errors
+    /// `SANDBOX_GATE_UNBOUND` if another took its address meanwhile and keeps it.
+    pub fn bring_up(&mut self) -> Result<(), Error> {
+        let (address, threads) = (self.address(), self.threads);
+        let began = Instant::now();
+        self.server = loop {
+            match Server::start(address, threads, Arc::clone(&self.service)) {
+                Ok(server) => break server,
+                // A connection of someone else may have the port for a moment.
+                Err(error) if began.elapsed() > REBOUND_WITHIN => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        Ok(())
     }
 
     /// Stops taking connections, finishes the requests in hand (for at most 5 s), and

@@ -23,7 +23,7 @@ pub struct GateOptions {
     pub token: Option<Token>,
     /// Whether event-time order is checked.
     pub order: OrderCheck,
-    /// Whether each event's arrival is recorded (48 bytes an event).
+    /// Whether each event's arrival is recorded (56 bytes an event).
     pub record_arrivals: bool,
     /// The misbehaviour to start with.
     pub faults: Vec<FaultRule>,

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::answer::Dropped;
 use super::service::Service;
 use crate::Error;
 
@@ -65,16 +66,22 @@ impl Server {
         })
     }
 
+    /// Waits until no connection is open any more; false if that takes too long.
+    pub(super) fn wait_until_alone(&self, at_most: Duration) -> bool {
+        // The listener is one.
+        self.open.wait_until(1, at_most)
+    }
+
     pub(super) fn stop(&mut self, gracefully: bool) {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
         if gracefully {
             self.order.send_replace(Order::Finish);
-            self.open.wait_until_none(GRACE);
+            self.open.wait_until(0, GRACE);
         }
         self.order.send_replace(Order::Cut);
-        self.open.wait_until_none(GRACE);
+        self.open.wait_until(0, GRACE);
         // Not `drop`, which may not be called by a test's own async thread.
         runtime.shutdown_background();
     }
@@ -129,18 +136,22 @@ async fn serve(
         let service = Arc::clone(&service);
         async move { service.answer(request).await }
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), handler);
-    tokio::pin!(connection);
-    loop {
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), handler);
+    let ended = loop {
         tokio::select! {
             // A client that left, or a fault that was asked for.
-            _ = connection.as_mut() => return,
+            ended = &mut connection => break ended,
             _ = orders.changed() => match *orders.borrow_and_update() {
                 Order::Serve => {}
-                Order::Finish => connection.as_mut().graceful_shutdown(),
+                Order::Finish => std::pin::Pin::new(&mut connection).graceful_shutdown(),
                 Order::Cut => return,
             },
         }
+    };
+    let fault = ended.as_ref().err().and_then(std::error::Error::source);
+    if fault.and_then(<dyn std::error::Error>::downcast_ref) == Some(&Dropped::Reset) {
+        // Closed without lingering, a connection is reset.
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
     }
 }
 
@@ -157,12 +168,13 @@ impl OpenSockets {
         OpenSocket(Arc::clone(self))
     }
 
-    fn wait_until_none(&self, at_most: Duration) {
+    fn wait_until(&self, left: usize, at_most: Duration) -> bool {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(
-            self.fewer
-                .wait_timeout_while(count, at_most, |count| *count > 0),
-        );
+        let waited = self
+            .fewer
+            .wait_timeout_while(count, at_most, |count| *count > left);
+        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *count <= left
     }
 }
 

@@ -42,12 +42,29 @@ struct Counts {
     unauthorized: AtomicU64,
     faulted: AtomicU64,
     unfinished: AtomicU64,
+    in_hand: AtomicU64,
     connections: AtomicU64,
     statuses: [AtomicU64; 600],
 }
 
 fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
+}
+
+/// One request in hand, until it is answered or its client has left.
+struct InHand<'a>(&'a AtomicU64);
+
+impl<'a> InHand<'a> {
+    fn of(count: &'a AtomicU64) -> Self {
+        bump(count);
+        Self(count)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +91,7 @@ impl Service {
                 unauthorized: zero(),
                 faulted: zero(),
                 unfinished: zero(),
+                in_hand: zero(),
                 connections: zero(),
                 statuses: std::array::from_fn(|_| zero()),
             },
@@ -133,7 +151,9 @@ impl Service {
                 let stats = serde_json::to_vec(&self.stats()).unwrap_or_default();
                 answer::json(StatusCode::OK, stats)
             }
-            (&Method::POST, "/control") => self.control(read_whole(request).await.ok_or(Dropped)?),
+            (&Method::POST, "/control") => {
+                self.control(read_whole(request).await.ok_or(Dropped::Closed)?)
+            }
             (_, PUSH | "/healthz" | "/stats" | "/control") => {
                 answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", path)
             }
@@ -165,10 +185,11 @@ impl Service {
     async fn push(&self, request: Request<Incoming>) -> Result<Answer, Dropped> {
         let arrived = Instant::now();
         bump(&self.counts.posts);
+        let _in_hand = InHand::of(&self.counts.in_hand);
         let plan = self.plan();
         if plan.strike(Stage::Head).is_some() {
             bump(&self.counts.faulted);
-            return Err(Dropped);
+            return Err(Dropped::Closed);
         }
         let authorized = self.token.as_ref().is_none_or(|token| {
             let given = request.headers().get(&token.header);
@@ -176,7 +197,7 @@ impl Service {
         });
         let Some(body) = read_whole(request).await else {
             bump(&self.counts.unfinished);
-            return Err(Dropped);
+            return Err(Dropped::Closed);
         };
         if !authorized {
             bump(&self.counts.unauthorized);
@@ -204,7 +225,8 @@ impl Service {
     /// Judges, stores and counts a post; the answer is the right one.
     fn judge(&self, body: &Bytes, arrived: Instant, decision: &'static str) -> Answer {
         let counts = &self.counts;
-        let decision = match self.ledger.judge(body, arrived) {
+        let in_hand = counts.in_hand.load(Relaxed) as u32;
+        let decision = match self.ledger.judge(body, arrived, in_hand) {
             Ok(Verdict::New) if decision == "ADMIT" => {
                 bump(&counts.admitted);
                 decision
@@ -269,12 +291,16 @@ impl Service {
             Fault::Stall { ms, store: first } => {
                 store(*first);
                 wait(*ms).await;
-                return Err(Dropped);
+                return Err(Dropped::Closed);
             }
-            Fault::DropBeforeReading => return Err(Dropped),
+            Fault::DropBeforeReading => return Err(Dropped::Closed),
             Fault::DropAfterStoring => {
                 right();
-                return Err(Dropped);
+                return Err(Dropped::Closed);
+            }
+            Fault::Reset { store: first } => {
+                store(*first);
+                return Err(Dropped::Reset);
             }
             Fault::TruncateAnswer => answer::cut(right()),
             Fault::GarbageAnswer => {

@@ -1,6 +1,7 @@
 //! One file a command; each reads arguments, calls the library, prints.
 
 pub mod checkpoint;
+pub mod control;
 pub mod demo;
 pub mod gate;
 pub mod pack;

@@ -12,6 +12,7 @@ use crate::{output, signals};
 
 /// Streams a world, and prints the report.
 pub async fn run(args: StreamArgs) -> ExitCode {
+    let pace = args.pace();
     let overrides = Overrides {
         order: args.order,
         window: TimeWindow {
@@ -19,7 +20,9 @@ pub async fn run(args: StreamArgs) -> ExitCode {
             to: args.to,
         },
         max_events: args.max_events,
-        speedup: args.speedup,
+        pace,
+        start_at: args.start_at,
+        time_origin: args.time_origin,
         ig_url: args.ig_url,
         on_reject: args.on_reject,
         scenario_run_id: args.scenario_run_id,
@@ -35,10 +38,10 @@ pub async fn run(args: StreamArgs) -> ExitCode {
     if args.dry_run {
         return conclude(wsp::outline(&request).await);
     }
-    let stream = Stream::new(request);
+    let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending());
     let line = ProgressLine::start(stream.progress());
-    let report = stream.run().await;
+    let report = Box::pin(stream.run()).await;
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
         (report.status, report.reason, &report.detail)

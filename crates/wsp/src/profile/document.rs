@@ -56,9 +56,20 @@ impl<'a> Document<'a> {
     }
 
     fn find(&self, key: &str) -> Option<&Value> {
-        key.split('.')
-            .try_fold(&self.root, |value, step| value.get(step))
-            .filter(|v| !v.is_null())
+        let mut value = &self.root;
+        for step in key.split('.') {
+            value = match value {
+                Value::Sequence(items) => items.get(step.parse::<usize>().ok()?)?,
+                block => block.get(step)?,
+            };
+        }
+        (!value.is_null()).then_some(value)
+    }
+
+    /// How many items the list at a dotted key has; absent where no list stands. An item's
+    /// key is the list's, a dot and its number.
+    pub(super) fn items(&self, key: &str) -> Option<usize> {
+        self.find(key)?.as_sequence().map(Vec::len)
     }
 
     /// The scalar at a dotted key, unexpanded and expanded.

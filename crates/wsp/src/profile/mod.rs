@@ -27,8 +27,8 @@ pub use settings::{
     RejectSettings, RetrySettings, WhenLate,
 };
 
+use crate::pace::Pace;
 use crate::push::PushEndpoint;
-use crate::schedule::Speedup;
 use crate::{Error, ReasonCode};
 
 /// The runs root of the platform where a profile names none.
@@ -62,8 +62,8 @@ pub struct Profile {
     pub gate_verification: VerificationMode,
     /// How data is verified against the contents index; absent: by posture.
     pub data_verification: Option<DataVerification>,
-    /// Event seconds per wall second.
-    pub speedup: Speedup,
+    /// What makes events due: `stream_speedup` or `stream_rate`.
+    pub pace: Pace,
     /// The order asked for; absent: that of the cursors being resumed.
     pub order: Option<OrderMode>,
     /// The event-time order's own settings.
@@ -146,9 +146,7 @@ impl Profile {
             require_gate_pass: require_gate_pass(&document, posture, &mut warnings)?,
             gate_verification: gate_verification(&document, posture)?,
             data_verification: data_verification(&document)?,
-            speedup: document
-                .parsed("policy.stream_speedup", "a number of at least 0")?
-                .unwrap_or_default(),
+            pace: settings::pace(&document)?,
             order: document.parsed("policy.stream_order", "event_time or as_written")?,
             ordering: OrderSettings::read(&document)?,
             traffic: output_list(&document, "policy.traffic_output_ids")?,

@@ -10,6 +10,7 @@ use super::document::{Document, invalid};
 use super::secret::{Secret, dsn_has_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
+use crate::pace::{Pace, RateStep, RateSteps, Speedup};
 use crate::push::RetryPolicy;
 
 pub use checkpoint::OrderMode;
@@ -64,6 +65,44 @@ pub(super) fn check_known_keys(document: &Document<'_>) -> Result<(), Error> {
         document.only_known_keys(block, keys)?;
     }
     Ok(())
+}
+
+/// `policy.stream_speedup`, or `policy.stream_rate`: a number, or a list of
+/// `{offset_s, rate}`.
+pub(super) fn pace(document: &Document<'_>) -> Result<Pace, Error> {
+    const RATE: &str = "policy.stream_rate";
+    let speedup: Option<Speedup> =
+        document.parsed("policy.stream_speedup", "a number of at least 0")?;
+    let unusable = |fault: String| invalid(RATE, &format!("is unusable: {fault}"));
+    let steps = if let Some(count) = document.items(RATE) {
+        let steps = (0..count).map(|number| rate_step(document, &format!("{RATE}.{number}")));
+        let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        Some(RateSteps::new(steps).map_err(unusable)?)
+    } else {
+        let text = document.text(RATE)?;
+        let steps = text.map(|text| text.parse::<RateSteps>().map_err(unusable));
+        steps.transpose()?
+    };
+    match (speedup, steps) {
+        (Some(_), Some(_)) => Err(invalid(
+            RATE,
+            "stands beside `policy.stream_speedup`: an event has one pace",
+        )),
+        (speedup, None) => Ok(speedup.unwrap_or_default().into()),
+        (None, Some(steps)) => Ok(steps.into()),
+    }
+}
+
+fn rate_step(document: &Document<'_>, step: &str) -> Result<RateStep, Error> {
+    let field = |name: &str| {
+        let key = format!("{step}.{name}");
+        let value = document.parsed::<f64>(&key, "a number")?;
+        value.ok_or_else(|| invalid(&key, "is missing"))
+    };
+    Ok(RateStep {
+        offset_s: field("offset_s")?,
+        rate: field("rate")?,
+    })
 }
 
 macro_rules! choices {
@@ -135,7 +174,9 @@ choices! {
 choices! {
     /// The HTTP client that drives the lanes.
     PushClientKind {
-        /// One hyper connection a lane: the fast one.
+        /// One connection a lane, without a layer between: the fast one.
+        Direct = "direct",
+        /// The same on hyper's connections.
         Hyper = "hyper",
         /// reqwest: for proxies and the system's trust settings.
         Reqwest = "reqwest",
@@ -355,8 +396,8 @@ impl PushSettings {
                 .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
                 .unwrap_or(Concurrency::Fixed),
             client: document
-                .parsed("wiring.wsp_push.client", "hyper or reqwest")?
-                .unwrap_or(PushClientKind::Hyper),
+                .parsed("wiring.wsp_push.client", "direct, hyper or reqwest")?
+                .unwrap_or(PushClientKind::Direct),
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),

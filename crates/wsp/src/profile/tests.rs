@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::pace::{RateSteps, Speedup};
 
 const PATH: &str = "config/test.yaml";
 
@@ -23,7 +24,7 @@ fn an_empty_profile_is_strict_and_has_the_documented_defaults() {
     assert_eq!(profile.posture, Posture::Strict);
     assert_eq!(profile.gate_verification, VerificationMode::Digest);
     assert!(profile.require_gate_pass);
-    assert!((profile.speedup.factor() - 1.0).abs() < f64::EPSILON);
+    assert_eq!(profile.pace, Pace::default());
     assert_eq!(profile.catalogue_path, None);
     assert_eq!(profile.checkpoint.backend, CheckpointBackend::File);
     assert_eq!(
@@ -117,13 +118,43 @@ fn values_may_come_from_the_environment_whatever_their_type() {
         "policy: {stream_speedup: '${UNSET:-600}'}\nwiring: {wsp_push: {lanes: '${UNSET:-8}'}}",
     )
     .unwrap();
-    assert!((profile.speedup.factor() - 600.0).abs() < f64::EPSILON);
+    assert_eq!(profile.pace, Speedup::new(600.0).unwrap().into());
     assert_eq!(profile.push.lanes, 8);
+}
+
+#[test]
+fn a_rate_is_a_number_or_a_list_of_steps() {
+    let pace = |text: &str| profile(text).unwrap().pace;
+    let rate = |text: &str| Pace::from(text.parse::<RateSteps>().unwrap());
+    assert_eq!(pace("policy: {stream_rate: 500}"), rate("500"));
+    assert_eq!(
+        pace("policy: {stream_rate: '${UNSET:-0:5,9:7}'}"),
+        rate("0:5,9:7")
+    );
+    assert_eq!(
+        pace(
+            "policy: {stream_rate: [{offset_s: 0, rate: 100}, {offset_s: 60, rate: '${UNSET:-5}'}]}"
+        ),
+        rate("0:100,60:5")
+    );
 }
 
 #[test]
 fn unusable_values_are_refused_with_their_key() {
     for (text, key) in [
+        ("policy: {stream_rate: 0}", "policy.stream_rate"),
+        (
+            "policy: {stream_rate: 5, stream_speedup: 1}",
+            "policy.stream_rate",
+        ),
+        (
+            "policy: {stream_rate: [{offset_s: 0}]}",
+            "policy.stream_rate.0.rate",
+        ),
+        (
+            "policy: {stream_rate: [{offset_s: 0, rate: soon}]}",
+            "policy.stream_rate.0.rate",
+        ),
         ("policy: {stream_speedup: -1}", "policy.stream_speedup"),
         ("policy: {stream_speedup: fast}", "policy.stream_speedup"),
         ("policy: {stream_order: by_key}", "policy.stream_order"),

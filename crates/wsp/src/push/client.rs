@@ -116,11 +116,22 @@ impl Answer {
         token: Option<&PushToken>,
     ) -> Self {
         let retry_after = headers.get(header::RETRY_AFTER).map(HeaderValue::as_bytes);
+        let retry_after = retry_after.and_then(RetryAfter::parse);
+        Self::new(status, retry_after, body, token)
+    }
+
+    /// The same out of its parts.
+    pub(super) fn new(
+        status: u16,
+        retry_after: Option<RetryAfter>,
+        body: BodyBuffer,
+        token: Option<&PushToken>,
+    ) -> Self {
         let overlong = body.overlong;
         let body = body.finish();
         Self {
             status,
-            retry_after: retry_after.and_then(RetryAfter::parse),
+            retry_after,
             body: match token {
                 Some(token) => token.strike_out(body),
                 None => body,
@@ -155,7 +166,20 @@ impl BodyBuffer {
         !self.overlong
     }
 
-    fn finish(self) -> Bytes {
+    /// The same of a piece that lies elsewhere.
+    pub(super) fn push_copy(&mut self, piece: &[u8]) -> bool {
+        // No more is copied than shows that it is too much.
+        let enough = piece.len().min(ANSWER_LIMIT + 1);
+        self.push(Bytes::copy_from_slice(&piece[..enough]))
+    }
+
+    /// Whether the limit is passed.
+    pub(super) fn is_overlong(&self) -> bool {
+        self.overlong
+    }
+
+    /// What was kept.
+    pub(super) fn finish(self) -> Bytes {
         if self.more.is_empty() {
             self.first
         } else {

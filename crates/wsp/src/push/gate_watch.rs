@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::clock::{Clock, TokioClock};
+use crate::clock::{Clock, TokioClock};
+
 use super::concurrency::ConcurrencyLimit;
 use super::fault::FaultKind;
 use super::retry::RetryPolicy;

@@ -1,4 +1,4 @@
-//! The default client: one hyper connection a lane, driven by the lane itself.
+//! The hyper client: one hyper connection a lane, driven by the lane itself.
 //!
 //! A connection has no task of its own. The lane polls it together with what waits on
 //! it, so an exchange costs no hand-over between tasks; and since
@@ -24,10 +24,11 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::client::{Answer, BodyBuffer, ClientError, ClientOptions, PushClient, PushLane};
+use super::deadline::Deadline;
 use super::endpoint::{PushEndpoint, PushToken};
 use super::fault::{FaultKind, PushFault, Stage};
 use super::wire::{Dialer, Wire, system_trust};
@@ -83,7 +84,7 @@ impl PushClient for HyperClient {
     fn lane(&self) -> HyperLane {
         let target = Arc::clone(&self.target);
         HyperLane {
-            timer: None,
+            deadline: Deadline::new(target.timeout),
             exchanger: Exchanger {
                 target,
                 kept: None,
@@ -104,27 +105,13 @@ struct Target {
 
 /// One lane of a [`HyperClient`].
 pub struct HyperLane {
-    /// One timer for all posts: moving its deadline further off takes no lock.
-    timer: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
     exchanger: Exchanger,
 }
 
 impl PushLane for HyperLane {
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
-        let deadline = Instant::now() + self.exchanger.target.timeout;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        timer.as_mut().reset(deadline);
-        let mut exchange = pin!(self.exchanger.exchange(body));
-        poll_fn(|cx| match exchange.as_mut().poll(cx) {
-            Poll::Pending => timer
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(FaultKind::Timeout.into())),
-            answered @ Poll::Ready(_) => answered,
-        })
-        .await
+        self.deadline.bound(self.exchanger.exchange(body)).await
     }
 }
 
@@ -184,12 +171,12 @@ struct Connection {
 }
 
 /// hyper's side of the connection; `None` once it has ended.
-struct Driver(Option<http1::Connection<Wire, Full<Bytes>>>);
+struct Driver(Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>);
 
 impl Connection {
     async fn open(dialer: &Dialer) -> Result<Self, PushFault> {
         let wire = dialer.dial().await?;
-        let opened = http1::handshake(wire).await;
+        let opened = http1::handshake(TokioIo::new(wire)).await;
         let (sender, driver) =
             opened.map_err(|error| PushFault::because(FaultKind::Protocol, error))?;
         Ok(Self {

@@ -15,7 +15,9 @@
 //! |---|---|---|
 //! | [`endpoint`] | where to push, and the token that is shown there | pure |
 //! | [`client`] | the contract of a client and its lanes | trait |
-//! | [`hyper_client`], [`reqwest_client`] | the two clients | IO |
+//! | [`direct_client`], [`hyper_client`], [`reqwest_client`] | the clients: ours, and two that drive libraries | IO |
+//! | `exchange`, `received`, `wire`, `deadline` | one request and its answer on a connection | IO |
+//! | `answer_head`, `answer_body` | what the bytes of an answer are | pure |
 //! | [`fault`] | why no answer came | pure |
 //! | [`answer`], [`retry_after`] | what an answer means | pure |
 //! | [`retry`] | how long to go on trying | pure |
@@ -28,20 +30,25 @@
 //!   arrive in the order in which they were handed to it, retries included.
 //! - [`PushOutcome::Acknowledged`] is given for a 2xx answer with a known
 //!   decision, received whole, and for nothing else.
-//! - On the way of an event that goes well there is no lock, no parse tree and
-//!   no allocation beyond what the HTTP library makes.
+//! - On the way of an event that goes well there is no lock, no parse tree and no
+//!   allocation but for the bytes of its answer. (The libraries make their own.)
 //! - No error, and nothing else here, ever shows the token.
 
 pub mod adaptive;
 pub mod answer;
+mod answer_body;
+mod answer_head;
 pub mod client;
-pub mod clock;
 pub mod concurrency;
+mod deadline;
+pub mod direct_client;
 pub mod endpoint;
+mod exchange;
 pub mod fault;
 pub mod gate_watch;
 pub mod hyper_client;
 pub mod pusher;
+mod received;
 pub mod reqwest_client;
 pub mod retry;
 pub mod retry_after;
@@ -50,8 +57,8 @@ mod wire;
 
 pub use answer::{Decision, Refusal, Verdict};
 pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
-pub use clock::{Clock, TokioClock};
 pub use concurrency::ConcurrencyLimit;
+pub use direct_client::DirectClient;
 pub use endpoint::{EndpointError, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
 pub use gate_watch::{GateWatch, RetryCause, RetryCounts};

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::clock::{Clock, TokioClock};
+
 use super::answer::{self, Decision, Refusal, Verdict};
 use super::client::PushLane;
-use super::clock::{Clock, TokioClock};
 use super::concurrency::Permit;
 use super::fault::{FaultKind, PushFault};
 use super::gate_watch::{GateWatch, RetryCause};

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -58,11 +57,11 @@ impl Dialer {
         tcp.set_nodelay(true)
             .map_err(|error| PushFault::because(FaultKind::Connect, error))?;
         let Some((connector, name)) = &self.tls else {
-            return Ok(Wire::Plain(TokioIo::new(tcp)));
+            return Ok(Wire::Plain(tcp));
         };
         let tls = connector.connect(name.clone(), tcp).await;
         let tls = tls.map_err(|error| PushFault::because(FaultKind::Tls, error))?;
-        Ok(Wire::Tls(Box::new(TokioIo::new(tls))))
+        Ok(Wire::Tls(Box::new(tls)))
     }
 
     /// Tries the host's addresses in turn, each for its share of the timeout: one that swallows
@@ -114,15 +113,15 @@ pub(super) fn system_trust() -> Result<Arc<ClientConfig>, ClientError> {
 /// An open byte stream.
 #[derive(Debug)]
 pub(super) enum Wire {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Read for Wire {
+impl AsyncRead for Wire {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_read(cx, buffer),
@@ -131,7 +130,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl AsyncWrite for Wire {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -38,9 +38,12 @@ impl Prefix {
     /// # Errors
     /// `QUARANTINE_UNREADABLE` if it is not there or damaged, with file and line.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let opened = File::open(path).and_then(|file| match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::other("it is no file")),
+        let opened = File::open(path).and_then(|file| {
+            if file.metadata()?.is_file() {
+                Ok(file)
+            } else {
+                Err(io::Error::other("it is no file"))
+            }
         });
         let file = opened.map_err(|error| unreadable(path, error))?;
         let (mut read, mut events, mut run) = (LinesRead::default(), OpenEvents::default(), None);

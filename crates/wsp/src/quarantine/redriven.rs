@@ -21,7 +21,7 @@ use crate::{Error, ReasonCode};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Record {
     format_version: u32,
     event_id: Hex64,
     line: u64,
@@ -43,7 +43,7 @@ pub(super) fn read_into(
 
 fn see(events: &mut OpenEvents) -> impl FnMut(u64, &[u8]) -> Result<(), String> {
     |_, line| {
-        let line: Line = serde_json::from_slice(line)
+        let line: Record = serde_json::from_slice(line)
             .map_err(|error| format!("it is not one whole record: {error}"))?;
         if line.format_version != FORMAT_VERSION {
             return Err(format!("its format version is {}", line.format_version));
@@ -120,7 +120,7 @@ impl RedrivenFile {
         let mut bytes = Vec::new();
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
         for event in delivered {
-            let line = Line {
+            let line = Record {
                 format_version: FORMAT_VERSION,
                 event_id: event.event_id.clone(),
                 line: event.line,

@@ -190,11 +190,14 @@ impl Redrive {
     /// Redrives with the push client that the profile names.
     pub async fn run(self) -> RedriveReport {
         match push_client(&self.request.profile) {
+            Ok((ProfileClient::Direct(client), endpoint)) => {
+                Box::pin(self.run_with(client, endpoint.as_str())).await
+            }
             Ok((ProfileClient::Hyper(client), endpoint)) => {
-                self.run_with(client, endpoint.as_str()).await
+                Box::pin(self.run_with(client, endpoint.as_str())).await
             }
             Ok((ProfileClient::Reqwest(client), endpoint)) => {
-                self.run_with(client, endpoint.as_str()).await
+                Box::pin(self.run_with(client, endpoint.as_str())).await
             }
             Err(error) => RedriveReport::empty().failed(&error),
         }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use wsp::push::{ClientOptions, HyperClient, PushClient, PushEndpoint, PushToken, ReqwestClient};
+use wsp::push::{
+    ClientOptions, DirectClient, HyperClient, PushClient, PushEndpoint, PushToken, ReqwestClient,
+};
 
 /// A client under test.
 trait Subject {
@@ -29,6 +31,22 @@ trait Subject {
     ) -> Self::Client;
 }
 
+struct Direct;
+
+impl Subject for Direct {
+    type Client = DirectClient;
+
+    const EXACT_CONNECTIONS: bool = true;
+
+    fn client(
+        endpoint: &PushEndpoint,
+        options: ClientOptions,
+        root: Option<CertificateDer<'static>>,
+    ) -> DirectClient {
+        DirectClient::with_tls(endpoint, options, trusting(root)).unwrap()
+    }
+}
+
 struct Hyper;
 
 impl Subject for Hyper {
@@ -41,16 +59,21 @@ impl Subject for Hyper {
         options: ClientOptions,
         root: Option<CertificateDer<'static>>,
     ) -> HyperClient {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(root);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        HyperClient::with_tls(endpoint, options, Arc::new(tls)).unwrap()
+        HyperClient::with_tls(endpoint, options, trusting(root)).unwrap()
     }
+}
+
+/// TLS that trusts `root` and nobody else.
+fn trusting(root: Option<CertificateDer<'static>>) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(root);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(tls)
 }
 
 struct Reqwest;
@@ -106,6 +129,7 @@ macro_rules! conformance {
 
 conformance! {
     clients: {
+        direct_client = crate::Direct,
         hyper_client = crate::Hyper,
         reqwest_client = crate::Reqwest,
     }

@@ -1,0 +1,93 @@
+//! The other end of a control socket: finding streams, and asking them.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::protocol::Request;
+use super::socket::{folder, pid_of};
+
+/// Longer than a stream takes to obey, wherever it is waiting.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// An answer is a snapshot: no longer than this.
+const LONGEST_ANSWER: u64 = 1 << 20;
+
+/// A stream that can be steered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its process.
+    pub pid: u32,
+    /// Its platform run.
+    pub platform_run_id: String,
+    /// Its control socket.
+    pub socket: PathBuf,
+}
+
+/// The streams that can be steered, of one platform run or of all under a runs root.
+/// Sockets that killed streams left behind are removed on the way.
+///
+/// # Errors
+/// The runs root is there and cannot be listed.
+pub fn find(runs_root: &Path, platform_run_id: Option<&str>) -> io::Result<Vec<Found>> {
+    let runs = match platform_run_id {
+        Some(run) => vec![run.to_owned()],
+        None => names(runs_root)?,
+    };
+    let mut found = Vec::new();
+    for run in runs {
+        let folder = folder(&runs_root.join(&run));
+        // A run without sockets, or a file that is no run.
+        for name in names(&folder).unwrap_or_default() {
+            let Some(pid) = pid_of(&name) else { continue };
+            let socket = folder.join(&name);
+            match UnixStream::connect(&socket) {
+                Ok(_) => found.push(Found {
+                    pid,
+                    platform_run_id: run.clone(),
+                    socket,
+                }),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    // Nobody listens any more; who may not remove it leaves it.
+                    let _ = std::fs::remove_file(&socket);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Asks the stream behind a socket, and waits for its answer: an object with `applied`,
+/// `refused` and `stream`.
+///
+/// # Errors
+/// Nobody listens there, or what comes back is no answer.
+pub fn send(socket: &Path, request: &Request) -> io::Result<Value> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request.to_line().as_bytes())?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(LONGEST_ANSWER)).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        let went = "the stream ended before it answered";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, went));
+    }
+    Ok(serde_json::from_slice(&line)?)
+}

@@ -1,0 +1,183 @@
+//! The stream's end of a control socket.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use super::protocol::{Answer, LONGEST_REQUEST, Request, Snapshot};
+use crate::progress::Progress;
+use crate::steering::Steering;
+
+/// Clients served at once; others wait to be let in.
+const CLIENTS: usize = 16;
+/// How long a client may take to send a request, or to take an answer.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the listener rests after a failed accept, as when file handles ran out.
+const REST: Duration = Duration::from_millis(200);
+
+/// An open control socket; dropping it closes it and removes its file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    serving: JoinHandle<()>,
+}
+
+/// The folder of a run's sockets.
+pub(super) fn folder(run_folder: &Path) -> PathBuf {
+    run_folder.join("wsp")
+}
+
+/// The name of a process's socket, and back.
+pub(super) fn name(pid: u32) -> String {
+    format!("control-{pid}.sock")
+}
+
+pub(super) fn pid_of(name: &str) -> Option<u32> {
+    let pid = name.strip_prefix("control-")?.strip_suffix(".sock")?;
+    pid.parse().ok()
+}
+
+impl ControlSocket {
+    /// Opens the socket of this process in the folder of its platform run. One that cannot
+    /// be opened is warned of: a stream need not be steered.
+    pub fn open(
+        run_folder: &Path,
+        steering: Steering,
+        progress: watch::Receiver<Progress>,
+    ) -> Option<Self> {
+        let path = folder(run_folder).join(name(std::process::id()));
+        match bind(&path) {
+            Ok(listener) => {
+                let served = Served { steering, progress };
+                let serving = tokio::spawn(serve(listener, served));
+                Some(Self { path, serving })
+            }
+            Err(error) => {
+                tracing::warn!(
+                    path = %path.display(), %error,
+                    "no control socket can be opened here; this run can be stopped and not steered"
+                );
+                None
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.serving.abort();
+        // Somebody may have taken the folder away.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    // A process of the same number that was killed left it behind.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// What a client is served from.
+#[derive(Clone)]
+struct Served {
+    steering: Steering,
+    progress: watch::Receiver<Progress>,
+}
+
+async fn serve(listener: UnixListener, served: Served) {
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    // A client that breaks off has its own reasons.
+                    let _ = served.converse(client).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket let nobody in");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+impl Served {
+    /// Answers one request after the other, until the client goes or makes no sense.
+    async fn converse(&self, client: UnixStream) -> io::Result<()> {
+        let by = match client.peer_cred() {
+            Ok(peer) => match peer.pid() {
+                Some(pid) => format!("uid {} pid {pid}", peer.uid()),
+                None => format!("uid {}", peer.uid()),
+            },
+            Err(_) => "unknown".to_owned(),
+        };
+        let (requests, mut answers) = client.into_split();
+        let mut requests = BufReader::new(requests);
+        loop {
+            let mut line = Vec::new();
+            let mut bounded = (&mut requests).take(LONGEST_REQUEST);
+            let read = tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line));
+            if read.await?? == 0 {
+                return Ok(());
+            }
+            let is_whole = line.ends_with(b"\n");
+            let request = if is_whole {
+                Request::parse(&line)
+            } else {
+                Err("a request is one line of at most 4,096 bytes".to_owned())
+            };
+            let is_request = request.is_ok();
+            let mut answer = serde_json::to_vec(&self.answer(request, &by).await)?;
+            answer.push(b'\n');
+            tokio::time::timeout(PATIENCE, answers.write_all(&answer)).await??;
+            if !is_request {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn answer(&self, request: Result<Request, String>, by: &str) -> Answer {
+        let act = match request {
+            Ok(Request::Act(act)) => act,
+            Ok(Request::Status) => return Answer::new(None, self.snapshot()),
+            Err(fault) => return Answer::new(Some(fault), self.snapshot()),
+        };
+        match self.steering.act(act, by).await {
+            Ok(progress) => Answer::new(None, Snapshot::of(&progress, progress.state)),
+            Err(refused) => Answer::new(Some(refused.to_string()), self.snapshot()),
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.progress.borrow(), self.steering.state())
+    }
+}

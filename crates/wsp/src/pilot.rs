@@ -1,0 +1,262 @@
+//! The pilot: decides, on the dispatching thread, when the next event may leave.
+//!
+//! ```text
+//!            ┌── winding down? ── yes ──► no event leaves any more
+//!            ▼
+//!   ┌──► orders? obey them
+//!   │        ▼
+//!   │     paused? ── no steps left ─┐
+//!   │        ▼                      │
+//!   │     due? ───────── not yet ───┤
+//!   │        ▼                      ▼
+//!   │     room? ──────── none ──► park ──┐
+//!   │        ▼                           │
+//!   │     the event leaves               │
+//!   └────────────────────────────────────┘
+//! ```
+//!
+//! An event that goes through costs two reads of the clock and a few of atomics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use envelope::EventTime;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::dispatch::Start;
+use crate::ending::Ending;
+use crate::meters::Meters;
+use crate::progress::Progress;
+use crate::schedule::{Schedule, WallNs};
+use crate::steering::{Act, Helm, Order, Refused, State, Steered};
+use crate::window::Window;
+
+/// The longest the thread sleeps without looking around.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
+
+/// Since when a stream is paused, and how many events may leave all the same.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    since: WallNs,
+    steps: u64,
+}
+
+/// How the event that is about to leave stands to the schedule.
+#[derive(Debug, Clone, Copy, Default)]
+struct Leaving {
+    due: WallNs,
+    is_step: bool,
+}
+
+/// Everything that a pilot works with.
+pub struct Piloting<K> {
+    /// When events are due.
+    pub schedule: Schedule,
+    /// How far ahead of the checkpoints they may go.
+    pub window: Arc<Window>,
+    /// When to end early.
+    pub ending: Ending,
+    /// Who steers.
+    pub helm: Helm,
+    /// Where acts are told of.
+    pub acts: mpsc::UnboundedSender<Steered>,
+    /// What is counted, for snapshots.
+    pub meters: Arc<Meters>,
+    /// Told with every act.
+    pub progress: watch::Sender<Progress>,
+    /// What time it is.
+    pub clock: K,
+    /// The wall clock's origin.
+    pub start: Start,
+}
+
+/// Says when an event may leave.
+pub struct Pilot<K> {
+    with: Piloting<K>,
+    pause: Option<Pause>,
+    leaving: Leaving,
+    handed_over: u64,
+}
+
+impl<K: Clock> Pilot<K> {
+    /// The pilot of a stream that has not begun.
+    pub fn new(with: Piloting<K>) -> Self {
+        Self {
+            with,
+            pause: None,
+            leaving: Leaving::default(),
+            handed_over: 0,
+        }
+    }
+
+    /// The schedule, as it stands.
+    pub fn schedule(&mut self) -> &mut Schedule {
+        &mut self.with.schedule
+    }
+
+    /// Nanoseconds since the start.
+    pub fn now(&self) -> WallNs {
+        self.with.start.at(self.with.clock.now())
+    }
+
+    /// Events that left.
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
+
+    /// Waits until the next event may leave, obeying orders meanwhile: the moment from which
+    /// it is late, or `None` if the stream winds down first.
+    pub fn wait_to_leave(&mut self, time: EventTime) -> Option<WallNs> {
+        loop {
+            self.obey();
+            if self.with.ending.is_winding_down() {
+                return None;
+            }
+            let now = self.now();
+            let due = self.with.schedule.due(time, now);
+            if let Some(pause) = &mut self.pause {
+                if pause.steps == 0 {
+                    self.park(State::Paused, LOOK_AROUND);
+                } else if self.with.window.has_room(self.handed_over) {
+                    pause.steps -= 1;
+                    self.with.schedule.advance(due, pause.since);
+                    let due = due.min(pause.since);
+                    return Some(self.leave(due, true, now));
+                } else {
+                    self.park(State::Paused, LOOK_AROUND);
+                }
+            } else if now < due {
+                let state = if self.with.schedule.begins_after(now) {
+                    State::WaitingForStart
+                } else {
+                    State::Running
+                };
+                let left = Duration::from_nanos((due - now) as u64);
+                self.park(state, LOOK_AROUND.min(left));
+            } else if self.with.window.has_room(self.handed_over) {
+                self.with.helm.state().set(State::Running);
+                return Some(self.leave(due, false, due));
+            } else {
+                self.park(State::HeldBack, LOOK_AROUND);
+            }
+        }
+    }
+
+    /// Obeys orders while the event that is leaving finds no place.
+    pub fn while_held_back(&mut self) {
+        if self.pause.is_none() {
+            self.with.helm.state().set(State::HeldBack);
+        }
+        self.obey();
+    }
+
+    /// Counts an event that left, and answers when that was.
+    pub fn left(&mut self) -> WallNs {
+        let now = self.now();
+        let Leaving { due, is_step } = self.leaving;
+        // A step is never late: the schedule stands still for it.
+        self.with
+            .schedule
+            .left(due, if is_step { due } else { now });
+        self.handed_over += 1;
+        now
+    }
+
+    /// Obeys the orders that wait.
+    pub fn obey(&mut self) {
+        while let Some(order) = self.with.helm.next_order() {
+            self.carry_out(order, None);
+        }
+    }
+
+    /// Ends the steering: what waits is answered, and nothing else is taken.
+    pub fn end(&mut self) {
+        self.with.helm.state().set(State::Ending);
+        self.with.helm.close();
+        while let Some(order) = self.with.helm.next_order() {
+            let refused = (order.act != Act::Stop).then_some(Refused::Ended);
+            self.carry_out(order, refused);
+        }
+    }
+
+    fn leave(&mut self, due: WallNs, is_step: bool, late_from: WallNs) -> WallNs {
+        self.leaving = Leaving { due, is_step };
+        late_from
+    }
+
+    fn park(&mut self, state: State, at_most: Duration) {
+        self.with.helm.state().set(state);
+        self.with.clock.park(at_most);
+    }
+
+    fn carry_out(&mut self, order: Order, mut refused: Option<Refused>) {
+        let now = self.now();
+        let pace_before = self.with.schedule.pace().clone();
+        if refused.is_none() {
+            refused = self.apply(&order.act, now).err();
+        }
+        let pace = self.with.schedule.pace().clone();
+        let state = self.state();
+        let steered = Steered {
+            act: order.act,
+            by: order.by,
+            refused,
+            state,
+            pace_before,
+            pace: pace.clone(),
+            handed_over: self.handed_over,
+        };
+        // A keeper that is gone has nothing left to write to.
+        let _ = self.with.acts.send(steered);
+        let meters = self.with.meters.read_all();
+        self.with.progress.send_modify(|progress| {
+            progress.state = state;
+            progress.pace = pace;
+            progress.meters = meters;
+        });
+        let answer = refused.map_or_else(|| Ok(self.with.progress.borrow().clone()), Err);
+        // Whoever asked may have gone.
+        let _ = order.answer.send(answer);
+    }
+
+    fn apply(&mut self, act: &Act, now: WallNs) -> Result<(), Refused> {
+        match (act, &mut self.pause) {
+            (Act::Pause, Some(pause)) => pause.steps = 0,
+            (Act::Pause, paused @ None) => {
+                *paused = Some(Pause {
+                    since: now,
+                    steps: 0,
+                });
+            }
+            (Act::Resume, paused) => {
+                if let Some(pause) = paused.take() {
+                    // An event that is leaving meanwhile is not late for the pause.
+                    self.leaving.due += self.with.schedule.resume(pause.since, now);
+                }
+            }
+            (Act::SetPace(pace), None) => self.with.schedule.set_pace(pace.clone(), now),
+            // The schedule stands where it was paused.
+            (Act::SetPace(pace), Some(pause)) => {
+                self.with.schedule.set_pace(pace.clone(), pause.since);
+            }
+            (Act::Step(events), Some(pause)) => pause.steps = pause.steps.saturating_add(*events),
+            (Act::Step(_), None) => return Err(Refused::NotPaused),
+            (Act::Stop, _) => {}
+        }
+        self.with.helm.state().set(self.state());
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        if self.with.ending.is_winding_down() {
+            State::Ending
+        } else if self.pause.is_some() {
+            State::Paused
+        } else if self.with.schedule.begins_after(self.now()) {
+            State::WaitingForStart
+        } else {
+            State::Running
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The default client: one HTTP/1.1 connection a lane, written and read without a layer between.
+//!
+//! A lane posts the same few lines again and again and reads an answer of one packet. A
+//! general client spends more on that than the kernel does: it hands the request and the
+//! answer from one task's queue to another's, keeps headers in maps, polls the connection
+//! once for each of them. Here an exchange is a vectored write of the head, rendered once but
+//! for its length, and of the event's own bytes; then reads until the answer is whole.
+//!
+//! The future of a post owns the connection until then, so whatever ends it early (a fault,
+//! the timeout, a stop) closes the connection with it.
+//!
+//! Before each post the kept connection is looked at once: one that the gate has closed
+//! meanwhile, or that says something unasked, is replaced before anything is sent. If the
+//! close is still under way, the post fails on it, and the retry policy decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+
+use super::client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
+use super::deadline::Deadline;
+use super::endpoint::{PushEndpoint, PushToken};
+use super::exchange::{Connection, Exchanged};
+use super::fault::PushFault;
+use super::wire::{Dialer, system_trust};
+
+/// Posts over connections of its own, http or https.
+#[derive(Clone)]
+pub struct DirectClient {
+    target: Arc<Target>,
+}
+
+/// What every request has in common.
+struct Target {
+    dialer: Dialer,
+    /// The head of a request up to its length.
+    head: Vec<u8>,
+    token: Option<PushToken>,
+    timeout: Duration,
+}
+
+impl DirectClient {
+    /// A client of `endpoint`; for https it trusts whom the system trusts.
+    ///
+    /// # Errors
+    /// [`ClientError`] if https is wanted and cannot be had.
+    pub fn new(endpoint: &PushEndpoint, options: ClientOptions) -> Result<Self, ClientError> {
+        Self::build(endpoint, options, system_trust)
+    }
+
+    /// The same with TLS settings of your own.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the endpoint's host can have no certificate.
+    pub fn with_tls(
+        endpoint: &PushEndpoint,
+        options: ClientOptions,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, ClientError> {
+        Self::build(endpoint, options, || Ok(tls))
+    }
+
+    fn build(
+        endpoint: &PushEndpoint,
+        options: ClientOptions,
+        trust: impl FnOnce() -> Result<Arc<ClientConfig>, ClientError>,
+    ) -> Result<Self, ClientError> {
+        let mut head = format!("POST {} HTTP/1.1\r\n", endpoint.target()).into_bytes();
+        for (name, value) in &options.headers(endpoint)? {
+            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(piece);
+            }
+        }
+        head.extend_from_slice(b"content-length: ");
+        let target = Target {
+            dialer: Dialer::new(endpoint, options.timeout, trust)?,
+            head,
+            token: options.token,
+            timeout: options.timeout,
+        };
+        Ok(Self {
+            target: Arc::new(target),
+        })
+    }
+}
+
+impl PushClient for DirectClient {
+    type Lane = DirectLane;
+
+    fn lane(&self) -> DirectLane {
+        DirectLane {
+            deadline: Deadline::new(self.target.timeout),
+            exchanger: Exchanger {
+                target: Arc::clone(&self.target),
+                head: self.target.head.clone(),
+                kept: None,
+            },
+        }
+    }
+}
+
+/// One lane of a [`DirectClient`].
+pub struct DirectLane {
+    deadline: Deadline,
+    exchanger: Exchanger,
+}
+
+impl PushLane for DirectLane {
+    async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
+        let exchange = self.exchanger.exchange(&body);
+        self.deadline.bound(exchange).await
+    }
+}
+
+struct Exchanger {
+    target: Arc<Target>,
+    /// The target's, then the rest of the last request's.
+    head: Vec<u8>,
+    kept: Option<Connection>,
+}
+
+impl Exchanger {
+    /// One request and its answer. Owns the connection meanwhile; only a whole answer returns it.
+    async fn exchange(&mut self, body: &[u8]) -> Result<Answer, PushFault> {
+        let connection = match self.still_open().await {
+            Some(kept) => kept,
+            None => Connection::new(self.target.dialer.dial().await?),
+        };
+        self.head.truncate(self.target.head.len());
+        let mut length = itoa::Buffer::new();
+        let length = length.format(body.len());
+        self.head.extend_from_slice(length.as_bytes());
+        self.head.extend_from_slice(b"\r\n\r\n");
+        let exchanged = connection.exchange(&self.head, body).await?;
+        self.kept = exchanged.connection;
+        let Exchanged { head, body, .. } = exchanged;
+        let token = self.target.token.as_ref();
+        Ok(Answer::new(head.status, head.retry_after, body, token))
+    }
+
+    /// The connection of the last answer, if it can be used.
+    async fn still_open(&mut self) -> Option<Connection> {
+        let mut kept = self.kept.take()?;
+        kept.is_silent().await.then_some(kept)
+    }
+}

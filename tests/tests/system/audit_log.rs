@@ -1,0 +1,133 @@
+//! An audit that can no longer be written: a strict run ends and says so, a local one warns once
+//! and goes on.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command;
+
+use sandbox::{GateOptions, WorldOptions};
+use system_tests::checkpoints::{Backend, Checkpoints};
+use system_tests::{Ran, Rig, signal};
+
+const RUN: [&str; 2] = ["--platform-run-id", "platform_20260128T090000Z"];
+const FLUSH_EVERY: u64 = 40;
+const LANES: u64 = 16;
+
+/// 5,000 events in ten seconds, cursors elsewhere than the audit.
+fn rig(checkpoints: &Checkpoints, posture: &str) -> Rig {
+    let (flush_every, lanes) = (FLUSH_EVERY.to_string(), LANES.to_string());
+    let keys = [
+        ("policy.posture", posture),
+        ("policy.stream_speedup", "360"),
+        ("wiring.wsp_checkpoint.flush_every", &flush_every),
+        ("wiring.wsp_push.lanes", &lanes),
+    ];
+    Rig::keeping(checkpoints, &WorldOptions::sample(), &keys)
+}
+
+fn log(rig: &Rig) -> PathBuf {
+    rig.world.runs_root().join(RUN[1]).join("session.jsonl")
+}
+
+/// It ended where the audit did, and a rerun with an audit goes on from there.
+#[track_caller]
+fn assert_ends_and_resumes(rig: &Rig, ran: &Ran) {
+    ran.expect(1, "AUDIT_UNWRITABLE");
+    let detail = ran.report["detail"].as_str().unwrap();
+    assert!(detail.contains("session.jsonl"), "{detail}");
+    let sent = rig.gate.stats().unique;
+    assert!(sent < rig.rows(), "it did not go on");
+    assert_eq!(ran.report["emitted"], sent);
+    let rest = rig.stream(&[&RUN[..], &["--speedup", "0"]].concat());
+    rest.expect(0, "");
+    assert_eq!(rest.report["emitted"], rig.rows() - sent, "nothing twice");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
+}
+
+#[test]
+fn a_full_disk_under_the_audit_stops_a_strict_run_before_it_starts_and_no_local_one() {
+    for posture in ["strict", "local"] {
+        let keys = [("policy.posture", posture)];
+        let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &keys);
+        let log = log(&rig);
+        fs::create_dir_all(log.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+        let ran = rig.stream(&RUN);
+        if posture == "strict" {
+            ran.expect(1, "AUDIT_UNWRITABLE");
+            assert_eq!(rig.gate.stats().posts, 0);
+            fs::remove_file(&log).unwrap();
+            rig.stream(&RUN).expect(0, "");
+        } else {
+            ran.expect(0, "");
+            assert!(ran.stderr.contains("audit log"), "{}", ran.stderr);
+        }
+        assert_eq!(rig.gate.stats().unique, rig.rows());
+    }
+}
+
+#[test]
+fn an_audit_that_breaks_in_mid_run_ends_a_strict_run_and_no_local_one() {
+    for posture in ["strict", "local"] {
+        let checkpoints = Checkpoints::on(Backend::File);
+        let rig = rig(&checkpoints, posture);
+        let log = log(&rig);
+        fs::create_dir_all(log.parent().unwrap()).unwrap();
+        // A pipe takes lines until its reader leaves.
+        let made = Command::new("mkfifo").arg(&log).status().unwrap();
+        assert!(made.success());
+        let child = rig.start_stream(&RUN);
+        let reader = File::open(&log).unwrap();
+        rig.wait_for_unique(300);
+        drop(reader);
+        let ran = Rig::finish(child);
+        if posture == "strict" {
+            fs::remove_file(&log).unwrap();
+            assert_ends_and_resumes(&rig, &ran);
+        } else {
+            ran.expect(0, "");
+            assert!(ran.stderr.contains("audit log"), "{}", ran.stderr);
+            assert_eq!(rig.gate.stats().unique, rig.rows());
+        }
+    }
+}
+
+#[test]
+fn a_runs_root_deleted_in_mid_run_ends_a_strict_run_and_no_local_one() {
+    for posture in ["strict", "local"] {
+        let checkpoints = Checkpoints::on(Backend::File);
+        let rig = rig(&checkpoints, posture);
+        let child = rig.start_stream(&RUN);
+        rig.wait_for_unique(300);
+        signal(&child, "STOP");
+        fs::remove_dir_all(rig.world.runs_root()).unwrap();
+        signal(&child, "CONT");
+        let ran = Rig::finish(child);
+        assert!(!rig.world.runs_root().exists(), "nobody made it again");
+        if posture == "strict" {
+            assert_ends_and_resumes(&rig, &ran);
+        } else {
+            ran.expect(0, "");
+            assert!(ran.stderr.contains("audit log"), "{}", ran.stderr);
+            assert_eq!(rig.gate.stats().unique, rig.rows());
+        }
+    }
+}
+
+#[test]
+fn a_runs_root_deleted_with_the_cursors_in_it_ends_the_stream() {
+    let keys = [
+        ("policy.stream_speedup", "360"),
+        ("wiring.wsp_retry.give_up_after_s", "1"),
+    ];
+    let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &keys);
+    let child = rig.start_stream(&RUN);
+    rig.wait_for_unique(300);
+    signal(&child, "STOP");
+    fs::remove_dir_all(rig.world.runs_root()).unwrap();
+    signal(&child, "CONT");
+    let ran = Rig::finish(child);
+    ran.expect(1, "CHECKPOINT_UNAVAILABLE");
+    assert!(!rig.world.runs_root().exists(), "nobody made it again");
+    assert!(rig.gate.stats().unique < rig.rows(), "it did not go on");
+}
