@@ -29,8 +29,20 @@
 //! | [`verify`](mod@verify), [`outline`], [`cursors`], [`pack`] | looking, and packing | IO |
 //!
 //! Most callers want [`Stream`]: a [`Profile`](profile::Profile) and [`Overrides`] make
-//! a [`StreamRequest`], and that makes a stream. [`Engine`](engine::Engine) is below it,
-//! for those with an order, a client or a store of their own.
+//! a [`StreamRequest`], and that makes a stream. What a caller may bring along, each with an
+//! example (`cargo run -p wsp --example NAME`):
+//!
+//! | by | its own | example |
+//! |---|---|---|
+//! | [`CheckpointStore`](checkpoint::CheckpointStore) | place in the stream | `own_checkpoint_store` |
+//! | [`PushClient`](push::PushClient) | way to the gate | `own_push_client` |
+//! | [`ProgressSink`](progress::ProgressSink) | view of the progress | `own_progress_sink` |
+//! | [`Clock`](clock::Clock) | time | `own_clock` |
+//! | [`Plan`](plan::Plan) | use of cleared rows | `rows_through_a_clearance` |
+//! | [`Steering`](steering::Steering) | hand on a running stream | `steer_a_stream` |
+//!
+//! [`Engine`](engine::Engine) is below it, for those with an order or a
+//! [`Quarantine`](quarantine::Quarantine) of their own.
 //!
 //! # Invariants
 //! - Rows are opened through a clearance of the `gates` crate, and in no other way.

@@ -1,6 +1,7 @@
 //! What a stream is at, about once a second, for whoever watches.
 
 use envelope::EventTime;
+use tokio::sync::watch;
 
 use crate::meters::Reading;
 use crate::pace::Pace;
@@ -27,10 +28,52 @@ pub struct Progress {
     pub durable: u64,
 }
 
+/// Told what a stream is at: a few times a second, and once more at its end. Implemented by
+/// whoever watches; called on a task of its own, so that a sink that takes its time misses
+/// snapshots and never holds the stream back. It should not block for long.
+pub trait ProgressSink: Send + 'static {
+    /// Takes the newest snapshot.
+    fn tell(&mut self, progress: &Progress);
+}
+
+/// Tells a sink of every snapshot that it has time for, until the stream is gone.
+pub(crate) async fn tell_until_the_end<S: ProgressSink>(
+    mut progress: watch::Receiver<Progress>,
+    mut sink: S,
+) -> S {
+    while progress.changed().await.is_ok() {
+        let now = progress.borrow_and_update().clone();
+        sink.tell(&now);
+    }
+    sink
+}
+
 impl Progress {
     /// Learns how many rows are open: so many events are expected, or as many as the
     /// run is bounded to.
     pub fn expect(&mut self, open_rows: u64) {
         self.total = Some(self.max_events.unwrap_or(u64::MAX).min(open_rows));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl ProgressSink for Vec<u64> {
+        fn tell(&mut self, progress: &Progress) {
+            self.push(progress.durable);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_is_told_of_the_last_snapshot_whatever_it_missed() {
+        let progress = watch::Sender::new(Progress::default());
+        let telling = tokio::spawn(tell_until_the_end(progress.subscribe(), Vec::new()));
+        for durable in 1..=100 {
+            progress.send_modify(|progress| progress.durable = durable);
+        }
+        drop(progress);
+        assert_eq!(telling.await.unwrap().last(), Some(&100));
     }
 }

@@ -7,6 +7,7 @@ use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
 use oracle_store::footer;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::audit::{AuditLog, EventKind};
 use crate::backends::{ProfileClient, open_checkpoint_store, push_client};
@@ -23,7 +24,7 @@ use crate::parts::{ClearedParts, PartOpener};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
 use crate::profile::OnReject;
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressSink, tell_until_the_end};
 use crate::push::{PushClient, RetryPolicy};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
@@ -98,6 +99,14 @@ impl<K: Clock> Stream<K> {
     /// What this run is at, told about a few times a second.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// Has a sink told of the progress, on a task that ends with this run and gives the sink back.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn tell<S: ProgressSink>(&self, sink: S) -> JoinHandle<S> {
+        tokio::spawn(tell_until_the_end(self.progress(), sink))
     }
 
     /// Has other processes of this machine steer the run too, through a

@@ -6,6 +6,7 @@ mod backpressure;
 mod checkpoints;
 mod contracts;
 mod every_reason;
+mod examples;
 mod fault_matrix;
 mod faulty_store;
 mod golden;

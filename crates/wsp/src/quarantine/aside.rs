@@ -159,7 +159,7 @@ impl Aside {
         Some(json!({
             "place": quarantine.place(),
             "events": mem::take(&mut self.untold),
-            "open": quarantine.waiting(),
+            "waiting": quarantine.waiting(),
             "last": self.last.take(),
         }))
     }

@@ -319,6 +319,6 @@ fn told(report: &RedriveReport, ended: &Result<RedriveStatus, Error>) -> Value {
         "reason": ended.as_ref().err().map(Error::code),
         "redriven": report.redriven,
         "refused": report.refused.len(),
-        "open": report.waiting,
+        "waiting": report.waiting,
     })
 }
