@@ -321,8 +321,8 @@ impl Rig {
     }
 
     /// Streams what a run that wound down has left, to the end. At most `bound` events come again:
-    /// one that came back from its lane unsent leaves those that other lanes sent meanwhile
-    /// beyond the cursor.
+    /// none after a stop, since its lanes finish what they hold; after a failure, one that came
+    /// back from its lane unsent leaves those that other lanes sent meanwhile beyond the cursor.
     #[track_caller]
     pub fn stream_the_rest(&self, ended: &Ran, bound: u64, more: &[&str]) {
         let rest = self.stream(more);

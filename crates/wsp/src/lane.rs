@@ -104,7 +104,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 due,
                 body,
             } = event;
-            let fate = if self.ending.is_winding_down() {
+            let fate = if self.ending.sends_no_more() {
                 Fate::HandedBack
             } else {
                 let kept = self.quarantines.then(|| body.clone());

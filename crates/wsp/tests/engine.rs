@@ -514,7 +514,7 @@ async fn a_full_quarantine_ends_the_stream_with_its_last_event_durable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_drains_saves_and_hands_the_rest_back() {
+async fn a_stop_finishes_what_the_lanes_hold_and_saves_it() {
     let gate = Arc::new(Gate {
         delay: Duration::from_millis(2),
         ..Gate::default()
@@ -535,6 +535,13 @@ async fn a_stop_drains_saves_and_hands_the_rest_back() {
         (got.len() as u64, 0)
     );
     assert_eq!(outcome.ran.kept.abandoned, 0);
+    let last = got.len() as u64 - 1;
+    assert_eq!(got, (0..=last).collect::<Vec<_>>(), "no gap");
+    assert_eq!(
+        outcome.cursor,
+        Some(last),
+        "nothing behind the cursor was sent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

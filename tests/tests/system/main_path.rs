@@ -95,7 +95,7 @@ fn a_signal_drains_saves_and_says_stopped(ground: Ground) {
     let emitted = ran.report["emitted"].as_u64().unwrap();
     assert!(emitted >= 50 && emitted < rig.rows());
     rig.set(&[]);
-    rig.stream_the_rest(&ran, 100 + 32, &[]);
+    rig.stream_the_rest(&ran, 0, &[]);
 }
 
 fn a_gate_that_stumbles_loses_nothing(ground: Ground) {
