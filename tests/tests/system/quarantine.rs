@@ -1,7 +1,7 @@
 //! Rejected events: set aside and never lost, whatever is killed, full or damaged; redriven
 //! once each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Child;
@@ -159,6 +159,21 @@ fn rejected_events_are_set_aside_and_a_redrive_delivers_each_once() {
         stats.posts,
         "nothing was left to do"
     );
+    let kinds = assert_audit_is_as_described(&rig);
+    assert_eq!(kinds["events_redriven"], 3, "{kinds:?}");
+}
+
+/// Every line of the audit as the schema says; how many there are of each kind.
+fn assert_audit_is_as_described(rig: &Rig) -> BTreeMap<String, u64> {
+    let schema: Value = serde_yaml::from_str(wsp::schema::AUDIT_RECORD_SCHEMA).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    let mut kinds = BTreeMap::new();
+    for line in rig.audit() {
+        assert!(schema.is_valid(&line), "{line}");
+        let kind = line["event_kind"].as_str().unwrap();
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+    kinds
 }
 
 /// Readable by its owner only, and every line as the schema says.

@@ -1,8 +1,8 @@
 //! The keeper's side of the quarantine: one batch at a time, the limit, what is told.
 //!
 //! Rejected events gather while a batch is being made durable, so that one sync covers many.
-//! No batch takes more than there is room for: what is beyond the limit is not done, and comes
-//! again.
+//! No batch takes more than there is room for: what is beyond the limit when that is reached
+//! is not done, and comes again.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -94,8 +94,10 @@ impl Aside {
         }
         let mut quarantine = self.quarantine.take()?;
         let room = self.at_most.saturating_sub(quarantine.waiting());
-        let mut batch = mem::take(&mut self.pending);
-        batch.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let rest = self.pending.split_off(room.min(self.pending.len()));
+        // The rest has its turn if the batch did not fill the room: some of it may wait already.
+        let batch = mem::replace(&mut self.pending, rest);
         let working = tokio::task::spawn_blocking(move || {
             let events: Vec<_> = batch.iter().map(|pending| pending.event.clone()).collect();
             let result = quarantine.set_aside(&events);
@@ -156,6 +158,13 @@ impl Aside {
             return None;
         }
         self.told_at = Some(Instant::now());
+        tracing::warn!(
+            events = self.untold,
+            waiting = quarantine.waiting(),
+            last = %self.last,
+            "rejected events were set aside in {}",
+            quarantine.place(),
+        );
         Some(json!({
             "place": quarantine.place(),
             "events": mem::take(&mut self.untold),
@@ -184,4 +193,90 @@ fn told(event: &RejectedEvent) -> Value {
         "status": event.refusal.status,
         "body_excerpt": event.refusal.excerpt,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope::EventTime;
+
+    use super::super::record::tests::rejected;
+    use super::*;
+
+    /// A quarantine in which some events wait already, which another producer put there.
+    struct Shared {
+        waiting: u64,
+        /// Of the events to come, so many wait already.
+        known: u64,
+    }
+
+    impl Quarantine for Shared {
+        fn set_aside(&mut self, events: &[RejectedEvent]) -> Result<(), Error> {
+            let events = events.len() as u64;
+            let known = self.known.min(events);
+            self.known -= known;
+            self.waiting += events - known;
+            Ok(())
+        }
+
+        fn waiting(&self) -> u64 {
+            self.waiting
+        }
+
+        fn place(&self) -> String {
+            "shared".to_owned()
+        }
+    }
+
+    /// How many of ten events are settled, and why no more.
+    async fn settled_of_ten(shared: Shared, at_most: u64) -> (u64, Option<Error>) {
+        let quarantine = Box::new(shared);
+        let mut aside = Aside::new(Some(SetAside {
+            quarantine,
+            at_most,
+        }));
+        for row in 0..10 {
+            aside.take(Pending {
+                output: 0,
+                sequence: row,
+                position: Position {
+                    part: 0,
+                    row,
+                    time: EventTime::from_nanos(0).unwrap(),
+                },
+                event: rejected('a'),
+            });
+        }
+        let mut settled = 0;
+        while let Some(working) = aside.start() {
+            let (done, error) = aside.settle(working.await);
+            settled += done.len() as u64;
+            if error.is_some() {
+                assert!(aside.start().is_none(), "nothing after the limit");
+                return (settled, error);
+            }
+        }
+        (settled, None)
+    }
+
+    #[tokio::test]
+    async fn events_that_wait_already_take_no_room_and_none_is_forgotten() {
+        let all_known = Shared {
+            waiting: 8,
+            known: 10,
+        };
+        let (settled, error) = settled_of_ten(all_known, 10).await;
+        assert!(error.is_none());
+        assert_eq!(settled, 10);
+    }
+
+    #[tokio::test]
+    async fn the_limit_takes_the_event_that_reaches_it_and_not_one_more() {
+        let half_known = Shared {
+            waiting: 8,
+            known: 5,
+        };
+        let (settled, error) = settled_of_ten(half_known, 10).await;
+        assert_eq!(settled, 7, "five that wait already, and two");
+        assert_eq!(error.unwrap().code(), "QUARANTINE_LIMIT");
+    }
 }

@@ -225,7 +225,7 @@ fn lock(file: &File, patience: Duration) -> io::Result<()> {
 
 /// Refuses a file that was moved or deleted meanwhile: what is written there is lost.
 #[cfg(unix)]
-fn still_named(file: &File, path: &Path) -> io::Result<()> {
+pub(super) fn still_named(file: &File, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let (opened, named) = (file.metadata()?, path.metadata()?);
     if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) {
@@ -238,7 +238,7 @@ fn still_named(file: &File, path: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn still_named(_file: &File, path: &Path) -> io::Result<()> {
+pub(super) fn still_named(_file: &File, path: &Path) -> io::Result<()> {
     path.metadata().map(drop)
 }
 

@@ -12,7 +12,7 @@ use chrono::{SecondsFormat, Utc};
 use oracle_store::Hex64;
 use serde::{Deserialize, Serialize};
 
-use super::file::{open_synced, open_to_read, unwritable};
+use super::file::{open_synced, open_to_read, still_named, unwritable};
 use super::lines::{LinesRead, redriven_beside};
 use super::open_events::OpenEvents;
 use super::record::FORMAT_VERSION;
@@ -132,7 +132,10 @@ impl RedrivenFile {
             bytes.push(b'\n');
         }
         let written = (&self.file).write_all(&bytes);
-        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+        let written = written
+            .and_then(|()| self.file.sync_data())
+            .and_then(|()| still_named(&self.file, &self.path));
+        if let Err(error) = written {
             let _ = self.file.set_len(self.bytes);
             return Err(unwritable(&self.path, error));
         }
