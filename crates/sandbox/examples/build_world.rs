@@ -1,6 +1,6 @@
 //! Builds a sample world and says how long it took:
-//! `cargo run --release -p sandbox --example build_world -- FOLDER ROWS PARTS`,
-//! both counted per output.
+//! `cargo run --release -p sandbox --example build_world -- FOLDER ROWS PARTS OVERLAP`,
+//! rows and parts counted per output; so many parts cover any moment.
 
 use std::time::Instant;
 
@@ -11,7 +11,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = arguments.next().ok_or("FOLDER is missing")?;
     let rows: u64 = arguments.next().map_or(Ok(200_000), |rows| rows.parse())?;
     let parts: usize = arguments.next().map_or(Ok(4), |parts| parts.parse())?;
-    let options = WorldOptions::sample().with_shape(parts, rows / parts as u64);
+    let overlap: usize = arguments.next().map_or(Ok(1), |parts| parts.parse())?;
+    let mut options = WorldOptions::sample().with_shape(parts, rows / parts as u64);
+    for output in &mut options.outputs {
+        output.overlap = overlap;
+    }
     let start = Instant::now();
     let world = options.build(folder.as_ref())?;
     println!(
