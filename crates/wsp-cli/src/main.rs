@@ -19,6 +19,12 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 
+/// Envelopes and pages come and go by the thousand on many threads: this allocator gives
+/// back what they leave (as `.cargo/config.toml` says), where the system's keeps it in
+/// arenas of each thread's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.log_format, cli.verbose);

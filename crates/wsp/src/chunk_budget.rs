@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of framed events that all open feeds may hold together.
-const BUDGET: usize = 12 << 20;
+const BUDGET: usize = 8 << 20;
 /// No gain in larger chunks: their cost by the event is that of their events.
 const LARGEST: usize = 256 << 10;
 /// Smaller ones would cost more than their events do.

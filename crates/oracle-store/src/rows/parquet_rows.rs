@@ -27,6 +27,8 @@ const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
 
 /// A page and a dictionary as large as writers make them by default.
 const OPEN_COLUMN_BYTES: u64 = 2 << 20;
+/// What a column's decompressor holds, whatever is compressed.
+const DECODER_BYTES: u64 = 40 << 10;
 
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
@@ -74,7 +76,8 @@ impl ParquetPart {
     }
 
     /// What reading all columns holds at once, about, in bytes: of the largest row group,
-    /// the open page of each column and its dictionary, decompressed.
+    /// the open page of each column and its dictionary, decompressed, and what decompresses
+    /// and decodes them.
     pub(crate) fn read_bytes(&self) -> u64 {
         let group_bytes = |group: &RowGroupMetaData| -> u64 {
             let columns = group
@@ -82,7 +85,7 @@ impl ParquetPart {
                 .iter()
                 .map(ColumnChunkMetaData::uncompressed_size);
             columns
-                .map(|bytes| (bytes.max(0) as u64).min(OPEN_COLUMN_BYTES))
+                .map(|bytes| (bytes.max(0) as u64).min(OPEN_COLUMN_BYTES) + DECODER_BYTES)
                 .sum()
         };
         let groups = self.metadata.metadata().row_groups().iter();
