@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of framed events that all open feeds may hold together.
-const BUDGET: usize = 8 << 20;
+const BUDGET: usize = 6 << 20;
 /// No gain in larger chunks: their cost by the event is that of their events.
 const LARGEST: usize = 256 << 10;
 /// Smaller ones would cost more than their events do.
@@ -71,8 +71,8 @@ mod tests {
         let budget = ChunkBudget::default();
         let first = budget.share();
         assert_eq!(first.bytes(), LARGEST);
-        let others: Vec<_> = (0..199).map(|_| budget.share()).collect();
-        assert_eq!(first.bytes(), BUDGET / 400);
+        let others: Vec<_> = (0..99).map(|_| budget.share()).collect();
+        assert_eq!(first.bytes(), BUDGET / 200);
         drop(others);
         assert_eq!(first.bytes(), LARGEST);
     }
