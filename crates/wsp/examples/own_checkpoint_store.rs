@@ -5,8 +5,8 @@
 //! cargo run -p wsp --example own_checkpoint_store
 //! ```
 //!
-//! A store from the ground up makes the promises of [`CheckpointStore`]; the suite in
-//! `checkpoint::conformance` tests them.
+//! It adds to a store of the `checkpoint` crate: only that crate makes a [`Lease`], so a
+//! store of one's own stands around one of its stores, whose promises it keeps.
 
 mod playground;
 
