@@ -12,11 +12,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, World, WorldOptions};
 use serde_json::Value;
 use tempfile::TempDir;
+use wsp::EventTime;
 
 use crate::checkpoints::Checkpoints;
 pub use bucket::{BUCKET, Bucket, Mishap, S3Request, Weather};
@@ -370,6 +371,30 @@ impl Rig {
             .collect();
         let line = |line: &String| serde_json::from_str(line).expect("a line of JSON");
         lines.iter().map(line).collect()
+    }
+
+    /// How long after its due time each event arrived, in nanoseconds, as the gate's stamps and
+    /// a report's schedule have it: in the order of arrival, negative if it was early.
+    ///
+    /// The two processes read the wall clock apart.
+    pub fn lateness_at_the_gate(&self, report: &Value) -> Vec<i128> {
+        let schedule = &report["schedule"];
+        let time = |field: &str| {
+            let text = schedule[field].as_str().expect("a time");
+            text.parse::<EventTime>().expect("a time").nanos()
+        };
+        let speedup = schedule["speedup"].as_f64().expect("a speedup");
+        let (wall_origin, time_origin) = (time("wall_origin_utc"), time("time_origin_utc"));
+        let epoch = self.gate.epoch().1.duration_since(UNIX_EPOCH);
+        let epoch = epoch.expect("it is after 1970").as_nanos() as i128;
+        let arrivals = self.gate.arrivals().into_iter();
+        arrivals
+            .map(|arrival| {
+                let elapsed = i128::from(arrival.event_time_ns) - time_origin;
+                let due = wall_origin + (elapsed as f64 / speedup) as i128;
+                epoch + i128::from(arrival.arrived_ns) - due
+            })
+            .collect()
     }
 
     /// Rows over the outputs that the profile streams.

@@ -46,7 +46,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// RFC 3339 in UTC with six fractional digits and `Z`.
-pub(crate) fn utc_text(time: DateTime<Utc>) -> String {
+/// RFC 3339 in UTC with six fractional digits and `Z`: how records and leases spell times.
+pub fn utc_text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

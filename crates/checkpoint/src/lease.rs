@@ -21,6 +21,9 @@
 //! wants it: no two machines' clocks are ever compared.
 //!
 //! An expired lease that nobody took is still its holder's, to renew and to save under.
+//!
+//! The types below [`Lease`] are what every store of this crate makes these promises with, and what
+//! a store of one's own does: see [`CheckpointStore`](crate::CheckpointStore#a-store-of-ones-own).
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,13 +108,17 @@ impl LeaseRequest {
     }
 }
 
-/// One acquisition: unique for ever, so that two holders are never confused.
+/// One acquisition: unique for ever, so that two holders are never confused. 32 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct SessionId(pub(crate) String);
+pub struct SessionId(pub(crate) String);
 
 impl SessionId {
-    /// 32 hex digits from process, time, a counter and the address-space seed of the hasher.
-    pub(crate) fn new() -> Self {
+    /// From process, time, a counter and the address-space seed of the hasher.
+    #[expect(
+        clippy::new_without_default,
+        reason = "no two are equal: none is the default"
+    )]
+    pub fn new() -> Self {
         use std::hash::{BuildHasher as _, RandomState};
         static TAKEN: AtomicU64 = AtomicU64::new(0);
         let seed = format!(
@@ -125,6 +132,11 @@ impl SessionId {
         digest.truncate(32);
         Self(digest)
     }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The right to save under a set of keys: made by a store, shown at every save.
@@ -132,14 +144,37 @@ impl SessionId {
 /// Dropping it without [`release`](crate::CheckpointStore::release) is what a crash does: the
 /// store learns of it where it can tell.
 pub struct Lease {
-    pub(crate) session: SessionId,
-    pub(crate) fences: Arc<BTreeMap<CursorKey, u64>>,
-    pub(crate) period: Duration,
+    session: SessionId,
+    fences: Arc<BTreeMap<CursorKey, u64>>,
+    period: Duration,
     /// The store's proof of life: dropped with the lease, known only to the store that made it.
-    pub(crate) proof: Arc<dyn Any + Send + Sync>,
+    proof: Arc<dyn Any + Send + Sync>,
 }
 
 impl Lease {
+    /// The lease that a store grants: of these keys with these fences, for a session of its own.
+    ///
+    /// `proof` is what the store wants to be shown again, and what ends with the lease if
+    /// nobody releases it: a lock, a connection, a counter.
+    pub fn granted(
+        session: SessionId,
+        fences: BTreeMap<CursorKey, u64>,
+        period: Duration,
+        proof: impl Any + Send + Sync,
+    ) -> Self {
+        Self {
+            session,
+            fences: Arc::new(fences),
+            period,
+            proof: Arc::new(proof),
+        }
+    }
+
+    /// The acquisition it came from.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
     /// The keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &CursorKey> {
         self.fences.keys()
@@ -155,8 +190,10 @@ impl Lease {
         self.period
     }
 
-    /// The same lease, for a thread that the store hands the work to.
-    pub(crate) fn share(&self) -> Self {
+    /// The same lease, for a thread that the store hands the work to: it has ended once all
+    /// shares were dropped.
+    #[must_use]
+    pub fn share(&self) -> Self {
         Self {
             session: self.session.clone(),
             fences: Arc::clone(&self.fences),
@@ -165,8 +202,11 @@ impl Lease {
         }
     }
 
-    /// The proof of life that the store put in.
-    pub(crate) fn proof<T: 'static>(&self) -> Result<&T, Error> {
+    /// The proof that the store put in.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_CONFIG_INVALID` if the lease is of a store with another kind of proof.
+    pub fn proof<T: 'static>(&self) -> Result<&T, Error> {
         self.proof
             .downcast_ref()
             .ok_or_else(|| Error::ConfigInvalid {
@@ -177,7 +217,10 @@ impl Lease {
     }
 
     /// The fence to show for a key.
-    pub(crate) fn fence_to_show(&self, key: &CursorKey) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// `LEASE_LOST` if the lease is not of that key.
+    pub fn fence_to_show(&self, key: &CursorKey) -> Result<u64, Error> {
         self.fence(key)
             .ok_or_else(|| lost(key, "it was never taken"))
     }
@@ -206,26 +249,29 @@ pub struct LeaseState {
     pub alive: Option<bool>,
 }
 
-/// A key's lease as it is stored.
+/// A key's lease as it is stored. Its JSON is an object with the fields below.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct LeaseRow {
-    pub(crate) fence: u64,
-    pub(crate) holder: Holder,
-    pub(crate) period_ms: u64,
-    pub(crate) released: bool,
-    pub(crate) renewals: u64,
-    pub(crate) renewed_at_utc: String,
-    pub(crate) session: SessionId,
+pub struct LeaseRecord {
+    /// Grows by one with every take of the key.
+    pub fence: u64,
+    /// Who took it.
+    pub holder: Holder,
+    /// How long it lasts without renewal, in milliseconds.
+    pub period_ms: u64,
+    /// Whether its holder gave it back.
+    pub released: bool,
+    /// How often it was renewed.
+    pub renewals: u64,
+    /// When it was taken or last renewed, for people.
+    pub renewed_at_utc: String,
+    /// The acquisition that took it.
+    pub session: SessionId,
 }
 
-impl LeaseRow {
-    pub(crate) fn taken(
-        request: &LeaseRequest,
-        session: &SessionId,
-        fence: u64,
-        now_utc: String,
-    ) -> Self {
+impl LeaseRecord {
+    /// What to store for a lease that was just taken.
+    pub fn taken(request: &LeaseRequest, session: &SessionId, fence: u64, now_utc: String) -> Self {
         Self {
             fence,
             holder: request.holder.clone(),
@@ -237,20 +283,21 @@ impl LeaseRow {
         }
     }
 
-    pub(crate) fn renew(&mut self, now_utc: String) {
+    /// Notes a renewal.
+    pub fn renew(&mut self, now_utc: String) {
         self.renewals += 1;
         self.renewed_at_utc = now_utc;
     }
 
-    /// Marks the row released if it is still this lease's; true if that changed it.
-    pub(crate) fn release(&mut self, lease: &Lease) -> bool {
+    /// Marks it released if it is still this lease's; true if that changed it.
+    pub fn release(&mut self, lease: &Lease) -> bool {
         let is_held = self.session == lease.session && !self.released;
         self.released |= is_held;
         is_held
     }
 
     /// What a reader sees: nothing once it is released.
-    pub(crate) fn to_state(&self, alive: Option<bool>) -> Option<LeaseState> {
+    pub fn to_state(&self, alive: Option<bool>) -> Option<LeaseState> {
         (!self.released).then(|| LeaseState {
             holder: self.holder.clone(),
             fence: self.fence,
@@ -262,31 +309,34 @@ impl LeaseRow {
 
 /// What the backend can say about the holder of a lease that was not released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evidence {
+pub enum Evidence {
+    /// It has ended.
     Dead,
+    /// Its period is over.
     Expired,
+    /// Neither, as far as anybody can tell.
     Current,
 }
 
-/// The table above: whether `row` may be taken.
+/// The table above: whether `stored` may be taken.
 ///
 /// # Errors
-/// `LEASE_HELD`, naming the holder.
-pub(crate) fn check_free(
+/// `LEASE_HELD`, naming the holder; what `evidence` fails with.
+pub fn check_free(
     key: &CursorKey,
-    row: Option<&LeaseRow>,
+    stored: Option<&LeaseRecord>,
     take_over: bool,
-    evidence: impl FnOnce(&LeaseRow) -> Result<Evidence, Error>,
+    evidence: impl FnOnce(&LeaseRecord) -> Result<Evidence, Error>,
 ) -> Result<(), Error> {
-    let Some(row) = row.filter(|row| !row.released) else {
+    let Some(stored) = stored.filter(|stored| !stored.released) else {
         return Ok(());
     };
-    if take_over || evidence(row)? != Evidence::Current {
+    if take_over || evidence(stored)? != Evidence::Current {
         return Ok(());
     }
     Err(Error::LeaseHeld {
         key: key.clone(),
-        holder: Box::new(row.holder.clone()),
+        holder: Box::new(stored.holder.clone()),
     })
 }
 
@@ -294,20 +344,20 @@ pub(crate) fn check_free(
 ///
 /// # Errors
 /// `LEASE_LOST`, naming who took it.
-pub(crate) fn check_shown(
+pub fn check_shown(
     key: &CursorKey,
-    row: Option<LeaseRow>,
+    stored: Option<LeaseRecord>,
     lease: &Lease,
-) -> Result<LeaseRow, Error> {
+) -> Result<LeaseRecord, Error> {
     let fence = lease.fence_to_show(key)?;
-    let Some(row) = row else {
+    let Some(stored) = stored else {
         return Err(lost(key, "the store no longer knows it"));
     };
-    match (row.session == lease.session, row.released) {
-        (true, false) if row.fence == fence => Ok(row),
+    match (stored.session == lease.session, stored.released) {
+        (true, false) if stored.fence == fence => Ok(stored),
         (true, _) => Err(lost(key, "it was released")),
         (false, _) => {
-            let (taker, taken) = (&row.holder, row.fence);
+            let (taker, taken) = (&stored.holder, stored.fence);
             Err(lost(
                 key,
                 format!("{taker} took it with fence {taken}, and this one is {fence}"),
@@ -337,33 +387,34 @@ pub(crate) fn check_not_foreign(
 
 /// How long each lease has been seen unchanged: expiry without comparing clocks.
 #[derive(Debug, Default)]
-pub(crate) struct Observations {
+pub struct Observations {
     seen: BTreeMap<CursorKey, (SessionId, u64, Duration)>,
 }
 
 impl Observations {
-    /// Notes the lease at `now`; true once it has stood unchanged for its own period. `stamp`
-    /// changes with every renewal.
-    pub(crate) fn is_expired(
+    /// Notes the lease at `now`, a time that never goes back; true once it has stood unchanged
+    /// for its own period. `stamp` changes with every renewal.
+    pub fn is_expired(
         &mut self,
         key: &CursorKey,
-        row: &LeaseRow,
+        stored: &LeaseRecord,
         stamp: u64,
         now: Duration,
     ) -> bool {
         match self.seen.get(key) {
-            Some((session, seen, since)) if *session == row.session && *seen == stamp => {
-                now.saturating_sub(*since) >= Duration::from_millis(row.period_ms)
+            Some((session, seen, since)) if *session == stored.session && *seen == stamp => {
+                now.saturating_sub(*since) >= Duration::from_millis(stored.period_ms)
             }
             _ => {
                 self.seen
-                    .insert(key.clone(), (row.session.clone(), stamp, now));
+                    .insert(key.clone(), (stored.session.clone(), stamp, now));
                 false
             }
         }
     }
 
-    pub(crate) fn forget(&mut self, key: &CursorKey) {
+    /// Forgets a key whose lease was taken.
+    pub fn forget(&mut self, key: &CursorKey) {
         self.seen.remove(key);
     }
 }

@@ -18,8 +18,8 @@ mod blocking;
 #[cfg(feature = "object")]
 mod bucket;
 mod clock;
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod cursor;
 mod error;
 #[cfg(feature = "file")]
@@ -57,7 +57,7 @@ mod unavailable;
 
 #[cfg(feature = "object")]
 pub use bucket::BucketStore;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, utc_text};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 pub use error::{Error, ReasonCode, Source};
 #[cfg(feature = "file")]

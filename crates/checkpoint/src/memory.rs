@@ -10,10 +10,10 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{
-    Evidence, Lease, LeaseRequest, LeaseRow, LeaseState, Observations, SessionId, check_free,
+    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
     check_shown,
 };
-use crate::record::{HistoryEntry, Record, Wire, reset_line};
+use crate::record::{HistoryEntry, Record, next_record, reset_line};
 use crate::store::CheckpointStore;
 
 /// Lines of history kept a key.
@@ -35,7 +35,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Slot {
     record: Option<String>,
-    lease: Option<LeaseRow>,
+    lease: Option<LeaseRecord>,
     alive: Weak<Alive>,
     history: VecDeque<String>,
 }
@@ -51,7 +51,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store; leases expire by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             state: Arc::default(),
@@ -145,17 +145,17 @@ impl CheckpointStore for MemoryStore {
         for key in &request.keys {
             let slot = slots.entry(key.clone()).or_default();
             let fence = slot.lease.as_ref().map_or(0, |row| row.fence) + 1;
-            slot.lease = Some(LeaseRow::taken(request, &session, fence, self.now_text()));
+            slot.lease = Some(LeaseRecord::taken(
+                request,
+                &session,
+                fence,
+                self.now_text(),
+            ));
             slot.alive = Arc::downgrade(&alive);
             observed.forget(key);
             fences.insert(key.clone(), fence);
         }
-        Ok(Lease {
-            session,
-            fences: Arc::new(fences),
-            period: request.period,
-            proof: alive,
-        })
+        Ok(Lease::granted(session, fences, request.period, alive))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
@@ -180,8 +180,8 @@ impl CheckpointStore for MemoryStore {
             let slot = state.slots.entry(key.clone()).or_default();
             check_shown(key, slot.lease.clone(), lease)?;
             let stored = slot.parse(key)?;
-            let next = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?;
-            records.extend(next.map(|wire| (key, wire.to_json())));
+            let next = next_record(stored.as_ref(), key, cursor, lease, || self.now_text())?;
+            records.extend(next.map(|record| (key, record)));
         }
         for (key, record) in records {
             let slot = state.slots.entry(key.clone()).or_default();
@@ -219,7 +219,8 @@ impl CheckpointStore for MemoryStore {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+    use crate::conformance::{Backend, Damage, ManualClock};
+    use crate::every_promise;
 
     pub(crate) struct InMemory(MemoryStore, Arc<ManualClock>);
 

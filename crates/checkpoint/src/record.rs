@@ -277,11 +277,12 @@ impl Record {
         matches!(self.cursor, StoredCursor::Foreign(_))
     }
 
-    /// Reads a record's JSON: ours, or the existing producer's.
+    /// Reads a record's JSON: ours, or the existing producer's. `place` is where it was found, for
+    /// errors.
     ///
     /// # Errors
     /// `CHECKPOINT_CORRUPT`, `CHECKPOINT_VERSION_UNSUPPORTED`, `CHECKPOINT_KEY_MISMATCH`.
-    pub(crate) fn parse(bytes: &[u8], key: &CursorKey, place: &str) -> Result<Self, Error> {
+    pub fn parse(bytes: &[u8], key: &CursorKey, place: &str) -> Result<Self, Error> {
         let fields: BTreeMap<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
         if let Some(version) = fields.get("format_version")
@@ -309,8 +310,25 @@ struct ResetLine {
     record: String,
 }
 
+/// The JSON of the record that saves `cursor` over `stored` under a lease; `None` if it is there
+/// already. It is the record's line of history too.
+///
+/// # Errors
+/// `LEASE_LOST` for a key that is not the lease's; `CHECKPOINT_REGRESSION`,
+/// `CHECKPOINT_ORDER_MISMATCH`.
+pub fn next_record(
+    stored: Option<&Record>,
+    key: &CursorKey,
+    cursor: &Cursor,
+    lease: &Lease,
+    now_utc: impl FnOnce() -> String,
+) -> Result<Option<String>, Error> {
+    let next = Wire::following(stored, key, cursor, lease, now_utc)?;
+    Ok(next.map(|wire| wire.to_json()))
+}
+
 /// The history line of a reset that gives up `record`.
-pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
+pub fn reset_line(at_utc: String, record: &[u8]) -> String {
     json(&ResetLine {
         at_utc,
         event: HistoryEvent::Reset,
@@ -319,8 +337,8 @@ pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
 }
 
 impl HistoryEntry {
-    /// Reads one line; `None` if it is cut short or not ours.
-    pub(crate) fn parse(line: &str, key: &CursorKey) -> Option<Self> {
+    /// Reads one line, a record's JSON or a [`reset_line`]; `None` if it is cut short or not ours.
+    pub fn parse(line: &str, key: &CursorKey) -> Option<Self> {
         if let Ok(reset) = serde_json::from_str::<ResetLine>(line) {
             let record = Record::parse(reset.record.as_bytes(), key, "history").ok();
             return Some(Self {

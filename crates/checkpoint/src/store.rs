@@ -38,6 +38,23 @@ use crate::record::{HistoryEntry, Record};
 ///   object.
 ///
 /// All methods may be called at once from many tasks and threads.
+///
+/// # A store of one's own
+///
+/// It keeps, for each key, a [`LeaseRecord`](crate::lease::LeaseRecord), the JSON of a [`Record`]
+/// and lines of history, and changes them one key at a time under a lock of its own:
+///
+/// | method | what decides |
+/// |---|---|
+/// | `acquire` | [`check_free`](crate::lease::check_free) with what the store knows of the holder, or [`Observations`](crate::lease::Observations) if it knows nothing; [`Lease::granted`] |
+/// | `renew`, `save_many`, `reset` | [`check_shown`](crate::lease::check_shown) |
+/// | `save_many` | [`next_record`](crate::record::next_record) |
+/// | `reset` | [`reset_line`](crate::record::reset_line) |
+/// | `load`, `history` | [`Record::parse`], [`HistoryEntry::parse`] |
+///
+/// The feature `conformance` has the promises above as tests
+/// ([`every_promise!`](crate::every_promise)); `cargo run -p wsp --example own_checkpoint_store`
+/// is such a store, and passes them.
 #[async_trait]
 pub trait CheckpointStore: Debug + Send + Sync {
     /// Where this store is, for people: never a secret.

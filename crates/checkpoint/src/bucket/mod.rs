@@ -40,7 +40,7 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{
-    Evidence, Lease, LeaseRequest, LeaseRow, LeaseState, Observations, SessionId, check_free,
+    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
     check_shown, lost,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
@@ -145,12 +145,8 @@ impl CheckpointStore for BucketStore {
         let fences = known.iter_mut().filter_map(|(key, found)| {
             Some((key.clone(), found.get_mut().object.lease.as_ref()?.fence))
         });
-        let lease = Lease {
-            session,
-            fences: Arc::new(fences.collect()),
-            period: request.period,
-            proof: Arc::new(Proof { known }),
-        };
+        let fences = fences.collect();
+        let lease = Lease::granted(session, fences, request.period, Proof { known });
         match failure {
             None => Ok(lease),
             Some(error) => {
@@ -283,7 +279,7 @@ impl Inner {
             let mut next = found
                 .as_ref()
                 .map_or_else(StoredObject::default, |f| f.object.clone());
-            next.lease = Some(LeaseRow::taken(request, session, fence, self.now_text()));
+            next.lease = Some(LeaseRecord::taken(request, session, fence, self.now_text()));
             next.count_on();
             // Whatever came of it, the next round reads it back.
             if let Err(refusal) = self.objects.put(key, &next, found.as_ref()).await {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Source};
 use crate::key::CursorKey;
 use crate::layout::folder_name;
-use crate::lease::{LeaseRow, SessionId};
+use crate::lease::{LeaseRecord, SessionId};
 use crate::record::{FORMAT_VERSION, Record, Wire, corrupt, json, unsupported};
 
 /// One request, from the first byte to the last of its answer.
@@ -31,7 +31,7 @@ pub(super) struct StoredObject {
     damaged: Option<String>,
     format_version: u32,
     pub(super) history: Vec<String>,
-    pub(super) lease: Option<LeaseRow>,
+    pub(super) lease: Option<LeaseRecord>,
     record: Option<Box<RawValue>>,
     /// Counts the writes.
     pub(super) sequence: u64,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::*;
-use crate::{HistoryEvent, StoredCursor};
+use super::{Backend, assert_code, cursor, holder, key, open_leased, position, request, save};
+use crate::{Cursor, CursorKey, HistoryEvent, OrderPosition, ReasonCode, StoredCursor};
 
-pub(crate) async fn a_missing_cursor_is_none(backend: &dyn Backend) {
+/// A key without a cursor loads as none, leased or not.
+pub async fn a_missing_cursor_is_none(backend: &dyn Backend) {
     let store = backend.open().await;
     let key = key("missing", "o");
     assert_eq!(store.load(&key).await.unwrap(), None);
@@ -17,7 +18,8 @@ pub(crate) async fn a_missing_cursor_is_none(backend: &dyn Backend) {
     assert_eq!(store.load(&key).await.unwrap(), None);
 }
 
-pub(crate) async fn a_saved_cursor_is_read_back(backend: &dyn Backend) {
+/// All fields of a cursor come back, with the fence and a sequence number.
+pub async fn a_saved_cursor_is_read_back(backend: &dyn Backend) {
     let key = key("round trip", "o");
     let (store, lease) = open_leased(backend, &key).await;
     let mut sequence = 0;
@@ -44,7 +46,8 @@ pub(crate) async fn a_saved_cursor_is_read_back(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn every_cursor_of_a_save_is_saved(backend: &dyn Backend) {
+/// A save of many cursors saves each.
+pub async fn every_cursor_of_a_save_is_saved(backend: &dyn Backend) {
     let keys: Vec<CursorKey> = (0..43).map(|n| key("many", &format!("o{n}"))).collect();
     let store = backend.open().await;
     let lease = store
@@ -66,7 +69,8 @@ pub(crate) async fn every_cursor_of_a_save_is_saved(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn keys_do_not_disturb_each_other(backend: &dyn Backend) {
+/// A save or reset of one key changes no other.
+pub async fn keys_do_not_disturb_each_other(backend: &dyn Backend) {
     let (one, two) = (key("isolation", "o"), key("isolation, another pack", "o"));
     let three = key("isolation", "o2");
     let store = backend.open().await;
@@ -82,7 +86,8 @@ pub(crate) async fn keys_do_not_disturb_each_other(backend: &dyn Backend) {
     assert_eq!(store.history(&one, 10).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn strange_keys_are_kept_apart(backend: &dyn Backend) {
+/// Keys with slashes, unicode or 256 characters have cursors of their own.
+pub async fn strange_keys_are_kept_apart(backend: &dyn Backend) {
     let strange = [
         "a/b/../c",
         "..",
@@ -127,7 +132,8 @@ pub(crate) async fn strange_keys_are_kept_apart(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn reopening_finds_the_same_cursor(backend: &dyn Backend) {
+/// Another handle finds the cursor, and its bounds.
+pub async fn reopening_finds_the_same_cursor(backend: &dyn Backend) {
     let key = key("reopening", "o");
     let (store, lease) = open_leased(backend, &key).await;
     save(&*store, &lease, &key, cursor("b", 5)).await.unwrap();
@@ -144,7 +150,8 @@ pub(crate) async fn reopening_finds_the_same_cursor(backend: &dyn Backend) {
     assert_eq!(store.load(&key).await.unwrap().unwrap().sequence, 2);
 }
 
-pub(crate) async fn a_cursor_never_moves_backwards(backend: &dyn Backend) {
+/// `CHECKPOINT_REGRESSION`, within a part and across parts.
+pub async fn a_cursor_never_moves_backwards(backend: &dyn Backend) {
     let key = key("monotonic", "o");
     let (store, lease) = open_leased(backend, &key).await;
     for (part, row) in [("a", 0), ("a", 9), ("b", 0), ("b", 7)] {
@@ -161,7 +168,8 @@ pub(crate) async fn a_cursor_never_moves_backwards(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn a_refused_save_leaves_what_was_there(backend: &dyn Backend) {
+/// A refused save leaves each key at the old cursor or the new one.
+pub async fn a_refused_save_leaves_what_was_there(backend: &dyn Backend) {
     let (one, two) = (key("refused", "o1"), key("refused", "o2"));
     let store = backend.open().await;
     let lease = store
@@ -183,7 +191,8 @@ pub(crate) async fn a_refused_save_leaves_what_was_there(backend: &dyn Backend) 
     );
 }
 
-pub(crate) async fn the_same_cursor_may_be_saved_again(backend: &dyn Backend) {
+/// A save made twice counts once.
+pub async fn the_same_cursor_may_be_saved_again(backend: &dyn Backend) {
     let key = key("again", "o");
     let (store, lease) = open_leased(backend, &key).await;
     for _ in 0..3 {
@@ -193,7 +202,8 @@ pub(crate) async fn the_same_cursor_may_be_saved_again(backend: &dyn Backend) {
     assert_eq!(store.load(&key).await.unwrap().unwrap().sequence, 1);
 }
 
-pub(crate) async fn a_cursor_keeps_its_order(backend: &dyn Backend) {
+/// `CHECKPOINT_ORDER_MISMATCH` for a cursor of another stream order.
+pub async fn a_cursor_keeps_its_order(backend: &dyn Backend) {
     let key = key("order", "o");
     let (store, lease) = open_leased(backend, &key).await;
     save(&*store, &lease, &key, cursor("a", 5)).await.unwrap();
@@ -208,7 +218,8 @@ pub(crate) async fn a_cursor_keeps_its_order(backend: &dyn Backend) {
     assert_eq!(position(&*store, &key).await, Some(("a".to_owned(), 5)));
 }
 
-pub(crate) async fn concurrent_savers_end_at_the_furthest(backend: &dyn Backend) {
+/// Of saves at once, the furthest is never refused and stands at the end.
+pub async fn concurrent_savers_end_at_the_furthest(backend: &dyn Backend) {
     let key = key("concurrent", "o");
     let (store, lease) = open_leased(backend, &key).await;
     let lease = Arc::new(lease);
@@ -227,7 +238,8 @@ pub(crate) async fn concurrent_savers_end_at_the_furthest(backend: &dyn Backend)
     assert_eq!(position(&*store, &key).await, Some(("a".to_owned(), 15)));
 }
 
-pub(crate) async fn a_reset_lets_the_cursor_start_anew(backend: &dyn Backend) {
+/// After a reset there is no cursor, and the old one is in history.
+pub async fn a_reset_lets_the_cursor_start_anew(backend: &dyn Backend) {
     let key = key("reset", "o");
     let (store, lease) = open_leased(backend, &key).await;
     save(&*store, &lease, &key, cursor("b", 5)).await.unwrap();
@@ -251,7 +263,8 @@ pub(crate) async fn a_reset_lets_the_cursor_start_anew(backend: &dyn Backend) {
     assert_eq!(history[1].record, given_up);
 }
 
-pub(crate) async fn history_is_newest_first_and_bounded(backend: &dyn Backend) {
+/// History is newest first, as many lines as asked for.
+pub async fn history_is_newest_first_and_bounded(backend: &dyn Backend) {
     let key = key("history", "o");
     let (store, lease) = open_leased(backend, &key).await;
     for row in 0..12 {
@@ -272,7 +285,8 @@ pub(crate) async fn history_is_newest_first_and_bounded(backend: &dyn Backend) {
     );
 }
 
-pub(crate) async fn reading_needs_no_lease_and_makes_none(backend: &dyn Backend) {
+/// Reading creates nothing, and sees what is saved and who holds the lease.
+pub async fn reading_needs_no_lease_and_makes_none(backend: &dyn Backend) {
     let key = key("reading", "o");
     let reader = backend.open().await;
     assert_eq!(reader.load(&key).await.unwrap(), None);

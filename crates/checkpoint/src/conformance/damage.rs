@@ -1,7 +1,7 @@
 //! Promises about damaged records: refused, never read as "no cursor".
 
-use super::*;
-use crate::HistoryEvent;
+use super::{Backend, Damage, assert_code, cursor, key, open_leased, save};
+use crate::{CursorKey, HistoryEvent, ReasonCode};
 
 async fn spoilt(backend: &dyn Backend, key: &CursorKey, damage: Damage) {
     let (store, lease) = open_leased(backend, key).await;
@@ -10,7 +10,8 @@ async fn spoilt(backend: &dyn Backend, key: &CursorKey, damage: Damage) {
     backend.damage(key, damage).await;
 }
 
-pub(crate) async fn a_damaged_record_is_refused(backend: &dyn Backend) {
+/// `CHECKPOINT_CORRUPT` for an edited or torn record, and nothing is saved over it.
+pub async fn a_damaged_record_is_refused(backend: &dyn Backend) {
     for (damage, id) in [(Damage::Edited, "edited"), (Damage::Torn, "torn")] {
         let key = key("damaged", id);
         spoilt(backend, &key, damage).await;
@@ -27,14 +28,16 @@ pub(crate) async fn a_damaged_record_is_refused(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn a_newer_record_is_refused(backend: &dyn Backend) {
+/// `CHECKPOINT_VERSION_UNSUPPORTED`.
+pub async fn a_newer_record_is_refused(backend: &dyn Backend) {
     let key = key("newer", "o");
     spoilt(backend, &key, Damage::NewerVersion).await;
     let store = backend.open().await;
     assert_code(store.load(&key).await, ReasonCode::VersionUnsupported);
 }
 
-pub(crate) async fn a_damaged_record_can_be_reset_and_stays_in_history(backend: &dyn Backend) {
+/// A damaged record can be reset, and its text is in history.
+pub async fn a_damaged_record_can_be_reset_and_stays_in_history(backend: &dyn Backend) {
     let key = key("damaged, then reset", "o");
     spoilt(backend, &key, Damage::Edited).await;
     let (store, lease) = open_leased(backend, &key).await;

@@ -1,11 +1,16 @@
 //! Promises about leases: one writer, proven by a fence.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::*;
-use crate::acquire_or_wait;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
-pub(crate) async fn a_save_shows_a_lease_of_its_key(backend: &dyn Backend) {
+use super::{Backend, assert_code, cursor, key, open_leased, position, request, save};
+use crate::{CheckpointStore, Clock, Lease, LeaseRequest, ReasonCode, acquire_or_wait};
+
+/// `LEASE_LOST` for a save or reset under a lease of another key.
+pub async fn a_save_shows_a_lease_of_its_key(backend: &dyn Backend) {
     let (mine, other) = (key("shown", "mine"), key("shown", "other"));
     let (store, lease) = open_leased(backend, &mine).await;
     assert_code(
@@ -16,7 +21,8 @@ pub(crate) async fn a_save_shows_a_lease_of_its_key(backend: &dyn Backend) {
     assert_eq!(store.load(&other).await.unwrap(), None);
 }
 
-pub(crate) async fn a_held_lease_names_its_holder(backend: &dyn Backend) {
+/// `LEASE_HELD` names the holder.
+pub async fn a_held_lease_names_its_holder(backend: &dyn Backend) {
     let key = key("held", "o");
     let (_store, _lease) = open_leased(backend, &key).await;
     let second = backend.open().await;
@@ -28,7 +34,8 @@ pub(crate) async fn a_held_lease_names_its_holder(backend: &dyn Backend) {
     );
 }
 
-pub(crate) async fn leases_are_taken_all_or_none(backend: &dyn Backend) {
+/// A key in the way leaves the others free.
+pub async fn leases_are_taken_all_or_none(backend: &dyn Backend) {
     let keys = ["a", "b", "c"].map(|id| key("all or none", id));
     let (_store, _lease) = open_leased(backend, &keys[1]).await;
     let second = backend.open().await;
@@ -43,7 +50,8 @@ pub(crate) async fn leases_are_taken_all_or_none(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn of_many_takers_one_wins(backend: &dyn Backend) {
+/// Of eight at once one has the leases.
+pub async fn of_many_takers_one_wins(backend: &dyn Backend) {
     let keys = ["a", "b", "c"].map(|id| key("takers", id));
     let mut takers = Vec::new();
     for n in 0..8 {
@@ -69,7 +77,8 @@ pub(crate) async fn of_many_takers_one_wins(backend: &dyn Backend) {
         .unwrap();
 }
 
-pub(crate) async fn a_released_lease_is_free_at_once(backend: &dyn Backend) {
+/// A released lease can be taken, and a late second release takes nothing.
+pub async fn a_released_lease_is_free_at_once(backend: &dyn Backend) {
     let key = key("released", "o");
     let (store, lease) = open_leased(backend, &key).await;
     store.release(&lease).await.unwrap();
@@ -84,7 +93,8 @@ pub(crate) async fn a_released_lease_is_free_at_once(backend: &dyn Backend) {
     second.renew(&taken).await.unwrap();
 }
 
-pub(crate) async fn a_released_lease_saves_nothing(backend: &dyn Backend) {
+/// `LEASE_LOST` for what is done under a lease that was released.
+pub async fn a_released_lease_saves_nothing(backend: &dyn Backend) {
     let key = key("released, then shown", "o");
     let (store, lease) = open_leased(backend, &key).await;
     store.release(&lease).await.unwrap();
@@ -96,7 +106,8 @@ pub(crate) async fn a_released_lease_saves_nothing(backend: &dyn Backend) {
     assert_eq!(store.load(&key).await.unwrap(), None);
 }
 
-pub(crate) async fn a_fence_grows_with_every_take(backend: &dyn Backend) {
+/// Fences grow, over saves, resets and releases.
+pub async fn a_fence_grows_with_every_take(backend: &dyn Backend) {
     let key = key("fences", "o");
     let mut last = 0;
     for round in 0..4 {
@@ -114,7 +125,8 @@ pub(crate) async fn a_fence_grows_with_every_take(backend: &dyn Backend) {
     }
 }
 
-pub(crate) async fn a_producer_that_was_taken_over_changes_nothing(backend: &dyn Backend) {
+/// `LEASE_LOST`, naming who took it, for all that it tries.
+pub async fn a_producer_that_was_taken_over_changes_nothing(backend: &dyn Backend) {
     let keys = ["a", "b"].map(|id| key("taken over", id));
     let first = backend.open().await;
     let old = first
@@ -147,7 +159,8 @@ pub(crate) async fn a_producer_that_was_taken_over_changes_nothing(backend: &dyn
         .unwrap();
 }
 
-pub(crate) async fn an_expired_lease_may_be_taken(backend: &dyn Backend) {
+/// An expired lease may be taken, and its holder cannot save when it wakes up.
+pub async fn an_expired_lease_may_be_taken(backend: &dyn Backend) {
     let key = key("expired", "o");
     let (first, old) = open_leased(backend, &key).await;
     save(&*first, &old, &key, cursor("a", 1)).await.unwrap();
@@ -166,7 +179,8 @@ pub(crate) async fn an_expired_lease_may_be_taken(backend: &dyn Backend) {
     save(&*second, &new, &key, cursor("a", 2)).await.unwrap();
 }
 
-pub(crate) async fn an_expired_lease_that_nobody_took_is_still_good(backend: &dyn Backend) {
+/// An expired lease that nobody took saves and is renewed.
+pub async fn an_expired_lease_that_nobody_took_is_still_good(backend: &dyn Backend) {
     let key = key("expired, not taken", "o");
     let (store, lease) = open_leased(backend, &key).await;
     backend.clock().sleep(backend.period() * 2).await;
@@ -177,7 +191,8 @@ pub(crate) async fn an_expired_lease_that_nobody_took_is_still_good(backend: &dy
     assert_code(outcome, ReasonCode::LeaseHeld);
 }
 
-pub(crate) async fn a_renewal_starts_the_period_anew(backend: &dyn Backend) {
+/// A lease that is renewed does not expire.
+pub async fn a_renewal_starts_the_period_anew(backend: &dyn Backend) {
     let key = key("renewed", "o");
     let (first, lease) = open_leased(backend, &key).await;
     let second = backend.open().await;
@@ -192,7 +207,8 @@ pub(crate) async fn a_renewal_starts_the_period_anew(backend: &dyn Backend) {
     second.acquire(&request).await.unwrap();
 }
 
-pub(crate) async fn a_dead_holder_is_known_at_once(backend: &dyn Backend) {
+/// A dead holder's lease is free before its period is over, where death is known.
+pub async fn a_dead_holder_is_known_at_once(backend: &dyn Backend) {
     let keys = ["a", "b"].map(|id| key("dead", id));
     let first = backend.open().await;
     let lease = first
@@ -216,19 +232,20 @@ pub(crate) async fn a_dead_holder_is_known_at_once(backend: &dyn Backend) {
 async fn eventually_acquired(
     store: &dyn CheckpointStore,
     request: &LeaseRequest,
-    within: std::time::Duration,
+    within: Duration,
 ) -> Lease {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     loop {
         match store.acquire(request).await {
             Ok(lease) => return lease,
             Err(error) => assert!(started.elapsed() < within, "{error}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-pub(crate) async fn a_waiting_producer_outlasts_a_silent_holder(backend: &dyn Backend) {
+/// Who waits a period has the leases of a holder that says nothing.
+pub async fn a_waiting_producer_outlasts_a_silent_holder(backend: &dyn Backend) {
     let keys = ["a", "b", "c"].map(|output| key("waiting", output));
     let first = backend.open().await;
     let held = first.acquire(&request(backend, "one", &keys)).await;
@@ -243,7 +260,8 @@ pub(crate) async fn a_waiting_producer_outlasts_a_silent_holder(backend: &dyn Ba
     assert_eq!(named, ["one"], "told once, not at every try");
 }
 
-pub(crate) async fn a_waiting_producer_gives_up_on_a_living_holder(backend: &dyn Backend) {
+/// Who waits a period for a holder that renews has `LEASE_HELD`.
+pub async fn a_waiting_producer_gives_up_on_a_living_holder(backend: &dyn Backend) {
     let key = key("waiting in vain", "o");
     let (first, lease) = open_leased(backend, &key).await;
     let second = backend.open().await;
@@ -281,7 +299,8 @@ impl Clock for RenewingClock {
     }
 }
 
-pub(crate) async fn a_reset_between_two_saves_is_not_overwritten(backend: &dyn Backend) {
+/// An operator's reset stands against the producer it interrupted.
+pub async fn a_reset_between_two_saves_is_not_overwritten(backend: &dyn Backend) {
     let key = key("interleaved", "o");
     let (first, old) = open_leased(backend, &key).await;
     save(&*first, &old, &key, cursor("a", 5)).await.unwrap();

@@ -1,6 +1,13 @@
 //! The contract of [`CheckpointStore`] as tests: one async function a promise, run on every
-//! backend. A backend is tested by implementing [`Backend`] and naming it to
-//! [`every_promise!`].
+//! backend of this crate, and on anybody's own under the feature `conformance`.
+//!
+//! A store is tested by implementing [`Backend`] for a way to open it and naming that to
+//! [`every_promise!`](crate::every_promise).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "it is a test, and panics where a promise is broken"
+)]
 
 mod cursors;
 mod damage;
@@ -13,9 +20,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::cursors::*;
-pub(crate) use self::damage::*;
-pub(crate) use self::leases::*;
+pub use self::cursors::*;
+pub use self::damage::*;
+pub use self::leases::*;
 use crate::{
     CheckpointStore, Clock, Cursor, CursorKey, Error, Holder, Lease, LeaseRequest, OrderPosition,
     PackKey, ReasonCode,
@@ -23,7 +30,7 @@ use crate::{
 
 /// A store under test.
 #[async_trait]
-pub(crate) trait Backend: Send + Sync {
+pub trait Backend: Send + Sync {
     /// Another handle on the same store, as another process would open it.
     async fn open(&self) -> Arc<dyn CheckpointStore>;
 
@@ -49,7 +56,7 @@ pub(crate) trait Backend: Send + Sync {
 
 /// How a record is spoilt.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Damage {
+pub enum Damage {
     /// Its content was changed by hand.
     Edited,
     /// Only its beginning is there.
@@ -60,7 +67,7 @@ pub(crate) enum Damage {
 
 impl Damage {
     /// The JSON of a record, spoilt.
-    pub(crate) fn spoil(self, record: &str) -> String {
+    pub fn spoil(self, record: &str) -> String {
         match self {
             Damage::Edited => record.replace("\"last_row_index\":", "\"last_row_index\":1"),
             Damage::Torn => record[..record.len() / 2].to_owned(),
@@ -69,10 +76,12 @@ impl Damage {
     }
 }
 
-/// Runs every promise on a backend: `every_promise!(constructor)`.
+/// Makes a test of every promise: `every_promise!(constructor)`, with a function that gives a new
+/// [`Backend`] for each. Needs `tokio` with its `macros` and `rt-multi-thread`.
+#[macro_export]
 macro_rules! every_promise {
     ($backend:path) => {
-        $crate::conformance::promises! { $backend =>
+        $crate::every_promise! { $backend =>
             a_missing_cursor_is_none,
             a_saved_cursor_is_read_back,
             every_cursor_of_a_save_is_saved,
@@ -107,9 +116,6 @@ macro_rules! every_promise {
             a_damaged_record_can_be_reset_and_stays_in_history,
         }
     };
-}
-
-macro_rules! promises {
     ($backend:path => $($promise:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,14 +134,12 @@ macro_rules! promises {
     };
 }
 
-pub(crate) use {every_promise, promises};
-
 /// How many promises each backend keeps.
-pub(crate) const PROMISES: usize = 32;
+pub const PROMISES: usize = 32;
 
-/// A clock that tests move.
+/// A clock that passes no time but what is slept.
 #[derive(Debug, Default)]
-pub(crate) struct ManualClock {
+pub struct ManualClock {
     passed: Mutex<Duration>,
 }
 
@@ -155,12 +159,12 @@ impl Clock for ManualClock {
 }
 
 /// A key of its own for each promise, so that promises may share a server.
-pub(crate) fn key(promise: &str, output_id: &str) -> CursorKey {
+pub fn key(promise: &str, output_id: &str) -> CursorKey {
     CursorKey::new(PackKey::of_root(promise), output_id).unwrap()
 }
 
 /// A cursor in `as_written` order.
-pub(crate) fn cursor(part: &str, row: u64) -> Cursor {
+pub fn cursor(part: &str, row: u64) -> Cursor {
     Cursor {
         last_file: part.to_owned(),
         last_row_index: row,
@@ -171,7 +175,8 @@ pub(crate) fn cursor(part: &str, row: u64) -> Cursor {
     }
 }
 
-pub(crate) fn holder(name: &str) -> Holder {
+/// A holder of that name, on another machine.
+pub fn holder(name: &str) -> Holder {
     Holder {
         name: name.to_owned(),
         host: "host-1".to_owned(),
@@ -179,7 +184,8 @@ pub(crate) fn holder(name: &str) -> Holder {
     }
 }
 
-pub(crate) fn request<'a>(
+/// A request for keys, for the backend's period.
+pub fn request<'a>(
     backend: &dyn Backend,
     name: &str,
     keys: impl IntoIterator<Item = &'a CursorKey>,
@@ -191,7 +197,7 @@ pub(crate) fn request<'a>(
 }
 
 /// Opens a handle and takes the lease of one key.
-pub(crate) async fn open_leased(
+pub async fn open_leased(
     backend: &dyn Backend,
     key: &CursorKey,
 ) -> (Arc<dyn CheckpointStore>, Lease) {
@@ -203,7 +209,11 @@ pub(crate) async fn open_leased(
     (store, lease)
 }
 
-pub(crate) async fn save(
+/// Saves one cursor.
+///
+/// # Errors
+/// Those of [`CheckpointStore::save_many`].
+pub async fn save(
     store: &dyn CheckpointStore,
     lease: &Lease,
     key: &CursorKey,
@@ -215,20 +225,15 @@ pub(crate) async fn save(
 }
 
 /// The part and row that a key stands at.
-pub(crate) async fn position(
-    store: &dyn CheckpointStore,
-    key: &CursorKey,
-) -> Option<(String, u64)> {
+pub async fn position(store: &dyn CheckpointStore, key: &CursorKey) -> Option<(String, u64)> {
     let record = store.load(key).await.unwrap()?;
     let cursor = &record.cursor;
     Some((cursor.last_file().to_owned(), cursor.last_row_index()))
 }
 
+/// The error, which must have that code.
 #[track_caller]
-pub(crate) fn assert_code<T: std::fmt::Debug>(
-    outcome: Result<T, Error>,
-    code: ReasonCode,
-) -> Error {
+pub fn assert_code<T: std::fmt::Debug>(outcome: Result<T, Error>, code: ReasonCode) -> Error {
     match outcome {
         Err(error) if error.code() == code => error,
         other => panic!("expected {code}, got {other:?}"),

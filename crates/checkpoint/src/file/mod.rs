@@ -40,7 +40,7 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{
-    Evidence, Lease, LeaseRequest, LeaseRow, LeaseState, Observations, SessionId, check_free,
+    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
     check_not_foreign, check_shown,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
@@ -289,7 +289,7 @@ impl Inner {
         let mut fences = BTreeMap::new();
         let mut adopted = BTreeMap::new();
         for (place, take) in places.iter().zip(takes) {
-            let row = LeaseRow::taken(request, &session, take.fence, self.now_text());
+            let row = LeaseRecord::taken(request, &session, take.fence, self.now_text());
             place.write_lease(&*self.disk, &row)?;
             fences.insert(place.key.clone(), take.fence);
             adopted.extend(take.foreign.map(|record| (place.key.clone(), record)));
@@ -298,15 +298,11 @@ impl Inner {
                 self.sessions.bury(&dead);
             }
         }
-        Ok(Lease {
-            session,
-            fences: Arc::new(fences),
-            period: request.period,
-            proof: Arc::new(Proof {
-                _session: session_lock,
-                adopted,
-            }),
-        })
+        let proof = Proof {
+            _session: session_lock,
+            adopted,
+        };
+        Ok(Lease::granted(session, fences, request.period, proof))
     }
 
     fn observed(&self) -> std::sync::MutexGuard<'_, Observations> {
@@ -366,7 +362,7 @@ impl Inner {
     }
 
     /// The stored lease, which is the one shown. The guard must be held.
-    fn shown(&self, place: &Place<'_>, lease: &Lease) -> Result<LeaseRow, Error> {
+    fn shown(&self, place: &Place<'_>, lease: &Lease) -> Result<LeaseRecord, Error> {
         let row = place.lease(&*self.disk)?;
         check_shown(place.key, row, lease)
     }

@@ -9,7 +9,7 @@ use super::disk::Disk;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::layout::folder_name;
-use crate::lease::LeaseRow;
+use crate::lease::LeaseRecord;
 use crate::record::{HistoryEntry, Record, check_key, corrupt, json};
 use crate::unavailable;
 
@@ -20,7 +20,7 @@ const HISTORY_BYTES: u64 = 1 << 20;
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct LeaseFile {
-    lease: LeaseRow,
+    lease: LeaseRecord,
     output_id: String,
     pack_key: String,
 }
@@ -71,7 +71,7 @@ impl<'a> Place<'a> {
         bytes.map(|bytes| self.parse(&bytes)).transpose()
     }
 
-    pub(super) fn lease(&self, disk: &dyn Disk) -> Result<Option<LeaseRow>, Error> {
+    pub(super) fn lease(&self, disk: &dyn Disk) -> Result<Option<LeaseRecord>, Error> {
         let path = self.lease_file();
         let Some(bytes) = read(disk, &path, "read the lease")? else {
             return Ok(None);
@@ -107,7 +107,7 @@ impl<'a> Place<'a> {
         self.replace(disk, &self.cursor(), record, "save the cursor")
     }
 
-    pub(super) fn write_lease(&self, disk: &dyn Disk, lease: &LeaseRow) -> Result<(), Error> {
+    pub(super) fn write_lease(&self, disk: &dyn Disk, lease: &LeaseRecord) -> Result<(), Error> {
         let file = LeaseFile {
             lease: lease.clone(),
             output_id: self.key.output_id().to_owned(),

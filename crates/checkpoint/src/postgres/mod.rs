@@ -158,15 +158,12 @@ impl CheckpointStore for PostgresStore {
             Ok((alive, fences, adopted))
         };
         let (alive, fences, adopted) = inner.link.run("take the leases", take).await?;
-        Ok(Lease {
-            session: session.clone(),
-            fences: Arc::new(fences),
-            period: request.period,
-            proof: Arc::new(Proof {
-                alive: Mutex::new(alive),
-                adopted,
-            }),
-        })
+        let proof = Proof {
+            alive: Mutex::new(alive),
+            adopted,
+        };
+        let session = session.clone();
+        Ok(Lease::granted(session, fences, request.period, proof))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
@@ -175,7 +172,7 @@ impl CheckpointStore for PostgresStore {
         let renew = async |mut client: Object| {
             let mut alive = proof.alive.lock().await;
             if alive.is_closed() {
-                *alive = inner.come_alive(&lease.session).await?;
+                *alive = inner.come_alive(lease.session()).await?;
             }
             let change = begin(&mut client, place).await?;
             lock_shown(&change, lease, lease.keys(), place).await?;
@@ -366,7 +363,7 @@ async fn save(
     if wires.is_empty() {
         return Ok(());
     }
-    let written = rows::write_records(change, &lease.session, &wires, place).await?;
+    let written = rows::write_records(change, lease.session(), &wires, place).await?;
     match wires.first() {
         Some((key, _)) if written != wires.len() as u64 => Err(lost(
             key,

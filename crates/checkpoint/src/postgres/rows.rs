@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 use super::fault::failed;
 use crate::error::Error;
 use crate::key::CursorKey;
-use crate::lease::{Holder, Lease, LeaseRequest, LeaseRow, SessionId};
+use crate::lease::{Holder, Lease, LeaseRecord, LeaseRequest, SessionId};
 use crate::record::{
     FORMAT_VERSION, ForeignWire, HistoryEntry, Record, Wire, corrupt, json, unsupported,
 };
@@ -182,7 +182,7 @@ pub(super) async fn read_records(
 
 /// A stored lease, and what the server says about its holder.
 pub(super) struct StoredLease {
-    pub(super) row: LeaseRow,
+    pub(super) row: LeaseRecord,
     pub(super) is_expired: bool,
     /// Whether the holder's advisory lock would still be there if the holder lived: not after a
     /// restart of the server, which drops them all.
@@ -212,7 +212,7 @@ pub(super) async fn read_leases(
     let rows = query(client, "read the leases", place, &select, parameters).await?;
     let leases = rows.iter().map(|row| {
         let key = keys[row.get::<_, i64>("place") as usize - 1];
-        let row_of = LeaseRow {
+        let row_of = LeaseRecord {
             fence: row.get::<_, i64>("fence") as u64,
             holder: Holder {
                 name: row.get("holder_name"),
@@ -295,7 +295,7 @@ pub(super) async fn update_leases(
         WHERE (l.pack_key, l.output_id) = (k.pack_key, k.output_id)
             AND l.session = $3 AND NOT l.released"
     );
-    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lease.session.0];
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lease.session().as_str()];
     execute(
         client,
         "renew or release the leases",

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::*;
-use crate::conformance::{Backend, Damage, every_promise};
+use crate::conformance::{Backend, Damage};
+use crate::every_promise;
 use crate::test_support::{PostgresServer, TestSchema};
 use crate::{Clock, SystemClock};
 

@@ -24,7 +24,7 @@ async fn measure(name: &str, backend: &dyn Backend) {
             .await
             .unwrap();
         let mut times = Vec::new();
-        for row in 0..rounds() * 10 {
+        for row in 0..rounds(20) * 10 {
             let cursors: BTreeMap<CursorKey, Cursor> = keys
                 .iter()
                 .map(|key| (key.clone(), cursor("a", row)))
@@ -34,7 +34,7 @@ async fn measure(name: &str, backend: &dyn Backend) {
             times.push(started.elapsed());
         }
         let record = store.load(&keys[0]).await.unwrap().unwrap();
-        assert_eq!(record.sequence, rounds() * 10, "each save is one record");
+        assert_eq!(record.sequence, rounds(20) * 10, "each save is one record");
         let total: Duration = times.iter().sum();
         times.sort_unstable();
         let at = |share: f64| times[(times.len() as f64 * share) as usize];

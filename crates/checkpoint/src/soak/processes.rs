@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Dice, rounds};
+use crate::bucket::tests::s3_server::{S3Server, client};
 use crate::conformance::{cursor, holder, key, save};
 use crate::test_support::{PostgresOptions, PostgresServer};
 use crate::{
-    CheckpointStore, CursorKey, Error, FileStore, Lease, LeaseKeeper, LeaseRequest, LeaseStatus,
-    PostgresStore, ReasonCode, SqliteStore, SystemClock, acquire_or_wait,
+    BucketStore, CheckpointStore, CursorKey, Error, FileStore, Lease, LeaseKeeper, LeaseRequest,
+    LeaseStatus, PostgresStore, ReasonCode, SqliteStore, SystemClock, acquire_or_wait,
 };
 
 const CHILD: &str = "WSP_SOAK_CHILD";
@@ -37,6 +38,7 @@ fn open(backend: &str, location: &str) -> Arc<dyn CheckpointStore> {
     match backend {
         "file" => Arc::new(FileStore::new(location)),
         "sqlite" => Arc::new(SqliteStore::new(location)),
+        "object" => Arc::new(BucketStore::new(client(location), "soak".into())),
         _ => Arc::new(PostgresStore::new(location).unwrap()),
     }
 }
@@ -46,13 +48,19 @@ fn the_key() -> CursorKey {
 }
 
 impl Site {
-    fn new(backend: &'static str, postgres: Option<&PostgresServer>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("checkpoints").display().to_string();
+    /// On this disk.
+    fn local(backend: &'static str) -> Self {
+        let mut site = Self::at(backend, String::new());
+        site.location = site.ledger("checkpoints").display().to_string();
+        site
+    }
+
+    /// On a server.
+    fn at(backend: &'static str, location: String) -> Self {
         Self {
             backend,
-            location: postgres.map_or(path, |server| server.dsn().to_owned()),
-            folder,
+            location,
+            folder: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -201,7 +209,7 @@ fn missing_and_repeated(sent: &[u64]) -> (u64, u64) {
 async fn kill_again_and_again(test: &str, site: &Site, server: Option<&PostgresServer>) {
     let (mut dice, mut kills, mut crashes) = (Dice::new(), 0, 0);
     let mut child = site.spawn(test);
-    for round in 0..rounds() {
+    for round in 0..rounds(20) {
         site.await_saves(site.read("saved").len(), &mut child);
         tokio::time::sleep(dice.millis(40)).await;
         if let Some(server) = server.filter(|_| round % 4 == 3) {
@@ -241,14 +249,14 @@ async fn kill_again_and_again(test: &str, site: &Site, server: Option<&PostgresS
 async fn a_killed_producer_loses_nothing_in_a_folder() {
     be_a_child_elsewhere().await;
     let test = "soak::processes::a_killed_producer_loses_nothing_in_a_folder";
-    kill_again_and_again(test, &Site::new("file", None), None).await;
+    kill_again_and_again(test, &Site::local("file"), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_producer_loses_nothing_in_sqlite() {
     be_a_child_elsewhere().await;
     let test = "soak::processes::a_killed_producer_loses_nothing_in_sqlite";
-    kill_again_and_again(test, &Site::new("sqlite", None), None).await;
+    kill_again_and_again(test, &Site::local("sqlite"), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +264,20 @@ async fn a_killed_producer_or_server_loses_nothing_in_postgres() {
     be_a_child_elsewhere().await;
     let test = "soak::processes::a_killed_producer_or_server_loses_nothing_in_postgres";
     let server = PostgresServer::start(&PostgresOptions::default());
-    kill_again_and_again(test, &Site::new("postgres", Some(&server)), Some(&server)).await;
+    kill_again_and_again(
+        test,
+        &Site::at("postgres", server.dsn().to_owned()),
+        Some(&server),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_producer_loses_nothing_in_a_bucket() {
+    be_a_child_elsewhere().await;
+    let test = "soak::processes::a_killed_producer_loses_nothing_in_a_bucket";
+    let server = S3Server::start();
+    kill_again_and_again(test, &Site::at("object", server.endpoint()), None).await;
 }
 
 /// A child makes a runtime of its own, so it needs a thread outside of this one.
@@ -274,7 +295,7 @@ fn signal(child: &Child, signal: &str) {
 /// Stops a producer past its lease's end, lets another take over, and wakes the first.
 async fn stop_and_wake(test: &str, site: &Site) {
     let (mut dice, mut lost, mut kept) = (Dice::new(), 0, 0);
-    let wanted = (rounds() / 5).max(4);
+    let wanted = rounds(4);
     // Until one was stopped outside of a save: no fewer rounds show anything.
     while lost + kept < wanted || lost == 0 {
         let mut first = site.spawn(test);
@@ -334,14 +355,14 @@ async fn stop_and_wake(test: &str, site: &Site) {
 async fn a_stopped_producer_wakes_up_to_a_lost_lease_in_a_folder() {
     be_a_child_elsewhere().await;
     let test = "soak::processes::a_stopped_producer_wakes_up_to_a_lost_lease_in_a_folder";
-    stop_and_wake(test, &Site::new("file", None)).await;
+    stop_and_wake(test, &Site::local("file")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_producer_wakes_up_to_a_lost_lease_in_sqlite() {
     be_a_child_elsewhere().await;
     let test = "soak::processes::a_stopped_producer_wakes_up_to_a_lost_lease_in_sqlite";
-    stop_and_wake(test, &Site::new("sqlite", None)).await;
+    stop_and_wake(test, &Site::local("sqlite")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -349,5 +370,13 @@ async fn a_stopped_producer_wakes_up_to_a_lost_lease_in_postgres() {
     be_a_child_elsewhere().await;
     let test = "soak::processes::a_stopped_producer_wakes_up_to_a_lost_lease_in_postgres";
     let server = PostgresServer::start(&PostgresOptions::default());
-    stop_and_wake(test, &Site::new("postgres", Some(&server))).await;
+    stop_and_wake(test, &Site::at("postgres", server.dsn().to_owned())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_producer_wakes_up_to_a_lost_lease_in_a_bucket() {
+    be_a_child_elsewhere().await;
+    let test = "soak::processes::a_stopped_producer_wakes_up_to_a_lost_lease_in_a_bucket";
+    let server = S3Server::start();
+    stop_and_wake(test, &Site::at("object", server.endpoint())).await;
 }

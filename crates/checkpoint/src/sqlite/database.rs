@@ -10,7 +10,7 @@ use rusqlite::{
 
 use crate::error::Error;
 use crate::key::CursorKey;
-use crate::lease::LeaseRow;
+use crate::lease::LeaseRecord;
 use crate::record::{corrupt, json};
 use crate::unavailable;
 
@@ -157,7 +157,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// What is stored for one key.
 #[derive(Debug, Default)]
 pub(super) struct Row {
-    pub(super) lease: Option<LeaseRow>,
+    pub(super) lease: Option<LeaseRecord>,
     pub(super) record: Option<String>,
 }
 
@@ -196,7 +196,7 @@ impl Row {
     pub(super) fn write_lease(
         change: &Transaction<'_>,
         key: &CursorKey,
-        lease: &LeaseRow,
+        lease: &LeaseRecord,
         path: &Path,
     ) -> Result<(), Error> {
         change

@@ -30,7 +30,7 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{
-    Evidence, Lease, LeaseRequest, LeaseRow, LeaseState, Observations, SessionId, check_free,
+    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
     check_shown,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
@@ -151,12 +151,7 @@ impl CheckpointStore for SqliteStore {
             let fences = inner.change("take the lease", |inner, change| {
                 inner.acquire(change, &request, &session)
             })?;
-            Ok(Lease {
-                session,
-                fences: Arc::new(fences),
-                period: request.period,
-                proof: Arc::new(proof),
-            })
+            Ok(Lease::granted(session, fences, request.period, proof))
         })
         .await
     }
@@ -312,7 +307,7 @@ impl Inner {
         let mut fences = BTreeMap::new();
         for (key, row, dead) in takes {
             let fence = row.lease.map_or(0, |row| row.fence) + 1;
-            let taken = LeaseRow::taken(request, session, fence, self.now_text());
+            let taken = LeaseRecord::taken(request, session, fence, self.now_text());
             Row::write_lease(change, key, &taken, &self.path)?;
             fences.insert(key.clone(), fence);
             if let Some(dead) = dead {

@@ -3,7 +3,8 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+use crate::conformance::{Backend, Damage, ManualClock};
+use crate::every_promise;
 
 pub(crate) struct InFile {
     folder: TempDir,

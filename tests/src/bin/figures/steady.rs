@@ -49,15 +49,34 @@ pub fn pace() {
         let mut world = stream_of(2, rate * seconds / 2);
         world.span = Duration::from_secs(seconds);
         let keys = [("policy.stream_speedup", "1"), FLUSH_EVERY];
-        let rig = Rig::new(&world, GateOptions::bench(), &keys);
+        let gate = GateOptions {
+            validate: false,
+            record_arrivals: true,
+            ..GateOptions::default()
+        };
+        let rig = Rig::new(&world, gate, &keys);
         let run = Streamed::run(&rig, &[]);
         let lateness = &run.report["lateness_ms"]["send"];
         println!(
-            "pace: {rate}/s over {seconds} s: lateness at send {lateness} ms, {}; {:.0} % of a core",
+            "pace: {rate}/s over {seconds} s: lateness at send {lateness} ms, as stamped by the gate {}, {}; {:.0} % of a core",
+            quantiles_ms(rig.lateness_at_the_gate(&run.report)),
             drift(&run.report),
             100.0 * run.used.cpu_seconds / run.used.seconds
         );
     }
+}
+
+/// p50, p99, p99.9 and the largest, in milliseconds.
+fn quantiles_ms(mut ns: Vec<i128>) -> String {
+    ns.sort_unstable();
+    let at = |share: f64| ns[((ns.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+    format!(
+        "p50 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3} ms",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    )
 }
 
 /// How far the last event was from its due time, as a share of the schedule.

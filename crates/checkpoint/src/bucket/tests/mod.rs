@@ -1,11 +1,12 @@
 //! The object backend on a real S3 server.
 
 mod faults;
-mod s3_server;
+pub(crate) mod s3_server;
 
 use self::s3_server::S3Server;
 use super::*;
-use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+use crate::conformance::{Backend, Damage, ManualClock};
+use crate::every_promise;
 
 pub(crate) struct InBucket {
     server: S3Server,

@@ -58,22 +58,32 @@ impl S3Server {
         }
     }
 
-    /// A client of the bucket that repeats nothing by itself.
-    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
-        let store = AmazonS3Builder::new()
-            .with_endpoint(format!("http://{}", self.address))
-            .with_region("us-east-1")
-            .with_bucket_name(BUCKET)
-            .with_access_key_id(KEY)
-            .with_secret_access_key(SECRET)
-            .with_client_options(ClientOptions::new().with_allow_http(true))
-            .with_retry(RetryConfig {
-                max_retries: 0,
-                ..RetryConfig::default()
-            })
-            .build();
-        Arc::new(store.unwrap())
+    /// Where it listens.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
     }
+
+    /// A client of the bucket.
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
+        client(&self.endpoint())
+    }
+}
+
+/// A client of the bucket behind an endpoint, that repeats nothing by itself.
+pub(crate) fn client(endpoint: &str) -> Arc<dyn ObjectStore> {
+    let store = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_region("us-east-1")
+        .with_bucket_name(BUCKET)
+        .with_access_key_id(KEY)
+        .with_secret_access_key(SECRET)
+        .with_client_options(ClientOptions::new().with_allow_http(true))
+        .with_retry(RetryConfig {
+            max_retries: 0,
+            ..RetryConfig::default()
+        })
+        .build();
+    Arc::new(store.unwrap())
 }
 
 /// One request at a time: the server checks a condition and writes in two steps, which S3 does in

@@ -8,7 +8,8 @@ mod troubles;
 use tempfile::TempDir;
 
 use super::*;
-use crate::conformance::{Backend, Damage, ManualClock, every_promise};
+use crate::conformance::{Backend, Damage, ManualClock};
+use crate::every_promise;
 
 pub(crate) struct InFolder {
     root: TempDir,
