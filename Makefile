@@ -2,6 +2,9 @@
 # package registries, nothing else.
 
 CARGO ?= cargo
+# Not `-p wsp-cli`: with the features of the whole workspace, `make demo` and `make test`
+# share what they compile.
+WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
 .PHONY: help demo test check fmt soak bench bench-push audit platform-wsp-ready-once
 
@@ -9,7 +12,7 @@ help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 demo: ## Make a world, stream it, kill the stream half-way, resume, prove that nothing was lost
-	$(CARGO) run --quiet -p wsp-cli -- demo
+	$(WSP_CLI) demo
 
 test: ## Everything that CI runs: format, lints, docs, tests
 	scripts/test
@@ -38,5 +41,5 @@ platform-wsp-ready-once: ## Stream a bounded number of events: WSP_PROFILE, WSP_
 	@test -n "$(WSP_PROFILE)" || { echo "set WSP_PROFILE to a profile" >&2; exit 2; }
 	@test -n "$(WSP_ENGINE_RUN_ROOT)" || { echo "set WSP_ENGINE_RUN_ROOT to an engine run root" >&2; exit 2; }
 	@test -n "$(WSP_MAX_EVENTS)" || { echo "set WSP_MAX_EVENTS: this target never streams without a bound" >&2; exit 2; }
-	$(CARGO) run --quiet -p wsp-cli -- stream --profile "$(WSP_PROFILE)" \
+	$(WSP_CLI) stream --profile "$(WSP_PROFILE)" \
 		--engine-run-root "$(WSP_ENGINE_RUN_ROOT)" --max-events "$(WSP_MAX_EVENTS)"

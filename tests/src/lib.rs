@@ -360,9 +360,14 @@ impl Rig {
         }
     }
 
+    /// The folder with the files of all platform runs.
+    pub fn runs_root(&self) -> PathBuf {
+        self.world.runs_root()
+    }
+
     /// Every line of the audit, of all platform runs.
     pub fn audit(&self) -> Vec<Value> {
-        let runs = std::fs::read_dir(self.world.runs_root()).expect("a runs root");
+        let runs = std::fs::read_dir(self.runs_root()).expect("a runs root");
         let logs = runs.filter_map(|run| {
             std::fs::read_to_string(run.expect("a run").path().join("session.jsonl")).ok()
         });

@@ -143,6 +143,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
 
         let (acts, told) = mpsc::unbounded_channel();
         let state = self.helm.state().clone();
+        self.helm.show(Arc::clone(&meters));
         let pilot = Pilot::new(Piloting {
             schedule: self.schedule,
             window: Arc::clone(&window),

@@ -19,8 +19,8 @@
 //! | step | refused | the next events leave at once, and the schedule is then where they were due |
 //! | stop | winds down | winds down |
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use envelope::EventTime;
 use serde::Serialize;
@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ending::{Cause, Ending};
+use crate::meters::{Meters, Reading};
 use crate::pace::Pace;
 use crate::progress::Progress;
 
@@ -169,6 +170,10 @@ impl Steered {
     }
 }
 
+/// The meters of a stream that has begun, for whoever asks in between two snapshots.
+#[derive(Debug, Clone, Default)]
+struct MetersCell(Arc<OnceLock<Arc<Meters>>>);
+
 /// One order on its way.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -183,6 +188,7 @@ pub struct Steering {
     orders: mpsc::Sender<Order>,
     waiting: Arc<AtomicBool>,
     state: StateCell,
+    meters: MetersCell,
     ending: Ending,
 }
 
@@ -194,12 +200,14 @@ impl Steering {
             orders,
             waiting: Arc::default(),
             state: StateCell::default(),
+            meters: MetersCell::default(),
             ending,
         };
         let helm = Helm {
             orders: taken,
             waiting: Arc::clone(&steering.waiting),
             state: steering.state.clone(),
+            meters: steering.meters.clone(),
         };
         (steering, helm)
     }
@@ -207,6 +215,11 @@ impl Steering {
     /// What the stream is at.
     pub fn state(&self) -> State {
         self.state.get()
+    }
+
+    /// The meters of all outputs together, as they are now; absent before the stream begins.
+    pub fn meters(&self) -> Option<Reading> {
+        self.meters.0.get().map(|meters| meters.read_all())
     }
 
     /// Has an act done, and resolves with a snapshot from behind it. `by` is who asks,
@@ -279,6 +292,7 @@ pub struct Helm {
     orders: mpsc::Receiver<Order>,
     waiting: Arc<AtomicBool>,
     state: StateCell,
+    meters: MetersCell,
 }
 
 impl Helm {
@@ -306,6 +320,12 @@ impl Helm {
     pub(crate) fn close(&mut self) {
         self.orders.close();
         self.waiting.store(true, Ordering::Release);
+    }
+
+    /// Shows the stream's meters to whoever holds the handle.
+    pub(crate) fn show(&self, meters: Arc<Meters>) {
+        // A helm has one stream.
+        let _ = self.meters.0.set(meters);
     }
 
     pub(crate) fn state(&self) -> &StateCell {

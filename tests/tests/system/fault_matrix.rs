@@ -1,5 +1,5 @@
 //! Every fault of the gate, by every ordering, with cursors in files and in Postgres: nothing
-//! missing, repeats within the bound, keys in order.
+//! missing, repeats within the bound, keys in order, and meters that add up in every snapshot.
 //!
 //! A cell of the matrix is a world and a gate of its own. Its first process meets the fault and
 //! is killed in the middle of the world, where the gate stops answering; the next one meets the
@@ -8,9 +8,10 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread::{scope, sleep};
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, scope, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use sandbox::{
@@ -20,6 +21,7 @@ use sandbox::{
 use serde_json::Value;
 use system_tests::checkpoints::{Backend, Checkpoints};
 use system_tests::{Ran, Rig};
+use wsp::control::{self, Request};
 
 const FLUSH_EVERY: u64 = 20;
 const LANES: u64 = 8;
@@ -209,7 +211,7 @@ fn every_fault_by_every_ordering_on_both_backends_loses_nothing() {
 
 /// Past the capture of tests' output: the table is there to be read.
 fn print_table(rows: &[String]) {
-    let head = "\nfault                      ordering  backend    posts  retries  duplicates  crashes  stops  verdict\n";
+    let head = "\nfault                      ordering  backend    posts  retries  duplicates  crashes  stops  snapshots  verdict\n";
     let table = rows.iter().fold(head.to_owned(), |table, row| table + row);
     std::io::stdout().write_all(table.as_bytes()).unwrap();
 }
@@ -234,6 +236,8 @@ struct Tally {
     stops: u64,
     /// Before anything was redriven, which comes when its keys have gone on.
     out_of_order: u64,
+    /// Of running streams, after their first event.
+    snapshots: u64,
     faults: Vec<String>,
 }
 
@@ -262,11 +266,12 @@ impl Cell<'_> {
             duplicates,
             crashes,
             stops,
+            snapshots,
             ..
         } = tally;
         let _ = writeln!(
             row,
-            "{posts:>6} {retries:>8} {duplicates:>11} {crashes:>8} {stops:>6}  {verdict}"
+            "{posts:>6} {retries:>8} {duplicates:>11} {crashes:>8} {stops:>6} {snapshots:>10}  {verdict}"
         );
         let faults = tally.faults.join("; ");
         let told = format!("{name}, {ordering}, {backend}: {faults}");
@@ -280,10 +285,13 @@ impl Cell<'_> {
         self.arm(&rig, None);
         for _ in 0..4 {
             let child = rig.start_stream(&RUN);
+            let watched = Watch::over(&rig, &child);
             if self.trouble.restarts {
                 restart_twice(&mut rig);
             }
-            if self.finished(&rig, Rig::finish(child), &mut tally) {
+            let ran = Rig::finish(child);
+            watched.end(&mut tally);
+            if self.finished(&rig, ran, &mut tally) {
                 break;
             }
         }
@@ -351,6 +359,7 @@ impl Cell<'_> {
     fn run_into_a_crash(&self, rig: &mut Rig, tally: &mut Tally) {
         self.arm(rig, Some(KILLED_AT));
         let mut child = rig.start_stream(&RUN);
+        let watched = Watch::over(rig, &child);
         if self.trouble.restarts {
             restart_twice(rig);
         }
@@ -368,6 +377,7 @@ impl Cell<'_> {
             child.wait_with_output().unwrap();
             tally.crashes += 1;
         }
+        watched.end(tally);
         assert!(rig.gate.settle(PATIENCE), "connections stay open");
         tally.duplicates_before_crash = rig.gate.stats().duplicates;
     }
@@ -406,6 +416,8 @@ impl Cell<'_> {
         let stops = u64::from(self.trouble.ends.is_some());
         let met = tally.stops >= stops && tally.crashes + tally.stops > 0;
         tally.check(met, || "nothing was interrupted".to_owned());
+        let snapshots = tally.snapshots;
+        tally.check(snapshots > 0, || "no snapshot was taken".to_owned());
     }
 }
 
@@ -428,27 +440,67 @@ fn restart_twice(rig: &mut Rig) {
     }
 }
 
-/// What a running stream says of itself, while the gate is silent.
-fn look_at(rig: &Rig, tally: &mut Tally) {
-    let began = Instant::now();
-    // What it says is a fraction of a second old: at first, of before its first event.
-    let stream = loop {
-        let asked = rig.run(&["control"], &["status"]);
-        let is_told = asked.status == 0 && asked.report["stream"]["read"] != 0;
-        if is_told || began.elapsed() > PATIENCE {
-            break asked.report["stream"].clone();
+/// Asks a running stream for a snapshot again and again, by its control socket.
+struct Watch {
+    is_over: Arc<AtomicBool>,
+    looking: JoinHandle<Seen>,
+}
+
+/// What the snapshots of one process came to.
+#[derive(Default)]
+struct Seen {
+    snapshots: u64,
+    faults: Vec<String>,
+}
+
+impl Watch {
+    fn over(rig: &Rig, child: &Child) -> Self {
+        let (runs_root, pid) = (rig.runs_root(), child.id());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_over);
+        let looking = spawn(move || {
+            let mut seen = Seen::default();
+            while !ended.load(Relaxed) {
+                let streams = control::find(&runs_root, None).unwrap_or_default();
+                if let Some(stream) = streams.iter().find(|stream| stream.pid == pid)
+                    && let Ok(answer) = control::send(&stream.socket, &Request::Status)
+                {
+                    seen.look_at(&answer["stream"]);
+                }
+                sleep(Duration::from_millis(10));
+            }
+            seen
+        });
+        Self { is_over, looking }
+    }
+
+    fn end(self, tally: &mut Tally) {
+        self.is_over.store(true, Relaxed);
+        let Seen { snapshots, faults } = self.looking.join().unwrap();
+        tally.snapshots += snapshots;
+        // One is enough to read.
+        tally.faults.extend(faults.into_iter().next());
+    }
+}
+
+impl Seen {
+    fn look_at(&mut self, snapshot: &Value) {
+        let [read, parts @ ..] = METERS.map(|meter| snapshot[meter].as_u64().unwrap());
+        let in_flight = parts[1];
+        self.snapshots += u64::from(read > 0);
+        if read != parts.iter().sum::<u64>() || in_flight > BOUND {
+            self.faults.push(format!("a running stream: {snapshot}"));
         }
-        sleep(Duration::from_millis(50));
-    };
-    let [read, parts @ ..] = METERS.map(|meter| stream[meter].as_u64().unwrap_or_default());
-    let sum = parts.iter().sum::<u64>();
-    let [_, in_flight, acknowledged, _] = parts;
-    let adds_up = read == sum && read > 0;
-    tally.check(adds_up, || format!("a running stream: {stream}"));
-    tally.check(in_flight <= BOUND, || format!("{in_flight} in flight"));
+    }
+}
+
+/// What an operator sees of a running stream, while the gate is silent.
+fn look_at(rig: &Rig, tally: &mut Tally) {
+    let asked = rig.run(&["control"], &["status"]);
+    let acknowledged = asked.report["stream"]["acknowledged"].as_u64();
     let unique = rig.gate.stats().unique;
-    tally.check(acknowledged <= unique, || {
-        format!("{acknowledged} acknowledged, {unique} at the gate")
+    tally.check(acknowledged.is_some_and(|events| events <= unique), || {
+        format!("{unique} at the gate, and it says {}", asked.report)
     });
 }
 

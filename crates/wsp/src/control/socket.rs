@@ -177,7 +177,10 @@ impl Served {
         }
     }
 
+    /// With the meters of this moment: the progress was told a fraction of a second ago.
     fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.progress.borrow(), self.steering.state())
+        let mut progress = self.progress.borrow().clone();
+        progress.meters = self.steering.meters().unwrap_or(progress.meters);
+        Snapshot::of(&progress, self.steering.state())
     }
 }
