@@ -7,5 +7,9 @@ pub const AUDIT_RECORD_SCHEMA: &str = include_str!("../../../contracts/audit_rec
 pub const QUARANTINE_RECORD_SCHEMA: &str =
     include_str!("../../../contracts/quarantine_record.schema.yaml");
 
+/// One line of the file that redrives keep beside a quarantine file.
+pub const REDRIVEN_RECORD_SCHEMA: &str =
+    include_str!("../../../contracts/redriven_record.schema.yaml");
+
 /// The profile, as this crate reads it.
 pub const WSP_PROFILE_SCHEMA: &str = include_str!("../../../contracts/wsp_profile.schema.yaml");

@@ -48,6 +48,7 @@ fn every_embedded_schema_is_a_schema_of_its_draft() {
     for (name, schema) in [
         ("audit_record", wsp::schema::AUDIT_RECORD_SCHEMA),
         ("quarantine_record", wsp::schema::QUARANTINE_RECORD_SCHEMA),
+        ("redriven_record", wsp::schema::REDRIVEN_RECORD_SCHEMA),
         ("wsp_profile", wsp::schema::WSP_PROFILE_SCHEMA),
         ("cursor", checkpoint::CURSOR_SCHEMA),
         ("gate_receipt", gates::GATE_RECEIPT_SCHEMA),

@@ -2,6 +2,7 @@
 //! once each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Child;
@@ -121,7 +122,6 @@ fn rejected_events_are_set_aside_and_a_redrive_delivers_each_once() {
         ran.report["quarantine"]["place"],
         file(&rig).to_str().unwrap()
     );
-    assert_is_as_described(&rig);
     let told: u64 = rig
         .audit()
         .iter()
@@ -147,6 +147,7 @@ fn rejected_events_are_set_aside_and_a_redrive_delivers_each_once() {
     let stats = rig.gate.stats();
     assert_eq!((stats.unique, stats.duplicates), (rig.rows(), 0));
     assert_eq!(stats.invalid, 0, "byte for byte as they were");
+    assert_are_as_described(&rig);
 
     let again = redrive(&rig, &[]);
     again.expect(0, "");
@@ -176,17 +177,23 @@ fn assert_audit_is_as_described(rig: &Rig) -> BTreeMap<String, u64> {
     kinds
 }
 
-/// Readable by its owner only, and every line as the schema says.
-fn assert_is_as_described(rig: &Rig) {
-    let mode = file(rig).metadata().unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let schema: Value = serde_yaml::from_str(wsp::schema::QUARANTINE_RECORD_SCHEMA).unwrap();
-    let schema = jsonschema::draft202012::new(&schema).unwrap();
-    for record in records(rig) {
-        assert!(schema.is_valid(&record), "{record}");
-        let mut wrong = record.clone();
-        wrong["position"]["row"] = "7".into();
-        assert!(!schema.is_valid(&wrong));
+/// Readable by their owner only, and every line as the schemas say.
+fn assert_are_as_described(rig: &Rig) {
+    let redriven = file(rig).with_extension("redriven.ndjson");
+    for (path, schema, number) in [
+        (file(rig), wsp::schema::QUARANTINE_RECORD_SCHEMA, "attempts"),
+        (redriven, wsp::schema::REDRIVEN_RECORD_SCHEMA, "line"),
+    ] {
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let schema: Value = serde_yaml::from_str(schema).unwrap();
+        let schema = jsonschema::draft202012::new(&schema).unwrap();
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            assert!(schema.is_valid(&record), "{record}");
+            record[number] = "7".into();
+            assert!(!schema.is_valid(&record));
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Profiles as operators write them: keys, environment, refusals.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

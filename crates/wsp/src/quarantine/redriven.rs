@@ -1,7 +1,6 @@
 //! What redrives delivered: `quarantine.redriven.ndjson`, beside the quarantine file.
 //!
-//! One JSON object a line: `format_version` (1), `event_id`, `line` (the last line of the event
-//! that the redrive knew of), `decision`, `redriven_at_utc`. The OS lock of the file is held for
+//! One JSON object a line, `contracts/redriven_record.schema.yaml`. The OS lock of the file is held for
 //! as long as a redrive works; readers need none, since they take whole lines only.
 
 use std::fs::{File, TryLockError};

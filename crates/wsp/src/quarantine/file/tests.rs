@@ -1,3 +1,5 @@
+//! The quarantine file: batches, locks, crashes, and a disk that fails.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
