@@ -52,8 +52,7 @@ use crate::record::{HistoryEntry, Record};
 /// | `reset` | [`reset_line`](crate::record::reset_line) |
 /// | `load`, `history` | [`Record::parse`], [`HistoryEntry::parse`] |
 ///
-/// The feature `conformance` has the promises above as tests
-/// ([`every_promise!`](crate::every_promise)); `cargo run -p wsp --example own_checkpoint_store`
+/// The feature `conformance` has the promises above as tests (`every_promise!`); `cargo run -p wsp --example own_checkpoint_store`
 /// is such a store, and passes them.
 #[async_trait]
 pub trait CheckpointStore: Debug + Send + Sync {
