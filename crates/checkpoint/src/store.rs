@@ -52,8 +52,8 @@ use crate::record::{HistoryEntry, Record};
 /// | `reset` | [`reset_line`](crate::record::reset_line) |
 /// | `load`, `history` | [`Record::parse`], [`HistoryEntry::parse`] |
 ///
-/// The feature `conformance` has the promises above as tests (`every_promise!`); `cargo run -p wsp --example own_checkpoint_store`
-/// is such a store, and passes them.
+/// The feature `conformance` has the promises above as tests (`every_promise!`);
+/// `cargo run -p wsp --example own_checkpoint_store` is such a store, and passes them.
 #[async_trait]
 pub trait CheckpointStore: Debug + Send + Sync {
     /// Where this store is, for people: never a secret.
