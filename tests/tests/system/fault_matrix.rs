@@ -247,6 +247,12 @@ impl Tally {
             self.faults.push(what());
         }
     }
+
+    fn add(&mut self, seen: Seen) {
+        self.snapshots += seen.snapshots;
+        // One is enough to read.
+        self.faults.extend(seen.faults.into_iter().next());
+    }
 }
 
 impl Cell<'_> {
@@ -440,10 +446,11 @@ fn restart_twice(rig: &mut Rig) {
     }
 }
 
-/// Asks a running stream for a snapshot again and again, by its control socket.
+/// Asks a running stream for a snapshot again and again, by its control socket, until it is
+/// dropped.
 struct Watch {
     is_over: Arc<AtomicBool>,
-    looking: JoinHandle<Seen>,
+    looking: Option<JoinHandle<Seen>>,
 }
 
 /// What the snapshots of one process came to.
@@ -471,15 +478,22 @@ impl Watch {
             }
             seen
         });
-        Self { is_over, looking }
+        Self {
+            is_over,
+            looking: Some(looking),
+        }
     }
 
-    fn end(self, tally: &mut Tally) {
+    fn end(mut self, tally: &mut Tally) {
         self.is_over.store(true, Relaxed);
-        let Seen { snapshots, faults } = self.looking.join().unwrap();
-        tally.snapshots += snapshots;
-        // One is enough to read.
-        tally.faults.extend(faults.into_iter().next());
+        let looking = self.looking.take().unwrap();
+        tally.add(looking.join().unwrap());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
     }
 }
 
@@ -497,11 +511,17 @@ impl Seen {
 /// What an operator sees of a running stream, while the gate is silent.
 fn look_at(rig: &Rig, tally: &mut Tally) {
     let asked = rig.run(&["control"], &["status"]);
-    let acknowledged = asked.report["stream"]["acknowledged"].as_u64();
+    let stream = &asked.report["stream"];
+    let acknowledged = stream["acknowledged"].as_u64();
     let unique = rig.gate.stats().unique;
     tally.check(acknowledged.is_some_and(|events| events <= unique), || {
         format!("{unique} at the gate, and it says {}", asked.report)
     });
+    if acknowledged.is_some() {
+        let mut seen = Seen::default();
+        seen.look_at(stream);
+        tally.add(seen);
+    }
 }
 
 /// read = buffered + in flight + acknowledged + quarantined, in every report and output.

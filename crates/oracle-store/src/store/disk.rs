@@ -85,13 +85,24 @@ impl Disk {
         .object(self.name(key)))
     }
 
-    /// Opens a regular file for reading, if it exists.
-    fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
+    /// What an object is and where, if it exists.
+    fn stat_if_exists(&self, key: &str) -> Result<Option<(PathBuf, Metadata)>, Error> {
         let Some(path) = self.resolve(key)? else {
             return Ok(None);
         };
-        let stat =
-            fs::metadata(&path).map_err(|e| self.failed(key, "The file cannot be read", e))?;
+        match fs::metadata(&path) {
+            Ok(stat) => Ok(Some((path, stat))),
+            // It went since its path was resolved.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(key, "The file cannot be read", error)),
+        }
+    }
+
+    /// Opens a regular file for reading, if it exists.
+    fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
+        let Some((path, stat)) = self.stat_if_exists(key)? else {
+            return Ok(None);
+        };
         if stat.is_dir() {
             return Ok(None);
         }
@@ -121,12 +132,8 @@ impl Disk {
     pub(crate) async fn head(&self, key: &str) -> Result<Option<Pin>, Error> {
         let (disk, key) = (self.clone(), key.to_owned());
         io::blocking(move || {
-            let Some(path) = disk.resolve(&key)? else {
-                return Ok(None);
-            };
-            let stat =
-                fs::metadata(path).map_err(|e| disk.failed(&key, "The file cannot be read", e))?;
-            Ok(stat.is_file().then(|| pin_of(&stat)))
+            let stat = disk.stat_if_exists(&key)?.map(|(_, stat)| stat);
+            Ok(stat.filter(Metadata::is_file).map(|stat| pin_of(&stat)))
         })
         .await
     }
@@ -315,7 +322,8 @@ impl Disk {
         }
     }
 
-    /// Calls back with every name in a folder: key, real path and what it is.
+    /// Calls back with every name in a folder: key, real path and what it is. A file that
+    /// goes while the folder is read, as another packer's staging file does, is not in it.
     fn for_each_in(
         &self,
         folder: &str,
@@ -342,13 +350,16 @@ impl Disk {
             } else {
                 format!("{folder}/{name}")
             };
-            let Some(path) = self.resolve(&key)? else {
-                let what = "A symlink leads nowhere";
-                return Err(Error::new(ReasonCode::ObjectPathRefused, what).object(self.name(&key)));
-            };
-            let stat =
-                fs::metadata(&path).map_err(|e| self.failed(&key, "The file cannot be read", e))?;
-            each(key, path, stat)?;
+            match self.stat_if_exists(&key)? {
+                Some((path, stat)) => each(key, path, stat)?,
+                None if real.join(name).is_symlink() => {
+                    let what = "A symlink leads nowhere";
+                    return Err(
+                        Error::new(ReasonCode::ObjectPathRefused, what).object(self.name(&key))
+                    );
+                }
+                None => {}
+            }
         }
         Ok(())
     }

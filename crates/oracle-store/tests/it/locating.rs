@@ -1,6 +1,8 @@
 //! Finding a world's facts and parts.
 
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use oracle_store::{
     ObjectStoreConfig, OutputId, PartFormat, ReasonCode, RunReceipt, WorldStore, locate,
@@ -190,6 +192,30 @@ async fn a_symlink_that_leads_in_a_circle_or_nowhere_is_refused() {
         let error = world.store.list_under("data").await.unwrap_err();
         assert_eq!(error.code(), ReasonCode::ObjectPathRefused, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_goes_while_its_folder_is_listed_is_not_in_it() {
+    let world = TestWorld::on_disk(&small_world()).await;
+    let settled = world.store.list_under("").await.unwrap();
+    let passing = world.folder().join("passing");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&is_over);
+    let passes = std::thread::spawn(move || {
+        while !ended.load(Relaxed) {
+            std::fs::write(&passing, "").unwrap();
+            std::fs::remove_file(&passing).unwrap();
+        }
+    });
+    let mut listed = Ok(Vec::new());
+    for _ in 0..2_000 {
+        listed = world.store.list_under("").await;
+        let Ok(entries) = &mut listed else { break };
+        entries.retain(|entry| entry.path != "passing");
+    }
+    is_over.store(true, Relaxed);
+    passes.join().unwrap();
+    assert_eq!(listed.unwrap(), settled);
 }
 
 #[tokio::test]

@@ -90,13 +90,21 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
             .mode(0o700)
             .create(folder)?;
     }
-    // A process of the same number that was killed left it behind.
-    match std::fs::remove_file(path) {
+    // The file is there before anybody listens, and who finds it then takes it for one that
+    // a killed stream left behind, and removes it: it gets its name when somebody does.
+    let unnamed = path.with_extension("new");
+    match std::fs::remove_file(&unnamed) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(&unnamed)?;
+    let named = std::fs::set_permissions(&unnamed, std::fs::Permissions::from_mode(0o600))
+        // In place of what a killed process of the same number left behind.
+        .and_then(|()| std::fs::rename(&unnamed, path));
+    if let Err(error) = named {
+        let _ = std::fs::remove_file(&unnamed);
+        return Err(error);
+    }
     Ok(listener)
 }
 
@@ -182,5 +190,40 @@ impl Served {
         let mut progress = self.progress.borrow().clone();
         progress.meters = self.steering.meters().unwrap_or(progress.meters);
         Snapshot::of(&progress, self.steering.state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
+
+    use super::*;
+    use crate::control::find;
+
+    #[tokio::test]
+    async fn whoever_looks_while_a_socket_opens_leaves_it_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let sockets = folder(&root.path().join("run"));
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Relaxed) {
+                        find(root.path(), None).unwrap();
+                    }
+                });
+            }
+            // Whether a stream of this process would be found.
+            let opens = |pid| -> io::Result<bool> {
+                let _listener = bind(&sockets.join(name(pid)))?;
+                Ok(find(root.path(), None)?
+                    .iter()
+                    .any(|stream| stream.pid == pid))
+            };
+            let found: io::Result<Vec<_>> = (1..2_000).map(opens).collect();
+            is_over.store(true, Relaxed);
+            assert!(found.unwrap().into_iter().all(|is_there| is_there));
+        });
     }
 }
