@@ -161,7 +161,7 @@ pub async fn prepare(
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
     let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
-    let quarantine = quarantine::open(profile.rejects, &runs_root, &run)?;
+    let quarantine = quarantine::open(profile.rejects, &runs_root, &run).await?;
     records?;
     audit.append(
         EventKind::EngineWorldSelected,

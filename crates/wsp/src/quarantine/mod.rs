@@ -79,11 +79,12 @@ pub fn file_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
     runs_root.join(run.as_str()).join("wsp/quarantine.ndjson")
 }
 
-/// Opens the quarantine of a platform run, if rejected events are to be set aside.
+/// Opens the quarantine of a platform run, if rejected events are to be set aside; on a
+/// thread that may block, since another producer may hold the file's lock.
 ///
 /// # Errors
 /// `QUARANTINE_LIMIT` if it is full already; `QUARANTINE_UNREADABLE`, `QUARANTINE_UNWRITABLE`.
-pub fn open(
+pub async fn open(
     settings: RejectSettings,
     runs_root: &Path,
     run: &PlatformRunId,
@@ -91,7 +92,16 @@ pub fn open(
     if settings.on_reject == OnReject::Stop {
         return Ok(None);
     }
-    let quarantine = QuarantineFile::open(file_of_run(runs_root, run))?;
+    let file = file_of_run(runs_root, run);
+    let opening = tokio::task::spawn_blocking(move || QuarantineFile::open(file));
+    let quarantine = opening.await.map_err(|panic| {
+        Error::caused(
+            ReasonCode::StreamInternal,
+            "The quarantine could not be opened to the end.",
+            "Look for a panic above this line and report it; a rerun resumes.",
+            panic,
+        )
+    })??;
     if quarantine.waiting() >= settings.max_quarantined {
         return Err(limit_reached(&quarantine, settings.max_quarantined));
     }
