@@ -22,7 +22,7 @@ use checkpoint::{CheckpointStore, Lease, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::audit::AuditLog;
-use crate::clock::{Clock, TokioClock};
+use crate::clock::{Clock, TokioClock, sleep_sharply};
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::Ending;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
@@ -219,6 +219,7 @@ fn spawn_dispatcher<K: Clock>(
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())
         .spawn(move || {
+            sleep_sharply();
             // Nobody listens once the engine was dropped.
             let _ = done.send(dispatcher.run());
         })
