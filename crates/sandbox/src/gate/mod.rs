@@ -166,7 +166,8 @@ impl StandInGate {
     }
 
     /// Waits until all connections made so far are closed, so that nothing more comes of
-    /// clients that are gone, and all that came is counted. False if that takes too long.
+    /// clients that are gone, and all that was taken is counted. False if that takes too long.
+    /// A post whose client left before the gate had looked at it may not be taken at all.
     pub fn settle(&self, at_most: Duration) -> bool {
         // Connections are taken in the order in which they were made: once this one is, all
         // earlier ones are known.
