@@ -54,10 +54,13 @@ fn only_stream(args: &ControlArgs, runs_root: &std::path::Path) -> Result<PathBu
         )),
         [stream] => Ok(stream.socket.clone()),
         ref several => {
-            let name = |stream: &&Found| format!("pid {} ({})", stream.pid, stream.platform_run_id);
+            let name = |stream: &&Found| {
+                let Found { pid, socket, .. } = stream;
+                format!("pid {pid} ({})", socket.display())
+            };
             let names: Vec<_> = several.iter().map(name).collect();
             Err(format!(
-                "Several streams run: {}. Name one with --pid.",
+                "Several streams run: {}. Name one with --pid, or --socket.",
                 names.join(", ")
             ))
         }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  <runs root>/<platform_run_id>/wsp/control-<pid>.sock        mode 0600, folder 0700
+//!                                    control-<pid>-<n>.sock    a process's n-th stream
 //!
 //!  client ── one line of JSON ──► stream
 //!         ◄── one line of JSON ──

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the listener rests after a failed accept, as when file handles ran out.
 const REST: Duration = Duration::from_millis(200);
 
+/// Sockets that this process has opened: two streams of it may belong to one platform run.
+static OPENED: AtomicU32 = AtomicU32::new(0);
+
 /// An open control socket; dropping it closes it and removes its file.
 #[derive(Debug)]
 pub struct ControlSocket {
@@ -34,13 +38,19 @@ pub(super) fn folder(run_folder: &Path) -> PathBuf {
     run_folder.join("wsp")
 }
 
-/// The name of a process's socket, and back.
-pub(super) fn name(pid: u32) -> String {
-    format!("control-{pid}.sock")
+/// The name of a process's socket: its first, or one of those for further streams.
+fn name(pid: u32, number: u32) -> String {
+    match number {
+        1 => format!("control-{pid}.sock"),
+        _ => format!("control-{pid}-{number}.sock"),
+    }
 }
 
+/// The process whose socket has this name.
 pub(super) fn pid_of(name: &str) -> Option<u32> {
-    let pid = name.strip_prefix("control-")?.strip_suffix(".sock")?;
+    let name = name.strip_prefix("control-")?.strip_suffix(".sock")?;
+    let (pid, number) = name.split_once('-').unwrap_or((name, "1"));
+    number.parse::<u32>().ok()?;
     pid.parse().ok()
 }
 
@@ -52,7 +62,8 @@ impl ControlSocket {
         steering: Steering,
         progress: watch::Receiver<Progress>,
     ) -> Option<Self> {
-        let path = folder(run_folder).join(name(std::process::id()));
+        let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = folder(run_folder).join(name(std::process::id(), number));
         match bind(&path) {
             Ok(listener) => {
                 let served = Served { steering, progress };
@@ -195,11 +206,28 @@ impl Served {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
     use std::thread;
 
     use super::*;
     use crate::control::find;
+
+    #[test]
+    fn a_name_tells_the_process() {
+        assert_eq!(name(7, 1), "control-7.sock");
+        for number in [1, 2, 10] {
+            assert_eq!(pid_of(&name(7, number)), Some(7));
+        }
+        for other in [
+            "control-7.new",
+            "control-.sock",
+            "control-7-x.sock",
+            "7.sock",
+        ] {
+            assert_eq!(pid_of(other), None, "{other}");
+        }
+    }
 
     #[tokio::test]
     async fn whoever_looks_while_a_socket_opens_leaves_it_alone() {
@@ -216,7 +244,7 @@ mod tests {
             }
             // Whether a stream of this process would be found.
             let opens = |pid| -> io::Result<bool> {
-                let _listener = bind(&sockets.join(name(pid)))?;
+                let _listener = bind(&sockets.join(name(pid, 1)))?;
                 Ok(find(root.path(), None)?
                     .iter()
                     .any(|stream| stream.pid == pid))
