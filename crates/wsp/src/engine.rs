@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::audit::AuditLog;
 use crate::clock::{Clock, TokioClock, sleep_sharply};
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
-use crate::ending::Ending;
+use crate::ending::{Cause, Ending};
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
 use crate::lane::{Lane, NamePosition};
 use crate::lane_threads::LaneThreads;
@@ -110,12 +110,14 @@ pub struct Ran {
 }
 
 impl<C: PushClient, K: Clock> Engine<C, K> {
-    /// Streams until the end, on the calling task's runtime and threads of its own.
+    /// Streams until the end, on the calling task's runtime and threads of its own. To drop
+    /// the future is a crash: the threads give up what they hold and end.
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread, or one dies. Whatever else
     /// ends the stream is in [`Ran`] and in the [`Ending`].
     pub async fn run(self, audit: AuditLog) -> Result<Ran, Error> {
+        let mut crash = Crash(Some(self.ending.clone()));
         let (start, began) = (self.start, self.start.at(self.clock.now()));
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
@@ -192,6 +194,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let kept = keeper
             .finish(save_reason(&dispatched.end, &self.ending))
             .await;
+        crash.0 = None;
         let causes = RetryCause::ALL.iter();
         let retries = causes
             .map(|cause| (cause.as_str(), watch.retries().get(*cause)))
@@ -203,6 +206,18 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             retries,
             elapsed: Duration::from_nanos(start.at(self.clock.now()).abs_diff(began)),
         })
+    }
+}
+
+/// Ends the threads of an engine that is dropped before its end.
+struct Crash(Option<Ending>);
+
+impl Drop for Crash {
+    fn drop(&mut self) {
+        if let Some(ending) = &self.0 {
+            ending.wind_down(Cause::Asked);
+            ending.cut().throw();
+        }
     }
 }
 

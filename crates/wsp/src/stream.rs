@@ -7,7 +7,7 @@ use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
 use oracle_store::footer;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::audit::{AuditLog, EventKind};
 use crate::backends::{ProfileClient, open_checkpoint_store, push_client};
@@ -118,6 +118,10 @@ impl<K: Clock> Stream<K> {
     }
 
     /// Runs with the checkpoint store and the push client that the profile names.
+    ///
+    /// To drop the future before its end is a crash of the stream: what is in flight is given
+    /// up, its threads end, and the next run repeats what no cursor covers. To end it in good
+    /// order, [`Steering::act`] with [`Stop`](crate::steering::Act::Stop).
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
         let opened = open_checkpoint_store(profile, &self.request.working_dir)
@@ -138,7 +142,8 @@ impl<K: Clock> Stream<K> {
     }
 
     /// Runs with a checkpoint store and a push client of the caller's own;
-    /// `endpoint` names where the client pushes to, for errors.
+    /// `endpoint` names where the client pushes to, for errors. To drop the future is as in
+    /// [`Stream::run`].
     pub async fn run_with<C: PushClient>(
         self,
         store: Arc<dyn CheckpointStore>,
@@ -240,9 +245,12 @@ impl<K: Clock> Stream<K> {
             ..self.engine(prepared, client, endpoint)?
         };
         let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
-        let watching = tokio::spawn(watch_lease(keeper, window, ending));
+        // It ends with this future, wherever that ends.
+        let mut watching = JoinSet::new();
+        watching.spawn(watch_lease(keeper, window, ending));
         let ran = engine.run(audit).await;
-        watching.abort();
+        // No renewal comes after the lease was given back.
+        watching.shutdown().await;
         ran
     }
 

@@ -367,6 +367,30 @@ async fn everything_arrives_once_and_the_cursor_stands_at_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_threads_of_an_engine_that_is_dropped_end() {
+    let gate = Arc::new(Gate {
+        delay: Duration::from_hours(1),
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        ..Run::default()
+    };
+    let mut progress = run.progress.subscribe();
+    let ran = tokio::time::timeout(Duration::from_millis(300), run.go()).await;
+    assert!(ran.is_err(), "its events are still on their way");
+    let ended = async {
+        // The dispatching thread can tell of progress, and the lanes can reach the gate.
+        while progress.changed().await.is_ok() {}
+        while Arc::strong_count(&gate) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    assert!(ended.is_ok(), "threads go on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_of_one_key_arrive_in_order_over_many_lanes() {
     let gate = Arc::new(Gate {
         delay: Duration::from_micros(200),
