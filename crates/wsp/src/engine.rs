@@ -21,6 +21,7 @@ use std::time::Duration;
 use checkpoint::{CheckpointStore, Lease, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::Error;
 use crate::audit::AuditLog;
 use crate::clock::{Clock, TokioClock, sleep_sharply};
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
@@ -39,7 +40,6 @@ use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::steering::Helm;
 use crate::window::Window;
-use crate::{Error, ReasonCode};
 
 /// Threads that drive the lanes, at most.
 const MOST_LANE_THREADS: usize = 4;
@@ -190,7 +190,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         threads.join().await?;
         let dispatched = dispatched
             .await
-            .map_err(|source| internal("The dispatching thread ended too early.", source))?;
+            .map_err(|source| Error::died("The dispatching thread ended too early.", source))?;
         let kept = keeper
             .finish(save_reason(&dispatched.end, &self.ending))
             .await;
@@ -238,7 +238,7 @@ fn spawn_dispatcher<K: Clock>(
             // Nobody listens once the engine was dropped.
             let _ = done.send(dispatcher.run());
         })
-        .map_err(|source| internal("The system gave no thread to dispatch on.", source))?;
+        .map_err(|source| Error::no_thread("The system gave no thread to dispatch on.", source))?;
     Ok(ended)
 }
 
@@ -256,9 +256,4 @@ fn save_reason(end: &DispatchEnd, ending: &Ending) -> SaveReason {
         DispatchEnd::MaxEvents => SaveReason::MaxEvents,
         DispatchEnd::WoundDown | DispatchEnd::Failed(_) => SaveReason::Stopped,
     }
-}
-
-fn internal(what: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let fix = "Look for a panic above this line and report it; a rerun resumes.";
-    Error::caused(ReasonCode::StreamInternal, what, fix, source)
 }

@@ -69,6 +69,18 @@ impl Error {
         })
     }
 
+    /// A thread or task of the stream ended where it must not.
+    pub(crate) fn died(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
+        let fix = "Look for a panic above this line and report it; a rerun resumes.";
+        Self::caused(ReasonCode::StreamInternal, what, fix, source)
+    }
+
+    /// The system starts no more threads.
+    pub(crate) fn no_thread(what: &str, source: std::io::Error) -> Self {
+        let fix = "Look at the system's limits; a rerun resumes.";
+        Self::caused(ReasonCode::StreamInternal, what, fix, source)
+    }
+
     /// The stable reason code.
     pub fn code(&self) -> &'static str {
         match self {

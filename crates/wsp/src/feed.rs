@@ -99,13 +99,7 @@ impl FeedPool {
                 .name(format!("wsp-feed-{number}"))
                 .spawn(move || work(&queue))
                 .map_err(|source| {
-                    let what = "The system gave no thread to decode on.";
-                    Error::caused(
-                        ReasonCode::StreamInternal,
-                        what,
-                        "Look at its limits.",
-                        source,
-                    )
+                    Error::no_thread("The system gave no thread to decode on.", source)
                 })?;
         }
         Ok(Self { tasks })

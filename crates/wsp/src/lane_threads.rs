@@ -29,11 +29,11 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::Error;
 use crate::clock::Clock;
 use crate::lane::{Answered, Lane};
 use crate::lanes::LaneQueue;
 use crate::push::PushLane;
-use crate::{Error, ReasonCode};
 
 /// Answers that a courier carries at once.
 const LOAD: usize = 64;
@@ -115,15 +115,7 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         number: usize,
         all_ended: watch::Receiver<()>,
     ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
-        let no_thread = |source| {
-            let what = "The system gave no thread to push on.";
-            Error::caused(
-                ReasonCode::StreamInternal,
-                what,
-                "Look at its limits.",
-                source,
-            )
-        };
+        let no_thread = |source| Error::no_thread("The system gave no thread to push on.", source);
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -179,10 +171,5 @@ impl Courier {
 }
 
 fn died(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::caused(
-        ReasonCode::StreamInternal,
-        "A lane ended in the middle of an event.",
-        "Look for a panic above this line and report it; a rerun resumes.",
-        source,
-    )
+    Error::died("A lane ended in the middle of an event.", source)
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Quarantine, RejectedEvent, SetAside, limit_reached};
+use crate::Error;
 use crate::watermark::Position;
-use crate::{Error, ReasonCode};
 
 /// At most one audit line in this time.
 const TELL: Duration = Duration::from_secs(1);
@@ -112,10 +112,8 @@ impl Aside {
             Err(panic) => Settled {
                 quarantine: None,
                 batch: Vec::new(),
-                result: Err(Error::caused(
-                    ReasonCode::StreamInternal,
+                result: Err(Error::died(
                     "The quarantine ended in the middle of a batch.",
-                    "Look for a panic above this line and report it; a rerun resumes.",
                     panic,
                 )),
             },

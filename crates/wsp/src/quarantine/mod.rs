@@ -94,14 +94,9 @@ pub async fn open(
     }
     let file = file_of_run(runs_root, run);
     let opening = tokio::task::spawn_blocking(move || QuarantineFile::open(file));
-    let quarantine = opening.await.map_err(|panic| {
-        Error::caused(
-            ReasonCode::StreamInternal,
-            "The quarantine could not be opened to the end.",
-            "Look for a panic above this line and report it; a rerun resumes.",
-            panic,
-        )
-    })??;
+    let quarantine = opening
+        .await
+        .map_err(|panic| Error::died("The quarantine was not opened to the end.", panic))??;
     if quarantine.waiting() >= settings.max_quarantined {
         return Err(limit_reached(&quarantine, settings.max_quarantined));
     }

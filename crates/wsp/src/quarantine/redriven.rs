@@ -1,7 +1,7 @@
 //! What redrives delivered: `quarantine.redriven.ndjson`, beside the quarantine file.
 //!
-//! One JSON object a line, `contracts/redriven_record.schema.yaml`. The OS lock of the file is held for
-//! as long as a redrive works; readers need none, since they take whole lines only.
+//! One JSON object a line, `contracts/redriven_record.schema.yaml`. The OS lock of the file is
+//! held for as long as a redrive works; readers need none, since they take whole lines only.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
