@@ -260,3 +260,81 @@ impl<K: Clock> Pilot<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::{Instant, SystemTime};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pace::Speedup;
+    use crate::profile::WhenLate;
+
+    /// Goes on only while the pilot sleeps, and wakes it early again and again.
+    #[derive(Clone)]
+    struct Restless {
+        began: Instant,
+        passed_ns: Arc<AtomicU64>,
+    }
+
+    impl Clock for Restless {
+        fn now(&self) -> Instant {
+            self.began + Duration::from_nanos(self.passed_ns.load(Relaxed))
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+
+        async fn sleep(&self, _: Duration) {
+            unreachable!("a pilot parks");
+        }
+
+        fn park(&self, delay: Duration) {
+            let part = delay.as_nanos().div_ceil(3) as u64;
+            self.passed_ns.fetch_add(part, Relaxed);
+        }
+    }
+
+    fn pilot(speedup: f64) -> Pilot<Restless> {
+        let clock = Restless {
+            began: Instant::now(),
+            passed_ns: Arc::default(),
+        };
+        Pilot::new(Piloting {
+            schedule: Schedule::new(Speedup::new(speedup).unwrap(), WhenLate::CatchUp),
+            window: Arc::new(Window::new(1_000, 8)),
+            ending: Ending::default(),
+            helm: Helm::unmanned(),
+            acts: mpsc::unbounded_channel().0,
+            meters: Arc::new(Meters::new(1)),
+            progress: watch::Sender::new(Progress::default()),
+            start: Start::by(&clock),
+            clock,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_leaves_at_its_nanosecond_however_often_the_thread_wakes(
+            gaps in vec(0..2_000_000_000_i64, 1..40),
+            speedup in prop_oneof![Just(1), Just(3), Just(1_000)],
+        ) {
+            let mut pilot = pilot(f64::from(speedup));
+            let mut time = 0;
+            for (index, gap) in gaps.into_iter().enumerate() {
+                // The first one is due at once.
+                time += if index == 0 { 0 } else { gap };
+                let at = EventTime::from_nanos(time.into()).unwrap();
+                pilot.wait_to_leave(at).unwrap();
+                let left = pilot.left();
+                let exact = time as f64 / f64::from(speedup);
+                prop_assert!(left as f64 >= exact, "{left} for {exact}");
+                prop_assert!(left as f64 - exact <= 1.0, "{left} for {exact}");
+            }
+        }
+    }
+}
