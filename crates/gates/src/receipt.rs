@@ -135,7 +135,7 @@ pub struct Artifact {
     pub role: ArtifactRole,
     /// Size in bytes.
     pub bytes: u64,
-    /// The store's tag of these bytes: an ETag; on disk, inode and modification time.
+    /// The store's tag of these bytes: an ETag; on disk, inode, modification time and change time.
     pub etag: String,
     /// sha256 of its bytes. Absent in presence mode, and for a file of over 1 MiB that
     /// only the gate's digest covers: it is not hashed twice.

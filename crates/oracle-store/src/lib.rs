@@ -33,7 +33,7 @@
 //! - **Inside the root.** A key with `..`, an absolute one, or a symlink that leads out is
 //!   refused before anything is opened.
 //! - **What was looked at is what is read.** An object is pinned (length and ETag; on disk
-//!   inode and modification time) when it is located, and every read is held to the pin. A
+//!   inode, modification time and change time) when it is located, and every read is held to the pin. A
 //!   change is [`OracleReadFailed`](ReasonCode::OracleReadFailed), never mixed bytes.
 //! - **No grant, no rows.** [`open_rows`] takes a [`ReadGrant`], which carries its world.
 //! - **Bounded memory.** Objects are streamed; a Parquet part keeps one page a column;

@@ -14,7 +14,7 @@ use crate::template::{Tokens, render};
 pub struct Pin {
     /// The object's length in bytes.
     pub size: u64,
-    /// The object store's ETag; on disk, inode and modification time.
+    /// The object store's ETag; on disk, the file's inode, modification time and change time.
     pub etag: String,
 }
 

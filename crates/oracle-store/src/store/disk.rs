@@ -379,15 +379,18 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Inode and modification time: another file, or the same one written again, differs.
+/// The pin of a file: its size, inode, modification time and change time. A program can set
+/// the modification time back after it rewrote a file in place, but never the change time.
 fn pin_of(stat: &Metadata) -> Pin {
     Pin {
         size: stat.len(),
         etag: format!(
-            "{:x}-{:x}.{:09}",
+            "{:x}-{:x}.{:09}-{:x}.{:09}",
             stat.ino(),
             stat.mtime(),
-            stat.mtime_nsec()
+            stat.mtime_nsec(),
+            stat.ctime(),
+            stat.ctime_nsec()
         ),
     }
 }

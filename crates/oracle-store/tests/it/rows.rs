@@ -230,6 +230,29 @@ async fn a_part_that_changed_since_it_was_located_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_part_rewritten_in_place_with_its_times_restored_is_not_read() {
+    let world = TestWorld::on_disk(&small_world()).await;
+    for output in ["flows", "lines"] {
+        let part = world.locate(output).await.parts[0].clone();
+        let path = world.folder().join(part.path());
+        let before = std::fs::metadata(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let times = std::fs::FileTimes::new()
+            .set_accessed(before.accessed().unwrap())
+            .set_modified(before.modified().unwrap());
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_times(times).unwrap();
+        let after = file.metadata().unwrap();
+        assert_eq!(after.modified().unwrap(), before.modified().unwrap());
+        assert_eq!(after.len(), before.len());
+        let error = read(&world, &part, 0, 10).await.unwrap_err();
+        assert!(error.to_string().contains("changed"), "{output}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_that_changes_while_it_is_read_ends_in_an_error_and_never_in_mixed_rows() {
     let world = TestWorld::on_disk(&[object(
         format!("{FLOWS}/part-0.parquet"),

@@ -115,12 +115,13 @@ fn what_is_known_is_not_read_again_and_what_changed_is() {
     let request = disk.request("");
     let survey = |done: &[DoneThrough]| {
         let mut source = disk.source(&request, done, TimeWindow::default()).unwrap();
-        let part = disk.path("root/data/o0/part-00000.parquet");
+        // Located, and then gone: whoever reads a part fails. The folder is moved and not the
+        // part, since a rename changes the change time of what it moves.
+        let folder = disk.path("root/data/o0");
         let aside = disk.path("aside");
-        // Located, and then gone: whoever reads it fails.
-        fs::rename(&part, &aside).unwrap();
+        fs::rename(&folder, &aside).unwrap();
         let survey = source.survey(&Ending::default());
-        fs::rename(&aside, &part).unwrap();
+        fs::rename(&aside, &folder).unwrap();
         survey.map(|survey| survey.overlap().largest)
     };
     assert_eq!(survey(&[None]).unwrap_err().code(), "ORACLE_READ_FAILED");
