@@ -1,11 +1,13 @@
 //! Clearance: the one value that says "these outputs of this world may be read".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use oracle_store::{Catalogue, CatalogueEntry, OutputId, Posture, ReadGrant, Tokens, WorldStore};
 use serde::Serialize;
 
+use crate::agreement;
 use crate::closure::{Depth, Requirement, Step, steps};
 use crate::error::{Error, ReasonCode};
 use crate::gate_map::{GateId, GateMap};
@@ -127,7 +129,8 @@ impl Clearance {
 ///
 /// # Errors
 /// In this order: `OUTPUT_UNKNOWN`; `GATE_WAIVER_REFUSED` for a waiver or presence mode
-/// in strict posture; `GATE_UNKNOWN`, `GATE_DEPENDENCY_CYCLE`; then, gate by gate with
+/// in strict posture; `GATE_MAP_UNREADABLE` for a gate without a key that restricts reading
+/// (strict posture); `CATALOGUE_GATES_DISAGREE`; `GATE_UNKNOWN`, `GATE_DEPENDENCY_CYCLE`; then, gate by gate with
 /// dependencies first, `GATE_PASS_MISSING`, `GATE_METHOD_UNSUPPORTED`,
 /// `GATE_FLAG_INVALID`, `GATE_INDEX_MISSING`, `GATE_INDEX_INVALID`,
 /// `GATE_BUNDLE_EMPTY`, `GATE_FILE_MISSING`, `GATE_DIGEST_MISMATCH`, and oracle-store's
@@ -143,6 +146,7 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
     if !request.require_gate_pass {
         return Ok(request.clearance(ClearanceStatus::Waived, &outputs, Vec::new()));
     }
+    request.check_agreement(&outputs)?;
     let mut to_verify = request.steps(&outputs);
     if let Some(fault) = to_verify
         .iter()
@@ -168,8 +172,9 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
 /// `require_gate_pass` are not asked.
 ///
 /// # Errors
-/// `OUTPUT_UNKNOWN`.
+/// `OUTPUT_UNKNOWN`, `GATE_MAP_UNREADABLE`, `CATALOGUE_GATES_DISAGREE`.
 pub async fn verify_gates(request: &ClearanceRequest<'_>) -> Result<Vec<GateReceipt>, Error> {
+    request.check_agreement(&request.entries()?)?;
     let to_verify = request.steps(&request.entries()?);
     let verifier = request.verifier();
     Ok(verify_steps(&verifier, to_verify)
@@ -198,6 +203,19 @@ impl<'a> ClearanceRequest<'a> {
             })
         };
         self.outputs.iter().map(entry).collect()
+    }
+
+    /// Compares what outputs require with what gates authorize: the whole catalogue in strict
+    /// posture, the outputs asked for in local posture.
+    fn check_agreement(&self, outputs: &[&'a CatalogueEntry]) -> Result<(), Error> {
+        match self.posture {
+            Posture::Strict => {
+                agreement::check(self.catalogue.outputs().iter(), self.gate_map, self.posture)
+            }
+            Posture::Local => {
+                agreement::check(outputs.iter().copied(), self.gate_map, self.posture)
+            }
+        }
     }
 
     fn verifier(&self) -> Verifier<'a> {
@@ -236,6 +254,9 @@ impl<'a> ClearanceRequest<'a> {
         outputs: &[&CatalogueEntry],
         receipts: Vec<GateReceipt>,
     ) -> Clearance {
+        let artifacts = receipts.iter().flat_map(|receipt| &receipt.artifacts);
+        let proven: HashMap<_, _> = artifacts.map(Artifact::pinned).collect();
+        let proven = Arc::new(proven);
         let clear_output = |entry: &&CatalogueEntry| {
             let gates: Vec<_> = entry.read_requires_gates.iter().map(GateId::new).collect();
             let basis = match status {
@@ -243,7 +264,9 @@ impl<'a> ClearanceRequest<'a> {
                 ClearanceStatus::Cleared => Basis::GatesPassed(gates),
                 ClearanceStatus::Waived => Basis::GatesWaived(gates),
             };
-            let grant = self.grant(&entry.output_id);
+            let grant = self
+                .grant(&entry.output_id)
+                .held_to(Arc::clone(&proven));
             (entry.output_id.clone(), ClearedOutput { grant, basis })
         };
         let outputs = outputs.iter().map(clear_output).collect();

@@ -50,6 +50,10 @@ reason_codes! {
     OutputUnknown => "OUTPUT_UNKNOWN", "Name outputs of the engine's catalogue.";
     /// A waiver of the gates was asked for in strict posture.
     GateWaiverRefused => "GATE_WAIVER_REFUSED", "Set `require_gate_pass: true`, or use local posture.";
+    /// An output requires a gate that does not authorize it, or a gate authorizes an output that
+    /// does not require it.
+    CatalogueGatesDisagree => "CATALOGUE_GATES_DISAGREE",
+        "Use the catalogue and the gate map of the same engine release, unedited.";
     /// A gate that an output or another gate needs is not in the gate map.
     GateUnknown => "GATE_UNKNOWN", "Use the catalogue and the gate map of the same engine release.";
     /// Gates depend on each other in a circle.

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use oracle_store::Hex64;
-use serde::{Deserialize, Serialize};
+use oracle_store::{Hex64, OutputId, from_yaml};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ReasonCode};
 
@@ -52,7 +52,10 @@ pub(crate) struct Gate {
     pub(crate) id: GateId,
     pub(crate) scope: Option<String>,
     pub(crate) flag_template: String,
-    pub(crate) upstream: Vec<GateId>,
+    /// The gates that must hold before it; `None` where the map does not spell the key out.
+    pub(crate) upstream: Option<Vec<GateId>>,
+    /// The outputs that it authorizes; `None` where the map does not spell the key out.
+    pub(crate) authorizes: Option<BTreeSet<OutputId>>,
     /// How to verify its digest, or in a sentence why this crate can't.
     pub(crate) method: Result<Method, String>,
 }
@@ -105,6 +108,18 @@ impl Method {
     }
 }
 
+impl Gate {
+    /// A key that every gate of an engine's map spells out and this one does not.
+    pub(crate) fn missing_key(&self) -> Option<(&GateId, &'static str)> {
+        let key = match (&self.upstream, &self.authorizes) {
+            (None, _) => UPSTREAM,
+            (_, None) => AUTHORIZES,
+            _ => return None,
+        };
+        Some((&self.id, key))
+    }
+}
+
 impl GateMap {
     /// Reads the gate map file at `path`.
     ///
@@ -125,13 +140,20 @@ impl GateMap {
     /// # Errors
     /// `GATE_MAP_UNREADABLE`
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let file: MapFile = serde_yaml::from_slice(bytes).map_err(|cause| {
+        let file: MapFile = from_yaml(bytes).map_err(|cause| {
             unreadable("This is no gate map")
                 .object(name)
                 .because(cause)
         })?;
         let mut gates = BTreeMap::new();
         for entry in file.gates {
+            if let Some((wrong, key)) = entry.misspelt() {
+                let what = format!(
+                    "The gate {} has a key `{wrong}` and no `{key}`: is it misspelt?",
+                    entry.gate_id
+                );
+                return Err(unreadable(what).object(name));
+            }
             let gate = entry.into_gate();
             if gates.contains_key(&gate.id) {
                 let what = format!("The gate map names {} twice", gate.id);
@@ -158,11 +180,20 @@ impl GateMap {
     pub(crate) fn gate(&self, id: &GateId) -> Option<&Gate> {
         self.gates.get(id)
     }
+
+    /// Every gate, in byte order of their names.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.values()
+    }
 }
 
 fn unreadable(what: impl Into<String>) -> Error {
     Error::new(ReasonCode::GateMapUnreadable, what)
 }
+
+/// The keys of a gate that restrict what may be read.
+const UPSTREAM: &str = "upstream_gate_dependencies";
+const AUTHORIZES: &str = "authorizes_outputs";
 
 #[derive(Deserialize)]
 struct MapFile {
@@ -177,8 +208,20 @@ struct GateEntry {
     bundle_root_template: Option<String>,
     index_path_template: Option<String>,
     verification_method: Option<serde_yaml::Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "spelled_out")]
     upstream_gate_dependencies: Option<Vec<GateId>>,
+    #[serde(default, deserialize_with = "spelled_out")]
+    authorizes_outputs: Option<BTreeSet<OutputId>>,
+    /// Keys of other components, among which a misspelt one of ours may be.
+    #[serde(flatten)]
+    others: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+/// A list that may be empty but not null.
+fn spelled_out<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    list: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(list).map(Some)
 }
 
 /// Closed: a key that is not here could change what the digest means.
@@ -193,13 +236,26 @@ struct MethodEntry {
 }
 
 impl GateEntry {
+    /// A key that looks like one that restricts reading, where that one is missing.
+    fn misspelt(&self) -> Option<(&str, &'static str)> {
+        let missing = [
+            (UPSTREAM, self.upstream_gate_dependencies.is_none()),
+            (AUTHORIZES, self.authorizes_outputs.is_none()),
+        ];
+        let missing = missing.into_iter().filter(|&(_, missing)| missing);
+        missing
+            .flat_map(|(key, _)| self.others.keys().map(move |other| (other.as_str(), key)))
+            .find(|(other, key)| looks_like(other, key))
+    }
+
     fn into_gate(self) -> Gate {
         let method = self.method();
         Gate {
             id: self.gate_id,
             scope: self.scope,
             flag_template: self.passed_flag_path_template,
-            upstream: self.upstream_gate_dependencies.unwrap_or_default(),
+            upstream: self.upstream_gate_dependencies,
+            authorizes: self.authorizes_outputs,
             method,
         }
     }
@@ -253,4 +309,17 @@ impl GateEntry {
             ordering: entry.ordering,
         })
     }
+}
+
+/// Whether a key shares a word of at least six letters with another, whatever its case, as a
+/// misspelt key does.
+fn looks_like(key: &str, other: &str) -> bool {
+    let words = |text: &str| -> BTreeSet<String> {
+        text.to_ascii_lowercase()
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|word| word.len() >= 6)
+            .map(|word| word[..6].to_owned())
+            .collect()
+    };
+    !words(key).is_disjoint(&words(other))
 }

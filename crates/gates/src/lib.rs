@@ -67,6 +67,7 @@
 //! # }
 //! ```
 
+mod agreement;
 mod bundle;
 mod clearance;
 mod closure;

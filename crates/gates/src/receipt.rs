@@ -144,6 +144,15 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// The object's key, and the pin under which it was hashed.
+    pub(crate) fn pinned(&self) -> (String, Pin) {
+        let pin = Pin {
+            size: self.bytes,
+            etag: self.etag.clone(),
+        };
+        (self.path.clone(), pin)
+    }
+
     pub(crate) fn new(path: &str, role: ArtifactRole, pin: &Pin, sha256: Option<Hex64>) -> Self {
         Self {
             path: path.to_owned(),

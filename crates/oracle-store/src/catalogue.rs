@@ -1,8 +1,7 @@
 //! The engine's output catalogue: which outputs exist, where they lie, what keys
 //! and gates they have.
 //!
-//! The one module of this crate that touches YAML. It is strict about the types it
-//! needs and indifferent to what else an entry holds.
+//! It is strict about the types it needs and indifferent to what else an entry holds.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
 use crate::hex::Hex64;
+use crate::yaml::from_yaml;
 
 /// The name of one dataset of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,8 +68,8 @@ pub struct CatalogueEntry {
     /// The columns that identify a row, in order; empty where none are known.
     #[serde(default)]
     pub primary_key: Vec<String>,
-    /// The gates that must have passed before the output may be read.
-    #[serde(default)]
+    /// The gates that must have passed before the output may be read. The file must spell
+    /// the key out, since a restriction that is missing would be none.
     pub read_requires_gates: Vec<String>,
     /// The partition tokens, in order.
     #[serde(default)]
@@ -120,7 +120,7 @@ impl Catalogue {
     /// entries share an id.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |what: String| Error::new(ReasonCode::CatalogueUnreadable, what);
-        let file: CatalogueFile = serde_yaml::from_slice(bytes).map_err(|source| {
+        let file: CatalogueFile = from_yaml(bytes).map_err(|source| {
             refuse(format!("The catalogue is not understood ({source})")).because(source)
         })?;
         let mut by_id = HashMap::with_capacity(file.outputs.len());

@@ -1,7 +1,12 @@
 //! The permission to open rows. No PASS, no read.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::catalogue::OutputId;
-use crate::store::WorldStore;
+use crate::error::{Error, ReasonCode};
+use crate::locator::{Part, Pin};
+use crate::store::{WorldStore, changed};
 
 /// Permission to open the rows of one output of one world.
 ///
@@ -10,6 +15,8 @@ use crate::store::WorldStore;
 pub struct ReadGrant {
     store: WorldStore,
     output_id: OutputId,
+    /// The objects that evidence hashed, by key, each with the pin that it had then.
+    proven: Arc<HashMap<String, Pin>>,
 }
 
 impl ReadGrant {
@@ -20,6 +27,36 @@ impl ReadGrant {
         Self {
             store: store.clone(),
             output_id: output_id.clone(),
+            proven: Arc::default(),
+        }
+    }
+
+    /// Narrows the grant: an object that evidence hashed is read under the pin of that hash
+    /// only. `proven` holds the pins by key, relative to the engine run root.
+    #[must_use]
+    pub fn held_to(mut self, proven: Arc<HashMap<String, Pin>>) -> Self {
+        self.proven = proven;
+        self
+    }
+
+    /// Checks that the grant covers a part, and covers the bytes that it was located with.
+    ///
+    /// # Errors
+    /// `READ_GRANT_MISMATCH` if the part is of another output; `ORACLE_READ_FAILED` if it was
+    /// replaced or rewritten between a gate's verification and its location.
+    pub fn check(&self, part: &Part) -> Result<(), Error> {
+        if part.output_id() != self.output_id() {
+            let what = format!(
+                "The grant is for output {}, the part is of {}",
+                self.output_id(),
+                part.output_id()
+            );
+            return Err(Error::new(ReasonCode::ReadGrantMismatch, what)
+                .object(self.store.full_name(part.path())));
+        }
+        match self.proven.get(part.path()) {
+            Some(pin) if pin != part.pin() => Err(changed(self.store.full_name(part.path()))),
+            _ => Ok(()),
         }
     }
 

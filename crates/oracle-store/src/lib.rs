@@ -80,6 +80,7 @@ pub mod seal;
 pub mod store;
 pub mod template;
 pub mod world_key;
+mod yaml;
 
 pub use catalogue::{Catalogue, CatalogueEntry, OutputClass, OutputId};
 pub use contents::{ContentsEntry, ContentsIndex, ContentsReport, DataVerification};
@@ -103,3 +104,4 @@ pub use seal::{PackSeal, Seal, SealStatus};
 pub use store::{Entry, Object, ObjectStoreConfig, RetryPolicy, WorldStore, object_store_at};
 pub use template::Tokens;
 pub use world_key::{ScenarioId, WorldKey};
+pub use yaml::from_yaml;

@@ -167,6 +167,11 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         let locator = locate(&world.store, &entry, &world.tokens)
             .await
             .map_err(Error::Oracle)?;
+        // A part that a gate hashed may have been replaced before it was located.
+        if let Some(grant) = clearance.grant(&entry.output_id) {
+            let checked = locator.parts.iter().try_for_each(|part| grant.check(part));
+            checked.map_err(Error::Oracle)?;
+        }
         located.push((entry, locator));
         roles.push(role);
     }

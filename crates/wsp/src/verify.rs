@@ -207,7 +207,7 @@ async fn verify_gates(world: &LocatedWorld, report: &mut VerifyReport) {
         gate_map: &world.gate_map,
         outputs: &outputs,
         mode: VerificationMode::Digest,
-        posture: Posture::Local,
+        posture: report.posture,
         require_gate_pass: true,
     };
     let receipts = match gates::verify_gates(&request).await {

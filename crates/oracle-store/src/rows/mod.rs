@@ -232,15 +232,7 @@ pub fn open_rows(
     part: &Part,
     options: &ReadOptions,
 ) -> Result<RowReader, Error> {
-    if part.output_id() != grant.output_id() {
-        let what = format!(
-            "The grant is for output {}, the part is of {}",
-            grant.output_id(),
-            part.output_id()
-        );
-        return Err(Error::new(ReasonCode::ReadGrantMismatch, what)
-            .object(grant.store().full_name(part.path())));
-    }
+    grant.check(part)?;
     let source = PartSource::open(grant.store(), part)?;
     let format = match part.format() {
         PartFormat::Parquet => {

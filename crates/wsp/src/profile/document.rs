@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use oracle_store::from_yaml;
 use serde_yaml::Value;
 
 use super::expand::{Env, expand, names_a_variable};
@@ -37,7 +38,7 @@ impl<'a> Document<'a> {
     /// # Errors
     /// `PROFILE_UNREADABLE` if it is not a YAML mapping.
     pub(super) fn parse(text: &str, path: &Path, env: Env<'a>) -> Result<Self, Error> {
-        let root: Value = serde_yaml::from_str(text).map_err(|source| {
+        let root: Value = from_yaml(text.as_bytes()).map_err(|source| {
             Error::caused(
                 ReasonCode::ProfileUnreadable,
                 format!("The profile {} is not valid YAML.", path.display()),
@@ -185,7 +186,7 @@ pub(super) fn invalid(key: &str, problem: &str) -> Error {
 
 /// The ids of an output list file: `{version, output_ids: [...]}` or a bare list.
 pub(super) fn parse_output_list(text: &str) -> Result<Vec<String>, String> {
-    let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    let value: Value = from_yaml(text.as_bytes()).map_err(|error| error.to_string())?;
     let list = if value.is_sequence() {
         Some(&value)
     } else {

@@ -1,0 +1,96 @@
+//! The one place that reads YAML: merge keys (`<<`) are applied, at any depth.
+//!
+//! serde_yaml leaves a merge key as a key of its own, so that a reader which ignores unknown
+//! keys would pass over whatever the key brings in, a restriction too.
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde_yaml::{Mapping, Value};
+
+/// Reads a value from the bytes of a YAML file, with its merge keys applied.
+///
+/// # Errors
+/// The parser's error, with line and column where it knows them; also for a merge key whose
+/// value is neither a mapping nor a list of mappings.
+pub fn from_yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_yaml::Error> {
+    // Without a merge key the parser's errors keep their line and column.
+    if !bytes.windows(2).any(|pair| pair == b"<<") {
+        return serde_yaml::from_slice(bytes);
+    }
+    let mut value: Value = serde_yaml::from_slice(bytes)?;
+    apply(&mut value)?;
+    serde_yaml::from_value(value)
+}
+
+/// Applies the merge keys of a value and of all values in it.
+fn apply(value: &mut Value) -> Result<(), serde_yaml::Error> {
+    match value {
+        Value::Mapping(mapping) => {
+            if let Some(merged) = mapping.remove("<<") {
+                merge(mapping, merged)?;
+            }
+            mapping.iter_mut().try_for_each(|(_, inner)| apply(inner))
+        }
+        Value::Sequence(items) => items.iter_mut().try_for_each(apply),
+        Value::Tagged(tagged) => apply(&mut tagged.value),
+        _ => Ok(()),
+    }
+}
+
+/// Adds the keys that a mapping does not have yet; of several mappings the first one wins.
+/// Each has its own merge keys applied first, so that what it brings in is whole.
+fn merge(mapping: &mut Mapping, merged: Value) -> Result<(), serde_yaml::Error> {
+    let sources = match merged {
+        Value::Sequence(several) => several,
+        one => vec![one],
+    };
+    for mut source in sources {
+        apply(&mut source)?;
+        let Value::Mapping(source) = source else {
+            let what = "a merge key `<<` takes a mapping or a list of mappings";
+            return Err(serde_yaml::Error::custom(what));
+        };
+        for (key, value) in source {
+            mapping.entry(key).or_insert(value);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, serde_yaml::Error> {
+        from_yaml(text.as_bytes())
+    }
+
+    #[test]
+    fn merge_keys_bring_in_what_is_not_there_at_any_depth() {
+        let plain = read("list: [{a: 1, b: 2, c: 3}]").unwrap();
+        for merged in [
+            "x: &x {b: 2, c: 3}\nlist: [{<<: *x, a: 1}]",
+            "x: &x {a: 9, b: 2, c: 3}\nlist: [{a: 1, <<: *x}]",
+            "x: &x {b: 2}\ny: &y {b: 7, c: 3}\nlist: [{a: 1, <<: [*x, *y]}]",
+            "x: &x {c: 3, b: 9}\ny: &y {<<: *x, b: 2}\nlist: [{<<: *y, a: 1}]",
+            "x: &x {c: 3}\ny: &y {<<: [*x], b: 2}\nlist:\n- <<: [*y]\n  a: 1",
+            "list: [{\"<<\": {b: 2, c: 3}, a: 1}]",
+        ] {
+            let value = read(merged).unwrap();
+            assert_eq!(value["list"], plain["list"], "{merged}");
+        }
+    }
+
+    #[test]
+    fn a_merge_key_of_anything_else_is_refused() {
+        for wrong in ["a: {<<: 1}", "a: {<<: [1]}", "a: {<<: null}", "- {<<: [[{b: 1}]]}"] {
+            assert!(read(wrong).unwrap_err().to_string().contains("merge key"));
+        }
+    }
+
+    #[test]
+    fn a_doubled_key_is_refused_with_and_without_a_merge_key() {
+        for wrong in ["a: {b: 1, b: 2}", "x: &x {c: 1}\na: {b: 1, b: 2, <<: *x}"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}
