@@ -31,11 +31,13 @@ fn main() -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("wsp-cli: the system gave no threads to run on: {error}");
+            output::tell(format_args!(
+                "wsp-cli: the system gave no threads to run on: {error}\n"
+            ));
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let status = runtime.block_on(async {
         match cli.command {
             Command::Stream(args) => Box::pin(commands::stream::run(*args)).await,
             Command::Plan(args) => commands::plan::run(args).await,
@@ -47,7 +49,11 @@ fn main() -> ExitCode {
             Command::Gate(args) => commands::gate::run(args).await,
             Command::Demo(args) => commands::demo::run(args).await,
         }
-    })
+    });
+    if output::was_lost() {
+        return ExitCode::FAILURE;
+    }
+    status
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

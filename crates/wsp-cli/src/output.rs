@@ -1,14 +1,74 @@
-//! Standard output: one JSON object, and nothing else.
+//! Standard output, one JSON object and nothing else; and messages on standard error.
 
-use std::io::Write;
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+/// Whether a JSON object could not be written to standard output.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints one JSON object on standard output.
 ///
-/// A reader that has gone away is no failure of the command.
+/// A reader that has gone away is no failure of the command. Any other failure is, such as
+/// a full disk: it is told of on standard error, and [`was_lost`] then says so.
 pub fn print(value: &impl Serialize) {
-    let mut out = std::io::stdout().lock();
-    let _ = serde_json::to_writer(&mut out, value).map_err(std::io::Error::from);
-    let _ = out.write_all(b"\n").and_then(|()| out.flush());
+    if let Err(error) = write_object(&mut io::stdout().lock(), value)
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        LOST.store(true, Ordering::Relaxed);
+        tell(format_args!(
+            "wsp-cli: the report cannot be written to standard output: {error}\n"
+        ));
+    }
+}
+
+/// Says whether [`print`] failed, so that the process ends with a status that is not 0.
+pub fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Writes a message to standard error; one that cannot be written is dropped, because
+/// `eprintln!` panics where the reader has gone away.
+pub fn tell(message: fmt::Arguments<'_>) {
+    let _ = Stderr.write_fmt(message);
+}
+
+fn write_object(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// Standard error, for logs and messages; a write to it never fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // `tracing` reports a failed write with `eprintln!`, which panics.
+        let _ = io::stderr().lock().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_a_full_disk_does_not_take_is_an_error() {
+        let mut full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let error = write_object(&mut full, &[1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
 }

@@ -1,15 +1,15 @@
-//! SIGINT and SIGTERM: the first drains, the second ends at once.
+//! SIGINT, SIGTERM and SIGHUP: the first drains, the second ends at once.
+//!
+//! A SIGHUP that was ignored at the start, as under `nohup`, stays ignored.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wsp::ending::{Cause, Ending};
 
 /// Winds the stream down on the first signal, and ends the process with status
 /// 130 on the second.
 pub fn wind_down_on_signal(ending: Ending) {
     tokio::spawn(async move {
-        let listening = signal(SignalKind::interrupt())
-            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-        let (mut interrupt, mut terminate) = match listening {
+        let (mut interrupt, mut terminate, mut hangup) = match listen() {
             Ok(signals) => signals,
             Err(error) => {
                 tracing::warn!(%error, "signals cannot be heard; a kill is survived all the same");
@@ -20,15 +20,59 @@ pub fn wind_down_on_signal(ending: Ending) {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = heard(hangup.as_mut()) => {}
             }
             if first {
+                // First the stop: a log line may wait for whoever reads it.
+                ending.wind_down(Cause::Asked);
                 tracing::warn!(
                     "stopping: waiting for answers, then saving; a second signal ends at once"
                 );
-                ending.wind_down(Cause::Asked);
             } else {
                 std::process::exit(130);
             }
         }
     });
+}
+
+/// Listens for the three signals; the last is `None` if it was ignored at the start.
+fn listen() -> std::io::Result<(Signal, Signal, Option<Signal>)> {
+    let interrupt = signal(SignalKind::interrupt())?;
+    let terminate = signal(SignalKind::terminate())?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let hangup = if ignores_hangup(&status) {
+        None
+    } else {
+        Some(signal(SignalKind::hangup())?)
+    };
+    Ok((interrupt, terminate, hangup))
+}
+
+/// Waits for a signal; without one, for ever.
+async fn heard(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Says whether a process with this `/proc/self/status` ignores SIGHUP, which is signal 1.
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_that_nohup_ignores_is_known_by_the_mask() {
+        assert!(ignores_hangup("Name:\tx\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hangup("Name:\tx\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
 }

@@ -21,7 +21,7 @@ pub async fn run(args: CheckpointArgs) -> ExitCode {
     };
     match found {
         Ok(report) => {
-            eprint!("{}", table(&report));
+            output::tell(format_args!("{}", table(&report)));
             output::print(&report);
             ExitCode::from(u8::from(report.status != "OK"))
         }

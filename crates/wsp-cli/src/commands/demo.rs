@@ -65,7 +65,10 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     let options = options.with_shape(PARTS, per_part);
     let rows = options.rows();
     let world = options.build(&folder.path().join("world"))?;
-    eprintln!("     {rows} rows in {}", world.engine_run_root().display());
+    output::tell(format_args!(
+        "     {rows} rows in {}\n",
+        world.engine_run_root().display()
+    ));
 
     let gate = StandInGate::start(GateOptions {
         keep: Some(folder.path().join("gate.ndjson")),
@@ -93,7 +96,10 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     first.kill()?;
     first.wait()?;
     let before = gate.stats();
-    eprintln!("     SIGKILL after {} events", before.unique);
+    output::tell(format_args!(
+        "     SIGKILL after {} events\n",
+        before.unique
+    ));
 
     say("4", "streaming again: it resumes behind its cursors");
     let second = stream(&profile)?.wait_with_output()?;
@@ -101,7 +107,7 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     let proof = proof(rows, &before, &gate.stats(), report);
     say("5", &verdict(&proof));
     if args.keep {
-        eprintln!("     kept in {}", folder.keep().display());
+        output::tell(format_args!("     kept in {}\n", folder.keep().display()));
     }
     Ok(proof)
 }
@@ -169,5 +175,5 @@ fn verdict(proof: &Proof) -> String {
 }
 
 fn say(step: &str, what: &str) {
-    eprintln!("[{step}/5] {what}");
+    output::tell(format_args!("[{step}/5] {what}\n"));
 }

@@ -34,7 +34,10 @@ pub async fn run(args: GateArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    eprintln!("stand-in ingestion gate at {}; Ctrl-C ends it", gate.url());
+    output::tell(format_args!(
+        "stand-in ingestion gate at {}; Ctrl-C ends it\n",
+        gate.url()
+    ));
     let signals = signal(SignalKind::interrupt())
         .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
     match signals {

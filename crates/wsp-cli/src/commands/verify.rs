@@ -20,7 +20,7 @@ pub async fn run(args: VerifyArgs) -> ExitCode {
     };
     match verify(&request, options).await {
         Ok(report) => {
-            eprint!("{}", table(&report));
+            output::tell(format_args!("{}", table(&report)));
             output::print(&report);
             ExitCode::from(u8::from(report.status == Verdict::Fail))
         }
