@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_yaml::Value;
 
-use super::expand::{Env, expand, names_a_variable};
+use super::expand::{Env, Template};
 use crate::{Error, ReasonCode};
 
 /// A parsed profile file with the environment its `${VAR}` are taken from.
@@ -18,17 +18,10 @@ pub(super) struct Document<'a> {
     env: Env<'a>,
 }
 
-/// The raw text of a scalar and what it expands to.
+/// A scalar as the file has it, and what it expands to.
 pub(super) struct Scalar {
-    pub(super) raw: String,
+    pub(super) template: Template,
     pub(super) value: Option<String>,
-}
-
-impl Scalar {
-    /// Whether the text stands in the file itself, not in the environment.
-    pub(super) fn is_literal(&self) -> bool {
-        !names_a_variable(&self.raw)
-    }
 }
 
 impl<'a> Document<'a> {
@@ -75,7 +68,7 @@ impl<'a> Document<'a> {
     /// The scalar at a dotted key, unexpanded and expanded.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` if a list or mapping stands there.
+    /// `PROFILE_INVALID` if a list or mapping stands there, or what is no whole `${VAR}`.
     pub(super) fn scalar(&self, key: &str) -> Result<Option<Scalar>, Error> {
         let Some(value) = self.find(key) else {
             return Ok(None);
@@ -86,8 +79,9 @@ impl<'a> Document<'a> {
             Value::Number(number) => number.to_string(),
             _ => return Err(invalid(key, "is not a single value")),
         };
-        let value = expand(&raw, self.env);
-        Ok(Some(Scalar { raw, value }))
+        let template = Template::parse(&raw).map_err(|problem| invalid(key, &problem))?;
+        let value = template.expand(self.env);
+        Ok(Some(Scalar { template, value }))
     }
 
     /// The expanded text at a dotted key; absent if unset.

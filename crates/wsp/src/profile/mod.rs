@@ -136,6 +136,7 @@ impl Profile {
         let profile_id = document.text("profile_id")?.unwrap_or_default();
         let posture = posture(&document, &profile_id)?;
         let mut warnings = Vec::new();
+        refuse_passwords_in_urls(&document, posture, &mut warnings)?;
         let catalogue_path = document
             .text("wiring.engine_catalogue_path")?
             .or_else(|| (posture == Posture::Local).then(|| DEFAULT_CATALOGUE.to_owned()));
@@ -338,13 +339,29 @@ fn auth_token(
     let Some(scalar) = document.scalar(KEY)? else {
         return Ok(None);
     };
-    if scalar.is_literal() {
+    if secret::token_is_literal(&scalar.template) {
         literal_credential(KEY, posture, warnings)?;
     }
     Ok(scalar
         .value
         .filter(|token| !token.is_empty())
         .map(Secret::new))
+}
+
+/// Looks for passwords in URLs that have no business to hold any.
+fn refuse_passwords_in_urls(
+    document: &Document<'_>,
+    posture: Posture,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    for key in ["wiring.ig_ingest_url", "wiring.object_store.endpoint"] {
+        if let Some(url) = document.scalar(key)?
+            && secret::holds_literal_password(&url.template)
+        {
+            literal_credential(key, posture, warnings)?;
+        }
+    }
+    Ok(())
 }
 
 /// A credential written into the file: refused (strict) or warned of (local).

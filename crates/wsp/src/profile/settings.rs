@@ -7,7 +7,7 @@ use std::time::Duration;
 use oracle_store::Posture;
 
 use super::document::{Document, invalid};
-use super::secret::{Secret, dsn_has_password};
+use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
 use crate::pace::{Pace, RateStep, RateSteps, Speedup};
@@ -250,7 +250,7 @@ impl CheckpointSettings {
         let dsn = document.scalar(DSN)?;
         if dsn
             .as_ref()
-            .is_some_and(|dsn| dsn_has_password(&dsn.raw) && dsn.is_literal())
+            .is_some_and(|dsn| holds_literal_password(&dsn.template))
         {
             literal_credential(DSN, posture, warnings)?;
         }

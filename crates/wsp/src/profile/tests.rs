@@ -206,20 +206,50 @@ fn what_is_no_mapping_is_unreadable() {
 fn literal_credentials_are_refused_in_strict_posture_and_warned_of_in_local() {
     for text in [
         "wiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@db/x'}}",
+        "wiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@${UNSET:-db}/x'}}",
+        "wiring: {wsp_checkpoint: {dsn: 'host=${SET} password=hunter2'}}",
+        "wiring: {wsp_checkpoint: {dsn: '${SET:-postgres://u:hunter2@db/x}'}}",
         "wiring: {security: {wsp_auth_token: hunter2}}",
+        "wiring: {security: {wsp_auth_token: '${SET:-hunter2}'}}",
+        "wiring: {security: {wsp_auth_token: 'hunter2${SET}'}}",
+        "wiring: {object_store: {endpoint: 'http://u:hunter2@${SET}:9000'}}",
+        "wiring: {ig_ingest_url: 'https://u:hunter2@ig'}",
     ] {
         let (code, message) = refused(&format!("profile_id: prod\n{text}"));
         assert_eq!(code, "PROFILE_SECRET_LITERAL");
         assert!(!message.contains("hunter2"));
         let local = profile(&format!("profile_id: local\n{text}")).unwrap();
         assert_eq!(local.warnings.len(), 1);
-        assert!(!format!("{local:?}").contains("hunter2"));
     }
     let named = "profile_id: prod\nwiring: {wsp_checkpoint: {dsn: '${SET}'}, security: {wsp_auth_token: '${SET}'}}";
     assert_eq!(
         profile(named).unwrap().auth_token.unwrap().reveal(),
         "value"
     );
+}
+
+#[test]
+fn tokens_and_connection_strings_are_not_printed() {
+    let text = "profile_id: local\nwiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@db/x'}, security: {wsp_auth_token: hunter2}}";
+    assert!(!format!("{:?}", profile(text).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn what_is_no_whole_variable_is_refused_with_its_key() {
+    for text in ["${SET", "${UNSET:-${SET}", "${SET-x}"] {
+        let (code, message) = refused(&format!("wiring: {{wsp_checkpoint: {{root: '{text}'}}}}"));
+        assert_eq!(code, "PROFILE_INVALID", "{text}");
+        assert!(
+            message.contains("`wiring.wsp_checkpoint.root`"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_default_that_names_a_variable_is_expanded() {
+    let text = "wiring: {wsp_checkpoint: {root: '${UNSET:-${SET}/cursors}'}}";
+    assert_eq!(profile(text).unwrap().checkpoint.root, "value/cursors");
 }
 
 #[test]
