@@ -92,7 +92,7 @@ pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
 pub use locator::{DataPlaces, OutputLocator, Part, PartFormat, Pin, locate};
 pub use manifest::{PackFacts, PackManifest};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
-pub use platform_runs::refuse_platform_runs;
+pub use platform_runs::{lies_in_world, refuse_platform_runs};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{

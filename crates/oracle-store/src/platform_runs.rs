@@ -1,6 +1,6 @@
 //! Oracle first, and outside: an engine world is never one of the platform's own runs.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, ReasonCode};
@@ -50,28 +50,62 @@ fn has_platform_folders<'a>(folders: impl Iterator<Item = &'a OsStr>) -> bool {
     folders.windows(2).any(|pair| pair == PLATFORM_RUNS)
 }
 
-/// The path without symlinks and `..`, as far as it exists; the rest by its names.
+/// Whether a place is the engine run root or lies in it, after resolving symlinks; what does
+/// not exist yet counts by its name, also behind a symlink to it.
+pub fn lies_in_world(root: &EngineRunRoot, place: &Location) -> bool {
+    match (root.location(), place) {
+        (Location::Local(world), Location::Local(place)) => {
+            resolved(place).starts_with(resolved(world))
+        }
+        (
+            Location::S3 { bucket, prefix },
+            Location::S3 {
+                bucket: other,
+                prefix: place,
+            },
+        ) => {
+            let place = place.strip_prefix(prefix.as_str());
+            bucket == other
+                && place.is_some_and(|rest| {
+                    prefix.is_empty() || rest.is_empty() || rest.starts_with('/')
+                })
+        }
+        _ => false,
+    }
+}
+
+/// Symlinks followed in one path before it is taken as it stands, as the kernel does.
+const MAX_SYMLINKS: u32 = 40;
+
+/// The path without symlinks and `..`; what does not exist counts by its name, so that a
+/// symlink to what is not made yet is resolved too.
 fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut known = path.as_path();
-    loop {
-        if let Ok(real) = known.canonicalize() {
-            let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
-            return rest.components().fold(real, |mut at, component| {
-                match component {
-                    Component::ParentDir => {
-                        at.pop();
-                    }
-                    other => at.push(other),
-                }
-                at
-            });
+    let mut open: Vec<OsString> = reversed_parts(&path);
+    let (mut at, mut symlinks) = (PathBuf::new(), 0);
+    while let Some(part) = open.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
         }
-        match known.parent() {
-            Some(parent) => known = parent,
-            None => return path,
+        let next = at.join(&part);
+        match next.read_link() {
+            Ok(target) if symlinks < MAX_SYMLINKS => {
+                symlinks += 1;
+                open.extend(reversed_parts(&target));
+            }
+            _ => at = next,
         }
     }
+    at
+}
+
+/// The components of a path, the last one first. A root replaces what it is joined to.
+fn reversed_parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().map(|part| part.as_os_str().to_owned());
+    let mut parts: Vec<_> = parts.filter(|part| part != ".").collect();
+    parts.reverse();
+    parts
 }
 
 #[cfg(test)]
@@ -128,5 +162,50 @@ mod tests {
             elsewhere
         ));
         assert!(!refused("/data/runs/other/fraud-platform", elsewhere));
+    }
+
+    #[test]
+    fn a_place_lies_in_the_world_also_through_symlinks_and_before_it_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = dir.path().join("world");
+        std::fs::create_dir_all(world.join("data")).unwrap();
+        let link = |target: &Path, name: &str| {
+            std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
+        };
+        link(&world, "innocent");
+        link(&world.join("not/yet"), "dangling");
+        link(Path::new("world/data"), "relative");
+        let root = resolve_engine_run_root(&world.display().to_string(), None, dir.path()).unwrap();
+        let lies_in = |name: &str| lies_in_world(&root, &Location::Local(dir.path().join(name)));
+        for inside in [
+            "world",
+            "world/cp",
+            "world/not/yet/cp",
+            "innocent/cp",
+            "dangling",
+            "dangling/cp",
+            "relative/../cp",
+            "elsewhere/../world/cp",
+        ] {
+            assert!(lies_in(inside), "{inside}");
+        }
+        for outside in ["cp", "world2/cp", "world/../cp", "innocent/../cp"] {
+            assert!(!lies_in(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_lies_in_a_world_of_its_bucket_only() {
+        let parse = |text| Location::parse(text, Path::new("/")).unwrap();
+        let lies_in = |root: &str, place| {
+            let root = resolve_engine_run_root(root, None, Path::new("/")).unwrap();
+            lies_in_world(&root, &parse(place))
+        };
+        assert!(lies_in("s3://b/w", "s3://b/w/cp"));
+        assert!(lies_in("s3://b/w", "s3://b/w"));
+        assert!(lies_in("s3://b", "s3://b/cp"));
+        assert!(!lies_in("s3://b/w", "s3://b/w2"));
+        assert!(!lies_in("s3://b/w", "s3://c/w/cp"));
+        assert!(!lies_in("s3://b/w", "/b/w"));
     }
 }

@@ -112,7 +112,7 @@ impl Named {
             .map_err(Error::Oracle)?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
         let pack_key = pack_key(pack_id.as_ref(), &world.store)?;
-        let index = TimeIndexCache::load(&index_folder(request, &world.store, &pack_key)?);
+        let index = TimeIndexCache::load(&index_folder(request, &pack_key));
         let pack_key = match request.profile.checkpoint.scope {
             CheckpointScope::Pack => pack_key,
             CheckpointScope::PlatformRun => pack_key.scoped_to_run(named_run(request)?.as_str()),

@@ -135,7 +135,7 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
 /// How many parts overlap in event time: reads the time columns that are not known.
 async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error> {
     let done = vec![None; plan.outputs.len()];
-    let mut source = EventTimeSource::new(request, plan, done, request.overrides.window)?;
+    let mut source = EventTimeSource::new(request, plan, done, request.overrides.window);
     source.index = source.index.without_keeping();
     let surveyed = tokio::task::spawn_blocking(move || source.survey(&Ending::default()));
     match surveyed.await {

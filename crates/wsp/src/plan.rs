@@ -101,6 +101,7 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     let store = WorldStore::open(root, &profile.object_store).map_err(Error::Oracle)?;
     let runs_root = request.working_dir.join(&profile.runs_root);
     refuse_platform_runs(store.root(), &runs_root).map_err(Error::Oracle)?;
+    request.refuse_writes_to_world(store.root())?;
     let receipt = RunReceipt::load(&store).await.map_err(Error::Oracle)?;
     let outputs = select(profile, request.overrides.output_ids.as_deref(), &catalogue)?;
     let tokens = Tokens::of_run(&receipt);

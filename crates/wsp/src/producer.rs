@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use crate::profile::Profile;
+use crate::profile::{Profile, read_text};
 use crate::{Error, ReasonCode};
 
 /// The id of a producer that is on the allowlist.
@@ -44,7 +44,7 @@ impl AllowedProducer {
             ));
         };
         let path = profile.resolve_ref(reference);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let text = read_text(&path).map_err(|error| {
             let code = match error.kind() {
                 ErrorKind::NotFound => ReasonCode::ProducerAllowlistMissing,
                 _ => ReasonCode::ProducerAllowlistUnreadable,

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use envelope::EventTime;
+use oracle_store::{EngineRunRoot, Location, lies_in_world};
 
 use crate::Error;
 use crate::order::TimeWindow;
 use crate::pace::Pace;
-use crate::profile::{OnReject, OrderMode, Profile};
+use crate::profile::{CheckpointBackend, OnReject, OrderMode, Profile};
 
 /// What the command line (or a calling service) sets for one run.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +72,8 @@ impl StreamRequest {
     /// process's working directory.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` if there is no working directory, or for a time origin at a rate.
+    /// `PROFILE_INVALID` if there is no working directory, for a time origin at a rate, for a
+    /// flag that names no path, and for a window that ends before it begins.
     pub fn new(mut profile: Profile, overrides: Overrides) -> Result<Self, Error> {
         let working_dir = std::env::current_dir().map_err(|source| {
             Error::caused(
@@ -90,6 +92,8 @@ impl StreamRequest {
         set(&mut profile.catalogue_path, &overrides.catalogue);
         set(&mut profile.gate_map_path, &overrides.gate_map);
         set(&mut profile.ig_ingest_url, &overrides.ig_url);
+        profile.check_places()?;
+        check_window(overrides.window)?;
         profile.pace = overrides.pace.clone().unwrap_or(profile.pace);
         if overrides.time_origin.is_some() && !matches!(profile.pace, Pace::Speedup(_)) {
             return Err(Error::new(
@@ -107,5 +111,101 @@ impl StreamRequest {
             working_dir,
             environment_run_id,
         })
+    }
+
+    /// The folder of the time indexes of all packs.
+    pub(crate) fn time_index_root(&self) -> PathBuf {
+        let profile = &self.profile;
+        match &profile.ordering.time_index {
+            Some(named) => self.working_dir.join(named),
+            None => self
+                .working_dir
+                .join(&profile.runs_root)
+                .join("wsp/time_index"),
+        }
+    }
+
+    /// Refuses cursors and time indexes in the engine run root, where nothing may be written;
+    /// of the runs root, [`oracle_store::refuse_platform_runs`] says the same.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` with the key.
+    pub(crate) fn refuse_writes_to_world(&self, world: &EngineRunRoot) -> Result<(), Error> {
+        let checkpoint = &self.profile.checkpoint;
+        let cursors = match checkpoint.backend {
+            CheckpointBackend::Postgres => None,
+            CheckpointBackend::File | CheckpointBackend::Sqlite => {
+                Some(Location::Local(self.working_dir.join(&checkpoint.root)))
+            }
+            CheckpointBackend::Object => {
+                Some(Location::parse(&checkpoint.root, &self.working_dir).map_err(Error::Oracle)?)
+            }
+        };
+        let index = Some(Location::Local(self.time_index_root()));
+        for (key, place) in [
+            ("wiring.wsp_checkpoint.root", cursors),
+            ("wiring.wsp_order.time_index", index),
+        ] {
+            if let Some(place) = place
+                && lies_in_world(world, &place)
+            {
+                return Err(Error::new(
+                    crate::ReasonCode::ProfileInvalid,
+                    format!(
+                        "The profile's `{key}` names {}, which lies in the engine run root {world}, where nothing may be written.",
+                        place.full_name("").trim_end_matches('/')
+                    ),
+                    "Name a place outside of it.",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a window that can hold no event; `to` is the first time after it.
+fn check_window(window: TimeWindow) -> Result<(), Error> {
+    let TimeWindow {
+        from: Some(from),
+        to: Some(to),
+    } = window
+    else {
+        return Ok(());
+    };
+    if from < to {
+        return Ok(());
+    }
+    Err(Error::new(
+        crate::ReasonCode::ProfileInvalid,
+        format!(
+            "The window from {from} to {to} holds no event time, so nothing would be streamed."
+        ),
+        "Name a --from that is earlier than --to.",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn time(text: &str) -> Option<EventTime> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_window_that_ends_before_it_begins_is_refused() {
+        let (early, late) = (
+            time("2026-01-01T00:00:10.000000Z"),
+            time("2026-01-01T00:00:50.000000Z"),
+        );
+        let check = |from, to| check_window(TimeWindow { from, to });
+        let refused = check(late, early).unwrap_err();
+        assert_eq!(refused.code(), "PROFILE_INVALID");
+        assert!(check(early, early).is_err(), "its end is not in it");
+        assert!(check(early, late).is_ok());
+        assert!(check(late, None).is_ok());
+        assert!(check(None, early).is_ok());
     }
 }

@@ -296,7 +296,7 @@ impl<K: Clock> Stream<K> {
             OrderMode::EventTime => {
                 let done = resume::done_through(plan, starts)?;
                 let window = self.request.overrides.window;
-                let source = EventTimeSource::new(&self.request, plan, done, window)?;
+                let source = EventTimeSource::new(&self.request, plan, done, window);
                 let places = Arc::clone(&parts);
                 Box::new(EventTimeOrder::new(
                     source,

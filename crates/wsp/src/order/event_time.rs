@@ -2,18 +2,19 @@
 //! how much of it at once, then merge.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use checkpoint::PackKey;
-use oracle_store::{Location, Part, WorldStore};
+use oracle_store::{Location, Part};
 use tokio::sync::watch;
 
 use super::merge::Merge;
 use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TimeWindow, open_spans,
 };
+use crate::Error;
 use crate::ending::Ending;
 use crate::lane::NamePosition;
 use crate::plan::Plan;
@@ -21,7 +22,6 @@ use crate::profile::{OnDisorder, OrderSettings};
 use crate::progress::Progress;
 use crate::request::StreamRequest;
 use crate::time_index::{TimeIndex, TimeIndexCache};
-use crate::{Error, ReasonCode};
 
 /// Threads that read time columns out of a bucket.
 const BUCKET_READERS: usize = 8;
@@ -43,24 +43,21 @@ pub struct EventTimeSource {
 
 impl EventTimeSource {
     /// What a plan reads, behind what is done.
-    ///
-    /// # Errors
-    /// `PROFILE_INVALID` if the time index would be kept inside the engine run root.
     pub fn new(
         request: &StreamRequest,
         plan: &Plan,
         done: Vec<DoneThrough>,
         window: TimeWindow,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let settings = request.profile.ordering.clone();
-        let folder = index_folder(request, &plan.store, &plan.pack_key)?;
+        let folder = index_folder(request, &plan.pack_key);
         let readers = match plan.store.root().location() {
             Location::Local(_) => thread::available_parallelism().map_or(2, NonZero::get),
             // Each mostly waits for the bucket.
             Location::S3 { .. } => BUCKET_READERS,
         };
         let cache = TimeIndexCache::load(&folder);
-        Ok(Self {
+        Self {
             parts: plan
                 .outputs
                 .iter()
@@ -70,7 +67,7 @@ impl EventTimeSource {
             window,
             settings,
             index: TimeIndex::new(plan.store.clone(), cache, readers),
-        })
+        }
     }
 
     /// Learns the times of all parts, and sees which are open. Blocks.
@@ -204,43 +201,6 @@ impl EventOrder for EventTimeOrder {
 
 /// Where the times of a plan's parts are kept: in the folder that the profile names, else
 /// under the runs root; one folder a pack.
-///
-/// # Errors
-/// `PROFILE_INVALID` if that is inside the engine run root.
-pub(crate) fn index_folder(
-    request: &StreamRequest,
-    store: &WorldStore,
-    pack_key: &PackKey,
-) -> Result<PathBuf, Error> {
-    let profile = &request.profile;
-    let folder = match &profile.ordering.time_index {
-        Some(named) => request.working_dir.join(named),
-        None => request
-            .working_dir
-            .join(&profile.runs_root)
-            .join("wsp/time_index"),
-    };
-    if let Location::Local(root) = store.root().location()
-        && lies_in(&folder, root)
-    {
-        let what = format!(
-            "The time index {} lies in the engine run root {}, where nothing may be written.",
-            folder.display(),
-            root.display()
-        );
-        let fix = "Set `wsp_order.time_index` to a folder outside of it.";
-        return Err(Error::new(ReasonCode::ProfileInvalid, what, fix));
-    }
-    Ok(folder.join(pack_key.as_str()))
-}
-
-/// Whether a folder lies in another, by what exists of its path.
-fn lies_in(folder: &Path, root: &Path) -> bool {
-    let Ok(root) = root.canonicalize() else {
-        return false;
-    };
-    let existing = folder
-        .ancestors()
-        .find_map(|ancestor| ancestor.canonicalize().ok());
-    existing.is_some_and(|existing| existing.starts_with(root))
+pub(crate) fn index_folder(request: &StreamRequest, pack_key: &PackKey) -> PathBuf {
+    request.time_index_root().join(pack_key.as_str())
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use oracle_store::from_yaml;
 use serde_yaml::Value;
 
-use super::expand::{Env, expand, names_a_variable};
+use super::expand::{Env, Template};
 use crate::{Error, ReasonCode};
 
 /// A parsed profile file with the environment its `${VAR}` are taken from.
@@ -19,17 +19,10 @@ pub(super) struct Document<'a> {
     env: Env<'a>,
 }
 
-/// The raw text of a scalar and what it expands to.
+/// A scalar as the file has it, and what it expands to.
 pub(super) struct Scalar {
-    pub(super) raw: String,
+    pub(super) template: Template,
     pub(super) value: Option<String>,
-}
-
-impl Scalar {
-    /// Whether the text stands in the file itself, not in the environment.
-    pub(super) fn is_literal(&self) -> bool {
-        !names_a_variable(&self.raw)
-    }
 }
 
 impl<'a> Document<'a> {
@@ -76,7 +69,7 @@ impl<'a> Document<'a> {
     /// The scalar at a dotted key, unexpanded and expanded.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` if a list or mapping stands there.
+    /// `PROFILE_INVALID` if a list or mapping stands there, or what is no whole `${VAR}`.
     pub(super) fn scalar(&self, key: &str) -> Result<Option<Scalar>, Error> {
         let Some(value) = self.find(key) else {
             return Ok(None);
@@ -87,8 +80,9 @@ impl<'a> Document<'a> {
             Value::Number(number) => number.to_string(),
             _ => return Err(invalid(key, "is not a single value")),
         };
-        let value = expand(&raw, self.env);
-        Ok(Some(Scalar { raw, value }))
+        let template = Template::parse(&raw).map_err(|problem| invalid(key, &problem))?;
+        let value = template.expand(self.env);
+        Ok(Some(Scalar { template, value }))
     }
 
     /// The expanded text at a dotted key; absent if unset.
@@ -152,6 +146,35 @@ impl<'a> Document<'a> {
         Ok(())
     }
 
+    /// Refuses a key of a shared block that is none of `known` and looks like one of them: up
+    /// to [`MISSPELT`] letters are wrong, or it is written in capitals or with dashes.
+    ///
+    /// # Errors
+    /// `PROFILE_KEY_UNKNOWN` naming the key and the one that is meant.
+    pub(super) fn no_misspelt_keys(&self, block: &str, known: &[&str]) -> Result<(), Error> {
+        let keys = self.find(block).and_then(Value::as_mapping);
+        let names = keys.into_iter().flat_map(|keys| keys.keys());
+        for name in names.filter_map(Value::as_str) {
+            if known.contains(&name) {
+                continue;
+            }
+            let plain = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
+            let nearest = known.iter().map(|ours| (edit_distance(&plain, ours), ours));
+            if let Some((distance, ours)) = nearest.min()
+                && distance <= MISSPELT
+            {
+                return Err(Error::new(
+                    ReasonCode::ProfileKeyUnknown,
+                    format!("The profile's block `{block}` has an unknown key `{name}`."),
+                    format!(
+                        "Is `{ours}` meant? Write it so, or rename what is another component's."
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a block name that starts with `wsp_` and is none of ours.
     ///
     /// # Errors
@@ -173,6 +196,25 @@ impl<'a> Document<'a> {
         }
         Ok(())
     }
+}
+
+/// Wrong letters up to which a key of a shared block is taken for a misspelt one of ours.
+const MISSPELT: usize = 2;
+
+/// Letters to insert, remove or replace to turn one text into the other (Levenshtein).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// `PROFILE_INVALID` for one key.

@@ -10,6 +10,7 @@
 
 mod document;
 mod expand;
+mod places;
 mod secret;
 mod settings;
 
@@ -35,6 +36,9 @@ use crate::{Error, ReasonCode};
 const DEFAULT_RUNS_ROOT: &str = "runs/fraud-platform";
 /// The catalogue of the platform's contracts; a default in local posture only.
 const DEFAULT_CATALOGUE: &str = "contracts/engine_outputs.catalogue.yaml";
+
+/// What some editors begin a file by; it is no part of the text.
+const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 /// A list of outputs, inline or in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +119,7 @@ impl Profile {
     /// `PROFILE_UNREADABLE`, `PROFILE_INVALID`, `PROFILE_KEY_UNKNOWN`,
     /// `PROFILE_SECRET_LITERAL`.
     pub fn load(path: &Path, env: Env<'_>) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| {
+        let text = read_text(path).map_err(|source| {
             Error::caused(
                 ReasonCode::ProfileUnreadable,
                 format!("The profile {} cannot be read.", path.display()),
@@ -136,10 +140,11 @@ impl Profile {
         let profile_id = document.text("profile_id")?.unwrap_or_default();
         let posture = posture(&document, &profile_id)?;
         let mut warnings = Vec::new();
+        refuse_passwords_in_urls(&document, posture, &mut warnings)?;
         let catalogue_path = document
             .text("wiring.engine_catalogue_path")?
             .or_else(|| (posture == Posture::Local).then(|| DEFAULT_CATALOGUE.to_owned()));
-        Ok(Self {
+        let profile = Self {
             path: path.to_owned(),
             posture,
             policy_rev: document.text("policy.policy_rev")?,
@@ -178,7 +183,9 @@ impl Profile {
                 .into(),
             profile_id,
             warnings,
-        })
+        };
+        profile.check_places()?;
+        Ok(profile)
     }
 
     /// A value that this command needs.
@@ -233,7 +240,7 @@ impl Profile {
                 "It is a YAML list of output ids, or a mapping with `output_ids`.",
             )
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+        let text = read_text(&path).map_err(|error| unreadable(error.to_string()))?;
         document::parse_output_list(&text).map_err(unreadable)
     }
 
@@ -258,6 +265,15 @@ impl Profile {
         );
         Ok(())
     }
+}
+
+/// Reads a text file that people write, without the byte order mark of some editors.
+pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = std::fs::read_to_string(path)?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    Ok(text)
 }
 
 fn posture(document: &Document<'_>, profile_id: &str) -> Result<Posture, Error> {
@@ -338,13 +354,29 @@ fn auth_token(
     let Some(scalar) = document.scalar(KEY)? else {
         return Ok(None);
     };
-    if scalar.is_literal() {
+    if secret::token_is_literal(&scalar.template) {
         literal_credential(KEY, posture, warnings)?;
     }
     Ok(scalar
         .value
         .filter(|token| !token.is_empty())
         .map(Secret::new))
+}
+
+/// Looks for passwords in URLs that have no business to hold any.
+fn refuse_passwords_in_urls(
+    document: &Document<'_>,
+    posture: Posture,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    for key in ["wiring.ig_ingest_url", "wiring.object_store.endpoint"] {
+        if let Some(url) = document.scalar(key)?
+            && secret::holds_literal_password(&url.template)
+        {
+            literal_credential(key, posture, warnings)?;
+        }
+    }
+    Ok(())
 }
 
 /// A credential written into the file: refused (strict) or warned of (local).

@@ -7,7 +7,7 @@ use std::time::Duration;
 use oracle_store::Posture;
 
 use super::document::{Document, invalid};
-use super::secret::{Secret, dsn_has_password};
+use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
 use crate::pace::{Pace, RateStep, RateSteps, Speedup};
@@ -15,6 +15,21 @@ use crate::push::RetryPolicy;
 
 pub use checkpoint::OrderMode;
 
+const POLICY_KEYS: &[&str] = &[
+    "posture",
+    "policy_rev",
+    "require_gate_pass",
+    "gate_verification",
+    "data_verification",
+    "stream_speedup",
+    "stream_rate",
+    "stream_order",
+    "traffic_output_ids",
+    "traffic_output_ids_ref",
+    "context_output_ids",
+    "context_output_ids_ref",
+    "stream_context",
+];
 const CHECKPOINT_KEYS: &[&str] = &["backend", "root", "dsn", "flush_every", "scope", "lease_s"];
 const PRODUCER_KEYS: &[&str] = &["producer_id", "allowlist_ref"];
 const RETRY_KEYS: &[&str] = &[
@@ -50,10 +65,11 @@ const BLOCKS: &[&str] = &[
     "wsp_audit",
 ];
 
-/// Refuses unknown keys in WSP's own blocks.
+/// Refuses unknown keys in WSP's own blocks, and misspelt ones in the shared policy.
 pub(super) fn check_known_keys(document: &Document<'_>) -> Result<(), Error> {
     document.only_known_blocks("wiring", BLOCKS)?;
     document.only_known_blocks("policy", &[])?;
+    document.no_misspelt_keys("policy", POLICY_KEYS)?;
     for (block, keys) in [
         ("wiring.wsp_checkpoint", CHECKPOINT_KEYS),
         ("wiring.wsp_producer", PRODUCER_KEYS),
@@ -250,7 +266,7 @@ impl CheckpointSettings {
         let dsn = document.scalar(DSN)?;
         if dsn
             .as_ref()
-            .is_some_and(|dsn| dsn_has_password(&dsn.raw) && dsn.is_literal())
+            .is_some_and(|dsn| holds_literal_password(&dsn.template))
         {
             literal_credential(DSN, posture, warnings)?;
         }

@@ -100,6 +100,94 @@ fn unknown_keys_are_refused_in_our_blocks_and_ignored_elsewhere() {
 }
 
 #[test]
+fn a_misspelt_key_of_the_policy_is_refused_and_a_foreign_one_ignored() {
+    for (key, meant) in [
+        ("postur", "posture"),
+        ("Posture", "posture"),
+        ("require_gates_pass", "require_gate_pass"),
+        ("require-gate-pass", "require_gate_pass"),
+        ("gate_verfication", "gate_verification"),
+        ("traffic_output_id", "traffic_output_ids"),
+        ("traffic_outputs_ids_ref", "traffic_output_ids_ref"),
+        ("stream_speed_up", "stream_speedup"),
+    ] {
+        let (code, message) = refused(&format!("policy: {{{key}: local}}"));
+        assert_eq!(code, "PROFILE_KEY_UNKNOWN", "{key}");
+        assert!(
+            message.contains(key) && message.contains(meant),
+            "{message}"
+        );
+    }
+    for key in [
+        "max_inflight",
+        "partitioning_profile_id",
+        "retention_days",
+        "stream_source",
+    ] {
+        assert!(profile(&format!("policy: {{{key}: 1}}")).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn a_place_that_is_no_path_is_refused_with_its_key() {
+    for named in ["~/x", "$VAR/x", "gs://bucket/x"] {
+        for (block, key, full) in [
+            ("wsp_checkpoint", "root", "wiring.wsp_checkpoint.root"),
+            ("wsp_audit", "root", "wiring.wsp_audit.root"),
+            ("wsp_order", "time_index", "wiring.wsp_order.time_index"),
+            (
+                "wsp_producer",
+                "allowlist_ref",
+                "wiring.wsp_producer.allowlist_ref",
+            ),
+        ] {
+            let (code, message) = refused(&format!("wiring: {{{block}: {{{key}: '{named}'}}}}"));
+            assert_eq!(code, "PROFILE_INVALID", "{full}: {named}");
+            assert!(
+                message.contains(full) && message.contains(named),
+                "{message}"
+            );
+        }
+        for key in [
+            "engine_catalogue_path",
+            "gate_map_path",
+            "oracle_root",
+            "oracle_engine_run_root",
+        ] {
+            assert_eq!(
+                refused(&format!("wiring: {{{key}: '{named}'}}")).0,
+                "PROFILE_INVALID"
+            );
+        }
+    }
+    let sqlite = "wiring: {wsp_checkpoint: {backend: sqlite, root: 's3://bucket/x'}}";
+    assert_eq!(refused(sqlite).0, "PROFILE_INVALID");
+    let object = "wiring: {oracle_root: 's3://oracle', wsp_checkpoint: {backend: object, root: 's3://bucket/x'}}";
+    assert!(profile(object).is_ok());
+}
+
+#[test]
+fn a_byte_order_mark_before_profile_list_and_allowlist_is_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("\u{FEFF}{text}")).unwrap();
+        path
+    };
+    write("outputs.yaml", "[x]\n");
+    write("allowed.txt", "svc:a\n");
+    let path = write(
+        "profile.yaml",
+        "profile_id: local\npolicy: {traffic_output_ids_ref: outputs.yaml}\nwiring: {wsp_producer: {producer_id: 'svc:a', allowlist_ref: allowed.txt}}\n",
+    );
+    let profile = Profile::load(&path, &env).unwrap();
+    assert_eq!(profile.profile_id, "local");
+    let list = profile.traffic.as_ref().unwrap();
+    assert_eq!(profile.read_outputs(list).unwrap(), ["x"]);
+    assert!(crate::producer::AllowedProducer::check(&profile).is_ok());
+}
+
+#[test]
 fn unset_variables_are_absent_and_an_error_only_where_needed() {
     let profile =
         profile("wiring: {ig_ingest_url: '${UNSET}', oracle_scenario_id: '${SET}'}").unwrap();
@@ -206,20 +294,50 @@ fn what_is_no_mapping_is_unreadable() {
 fn literal_credentials_are_refused_in_strict_posture_and_warned_of_in_local() {
     for text in [
         "wiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@db/x'}}",
+        "wiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@${UNSET:-db}/x'}}",
+        "wiring: {wsp_checkpoint: {dsn: 'host=${SET} password=hunter2'}}",
+        "wiring: {wsp_checkpoint: {dsn: '${SET:-postgres://u:hunter2@db/x}'}}",
         "wiring: {security: {wsp_auth_token: hunter2}}",
+        "wiring: {security: {wsp_auth_token: '${SET:-hunter2}'}}",
+        "wiring: {security: {wsp_auth_token: 'hunter2${SET}'}}",
+        "wiring: {object_store: {endpoint: 'http://u:hunter2@${SET}:9000'}}",
+        "wiring: {ig_ingest_url: 'https://u:hunter2@ig'}",
     ] {
         let (code, message) = refused(&format!("profile_id: prod\n{text}"));
         assert_eq!(code, "PROFILE_SECRET_LITERAL");
         assert!(!message.contains("hunter2"));
         let local = profile(&format!("profile_id: local\n{text}")).unwrap();
         assert_eq!(local.warnings.len(), 1);
-        assert!(!format!("{local:?}").contains("hunter2"));
     }
     let named = "profile_id: prod\nwiring: {wsp_checkpoint: {dsn: '${SET}'}, security: {wsp_auth_token: '${SET}'}}";
     assert_eq!(
         profile(named).unwrap().auth_token.unwrap().reveal(),
         "value"
     );
+}
+
+#[test]
+fn tokens_and_connection_strings_are_not_printed() {
+    let text = "profile_id: local\nwiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@db/x'}, security: {wsp_auth_token: hunter2}}";
+    assert!(!format!("{:?}", profile(text).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn what_is_no_whole_variable_is_refused_with_its_key() {
+    for text in ["${SET", "${UNSET:-${SET}", "${SET-x}"] {
+        let (code, message) = refused(&format!("wiring: {{wsp_checkpoint: {{root: '{text}'}}}}"));
+        assert_eq!(code, "PROFILE_INVALID", "{text}");
+        assert!(
+            message.contains("`wiring.wsp_checkpoint.root`"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_default_that_names_a_variable_is_expanded() {
+    let text = "wiring: {wsp_checkpoint: {root: '${UNSET:-${SET}/cursors}'}}";
+    assert_eq!(profile(text).unwrap().checkpoint.root, "value/cursors");
 }
 
 #[test]

@@ -50,9 +50,13 @@ impl LinesRead {
     }
 }
 
-/// `quarantine.redriven.ndjson` for `quarantine.ndjson`.
+/// `quarantine.redriven.ndjson` for `quarantine.ndjson`: beside the file itself, whatever
+/// symlink names it, so that there is one record of what was redriven.
 pub(super) fn redriven_beside(quarantine: &Path) -> PathBuf {
-    quarantine.with_extension("redriven.ndjson")
+    let real = quarantine.canonicalize();
+    real.as_deref()
+        .unwrap_or(quarantine)
+        .with_extension("redriven.ndjson")
 }
 
 /// A file that cannot be read.
@@ -71,4 +75,22 @@ fn damaged(path: &Path, line: u64, why: &str) -> Error {
         format!("Line {line} of {} is damaged: {why}.", path.display()),
         "Somebody changed the file: restore it, or move it away together with its redriven file and look after its events by hand.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_symlink_to_a_quarantine_file_has_the_redriven_file_of_the_file_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("quarantine.ndjson");
+        std::fs::write(&file, "").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("mine.ndjson");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(redriven_beside(&link), redriven_beside(&file));
+    }
 }

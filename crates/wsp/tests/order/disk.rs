@@ -160,12 +160,12 @@ impl DiskWorld {
     }
 
     /// Plans a request.
-    fn plan(request: &StreamRequest) -> Plan {
+    fn plan(request: &StreamRequest) -> Result<Plan, wsp::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(plan(request)).unwrap()
+        runtime.block_on(plan(request))
     }
 
     /// What an event-time run reads.
@@ -176,7 +176,8 @@ impl DiskWorld {
         done: &[DoneThrough],
         window: TimeWindow,
     ) -> Result<EventTimeSource, wsp::Error> {
-        EventTimeSource::new(request, &Self::plan(request), done.to_vec(), window)
+        let plan = Self::plan(request)?;
+        Ok(EventTimeSource::new(request, &plan, done.to_vec(), window))
     }
 
     /// The whole order, over files.
@@ -187,8 +188,8 @@ impl DiskWorld {
         done: &[DoneThrough],
         window: TimeWindow,
     ) -> EventTimeOrder {
-        let plan = Self::plan(request);
-        let source = EventTimeSource::new(request, &plan, done.to_vec(), window).unwrap();
+        let plan = Self::plan(request).unwrap();
+        let source = EventTimeSource::new(request, &plan, done.to_vec(), window);
         let parts = Arc::new(ClearedParts::new(&plan, &pins()).unwrap());
         let open = PartOpener {
             parts: Arc::clone(&parts),
