@@ -31,6 +31,8 @@ gates:
   bundle_root_template: bundle/
   verification_method:
     {kind: sha256_bundle_digest, digest_field: sha256_hex, ordering: ascii_lex, exclude_filenames: [_passed.flag]}
+  upstream_gate_dependencies: []
+  authorizes_outputs: [o]
 ";
 const FILES: u64 = 4;
 

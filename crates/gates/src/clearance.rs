@@ -129,8 +129,8 @@ impl Clearance {
 ///
 /// # Errors
 /// In this order: `OUTPUT_UNKNOWN`; `GATE_WAIVER_REFUSED` for a waiver or presence mode
-/// in strict posture; `GATE_MAP_UNREADABLE` for a gate without a key that restricts reading
-/// (strict posture); `CATALOGUE_GATES_DISAGREE`; `GATE_UNKNOWN`, `GATE_DEPENDENCY_CYCLE`; then, gate by gate with
+/// in strict posture; `GATE_UNKNOWN`, `GATE_DEPENDENCY_CYCLE`; `GATE_MAP_UNREADABLE` for a
+/// gate without a key that restricts reading (strict posture), `CATALOGUE_GATES_DISAGREE`; then, gate by gate with
 /// dependencies first, `GATE_PASS_MISSING`, `GATE_METHOD_UNSUPPORTED`,
 /// `GATE_FLAG_INVALID`, `GATE_INDEX_MISSING`, `GATE_INDEX_INVALID`,
 /// `GATE_BUNDLE_EMPTY`, `GATE_FILE_MISSING`, `GATE_DIGEST_MISMATCH`, and oracle-store's
@@ -146,7 +146,6 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
     if !request.require_gate_pass {
         return Ok(request.clearance(ClearanceStatus::Waived, &outputs, Vec::new()));
     }
-    request.check_agreement(&outputs)?;
     let mut to_verify = request.steps(&outputs);
     if let Some(fault) = to_verify
         .iter()
@@ -155,6 +154,7 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
     {
         return Err(error);
     }
+    request.check_agreement(&outputs)?;
     let verifier = request.verifier();
     let mut verdicts = std::pin::pin!(verify_steps(&verifier, to_verify));
     let mut receipts = Vec::new();
@@ -172,15 +172,23 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
 /// `require_gate_pass` are not asked.
 ///
 /// # Errors
-/// `OUTPUT_UNKNOWN`, `GATE_MAP_UNREADABLE`, `CATALOGUE_GATES_DISAGREE`.
+/// `OUTPUT_UNKNOWN`.
 pub async fn verify_gates(request: &ClearanceRequest<'_>) -> Result<Vec<GateReceipt>, Error> {
-    request.check_agreement(&request.entries()?)?;
     let to_verify = request.steps(&request.entries()?);
     let verifier = request.verifier();
     Ok(verify_steps(&verifier, to_verify)
         .map(|verdict| verdict.receipt)
         .collect()
         .await)
+}
+
+/// Compares what outputs require with what gates authorize, as [`clear`] does: the whole
+/// catalogue in strict posture, the outputs asked for in local posture.
+///
+/// # Errors
+/// `OUTPUT_UNKNOWN`, `GATE_MAP_UNREADABLE`, `CATALOGUE_GATES_DISAGREE`.
+pub fn check_agreement(request: &ClearanceRequest<'_>) -> Result<(), Error> {
+    request.check_agreement(&request.entries()?)
 }
 
 fn verify_steps<'r>(
@@ -264,9 +272,7 @@ impl<'a> ClearanceRequest<'a> {
                 ClearanceStatus::Cleared => Basis::GatesPassed(gates),
                 ClearanceStatus::Waived => Basis::GatesWaived(gates),
             };
-            let grant = self
-                .grant(&entry.output_id)
-                .held_to(Arc::clone(&proven));
+            let grant = self.grant(&entry.output_id).held_to(Arc::clone(&proven));
             (entry.output_id.clone(), ClearedOutput { grant, basis })
         };
         let outputs = outputs.iter().map(clear_output).collect();

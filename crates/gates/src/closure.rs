@@ -78,7 +78,10 @@ impl Walk<'_> {
         while let Some(entered) = self.path.last_mut() {
             let gate = entered.gate;
             if self.depth == Depth::WithDependencies
-                && let Some(upstream) = gate.upstream.as_ref().and_then(|all| all.get(entered.next_upstream))
+                && let Some(upstream) = gate
+                    .upstream
+                    .as_ref()
+                    .and_then(|all| all.get(entered.next_upstream))
             {
                 entered.next_upstream += 1;
                 let required_by = format!("gate {}", gate.id);

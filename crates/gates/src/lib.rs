@@ -82,7 +82,9 @@ mod schema;
 mod strict_json;
 mod verify;
 
-pub use clearance::{Basis, Clearance, ClearanceRequest, ClearanceStatus, clear, verify_gates};
+pub use clearance::{
+    Basis, Clearance, ClearanceRequest, ClearanceStatus, check_agreement, clear, verify_gates,
+};
 pub use error::{DigestPair, Error, ReasonCode};
 pub use gate_map::{GateId, GateMap};
 pub use receipt::{

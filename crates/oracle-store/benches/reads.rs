@@ -80,7 +80,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 
 fn locate_part(store: &WorldStore) -> Part {
     let catalogue = Catalogue::parse(
-        b"outputs: [{output_id: o, class: stream, path_template: part-*.parquet}]",
+        b"outputs: [{output_id: o, class: stream, path_template: part-*.parquet, read_requires_gates: []}]",
     )
     .unwrap();
     let receipt = format!(

@@ -90,7 +90,7 @@ fn write_tiny_world(folder: &Path) -> Result<String, Box<dyn Error>> {
     );
     std::fs::write(folder.join("run_receipt.json"), receipt)?;
     let catalogue = folder.join("catalogue.yaml");
-    let entry = "outputs:\n- output_id: arrivals\n  class: stream\n  primary_key: [id]\n  \
+    let entry = "outputs:\n- output_id: arrivals\n  class: stream\n  primary_key: [id]\n  read_requires_gates: []\n  \
                  path_template: data/arrivals/scenario_id={scenario_id}/part-*.jsonl\n";
     std::fs::write(&catalogue, entry)?;
     Ok(catalogue.display().to_string())

@@ -186,12 +186,22 @@ mod tests {
             ("outputs: {a: 1}", "not a list"),
             ("outputs:\n- {output_id: a}", "no class"),
             ("outputs:\n- {output_id: a, class: heap}", "unknown class"),
+            ("outputs:\n- {output_id: a, class: gate}", "no gates"),
             (
-                "outputs:\n- {output_id: a, class: gate, primary_key: id}",
+                "outputs:\n- {output_id: a, class: gate, read_requires_gates: null}",
+                "gates are null",
+            ),
+            (
+                "outputs:\n- {output_id: a, class: gate, Read_Requires_Gates: [g]}",
+                "gates in capitals",
+            ),
+            (
+                "outputs:\n- {output_id: a, class: gate, primary_key: id, read_requires_gates: []}",
                 "key is no list",
             ),
             (
-                "outputs:\n- {output_id: a, class: gate}\n- {output_id: a, class: gate}",
+                "outputs:\n- {output_id: a, class: gate, read_requires_gates: []}\n\
+                 - {output_id: a, class: gate, read_requires_gates: []}",
                 "twice",
             ),
         ] {

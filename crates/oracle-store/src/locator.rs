@@ -337,10 +337,10 @@ mod tests {
     #[test]
     fn data_is_told_from_evidence_by_the_catalogues_templates() {
         let catalogue = "outputs:\n\
-            - {output_id: a, class: stream, path_template: 'd/seed={seed}/part-*.jsonl'}\n\
-            - {output_id: b, class: surface, path_template: 'd/seed={seed}/{utc_day}/x.parquet'}\n\
-            - {output_id: g, class: gate, path_template: 'd/validation/'}\n\
-            - {output_id: n, class: surface}\n";
+            - {output_id: a, class: stream, path_template: 'd/seed={seed}/part-*.jsonl', read_requires_gates: []}\n\
+            - {output_id: b, class: surface, path_template: 'd/seed={seed}/{utc_day}/x.parquet', read_requires_gates: []}\n\
+            - {output_id: g, class: gate, path_template: 'd/validation/', read_requires_gates: []}\n\
+            - {output_id: n, class: surface, read_requires_gates: []}\n";
         let catalogue = Catalogue::parse(catalogue.as_bytes()).unwrap();
         let places = DataPlaces::of(&catalogue, &crate::template::tests::tokens());
         for (key, is_data) in [

@@ -82,7 +82,12 @@ mod tests {
 
     #[test]
     fn a_merge_key_of_anything_else_is_refused() {
-        for wrong in ["a: {<<: 1}", "a: {<<: [1]}", "a: {<<: null}", "- {<<: [[{b: 1}]]}"] {
+        for wrong in [
+            "a: {<<: 1}",
+            "a: {<<: [1]}",
+            "a: {<<: null}",
+            "- {<<: [[{b: 1}]]}",
+        ] {
             assert!(read(wrong).unwrap_err().to_string().contains("merge key"));
         }
     }

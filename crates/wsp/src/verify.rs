@@ -210,6 +210,9 @@ async fn verify_gates(world: &LocatedWorld, report: &mut VerifyReport) {
         posture: report.posture,
         require_gate_pass: true,
     };
+    if let Err(error) = gates::check_agreement(&request) {
+        report.fail(&Error::Gates(error));
+    }
     let receipts = match gates::verify_gates(&request).await {
         Ok(receipts) => receipts,
         Err(error) => return report.fail(&Error::Gates(error)),

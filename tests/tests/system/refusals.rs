@@ -146,6 +146,40 @@ fn refusals_before_the_world_is_opened_have_their_codes() {
 }
 
 #[test]
+fn an_output_that_lost_the_gates_that_authorize_it_is_refused() {
+    let rig = rig(&[]);
+    let catalogue = std::fs::read_to_string(rig.world.catalogue()).unwrap();
+    // The catalogue's lists of gates, emptied: as a wrong edit or a bad merge leaves them.
+    let mut emptied = String::new();
+    let mut within = false;
+    for line in catalogue.lines() {
+        within &= line.trim_start().starts_with("- ") && !line.starts_with("- output_id");
+        if line.trim_start().starts_with("read_requires_gates:") {
+            emptied.push_str(line.split(':').next().unwrap());
+            emptied.push_str(": []\n");
+            within = true;
+        } else if !within {
+            emptied.push_str(line);
+            emptied.push('\n');
+        }
+    }
+    let named = rig.folder.path().join("emptied.yaml");
+    std::fs::write(&named, emptied).unwrap();
+    for command in ["stream", "plan", "verify"] {
+        let gate_map = rig.world.gate_map();
+        let more = [
+            "--catalogue",
+            named.to_str().unwrap(),
+            "--gate-map",
+            gate_map.to_str().unwrap(),
+        ];
+        let ran = rig.run(&[command], &more);
+        ran.expect(1, "CATALOGUE_GATES_DISAGREE");
+    }
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
 fn a_world_under_the_platforms_runs_root_is_refused() {
     let rig = rig(&[]);
     let runs = rig.folder.path().join("runs/fraud-platform");

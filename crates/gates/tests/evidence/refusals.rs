@@ -434,6 +434,86 @@ async fn a_template_token_that_the_world_does_not_have_is_refused() {
     );
 }
 
+#[tokio::test]
+async fn catalogue_and_gate_map_that_disagree_about_an_output_are_refused() {
+    let (requires, authorizes) = (
+        "read_requires_gates: [g.lex]",
+        "authorizes_outputs: [out.lex]",
+    );
+    for (gates, outputs) in [
+        ("read_requires_gates: []", authorizes),
+        ("read_requires_gates: [g.bundle]", authorizes),
+        (requires, "authorizes_outputs: []"),
+        (requires, "authorizes_outputs: [out.Lex]"),
+        (requires, "authorizes_outputs: [out.lex, out.free]"),
+    ] {
+        let mut world = World::whole();
+        world.catalogue = world.catalogue.replace(requires, gates);
+        world.gate_map = world.gate_map.replace(authorizes, outputs);
+        // Local posture compares what is read; strict posture all outputs.
+        for (output, posture) in [
+            ("out.lex", Posture::Local),
+            ("out.lex", Posture::Strict),
+            ("out.bundle", Posture::Strict),
+        ] {
+            let cleared = world.clear_as(&[output], Digest, posture, true).await;
+            if outputs.ends_with("out.free]") && posture == Posture::Local {
+                cleared.unwrap();
+                continue;
+            }
+            let error = cleared.expect_err(gates);
+            assert_refused(&error, "CATALOGUE_GATES_DISAGREE", "out.");
+        }
+        world.clear(&["out.bundle"]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_gate_without_a_key_that_restricts_reading_is_refused() {
+    for key in ["upstream_gate_dependencies", "authorizes_outputs"] {
+        let value = match key {
+            "authorizes_outputs" => "[out.lex]",
+            _ => "[g.bundle]",
+        };
+        let spelled = format!("{key}: {value}");
+        let mut world = World::whole();
+        world.gate_map = world.gate_map.replacen(&spelled, "scope_note: none", 1);
+        let error = world
+            .clear_as(&["out.lex"], Digest, Posture::Strict, true)
+            .await
+            .unwrap_err();
+        assert_refused(&error, "GATE_MAP_UNREADABLE", key);
+
+        let whole = World::whole().gate_map;
+        for wrong in [
+            format!("{key}: null"),
+            spelled.to_ascii_uppercase(),
+            spelled.replace('_', "-"),
+            format!("{}: {value}", &key[..key.len() - 1]),
+        ] {
+            let wrong = whole.replacen(&spelled, &wrong, 1);
+            let error = gates::GateMap::parse("map.yaml", wrong.as_bytes()).unwrap_err();
+            assert_refused(&error, "GATE_MAP_UNREADABLE", "map.yaml");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dependency_that_a_merge_key_brings_in_is_verified() {
+    let mut world = World::whole();
+    world.gate_map = world.gate_map.replacen(
+        "  upstream_gate_dependencies: [g.bundle]\n",
+        "  <<: {upstream_gate_dependencies: [g.bundle]}\n",
+        1,
+    );
+    world.remove(&in_bundle("g.bundle", "_passed.flag"));
+    assert_refused(
+        &refusal(&world, "out.lex").await,
+        "GATE_PASS_MISSING",
+        "g.bundle",
+    );
+}
+
 #[test]
 fn a_gate_map_that_is_none_is_refused_with_its_name() {
     use gates::GateMap;

@@ -33,6 +33,8 @@ gates:
   index_path_template: data/validation/g.bundle/seed={seed}/index.json
   verification_method:
     {kind: sha256_bundle_digest, digest_field: sha256_hex, ordering: ascii_lex, exclude_filenames: [_passed.flag]}
+  upstream_gate_dependencies: []
+  authorizes_outputs: [out.bundle]
 - gate_id: g.lex
   passed_flag_path_template: data/validation/g.lex/seed={seed}/_passed.flag
   bundle_root_template: data/validation/g.lex/seed={seed}/
@@ -40,6 +42,7 @@ gates:
   verification_method:
     {kind: sha256_index_json_ascii_lex_raw_bytes, digest_field: bundle_digest, ordering: ascii_lex, exclude_filenames: [_passed.flag]}
   upstream_gate_dependencies: [g.bundle]
+  authorizes_outputs: [out.lex]
 - gate_id: g.listed
   passed_flag_path_template: data/validation/g.listed/seed={seed}/_passed.flag
   bundle_root_template: data/validation/g.listed/seed={seed}/
@@ -47,6 +50,7 @@ gates:
   verification_method:
     {kind: sha256_index_json_ascii_lex_raw_bytes, digest_field: sha256_hex, ordering: index_order, path_base: run_root, exclude_filenames: [_passed.flag, index.json]}
   upstream_gate_dependencies: [g.bundle, g.lex]
+  authorizes_outputs: [out.listed]
 - gate_id: g.members
   passed_flag_path_template: data/validation/g.members/seed={seed}/_passed.flag
   bundle_root_template: data/validation/g.members/seed={seed}/
@@ -54,6 +58,7 @@ gates:
   verification_method:
     {kind: sha256_member_digest_concat, digest_field: sha256_hex, ordering: members_array_order, exclude_filenames: [_passed.flag]}
   upstream_gate_dependencies: [g.listed, g.bundle]
+  authorizes_outputs: [out.members]
 ";
 
 const CATALOGUE: &str = "

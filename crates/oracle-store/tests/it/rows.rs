@@ -1,6 +1,8 @@
 //! Rows from a position, on both backends.
 #![allow(clippy::disallowed_methods)]
 
+use std::sync::Arc;
+
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -250,6 +252,21 @@ async fn a_part_rewritten_in_place_with_its_times_restored_is_not_read() {
         let error = read(&world, &part, 0, 10).await.unwrap_err();
         assert!(error.to_string().contains("changed"), "{output}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_part_that_evidence_hashed_is_read_under_the_pin_of_that_hash_only() {
+    let world = TestWorld::on_disk(&small_world()).await;
+    let hashed = world.locate("flows").await.parts[0].clone();
+    let proven = [(hashed.path().to_owned(), hashed.pin().clone())];
+    let grant = ReadGrant::issue(&world.store, hashed.output_id()).held_to(Arc::new(proven.into()));
+    open_rows(&grant, &hashed, &ReadOptions::default()).unwrap();
+
+    world.put(hashed.path(), parquet_part(1..301, 120)).await;
+    let replaced = world.locate("flows").await.parts[0].clone();
+    let error = open_rows(&grant, &replaced, &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+    assert!(error.to_string().contains("changed"), "{error}");
 }
 
 #[tokio::test]

@@ -155,15 +155,17 @@ outputs:
   path_template: data/layer3/6B/flows/seed={seed}/scenario_id={scenario_id}/part-*.parquet
   partitions: [seed, scenario_id]
   primary_key: [id]
+  read_requires_gates: []
 - output_id: lines
   class: stream
   path_template: |
     data/layer3/6B/lines/scenario_id={scenario_id}/
   partitions: [scenario_id]
   primary_key: [id]
-- {output_id: single, class: surface, path_template: data/single.parquet, primary_key: [id]}
-- {output_id: daily, class: surface, path_template: 'data/{utc_day}/', primary_key: [id]}
-- {output_id: nowhere, class: surface, primary_key: [id]}
+  read_requires_gates: []
+- {output_id: single, class: surface, path_template: data/single.parquet, primary_key: [id], read_requires_gates: []}
+- {output_id: daily, class: surface, path_template: 'data/{utc_day}/', primary_key: [id], read_requires_gates: []}
+- {output_id: nowhere, class: surface, primary_key: [id], read_requires_gates: []}
 "
 }
 

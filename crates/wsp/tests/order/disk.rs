@@ -68,7 +68,7 @@ impl DiskWorld {
         };
         let entry = |id: &String| {
             format!(
-                "- {{output_id: {id}, class: stream, primary_key: [number], \
+                "- {{output_id: {id}, class: stream, primary_key: [number], read_requires_gates: [], \
                  path_template: 'data/{id}/part-*.{extension}'}}\n"
             )
         };
