@@ -214,7 +214,10 @@ struct GateEntry {
     authorizes_outputs: Option<BTreeSet<OutputId>>,
     /// Keys of other components, among which a misspelt one of ours may be.
     #[serde(flatten)]
-    #[expect(clippy::zero_sized_map_values, reason = "serde flattens into maps only")]
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "serde flattens into maps only"
+    )]
     others: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
