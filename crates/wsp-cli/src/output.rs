@@ -24,7 +24,7 @@ pub fn print(value: &impl Serialize) {
     }
 }
 
-/// Says whether [`print`] failed, so that the process ends with a status that is not 0.
+/// Says whether [`print()`] failed, so that the process ends with a status that is not 0.
 pub fn was_lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
