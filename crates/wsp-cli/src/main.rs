@@ -50,6 +50,8 @@ fn main() -> ExitCode {
             Command::Demo(args) => commands::demo::run(args).await,
         }
     });
+    // A read that hangs on a thread of its own must not keep the process after a stop.
+    runtime.shutdown_background();
     if output::was_lost() {
         return ExitCode::FAILURE;
     }

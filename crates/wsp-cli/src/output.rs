@@ -1,7 +1,7 @@
 //! Standard output, one JSON object and nothing else; and messages on standard error.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -11,12 +11,10 @@ static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints one JSON object on standard output.
 ///
-/// A reader that has gone away is no failure of the command. Any other failure is, such as
-/// a full disk: it is told of on standard error, and [`was_lost`] then says so.
+/// A report that cannot be written, since the disk is full or the reader has gone away, is a
+/// failure of the command: standard error says so, and [`was_lost`] from then on.
 pub fn print(value: &impl Serialize) {
-    if let Err(error) = write_object(&mut io::stdout().lock(), value)
-        && error.kind() != ErrorKind::BrokenPipe
-    {
+    if let Err(error) = write_object(&mut io::stdout().lock(), value) {
         LOST.store(true, Ordering::Relaxed);
         tell(format_args!(
             "wsp-cli: the report cannot be written to standard output: {error}\n"
@@ -69,6 +67,6 @@ mod tests {
             .open("/dev/full")
             .unwrap();
         let error = write_object(&mut full, &[1]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -7,7 +7,7 @@
 //! warned of once and the run goes on.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -72,8 +72,7 @@ impl AuditLog {
     pub fn open(runs_root: &Path, run: &PlatformRunId, posture: Posture) -> Result<Self, Error> {
         let folder = runs_root.join(run.as_str());
         let path = folder.join("session.jsonl");
-        let opened = std::fs::create_dir_all(&folder)
-            .and_then(|()| OpenOptions::new().append(true).create(true).open(&path));
+        let opened = std::fs::create_dir_all(&folder).and_then(|()| open_whole(&path));
         let mut log = Self {
             path,
             platform_run_id: run.to_string(),
@@ -137,6 +136,25 @@ impl AuditLog {
     }
 }
 
+/// Opens a log to append to, behind whole lines only: the line that a crash cut short is ended,
+/// so that the next record has a line of its own.
+fn open_whole(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?;
+    if file.metadata()?.len() > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +180,25 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1]["event_kind"], "stream_start");
         assert_eq!(lines[1]["component"], "wsp");
+    }
+
+    #[test]
+    fn a_line_that_a_crash_cut_short_takes_no_other_line_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(run().as_str()).join("session.jsonl");
+        let mut whole = String::new();
+        for cut in [0, 1, 30] {
+            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
+            log.append(EventKind::StreamStart, serde_json::json!({"cut": cut}))
+                .unwrap();
+            whole = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        }
+        AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
+        let readable = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().filter(readable).count(), 2, "{text}\n{whole}");
+        assert!(text.ends_with('\n'));
     }
 
     #[test]

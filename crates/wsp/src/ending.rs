@@ -4,8 +4,8 @@
 //! finish what they hold, so that no event behind the cursors was sent. If something
 //! failed, nothing more is sent: events that no lane has begun to send come back, and
 //! requests in flight wait for their answers. *Cut*: the drain's time is over, or
-//! somebody asked twice; requests in flight are given up too. The first cause wins;
-//! later ones are consequences.
+//! somebody asked twice; requests in flight are given up too. The first failure is the
+//! cause, also if a stop was asked for before it; later failures are consequences.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -53,8 +53,11 @@ impl Ending {
                 .cause
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            if first.is_none() && !self.is_winding_down() {
-                *first = Some(cause);
+            match *first {
+                None if !self.is_winding_down() => *first = Some(cause),
+                // The report must not say that a run stopped in good order which did not.
+                Some(Cause::Asked) => *first = Some(cause),
+                _ => {}
             }
             self.shared.winding_down.store(true, Ordering::Release);
         }
@@ -130,6 +133,20 @@ mod tests {
         ending.wind_down(Cause::Asked);
         waiting.await.unwrap();
         assert!(matches!(ending.take_cause(), Some(Cause::Failed(_))));
+    }
+
+    #[test]
+    fn a_failure_after_a_stop_is_the_cause_and_a_stop_after_a_failure_is_not() {
+        let failed = |what| Cause::Failed(Error::new(ReasonCode::IgPushRejected, what, "b"));
+        let ending = Ending::default();
+        ending.wind_down(Cause::Asked);
+        ending.wind_down(failed("first"));
+        ending.wind_down(failed("second"));
+        ending.wind_down(Cause::Asked);
+        match ending.take_cause() {
+            Some(Cause::Failed(error)) => assert!(error.detail().contains("first")),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Engine<C, K = TokioClock> {
     pub flush_every: u64,
     /// How long the checkpoint store may be away.
     pub give_up_after: Duration,
+    /// How long a save may take once the stream winds down.
+    pub save_timeout: Duration,
     /// How far handing over may run ahead of what is durable.
     pub window: Arc<Window>,
     /// How the stream ends.
@@ -175,6 +177,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             platform_run_id: self.platform_run_id,
             flush_every: self.flush_every,
             give_up_after: self.give_up_after,
+            save_timeout: self.save_timeout,
             window,
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),

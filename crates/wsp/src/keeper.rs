@@ -137,6 +137,8 @@ pub struct Keeping {
     pub flush_every: u64,
     /// How long the store may be away.
     pub give_up_after: Duration,
+    /// How long a save may take once the stream winds down.
+    pub save_timeout: Duration,
     /// Opened by every save.
     pub window: Arc<Window>,
     /// Counted with every answer.
@@ -375,11 +377,16 @@ impl Keeper {
         let store = Arc::clone(&self.with.store);
         let lease = Arc::clone(&self.with.lease);
         let ending = self.with.ending.clone();
-        let give_up_after = self.with.give_up_after;
+        let (give_up_after, save_timeout) = (self.with.give_up_after, self.with.save_timeout);
         Some(
             async move {
-                let (result, retried) =
-                    save_until(&*store, &lease, &cursors, give_up_after, &ending).await;
+                let mut retried = 0;
+                let saving = save_until(&*store, &lease, &cursors, give_up_after, &mut retried);
+                let result = tokio::select! {
+                    biased;
+                    result = saving => result,
+                    () = overdue(&ending, save_timeout) => Err(not_saved_in_time(&cursors)),
+                };
                 Saved {
                     covers,
                     cursors,
@@ -479,17 +486,34 @@ impl Keeper {
     }
 }
 
-/// Saves, again and again while the store is away, for up to `give_up_after`, or
-/// until a drain is over.
+/// Resolves when a stream has wound down for so long that a save must be given up.
+async fn overdue(ending: &Ending, save_timeout: Duration) {
+    ending.winding_down().await;
+    tokio::time::sleep(save_timeout).await;
+}
+
+fn not_saved_in_time(cursors: &BTreeMap<CursorKey, Cursor>) -> checkpoint::Error {
+    checkpoint::Error::Unavailable {
+        operation: "save within `save_timeout_s` of the stop",
+        place: cursors
+            .keys()
+            .next()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        advice: "A rerun repeats what is not saved; bring the store back first",
+        source: None,
+    }
+}
+
+/// Saves, again and again while the store is away, for up to `give_up_after`.
 async fn save_until(
     store: &dyn CheckpointStore,
     lease: &Lease,
     cursors: &BTreeMap<CursorKey, Cursor>,
     give_up_after: Duration,
-    ending: &Ending,
-) -> (Result<(), checkpoint::Error>, u64) {
+    retried: &mut u64,
+) -> Result<(), checkpoint::Error> {
     let mut pause = FIRST_PAUSE;
-    let mut retried = 0;
     let mut away_since = None;
     loop {
         let began = Instant::now();
@@ -497,15 +521,15 @@ async fn save_until(
             Err(error) if error.is_retryable() => {
                 // A try may take its time: the store is away from the beginning of the first one.
                 let away_for = away_since.get_or_insert(began).elapsed();
-                if away_for >= give_up_after || ending.cut().is_thrown() {
-                    return (Err(error), retried);
+                if away_for >= give_up_after {
+                    return Err(error);
                 }
                 tracing::warn!(%error, "the checkpoint store is away; trying again");
                 tokio::time::sleep(pause.min(give_up_after.saturating_sub(away_for))).await;
                 pause = (pause * 2).min(5 * TICK);
-                retried += 1;
+                *retried += 1;
             }
-            settled => return (settled, retried),
+            settled => return settled,
         }
     }
 }

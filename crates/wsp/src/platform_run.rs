@@ -50,6 +50,8 @@ pub fn named(
     }
     let file = runs_root.join(ACTIVE_RUN_FILE);
     match std::fs::read_to_string(&file) {
+        // What a crash of an earlier release left before it wrote the id.
+        Ok(text) if text.trim().is_empty() => Ok(None),
         Ok(text) => parse(text.trim(), &file.display().to_string())
             .map(|id| Some((id, PlatformRunSource::ActiveRunFile))),
         // Where the runs root is no folder, the audit says so.
@@ -76,20 +78,36 @@ pub fn make(now: DateTime<Utc>) -> Result<PlatformRunId, Error> {
     )
 }
 
-/// Writes the runs root's `ACTIVE_RUN_ID`, unless one stands there by now.
+/// Writes the runs root's `ACTIVE_RUN_ID` unless one stands there by now: whole and synced
+/// under another name, then linked, so that a crash leaves it absent or whole. Says whether the
+/// file holds this id now; `false` means that another producer was faster.
 ///
 /// # Errors
 /// The file system's; the caller's posture decides what they mean.
-pub fn remember(runs_root: &Path, id: &PlatformRunId) -> std::io::Result<()> {
+pub fn claim(runs_root: &Path, id: &PlatformRunId) -> std::io::Result<bool> {
     std::fs::create_dir_all(runs_root)?;
-    match std::fs::File::create_new(runs_root.join(ACTIVE_RUN_FILE)) {
-        Ok(mut file) => {
-            writeln!(file, "{id}")?;
-            file.sync_all()
+    let active = runs_root.join(ACTIVE_RUN_FILE);
+    let own = runs_root.join(format!(".{ACTIVE_RUN_FILE}.{:016x}", rand::random::<u64>()));
+    let mut file = std::fs::File::create_new(&own)?;
+    let written = writeln!(file, "{id}").and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| match std::fs::hard_link(&own, &active) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_blank(&active)? => {
+            std::fs::rename(&own, &active)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    // The file has gone already where it was renamed.
+    let _ = std::fs::remove_file(&own);
+    linked?;
+    std::fs::File::open(runs_root)?.sync_all()?;
+    let text = std::fs::read_to_string(&active)?;
+    Ok(text.trim() == id.as_str())
+}
+
+/// Whether a file holds no id, as a crash of an earlier release left it.
+fn is_blank(file: &Path) -> std::io::Result<bool> {
+    Ok(std::fs::read_to_string(file)?.trim().is_empty())
 }
 
 fn parse(id: &str, place: &str) -> Result<PlatformRunId, Error> {
@@ -114,7 +132,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let id = "platform_20260101T000000Z";
         assert!(named(None, None, root.path()).unwrap().is_none());
-        remember(root.path(), &id.parse().unwrap()).unwrap();
+        assert!(claim(root.path(), &id.parse().unwrap()).unwrap());
         let source = |flag, env| named(flag, env, root.path()).unwrap().unwrap().1;
         assert_eq!(source(None, None), PlatformRunSource::ActiveRunFile);
         assert_eq!(source(None, Some(id)), PlatformRunSource::Environment);
@@ -126,10 +144,41 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let first = "platform_20260101T000000Z";
         for id in [first, "platform_20260202T000000Z"] {
-            remember(root.path(), &id.parse().unwrap()).unwrap();
+            let is_own = claim(root.path(), &id.parse().unwrap()).unwrap();
+            assert_eq!(is_own, id == first);
         }
         let (kept, _) = named(None, None, root.path()).unwrap().unwrap();
         assert_eq!(kept.to_string(), first);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_many_producers_at_once_one_wins_and_all_know_it() {
+        for _ in 0..50 {
+            let root = tempfile::tempdir().unwrap();
+            let claim_of = &|second: usize| {
+                let id = format!("platform_20260101T0000{second:02}Z");
+                claim(root.path(), &id.parse().unwrap()).unwrap()
+            };
+            let won = std::thread::scope(|scope| {
+                let rivals: Vec<_> = (0..4).map(|n| scope.spawn(move || claim_of(n))).collect();
+                let join = |rival: std::thread::ScopedJoinHandle<'_, bool>| rival.join().unwrap();
+                rivals.into_iter().map(join).collect::<Vec<_>>()
+            });
+            assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_that_a_crash_left_names_no_run_and_is_replaced() {
+        for left in ["", "\n"] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::write(root.path().join(ACTIVE_RUN_FILE), left).unwrap();
+            assert!(named(None, None, root.path()).unwrap().is_none());
+            let id = "platform_20260101T000000Z".parse().unwrap();
+            assert!(claim(root.path(), &id).unwrap());
+            assert_eq!(named(None, None, root.path()).unwrap().unwrap().0, id);
+        }
     }
 
     #[test]

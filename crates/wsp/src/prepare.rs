@@ -4,7 +4,7 @@
 //! the leases are held is read again under them: another producer may have moved
 //! the cursors in between.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use checkpoint::{
@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::audit::{AuditLog, EventKind};
+use crate::ending::Ending;
 use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::platform_run::{self, PlatformRunSource};
 use crate::profile::CheckpointScope;
 use crate::quarantine::{self, SetAside};
-use crate::report::StreamReport;
+use crate::report::{Status, StreamReport};
 use crate::request::StreamRequest;
 use crate::resume::{self, OutputStart, ResumeTerms};
 
@@ -145,21 +146,27 @@ pub async fn look_ahead(
 ///
 /// # Errors
 /// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
-/// `LEASE_HELD`.
+/// `LEASE_HELD`; `STOPPED` once the stream is asked to end.
 pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
+    ending: &Ending,
     report: &mut StreamReport,
 ) -> Result<(Prepared, AuditLog), Error> {
+    let profile = &request.profile;
+    let runs_root = request.working_dir.join(&profile.runs_root);
+    let mut outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
+    if !is_run_agreed(&outlook, &runs_root) {
+        // Another producer named the active run in the meantime, and its id is that of all.
+        outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
+    }
     let Outlook {
         plan,
         keys,
         run: (run, source),
         order,
         records,
-    } = look_ahead(request, &*store, report).await?;
-    let profile = &request.profile;
-    let runs_root = request.working_dir.join(&profile.runs_root);
+    } = outlook;
     let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
     let quarantine = quarantine::open(profile.rejects, &runs_root, &run).await?;
     records?;
@@ -167,7 +174,16 @@ pub async fn prepare(
         EventKind::EngineWorldSelected,
         world_selected(&plan, &run, source),
     )?;
-    let lease = Arc::new(take_leases(request, &*store, &keys, &plan).await?);
+    let taken = unless_stopped(ending, take_leases(request, &*store, &keys, &plan)).await;
+    let lease = match taken {
+        Ok(lease) => Arc::new(lease),
+        Err(error) if error.code() == crate::ReasonCode::Stopped.as_str() => {
+            let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
+            audit.append(EventKind::StreamStopped, details)?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
     let resumed = resume_under(&lease, request, &*store, &plan, &keys, &run, order).await;
     let starts = match resumed {
         Ok(starts) => starts,
@@ -176,11 +192,6 @@ pub async fn prepare(
             return Err(error);
         }
     };
-    if source == PlatformRunSource::New
-        && let Err(error) = platform_run::remember(&runs_root, &run)
-    {
-        tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
-    }
     let pins = pins(request, &plan, &run)?;
     let started = stream_started(request, &plan, &keys, &starts, order);
     audit.append(EventKind::StreamStart, started)?;
@@ -197,6 +208,39 @@ pub async fn prepare(
         run,
     };
     Ok((prepared, audit))
+}
+
+/// Waits for a step that comes before the first event, or for a stop, whichever is first.
+///
+/// # Errors
+/// The step's; `STOPPED`.
+async fn unless_stopped<T>(
+    ending: &Ending,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        done = step => done,
+        () = ending.winding_down() => Err(Error::new(
+            crate::ReasonCode::Stopped,
+            "The run was stopped before its first event.",
+            "A rerun begins where this one would have.",
+        )),
+    }
+}
+
+/// Writes a new platform run's id into the runs root; whether that id stands there now. A run
+/// that was named stands, and one whose cursors cannot be read is not written: they may name
+/// another.
+fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> bool {
+    let (run, source) = &outlook.run;
+    if *source != PlatformRunSource::New || outlook.records.is_err() {
+        return true;
+    }
+    platform_run::claim(runs_root, run).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
+        true
+    })
 }
 
 /// Gives leases back; a store that is away lets them expire.

@@ -152,7 +152,7 @@ impl<K: Clock> Stream<K> {
     ) -> StreamReport {
         let began = Instant::now();
         let mut report = StreamReport::empty(self.request.profile.posture);
-        let ended = match prepare(&self.request, store, &mut report).await {
+        let ended = match prepare(&self.request, store, &self.ending, &mut report).await {
             Ok((prepared, audit)) => {
                 let gate = (client, endpoint);
                 self.stream(prepared, audit, gate, &mut report).await
@@ -162,6 +162,12 @@ impl<K: Clock> Stream<K> {
         report.wall_seconds = began.elapsed().as_secs_f64();
         match ended {
             Ok(()) => report,
+            Err(error) if error.code() == ReasonCode::Stopped.as_str() => {
+                report.status = Status::Stopped;
+                report.reason = Some(ReasonCode::Stopped.as_str());
+                report.detail = Some(error.detail());
+                report
+            }
             Err(error) => report.failed(&error),
         }
     }
@@ -351,6 +357,7 @@ impl<K: Clock> Stream<K> {
             platform_run_id: prepared.run.to_string(),
             flush_every: profile.checkpoint.flush_every,
             give_up_after: profile.retry.give_up_after,
+            save_timeout: profile.checkpoint.save_timeout,
             ending: self.ending.clone(),
             progress: self.progress.clone(),
         })
@@ -413,8 +420,9 @@ fn conclude(
 ) -> Result<(), Error> {
     let details = |report: &StreamReport| json!({"emitted": report.emitted, "quarantined": quarantined(report), "status": report.status});
     let error = match (cause, end) {
-        (Some(Cause::Failed(error)), _) | (None, DispatchEnd::Failed(error)) => error,
-        (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown) => {
+        (Some(Cause::Failed(error)), _) => error,
+        (_, DispatchEnd::Failed(error)) if error.code() != ReasonCode::Stopped.as_str() => error,
+        (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown | DispatchEnd::Failed(_)) => {
             report.status = Status::Stopped;
             report.reason = Some(ReasonCode::Stopped.as_str());
             return audit.append(EventKind::StreamStopped, details(report));

@@ -30,7 +30,15 @@ const POLICY_KEYS: &[&str] = &[
     "context_output_ids_ref",
     "stream_context",
 ];
-const CHECKPOINT_KEYS: &[&str] = &["backend", "root", "dsn", "flush_every", "scope", "lease_s"];
+const CHECKPOINT_KEYS: &[&str] = &[
+    "backend",
+    "root",
+    "dsn",
+    "flush_every",
+    "scope",
+    "lease_s",
+    "save_timeout_s",
+];
 const PRODUCER_KEYS: &[&str] = &["producer_id", "allowlist_ref"];
 const RETRY_KEYS: &[&str] = &[
     "max_attempts",
@@ -254,6 +262,8 @@ pub struct CheckpointSettings {
     pub scope: CheckpointScope,
     /// How long a lease lives without a renewal.
     pub lease: Duration,
+    /// How long a save may take once the stream is asked to stop.
+    pub save_timeout: Duration,
 }
 
 impl CheckpointSettings {
@@ -289,6 +299,11 @@ impl CheckpointSettings {
                 document,
                 "wiring.wsp_checkpoint.lease_s",
                 30,
+            )?),
+            save_timeout: Duration::from_secs(at_least_one(
+                document,
+                "wiring.wsp_checkpoint.save_timeout_s",
+                10,
             )?),
         })
     }

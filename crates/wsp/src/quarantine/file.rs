@@ -85,7 +85,7 @@ impl QuarantineFile {
     fn catch_up(&mut self) -> Result<(), Error> {
         let events = &mut self.events;
         let torn = self.read.catch_up(&self.file, &self.path, |number, line| {
-            events.quarantined(QuarantinedEvent::parse(line)?.event_id, number);
+            events.quarantined(QuarantinedEvent::parse(line)?.row_id(), number);
             Ok(())
         })?;
         if torn > 0 {

@@ -49,10 +49,10 @@ impl Prefix {
         let (mut read, mut events, mut run) = (LinesRead::default(), OpenEvents::default(), None);
         read.catch_up(&file, path, |number, line| {
             let event = QuarantinedEvent::parse(line)?;
+            events.quarantined(event.row_id(), number);
             if number == 1 {
                 run = event.platform_run_id;
             }
-            events.quarantined(event.event_id, number);
             Ok(())
         })?;
         Ok(Self {
@@ -77,7 +77,7 @@ impl Prefix {
             let mut read = LinesRead::default();
             let all = read.catch_up(&self.file, &self.path, |line, text| {
                 let event = QuarantinedEvent::parse(text)?;
-                if self.events.waiting_line(&event.event_id) == Some(line) {
+                if self.events.waiting_line(&event.row_id()) == Some(line) {
                     let sent = events.blocking_send(Ok(Waiting { event, line }));
                     sent.map_err(|_| "nobody reads on".to_owned())?;
                 }

@@ -105,7 +105,8 @@ struct Head {
 }
 
 impl RejectedEvent {
-    /// The event's id and its line, without the line's end.
+    /// The row's identity, as [`QuarantinedEvent::row_id`] gives it, and the event's line,
+    /// without the line's end.
     ///
     /// # Errors
     /// In words, if the envelope is no JSON object on one line with a hex64 `event_id`.
@@ -136,7 +137,10 @@ impl RejectedEvent {
             envelope,
         };
         let line = serde_json::to_vec(&line).map_err(|error| error.to_string())?;
-        Ok((head.event_id, line))
+        Ok((
+            row_id(&head.event_id, self.key.output_id(), &self.file, self.row),
+            line,
+        ))
     }
 }
 
@@ -159,7 +163,19 @@ pub struct QuarantinedEvent {
     pub envelope: Bytes,
 }
 
+/// Tells the rows of a world apart, also those that share a primary key and so an event id.
+fn row_id(event_id: &Hex64, output_id: &str, file: &str, row: u64) -> Hex64 {
+    // No id, path or number holds a line feed.
+    Hex64::sha256_of(format!("{event_id}\n{output_id}\n{file}\n{row}"))
+}
+
 impl QuarantinedEvent {
+    /// The identity of the event's row in its world: sha256 over event id, output, part and row.
+    pub fn row_id(&self) -> Hex64 {
+        let Place { file, row, .. } = &self.position;
+        row_id(&self.event_id, &self.output_id, file, *row)
+    }
+
     /// Reads a line, without its end, and checks it against itself.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ fn see(events: &mut OpenEvents) -> impl FnMut(u64, &[u8]) -> Result<(), String> 
         if line.format_version != FORMAT_VERSION {
             return Err(format!("its format version is {}", line.format_version));
         }
-        events.redriven(line.event_id, line.line);
+        events.redriven(line.line);
         Ok(())
     }
 }

@@ -152,6 +152,31 @@ fn producers_of_one_run_see_each_others_lines() {
 }
 
 #[test]
+fn two_rows_of_one_event_id_are_both_set_aside_and_both_redriven() {
+    let (_folder, path) = folder();
+    let mut file = QuarantineFile::open(&path).unwrap();
+    let twin = RejectedEvent {
+        row: 8,
+        ..rejected('a')
+    };
+    file.set_aside(&[rejected('a'), twin.clone()]).unwrap();
+    assert_eq!((file.waiting(), text(&path).lines().count()), (2, 2));
+    file.set_aside(&[twin, rejected('a')]).unwrap();
+    assert_eq!((file.waiting(), text(&path).lines().count()), (2, 2));
+
+    let mut redriven = RedrivenFile::open(&path, &mut OpenEvents::default()).unwrap();
+    for (line, waiting) in [(2, 1), (1, 0)] {
+        let delivered = Delivered {
+            event_id: Hex64::parse(&"a".repeat(64)).unwrap(),
+            line,
+            decision: Decision::Admit,
+        };
+        redriven.record(&[delivered]).unwrap();
+        assert_eq!(QuarantineFile::open(&path).unwrap().waiting(), waiting);
+    }
+}
+
+#[test]
 fn what_a_redrive_delivered_makes_room_and_may_be_rejected_again() {
     let (_folder, path) = folder();
     let mut file = QuarantineFile::open(&path).unwrap();
