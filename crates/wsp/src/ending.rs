@@ -1,9 +1,7 @@
 //! How a stream ends before its last event: one cause, two steps.
 //!
-//! *Winding down*: nothing more is handed over. If somebody asked for it, the lanes
-//! finish what they hold, so that no event behind the cursors was sent. If something
-//! failed, nothing more is sent: events that no lane has begun to send come back, and
-//! requests in flight wait for their answers. *Cut*: the drain's time is over, or
+//! *Winding down*: nothing more is handed over, and nothing more is sent: events that no
+//! lane has begun to send come back, and requests in flight wait for their answers. *Cut*: the drain's time is over, or
 //! somebody asked twice; requests in flight are given up too. The first failure is the
 //! cause, also if a stop was asked for before it; later failures are consequences.
 
@@ -28,7 +26,6 @@ pub enum Cause {
 #[derive(Debug, Default)]
 struct Shared {
     winding_down: AtomicBool,
-    failed: AtomicBool,
     cause: Mutex<Option<Cause>>,
     changed: Notify,
     dispatcher: OnceLock<Thread>,
@@ -44,9 +41,6 @@ pub struct Ending {
 impl Ending {
     /// Starts to wind the stream down.
     pub fn wind_down(&self, cause: Cause) {
-        if matches!(cause, Cause::Failed(_)) {
-            self.shared.failed.store(true, Ordering::Release);
-        }
         {
             let mut first = self
                 .shared
@@ -68,11 +62,6 @@ impl Ending {
     /// Whether the stream winds down.
     pub fn is_winding_down(&self) -> bool {
         self.shared.winding_down.load(Ordering::Acquire)
-    }
-
-    /// Whether a lane may not even send what it holds already.
-    pub fn sends_no_more(&self) -> bool {
-        self.shared.failed.load(Ordering::Acquire) || self.shared.cut.is_thrown()
     }
 
     /// Resolves once the stream winds down.
@@ -147,19 +136,5 @@ mod tests {
             Some(Cause::Failed(error)) => assert!(error.detail().contains("first")),
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn lanes_finish_what_they_hold_unless_something_failed_or_time_is_over() {
-        let failed = || Cause::Failed(Error::new(ReasonCode::IgPushRejected, "a", "b"));
-        let ending = Ending::default();
-        ending.wind_down(Cause::Asked);
-        assert!(!ending.sends_no_more());
-        ending.wind_down(failed());
-        assert!(ending.sends_no_more());
-        let ending = Ending::default();
-        ending.wind_down(Cause::Asked);
-        ending.cut().throw();
-        assert!(ending.sends_no_more());
     }
 }

@@ -38,6 +38,7 @@ use crate::progress::Progress;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
 use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
+use crate::sending::Sending;
 use crate::steering::Helm;
 use crate::window::Window;
 
@@ -132,12 +133,14 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         };
         let watch = Arc::new(GateWatch::with_clock(self.retry, limit, self.clock.clone()));
         let endpoint: Arc<str> = self.endpoint.into();
+        let sending = Sending::default();
         let threads =
             LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
                 queue,
                 pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
                 answers,
                 ending: self.ending.clone(),
+                sending: sending.clone(),
                 start,
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
@@ -152,6 +155,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             schedule: self.schedule,
             window: Arc::clone(&window),
             ending: self.ending.clone(),
+            sending: sending.clone(),
             helm: self.helm,
             acts,
             meters: Arc::clone(&meters),

@@ -14,6 +14,7 @@ use crate::lanes::{HandedOver, LaneQueue};
 use crate::push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
 use crate::quarantine::RejectReason;
 use crate::schedule::WallNs;
+use crate::sending::Sending;
 use crate::watermark::Position;
 use crate::{Error, ReasonCode};
 
@@ -77,6 +78,8 @@ pub struct Lane<L, C> {
     pub answers: mpsc::Sender<Answered>,
     /// When to end early.
     pub ending: Ending,
+    /// Whether it may begin another event.
+    pub sending: Sending,
     /// The wall clock's origin.
     pub start: Start,
     /// Where it pushes to, for its errors.
@@ -104,12 +107,12 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 due,
                 body,
             } = event;
-            let fate = if self.ending.sends_no_more() {
-                Fate::HandedBack
-            } else {
+            let fate = if self.sending.may_begin(&self.ending).await {
                 let kept = self.quarantines.then(|| body.clone());
                 let outcome = self.pusher.push(body).await;
                 self.fate(outcome, kept, output, &position)
+            } else {
+                Fate::HandedBack
             };
             let answered = Answered {
                 output,

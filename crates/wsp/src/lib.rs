@@ -93,6 +93,7 @@ pub mod resume;
 pub mod schedule;
 pub mod schema;
 pub mod selection;
+pub mod sending;
 pub mod steering;
 pub mod stream;
 pub mod time_index;

@@ -29,6 +29,7 @@ use crate::ending::Ending;
 use crate::meters::Meters;
 use crate::progress::Progress;
 use crate::schedule::{Schedule, WallNs};
+use crate::sending::Sending;
 use crate::steering::{Act, Helm, Order, Refused, State, Steered};
 use crate::window::Window;
 
@@ -57,6 +58,8 @@ pub struct Piloting<K> {
     pub window: Arc<Window>,
     /// When to end early.
     pub ending: Ending,
+    /// Holds the lanes back while the stream is paused.
+    pub sending: Sending,
     /// Who steers.
     pub helm: Helm,
     /// Where acts are told of.
@@ -221,6 +224,12 @@ impl<K: Clock> Pilot<K> {
     }
 
     fn apply(&mut self, act: &Act, now: WallNs) -> Result<(), Refused> {
+        match act {
+            Act::Pause => self.with.sending.pause(),
+            Act::Resume => self.with.sending.resume(),
+            Act::Step(events) if self.pause.is_some() => self.with.sending.step(*events),
+            Act::Step(_) | Act::SetPace(_) | Act::Stop => {}
+        }
         match (act, &mut self.pause) {
             (Act::Pause, Some(pause)) => pause.steps = 0,
             (Act::Pause, paused @ None) => {
@@ -308,6 +317,7 @@ mod tests {
             schedule: Schedule::new(Speedup::new(speedup).unwrap(), WhenLate::CatchUp),
             window: Arc::new(Window::new(1_000, 8)),
             ending: Ending::default(),
+            sending: Sending::default(),
             helm: Helm::unmanned(),
             acts: mpsc::unbounded_channel().0,
             meters: Arc::new(Meters::new(1)),
