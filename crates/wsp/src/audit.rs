@@ -139,15 +139,14 @@ impl AuditLog {
 /// Opens a log to append to, behind whole lines only: the line that a crash cut short is ended,
 /// so that the next record has a line of its own.
 fn open_whole(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)?;
-    if file.metadata()?.len() > 0 {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let found = file.metadata()?;
+    // A pipe that is opened to read too would never say that its reader has left.
+    if found.is_file() && found.len() > 0 {
         let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
+        let mut written = File::open(path)?;
+        written.seek(SeekFrom::End(-1))?;
+        written.read_exact(&mut last)?;
         if last != *b"\n" {
             file.write_all(b"\n")?;
         }

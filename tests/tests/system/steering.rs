@@ -51,7 +51,7 @@ fn steer(rig: &Rig, act: &[&str]) -> Value {
 
 /// Asks until the stream is so.
 #[track_caller]
-fn wait_for(rig: &Rig, child: &mut Child, is_so: impl Fn(&Value) -> bool) -> Value {
+fn wait_for(rig: &Rig, child: &mut Child, mut is_so: impl FnMut(&Value) -> bool) -> Value {
     let began = Instant::now();
     loop {
         assert!(child.try_wait().unwrap().is_none(), "the stream has ended");
@@ -65,10 +65,16 @@ fn wait_for(rig: &Rig, child: &mut Child, is_so: impl Fn(&Value) -> bool) -> Val
     }
 }
 
-/// Pauses, and waits until the lanes have finished what they held.
+/// Pauses, and waits until what was on its way to the gate has been answered. An event that a
+/// lane holds and has not begun to send waits there.
 fn pause(rig: &Rig, child: &mut Child) -> u64 {
     assert_eq!(steer(rig, &["pause"])["state"], "paused");
-    wait_for(rig, child, |stream| stream["in_flight"] == 0);
+    let mut before = u64::MAX;
+    wait_for(rig, child, |stream| {
+        std::thread::sleep(Duration::from_millis(100));
+        let posts = rig.gate.stats().posts;
+        stream["acknowledged"] == posts && std::mem::replace(&mut before, posts) == posts
+    });
     rig.gate.stats().unique
 }
 
