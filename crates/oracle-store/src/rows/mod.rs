@@ -2,6 +2,7 @@
 
 mod json_field;
 mod json_lines;
+mod logical_types;
 mod parquet_rows;
 mod source;
 
