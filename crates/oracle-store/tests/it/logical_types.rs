@@ -1,4 +1,5 @@
 //! Parquet's logical types, flat and nested, as rows have them.
+#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 
