@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetStatisticsPolicy, RowGroupMetaData,
@@ -29,8 +30,14 @@ const FOOTER: &str = "The part's Parquet footer cannot be understood";
 
 /// A page and a dictionary as large as writers make them by default.
 const OPEN_COLUMN_BYTES: u64 = 2 << 20;
-/// What a column's decompressor holds, whatever is compressed.
-const DECODER_BYTES: u64 = 40 << 10;
+/// What the reader of a column holds beside its page, whatever is in it.
+const READER_BYTES: u64 = 6 << 10;
+/// What a column's decompressor holds, where the codec has one.
+const DECODER_BYTES: u64 = 34 << 10;
+/// What the rows of a batch take at most, decoded, if one row takes no more.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Rows that a batch has, about, where they are small.
+const BATCH_ROWS: u64 = 1_024;
 
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
@@ -81,17 +88,22 @@ impl ParquetPart {
     }
 
     /// What reading all columns holds at once, about, in bytes: of the largest row group,
-    /// the open page of each column and its dictionary, decompressed, and what decompresses
-    /// and decodes them.
+    /// the open page of each column and its dictionary, decompressed, what decompresses
+    /// and decodes them, and the rows of a batch.
     pub(crate) fn read_bytes(&self) -> u64 {
         let group_bytes = |group: &RowGroupMetaData| -> u64 {
-            let columns = group
-                .columns()
-                .iter()
-                .map(ColumnChunkMetaData::uncompressed_size);
-            columns
-                .map(|bytes| (bytes.max(0) as u64).min(OPEN_COLUMN_BYTES) + DECODER_BYTES)
-                .sum()
+            let rows = (group.num_rows().max(1)) as u64;
+            let open = group.columns().iter().map(|column| {
+                let page = OPEN_COLUMN_BYTES.max(decoded_bytes(column).div_ceil(rows));
+                let decoder = match column.compression() {
+                    Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::LZ4_RAW => 0,
+                    _ => DECODER_BYTES,
+                };
+                encoded_bytes(column).min(page) + READER_BYTES + decoder
+            });
+            let row_bytes = group_bytes_of(group, |_| true).div_ceil(rows);
+            let batch_rows = batch_rows(row_bytes, BATCH_ROWS.min(rows));
+            open.sum::<u64>() + row_bytes * batch_rows
         };
         let groups = self.metadata.metadata().row_groups().iter();
         groups.map(group_bytes).max().unwrap_or_default()
@@ -152,6 +164,29 @@ impl ParquetPart {
             group: None,
         })
     }
+}
+
+/// The bytes of a column's pages, decompressed.
+fn encoded_bytes(column: &ColumnChunkMetaData) -> u64 {
+    column.uncompressed_size().max(0) as u64
+}
+
+/// The bytes of a column's values, about: a dictionary makes its pages smaller than them.
+fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
+    let values = column.unencoded_byte_array_data_bytes().unwrap_or(0);
+    encoded_bytes(column).max(values.max(0) as u64)
+}
+
+fn group_bytes_of(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> u64 {
+    let columns = group.columns().iter().enumerate();
+    let wanted = columns.filter(|(leaf, _)| wanted(*leaf));
+    wanted.map(|(_, column)| decoded_bytes(column)).sum()
+}
+
+/// How many rows of some bytes to decode at once, of as many as are wanted: so many that
+/// they stay near [`BATCH_BYTES`], and at least one.
+fn batch_rows(row_bytes: u64, wanted: u64) -> u64 {
+    (BATCH_BYTES / row_bytes.max(1)).min(wanted).max(1)
 }
 
 /// The footer of a part whose columns are read as a schema says.
@@ -327,6 +362,15 @@ impl ParquetRows {
         })
     }
 
+    /// How many rows of a row group are decoded at once. By bytes, so that rows of any size
+    /// take as much memory; the same for all columns of one reader and its check.
+    fn batch_rows_of(&self, group: usize) -> usize {
+        let group = self.part.metadata.metadata().row_group(group);
+        let bytes = group_bytes_of(group, |leaf| self.columns.leaf_included(leaf));
+        let row_bytes = bytes.div_ceil((group.num_rows().max(1)) as u64);
+        batch_rows(row_bytes, self.batch_rows as u64) as usize
+    }
+
     fn open_group(
         &self,
         group: usize,
@@ -339,7 +383,7 @@ impl ParquetRows {
         builder
             .with_row_groups(vec![group])
             .with_projection(columns)
-            .with_batch_size(self.batch_rows)
+            .with_batch_size(self.batch_rows_of(group))
             .with_row_selection_policy(RowSelectionPolicy::Selectors)
             .with_offset(skip as usize)
             .build()

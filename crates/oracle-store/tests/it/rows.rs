@@ -472,6 +472,64 @@ fn a_row_group_that_states_fewer_rows_than_it_has_is_refused_and_not_cut_short()
     }
 }
 
+#[tokio::test]
+async fn a_batch_of_large_rows_has_few_of_them_and_at_least_one() {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    for (row_bytes, most) in [(100, 40), (1 << 20, 4), (3 << 20, 1), (9 << 20, 1)] {
+        let ids: ArrayRef = Arc::new((0..40).collect::<Int64Array>());
+        let text = "x".repeat(row_bytes);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..40).map(|_| &text)));
+        let batch = RecordBatch::try_from_iter([("id", ids), ("text", texts)]).unwrap();
+        let properties = parquet::file::properties::WriterProperties::builder()
+            .set_compression(parquet::basic::Compression::SNAPPY)
+            .build();
+        let schema = batch.schema();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let part = writer.into_inner().unwrap();
+        let world = TestWorld::on_disk(&[object("data/single.parquet", part)]).await;
+        let located = world.locate("single").await;
+        let store = world.store.clone();
+        let lengths = on_a_thread(move || {
+            let grant = ReadGrant::issue(&store, &located.output_id);
+            let rows = open_rows(&grant, &located.parts[0], &ReadOptions::default()).unwrap();
+            rows.map(|batch| batch.unwrap().rows.len())
+                .collect::<Vec<_>>()
+        })
+        .await;
+        assert_eq!(lengths.iter().sum::<usize>(), 40);
+        assert!(
+            lengths.iter().all(|&rows| rows <= most),
+            "{row_bytes}: {lengths:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_reading_holds_is_estimated_from_bytes_and_not_from_columns_alone() {
+    use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+    let columns = (0..10_000).map(|n| {
+        let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(n), None]));
+        (format!("c{n}"), values)
+    });
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let part = writer.into_inner().unwrap();
+    let world = TestWorld::on_disk(&[object("data/single.parquet", part)]).await;
+    let located = world.locate("single").await;
+    let store = world.store.clone();
+    let bytes = on_a_thread(move || {
+        let options = ReadOptions::default();
+        let column = read_column(&store, &located.parts[0], "c0", &options).unwrap();
+        column.read_bytes().unwrap()
+    })
+    .await;
+    assert!((16 << 20..80 << 20).contains(&bytes), "{} MiB", bytes >> 20);
+}
+
 /// CRC-32 as in gzip, bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
