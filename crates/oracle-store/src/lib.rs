@@ -101,7 +101,9 @@ pub use rows::{
 };
 pub use scenario::resolve_scenario_id;
 pub use seal::{PackSeal, Seal, SealStatus};
-pub use store::{Entry, Object, ObjectStoreConfig, RetryPolicy, WorldStore, object_store_at};
+pub use store::{
+    Entry, Level, Object, ObjectStoreConfig, RetryPolicy, WorldStore, object_store_at,
+};
 pub use template::Tokens;
 pub use world_key::{ScenarioId, WorldKey};
 pub use yaml::from_yaml;

@@ -139,6 +139,13 @@ impl PartPattern {
             Self::File { key: file } => key == file,
         }
     }
+
+    /// Whether a folder of the world stands where a part would: whoever wrote it meant its
+    /// files to be read, and here nothing would. What merely lies beside the parts of a
+    /// folder does not.
+    fn matches_folder(&self, key: &str) -> bool {
+        self.matches(key) && (!matches!(self, Self::Folder { .. }) || PartFormat::of(key).is_some())
+    }
 }
 
 /// Names that start so are bookkeeping of whoever wrote the folder (`_SUCCESS`,
@@ -212,6 +219,25 @@ impl DataPlaces {
         Self { patterns, prefixes }
     }
 
+    /// Refuses a world in which a folder stands where a part would. Lists the whole root.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_OUTPUT_FORMAT`; `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` if the root
+    /// cannot be listed.
+    pub async fn refuse_folders(&self, store: &WorldStore) -> Result<(), Error> {
+        for Entry { path, .. } in store.list_under("").await? {
+            let mut folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+            let is_part = |folder: &&str| {
+                let mut patterns = self.patterns.iter();
+                patterns.any(|pattern| pattern.matches_folder(folder))
+            };
+            if let Some(folder) = folders.find(is_part) {
+                return Err(part_is_a_folder(store, folder, "An output"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether an object is, or may be, a part of an output.
     pub fn hold(&self, key: &str) -> bool {
         PartFormat::of(key).is_some()
@@ -220,11 +246,17 @@ impl DataPlaces {
     }
 }
 
+fn part_is_a_folder(store: &WorldStore, folder: &str, of: &str) -> Error {
+    let what = format!("{of} has a part that is a folder, and the files in it would not be read");
+    Error::new(ReasonCode::UnsupportedOutputFormat, what).object(store.full_name(folder))
+}
+
 /// Finds and pins the parts of an output. Lists one folder, or none for a single file.
 ///
 /// # Errors
 /// `OUTPUT_TEMPLATE_MISSING`, `TEMPLATE_TOKEN_MISSING`, `OUTPUT_EMPTY`,
-/// `UNSUPPORTED_OUTPUT_FORMAT` (also where one output mixes formats),
+/// `UNSUPPORTED_OUTPUT_FORMAT` (also where one output mixes formats, or a folder stands
+/// where a part would),
 /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
 pub async fn locate(
     store: &WorldStore,
@@ -243,9 +275,17 @@ pub async fn locate(
             .into_iter()
             .collect(),
         PartPattern::Folder { folder } | PartPattern::Glob { folder, .. } => {
-            let listed = store.list_direct(folder).await?;
-            listed
-                .into_iter()
+            let listed = store.list_level(folder).await?;
+            let keys = listed.folders.iter().map(|name| match folder.as_str() {
+                "" => name.clone(),
+                folder => format!("{folder}/{name}"),
+            });
+            if let Some(key) = keys.into_iter().find(|key| pattern.matches_folder(key)) {
+                let of = format!("Output {}", entry.output_id);
+                return Err(part_is_a_folder(store, &key, &of));
+            }
+            let objects = listed.objects.into_iter();
+            objects
                 .filter(|object| pattern.matches(&object.path))
                 .collect()
         }

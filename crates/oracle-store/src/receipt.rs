@@ -1,5 +1,8 @@
 //! `run_receipt.json`: what the engine says of its own run.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ReasonCode};
@@ -42,9 +45,10 @@ impl RunReceipt {
     /// Parses a receipt.
     ///
     /// # Errors
-    /// As [`load`](Self::load), without those of the storage.
+    /// As [`load`](Self::load), without those of the storage. A field that occurs twice says
+    /// two things, of which a reader would take either: that is no receipt.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|source| {
+        let UniqueFields(fields) = serde_json::from_slice(bytes).map_err(|source| {
             Error::new(
                 ReasonCode::RunReceiptUnreadable,
                 format!("The run receipt is no JSON object ({source})"),
@@ -97,6 +101,37 @@ impl RunReceipt {
     }
 }
 
+/// The fields of an object in which none occurs twice.
+struct UniqueFields(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for UniqueFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = UniqueFields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueFields, A::Error> {
+                let mut fields = Map::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if fields.contains_key(&name) {
+                        let what = format_args!("the field `{name}` occurs twice");
+                        return Err(serde::de::Error::custom(what));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(UniqueFields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +167,21 @@ mod tests {
         let mut wrong = receipt();
         wrong["run_id"] = json!("0".repeat(31));
         assert_eq!(code(&wrong), ReasonCode::RunReceiptUnreadable);
+    }
+
+    #[test]
+    fn a_field_that_occurs_twice_is_refused_even_where_both_say_the_same() {
+        for again in [
+            "\"seed\": 7",
+            "\"seed\": 18446744073709551615",
+            "\"anything\": 1",
+        ] {
+            let text = receipt().to_string();
+            let twice = format!("{}, {again}}}", text.strip_suffix('}').unwrap());
+            let error = RunReceipt::parse(twice.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), ReasonCode::RunReceiptUnreadable);
+            assert!(error.to_string().contains("occurs twice"), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Packing the world of a request: contents index, manifest and seal, once.
 
 use chrono::Utc;
-use oracle_store::{PackFacts, PackReport, PackRequest, SealStatus, pack};
+use oracle_store::{DataPlaces, PackFacts, PackReport, PackRequest, SealStatus, pack};
 
 use crate::Error;
 use crate::plan::locate_world;
@@ -23,12 +23,17 @@ pub struct PackOptions {
 /// Packs the world that a request names, with the catalogue and gate map it names.
 ///
 /// # Errors
-/// The world cannot be located; those of [`oracle_store::pack`].
+/// The world cannot be located; `UNSUPPORTED_OUTPUT_FORMAT` where a folder stands in the
+/// place of a part; those of [`oracle_store::pack`].
 pub async fn pack_world(
     request: &StreamRequest,
     options: PackOptions,
 ) -> Result<PackReport, Error> {
     let world = locate_world(request).await?;
+    DataPlaces::of(&world.catalogue, &world.tokens)
+        .refuse_folders(&world.store)
+        .await
+        .map_err(Error::Oracle)?;
     let facts = PackFacts {
         world_key: world.world_key,
         engine_release: options.engine_release,

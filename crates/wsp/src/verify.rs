@@ -258,7 +258,14 @@ async fn verify_data(
         .pack
         .as_ref()
         .and_then(|pack| pack.oracle_pack_id.clone());
-    let Some(pack_id) = pack_id else { return };
+    let Some(pack_id) = pack_id else {
+        if options.data {
+            let detail = "No data was hashed: without a pack manifest there is no contents index \
+                          to hash against. Pack the world to have its data verified.";
+            report.find(Verdict::Warn, "DATA_NOT_HASHED", detail.to_owned());
+        }
+        return;
+    };
     let contents = match ContentsIndex::load_if_exists(&world.store, &pack_id).await {
         Ok(Some(contents)) => contents,
         Ok(None) if options.data => {

@@ -256,3 +256,49 @@ fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
     }
     panic!("no {name} under {}", folder.display());
 }
+
+#[test]
+fn a_folder_in_the_place_of_a_part_is_refused_by_every_command() {
+    let rig = rig(&[]);
+    let planned = rig.run(&["plan"], &[]);
+    planned.expect(0, "");
+    let path = planned.report["outputs"][0]["path"].as_str().unwrap();
+    let folder = path.rsplit_once('/').unwrap().0;
+    let part = rig
+        .world
+        .engine_run_root()
+        .join(folder)
+        .join("part-9.parquet");
+    std::fs::create_dir(&part).unwrap();
+    std::fs::write(part.join("part-00000-abc.parquet"), "rows").unwrap();
+    for command in ["stream", "plan", "verify", "pack"] {
+        let more: &[&str] = match command {
+            "pack" => &["--engine-release", "e1"],
+            _ => &[],
+        };
+        let ran = rig.run(&[command], more);
+        ran.expect(1, "UNSUPPORTED_OUTPUT_FORMAT");
+        let text = ran.report.to_string();
+        assert!(text.contains("part-9.parquet"), "{command}: {text}");
+    }
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
+fn verify_data_of_a_world_without_a_pack_says_that_nothing_was_hashed() {
+    let rig = rig(&[]);
+    for file in [
+        "_oracle_pack_contents.json",
+        "_oracle_pack_manifest.json",
+        "_SEALED.json",
+    ] {
+        let _ = std::fs::remove_file(rig.world.engine_run_root().join(file));
+    }
+    let ran = rig.run(&["verify"], &["--data"]);
+    ran.expect(0, "");
+    let findings = ran.report["findings"].as_array().unwrap();
+    let said = findings.iter().any(|finding| {
+        finding["reason"] == "DATA_NOT_HASHED" && finding["detail"].to_string().contains("hashed")
+    });
+    assert!(said, "{}", ran.report);
+}

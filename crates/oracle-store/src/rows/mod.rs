@@ -2,6 +2,7 @@
 
 mod json_field;
 mod json_lines;
+mod logical_types;
 mod parquet_rows;
 mod source;
 
@@ -27,7 +28,8 @@ use source::PartSource;
 pub struct ReadOptions {
     /// The first row, counted from 0 within the part.
     pub from_row: u64,
-    /// The most rows of one batch; at least 1.
+    /// The most rows of one batch; at least 1. Large rows come in smaller batches, so that
+    /// one stays near 4 MiB.
     pub batch_rows: usize,
 }
 

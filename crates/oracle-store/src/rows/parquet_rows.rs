@@ -14,27 +14,37 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
 };
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetStatisticsPolicy, RowGroupMetaData,
 };
 
 use super::ReadOptions;
+use super::logical_types::{LogicalTypes, first_wrapped};
 use super::source::PartSource;
 use crate::error::{Error, ReasonCode};
 
 const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
+const FOOTER: &str = "The part's Parquet footer cannot be understood";
 
 /// A page and a dictionary as large as writers make them by default.
 const OPEN_COLUMN_BYTES: u64 = 2 << 20;
-/// What a column's decompressor holds, whatever is compressed.
-const DECODER_BYTES: u64 = 40 << 10;
+/// What the reader of a column holds beside its page, whatever is in it.
+const READER_BYTES: u64 = 6 << 10;
+/// What a column's decompressor holds, where the codec has one.
+const DECODER_BYTES: u64 = 34 << 10;
+/// What the rows of a batch take at most, decoded, if one row takes no more.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Rows that a batch has, about, where they are small.
+const BATCH_ROWS: u64 = 1_024;
 
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
 pub(crate) struct ParquetPart {
     source: PartSource,
     metadata: ArrowReaderMetadata,
+    types: LogicalTypes,
     /// Rows of each row group.
     group_rows: Arc<[u64]>,
     rows: u64,
@@ -43,7 +53,7 @@ pub(crate) struct ParquetPart {
 impl ParquetPart {
     /// Reads the footer of a part.
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
-        let metadata = read_footer(&source, PageIndexPolicy::Skip)?;
+        let (metadata, types) = read_footer(&source, PageIndexPolicy::Skip)?;
         let groups = metadata.metadata().row_groups().iter();
         let group_rows: Option<Arc<[u64]>> = groups.map(rows_of_group).collect();
         let rows = group_rows.as_deref().and_then(|groups| {
@@ -58,6 +68,7 @@ impl ParquetPart {
         Ok(Self {
             source,
             metadata,
+            types,
             group_rows,
             rows,
         })
@@ -72,21 +83,27 @@ impl ParquetPart {
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
-        self.metadata.schema()
+        let read = self.metadata.schema();
+        self.types.shown_schema().unwrap_or(read)
     }
 
     /// What reading all columns holds at once, about, in bytes: of the largest row group,
-    /// the open page of each column and its dictionary, decompressed, and what decompresses
-    /// and decodes them.
+    /// the open page of each column and its dictionary, decompressed, what decompresses
+    /// and decodes them, and the rows of a batch.
     pub(crate) fn read_bytes(&self) -> u64 {
         let group_bytes = |group: &RowGroupMetaData| -> u64 {
-            let columns = group
-                .columns()
-                .iter()
-                .map(ColumnChunkMetaData::uncompressed_size);
-            columns
-                .map(|bytes| (bytes.max(0) as u64).min(OPEN_COLUMN_BYTES) + DECODER_BYTES)
-                .sum()
+            let rows = (group.num_rows().max(1)) as u64;
+            let open = group.columns().iter().map(|column| {
+                let page = OPEN_COLUMN_BYTES.max(decoded_bytes(column).div_ceil(rows));
+                let decoder = match column.compression() {
+                    Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::LZ4_RAW => 0,
+                    _ => DECODER_BYTES,
+                };
+                encoded_bytes(column).min(page) + READER_BYTES + decoder
+            });
+            let row_bytes = group_bytes_of(group, |_| true).div_ceil(rows);
+            let batch_rows = batch_rows(row_bytes, BATCH_ROWS.min(rows));
+            open.sum::<u64>() + row_bytes * batch_rows
         };
         let groups = self.metadata.metadata().row_groups().iter();
         groups.map(group_bytes).max().unwrap_or_default()
@@ -104,6 +121,10 @@ impl ParquetPart {
     /// The mask of no column: batches have only their length.
     pub(crate) fn no_column(&self) -> ProjectionMask {
         ProjectionMask::none(self.metadata.parquet_schema().num_columns())
+    }
+
+    fn read_as(&self, schema: SchemaRef) -> Result<ArrowReaderMetadata, Error> {
+        with_schema(&self.source, &self.metadata, schema)
     }
 
     /// The rows from a position on.
@@ -125,10 +146,16 @@ impl ParquetPart {
             return Err(past_the_end(&self.source, options.from_row, self.rows()));
         }
         if skip > 0 {
-            self.metadata = read_footer(&self.source, PageIndexPolicy::Optional)?;
+            (self.metadata, self.types) = read_footer(&self.source, PageIndexPolicy::Optional)?;
         }
+        let int96 = self.types.int96_of(&columns);
+        let in_seconds = (!int96.is_empty())
+            .then(|| self.read_as(self.types.in_seconds(self.metadata.schema())))
+            .transpose()?;
         Ok(ParquetRows {
             part: self,
+            int96,
+            in_seconds,
             columns,
             batch_rows: options.batch_rows.max(1),
             position: options.from_row,
@@ -137,6 +164,41 @@ impl ParquetPart {
             group: None,
         })
     }
+}
+
+/// The bytes of a column's pages, decompressed.
+fn encoded_bytes(column: &ColumnChunkMetaData) -> u64 {
+    column.uncompressed_size().max(0) as u64
+}
+
+/// The bytes of a column's values, about: a dictionary makes its pages smaller than them.
+fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
+    let values = column.unencoded_byte_array_data_bytes().unwrap_or(0);
+    encoded_bytes(column).max(values.max(0) as u64)
+}
+
+fn group_bytes_of(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> u64 {
+    let columns = group.columns().iter().enumerate();
+    let wanted = columns.filter(|(leaf, _)| wanted(*leaf));
+    wanted.map(|(_, column)| decoded_bytes(column)).sum()
+}
+
+/// How many rows of some bytes to decode at once, of as many as are wanted: so many that
+/// they stay near [`BATCH_BYTES`], and at least one.
+fn batch_rows(row_bytes: u64, wanted: u64) -> u64 {
+    (BATCH_BYTES / row_bytes.max(1)).min(wanted).max(1)
+}
+
+/// The footer of a part whose columns are read as a schema says.
+fn with_schema(
+    source: &PartSource,
+    metadata: &ArrowReaderMetadata,
+    schema: SchemaRef,
+) -> Result<ArrowReaderMetadata, Error> {
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    source.decode(FOOTER, || {
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+    })
 }
 
 /// The rows of a row group, if its flat columns have as many values: one that states fewer
@@ -153,12 +215,20 @@ fn rows_of_group(group: &RowGroupMetaData) -> Option<u64> {
 fn read_footer(
     source: &PartSource,
     offset_index: PageIndexPolicy,
-) -> Result<ArrowReaderMetadata, Error> {
+) -> Result<(ArrowReaderMetadata, LogicalTypes), Error> {
     let options = ArrowReaderOptions::new()
         .with_offset_index_policy(offset_index)
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let what = "The part's Parquet footer cannot be understood";
-    source.decode(what, || ArrowReaderMetadata::load(source, options))
+    let metadata = source.decode(FOOTER, || ArrowReaderMetadata::load(source, options))?;
+    let types = source.decode(FOOTER, || {
+        let types = LogicalTypes::of(metadata.parquet_schema(), metadata.schema());
+        Ok::<_, ParquetError>(types)
+    })?;
+    let metadata = match &types.read {
+        Some(schema) => with_schema(source, &metadata, schema.clone())?,
+        None => metadata,
+    };
+    Ok((metadata, types))
 }
 
 pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Error {
@@ -172,6 +242,10 @@ pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Err
 pub(crate) struct ParquetRows {
     part: ParquetPart,
     columns: ProjectionMask,
+    /// The INT96 leaves among the columns.
+    int96: Vec<usize>,
+    /// How those are read a second time, in seconds, to find values that wrapped.
+    in_seconds: Option<ArrowReaderMetadata>,
     batch_rows: usize,
     /// The index of the next row.
     position: u64,
@@ -183,6 +257,8 @@ pub(crate) struct ParquetRows {
 
 struct OpenGroup {
     rows: ParquetRecordBatchReader,
+    /// The same rows with their INT96 columns alone, in seconds.
+    seconds: Option<ParquetRecordBatchReader>,
     /// The index of the row after the row group's last.
     end: u64,
 }
@@ -222,6 +298,7 @@ impl ParquetRows {
             match next.map_err(|error| error.row(self.position))? {
                 Some(batch) => {
                     let first_row = self.position;
+                    let batch = self.checked(batch)?;
                     self.position += batch.num_rows() as u64;
                     return Ok(Some((first_row, batch)));
                 }
@@ -239,28 +316,78 @@ impl ParquetRows {
         }
     }
 
+    /// A batch as it is shown, once no INT96 timestamp of it is found to have wrapped.
+    fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch, Error> {
+        if let Some(seconds) = self.group.as_mut().and_then(|group| group.seconds.as_mut()) {
+            let source = &self.part.source;
+            let seconds = source.decode(DAMAGED_ROWS, || seconds.next().transpose());
+            let seconds = seconds.map_err(|error| error.row(self.position))?;
+            let Some(seconds) = seconds.filter(|read| read.num_rows() == batch.num_rows()) else {
+                let what = "The part's INT96 columns have fewer rows than the others";
+                return Err(Error::new(ReasonCode::OracleReadFailed, what)
+                    .object(source.name())
+                    .row(self.position));
+            };
+            let wrapped = first_wrapped((&batch, &self.columns), (&seconds, &self.int96));
+            if let Some(wrapped) = wrapped {
+                let what = "An INT96 timestamp lies outside the years 1677 to 2262 and cannot be \
+                            read exactly; write the column as INT64 timestamps";
+                let column = self.part.metadata.parquet_schema().column(wrapped.leaf);
+                return Err(Error::new(ReasonCode::OracleReadFailed, what)
+                    .object(source.name())
+                    .row(self.position + wrapped.row.unwrap_or_default() as u64)
+                    .field(column.path().string()));
+            }
+        }
+        let types = &self.part.types;
+        let shown = self.part.source.decode(DAMAGED_ROWS, || types.show(batch));
+        shown.map_err(|error| error.row(self.position))
+    }
+
     fn open_next_group(&mut self) -> Result<OpenGroup, Error> {
         let group = self.next_group;
         let skip = std::mem::take(&mut self.skip);
         self.next_group += 1;
         let chunks = self.chunks_of(group)?;
         self.part.source.plan(chunks, skip == 0)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.part.source.clone(),
-            self.part.metadata.clone(),
-        );
-        let rows = builder
+        let rows = self.open_group(group, skip, &self.part.metadata, self.columns.clone())?;
+        let seconds = self.in_seconds.as_ref().map(|metadata| {
+            let int96 = ProjectionMask::leaves(metadata.parquet_schema(), self.int96.clone());
+            self.open_group(group, skip, metadata, int96)
+        });
+        Ok(OpenGroup {
+            rows,
+            seconds: seconds.transpose()?,
+            end: self.position + self.part.group_rows[group] - skip,
+        })
+    }
+
+    /// How many rows of a row group are decoded at once. By bytes, so that rows of any size
+    /// take as much memory; the same for all columns of one reader and its check.
+    fn batch_rows_of(&self, group: usize) -> usize {
+        let group = self.part.metadata.metadata().row_group(group);
+        let bytes = group_bytes_of(group, |leaf| self.columns.leaf_included(leaf));
+        let row_bytes = bytes.div_ceil((group.num_rows().max(1)) as u64);
+        batch_rows(row_bytes, self.batch_rows as u64) as usize
+    }
+
+    fn open_group(
+        &self,
+        group: usize,
+        skip: u64,
+        metadata: &ArrowReaderMetadata,
+        columns: ProjectionMask,
+    ) -> Result<ParquetRecordBatchReader, Error> {
+        let source = self.part.source.clone();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata.clone());
+        builder
             .with_row_groups(vec![group])
-            .with_projection(self.columns.clone())
-            .with_batch_size(self.batch_rows)
+            .with_projection(columns)
+            .with_batch_size(self.batch_rows_of(group))
             .with_row_selection_policy(RowSelectionPolicy::Selectors)
             .with_offset(skip as usize)
             .build()
-            .map_err(|source| self.damaged(source))?;
-        Ok(OpenGroup {
-            rows,
-            end: self.position + self.part.group_rows[group] - skip,
-        })
+            .map_err(|source| self.damaged(source))
     }
 
     fn damaged(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -1,6 +1,7 @@
 //! A world in object storage: every request under the one retry policy, every read
 //! held to its pin.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use object_store::{
 
 use super::budget::{ByteBudget, READ_BUDGET_BYTES};
 use super::windows::Tails;
-use super::{Entry, MAX_WHOLE_OBJECT_BYTES, Object, RetryPolicy, changed, io};
+use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, RetryPolicy, changed, io};
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
 use crate::locator::Pin;
@@ -262,7 +263,7 @@ impl Bucket {
             .boxed()
     }
 
-    pub(crate) async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn list_level(&self, folder: &str) -> Result<Level, Error> {
         let prefix = self.path(folder)?;
         let listed = self
             .request(folder, "The folder cannot be listed", move |store| {
@@ -270,7 +271,11 @@ impl Bucket {
                 async move { store.list_with_delimiter(Some(&prefix)).await }
             })
             .await?;
-        self.entries(listed.objects).await
+        let names = listed.common_prefixes.iter().filter_map(Path::filename);
+        Ok(Level {
+            folders: names.map(str::to_owned).collect(),
+            objects: self.entries(listed.objects).await?,
+        })
     }
 
     pub(crate) async fn list_folders(&self, folder: &str) -> Result<Vec<String>, Error> {
@@ -297,24 +302,34 @@ impl Bucket {
     }
 
     /// The entries of a listing; those that it gives no ETag are asked for one by one.
+    ///
+    /// So are empty ones. Consoles mark a folder by an empty object whose key ends in `/`,
+    /// which a listing here shows without the `/`: where there is no object by the key that
+    /// is shown, it is such a marker and no entry.
     async fn entries(&self, listed: Vec<ObjectMeta>) -> Result<Vec<Entry>, Error> {
         let keyed = listed
             .into_iter()
             .filter_map(|meta| Some((self.key(&meta.location)?, meta)));
-        futures::stream::iter(keyed)
+        let entries = futures::stream::iter(keyed)
             .map(|(path, meta)| async move {
-                let pin = if meta.e_tag.is_some() {
+                let pin = if meta.e_tag.is_some() && meta.size > 0 {
                     pin_of(&meta)
                 } else {
-                    self.head(&path)
-                        .await?
-                        .ok_or_else(|| changed(self.name(&path)))?
+                    match self.head(&path).await? {
+                        Some(pin) => pin,
+                        None if meta.size == 0 => return Ok(None),
+                        None => return Err(changed(self.name(&path))),
+                    }
                 };
-                Ok(Entry { path, pin })
+                Ok(Some(Entry { path, pin }))
             })
-            .buffered(PIN_REQUESTS)
-            .try_collect()
-            .await
+            .buffered(PIN_REQUESTS);
+        let entries: Vec<_> = entries.try_collect().await?;
+        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        // A marker beside an empty object of its name is that object twice.
+        let mut seen = HashSet::new();
+        entries.retain(|entry| entry.pin.size > 0 || seen.insert(entry.path.clone()));
+        Ok(entries)
     }
 
     /// Writes an object unless there is one already; says whether it wrote.

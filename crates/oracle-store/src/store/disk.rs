@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 
-use super::{Entry, MAX_WHOLE_OBJECT_BYTES, Object, changed, io};
+use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, changed, io};
 use crate::error::{Error, ReasonCode};
 use crate::locator::Pin;
 
@@ -232,22 +232,25 @@ impl Disk {
         .await
     }
 
-    pub(crate) async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn list_level(&self, folder: &str) -> Result<Level, Error> {
         let (disk, folder) = (self.clone(), folder.to_owned());
         io::blocking(move || {
-            let mut entries = Vec::new();
+            let mut level = Level::default();
             disk.for_each_in(&folder, |key, path, stat| {
                 if stat.is_file() {
-                    entries.push(Entry {
+                    level.objects.push(Entry {
                         path: key,
                         pin: pin_of(&stat),
                     });
-                } else if !stat.is_dir() {
+                } else if stat.is_dir() {
+                    let name = key.rsplit('/').next().unwrap_or(&key).to_owned();
+                    level.folders.push(name);
+                } else {
                     return Err(irregular(&path));
                 }
                 Ok(())
             })?;
-            Ok(entries)
+            Ok(level)
         })
         .await
     }

@@ -56,6 +56,15 @@ pub struct Entry {
     pub pin: Pin,
 }
 
+/// What stands directly inside a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The objects.
+    pub objects: Vec<Entry>,
+    /// The names of the folders.
+    pub folders: Vec<String>,
+}
+
 /// The objects of one engine run root. Cheap to clone.
 #[derive(Clone)]
 pub struct WorldStore {
@@ -193,10 +202,25 @@ impl WorldStore {
     /// # Errors
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
     pub async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        Ok(self.list_level(folder).await?.objects)
+    }
+
+    /// The objects and folders directly inside a folder, each in byte order, by one
+    /// listing. A folder that does not exist is empty.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn list_level(&self, folder: &str) -> Result<Level, Error> {
         let folder = self.check_folder(folder)?;
-        Ok(in_key_order(
-            on_backend!(self, backend => backend.list_direct(folder).await)?,
-        ))
+        let Level {
+            objects,
+            mut folders,
+        } = on_backend!(self, backend => backend.list_level(folder).await)?;
+        folders.sort_unstable();
+        Ok(Level {
+            objects: in_key_order(objects),
+            folders,
+        })
     }
 
     /// The names of the folders directly inside a folder, in byte order.

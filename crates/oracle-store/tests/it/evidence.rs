@@ -95,6 +95,39 @@ async fn a_sealed_pack_passes_in_both_postures() {
 }
 
 #[tokio::test]
+async fn a_field_that_occurs_twice_in_manifest_or_seal_is_refused() {
+    let world = TestWorld::on_disk(&[]).await;
+    let twice = |json: Value, again: &str| {
+        let text = json.to_string();
+        format!("{},{again}}}", text.strip_suffix('}').unwrap())
+    };
+    place(&world, &[], &[]).await;
+    let key = manifest_json()["world_key"].to_string();
+    let world_key_twice = manifest_json().to_string().replace(
+        &key,
+        &format!("{},\"seed\":7}}", key.strip_suffix('}').unwrap()),
+    );
+    for manifest in [
+        twice(manifest_json(), "\"version\":\"v0\""),
+        twice(manifest_json(), "\"engine_release\":\"other\""),
+        world_key_twice,
+    ] {
+        world.put(MANIFEST, manifest).await;
+        assert_eq!(
+            check(&world, Posture::Strict).await,
+            Err(ReasonCode::PackManifestInvalid)
+        );
+    }
+    place(&world, &[], &[]).await;
+    let seal = twice(seal_json(), "\"seal_status\":\"SEALED_OK\"");
+    world.put(SEAL, seal).await;
+    assert_eq!(
+        check(&world, Posture::Strict).await,
+        Err(ReasonCode::PackSealInvalid)
+    );
+}
+
+#[tokio::test]
 async fn a_bare_world_passes_in_local_posture_only() {
     let world = TestWorld::on_disk(&[]).await;
     let evidence = check(&world, Posture::Local).await.unwrap();

@@ -37,6 +37,9 @@ enum Mood {
     Flaky,
     /// Every request fails.
     Down,
+    /// Listings show an empty object for every folder, as consoles leave one whose key ends
+    /// in `/`.
+    Marked,
 }
 
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl FaultyStore {
 
     fn roll(&self) -> Option<Fault> {
         match self.mood {
-            Mood::Well => None,
+            Mood::Well | Mood::Marked => None,
             Mood::Down => Some(Fault::SlowDown),
             Mood::Flaky => {
                 let n = self
@@ -196,6 +199,17 @@ impl ObjectStore for FaultyStore {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         self.note(format!("LIST {}", prefix.unwrap()));
         let listed = self.inner.list(prefix);
+        if self.mood == Mood::Marked {
+            let folders = ["", "/data", "/data/layer3", "/data/empty"];
+            let folders = folders.map(|folder| format!("runs/r{folder}"));
+            let below = prefix.unwrap().as_ref().to_owned();
+            let markers = folders
+                .into_iter()
+                .filter(move |key| key.starts_with(&below));
+            return futures::stream::iter(markers.map(|key| Ok(marker(&key))))
+                .chain(listed)
+                .boxed();
+        }
         match self.roll() {
             None | Some(Fault::Late) => listed,
             Some(_) => listed
@@ -208,13 +222,30 @@ impl ObjectStore for FaultyStore {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.note(format!("LIST {}/", prefix.unwrap()));
         match self.before().await? {
-            None => self.inner.list_with_delimiter(prefix).await,
+            None => {
+                let mut listed = self.inner.list_with_delimiter(prefix).await?;
+                if self.mood == Mood::Marked {
+                    listed.objects.insert(0, marker(prefix.unwrap().as_ref()));
+                }
+                Ok(listed)
+            }
             Some(_) => Err(failed("reset while listing")),
         }
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         unreachable!("nothing is ever copied")
+    }
+}
+
+/// What a listing shows of the empty object `<key>/`.
+fn marker(key: &str) -> ObjectMeta {
+    ObjectMeta {
+        location: Path::parse(key).unwrap(),
+        last_modified: chrono::Utc::now(),
+        size: 0,
+        e_tag: Some("\"d41d8cd98f00b204e9800998ecf8427e\"".to_owned()),
+        version: None,
     }
 }
 
@@ -280,6 +311,29 @@ async fn a_flaky_store_gives_the_same_rows_and_the_same_pack() {
         let report = pack(&store, &request).await.unwrap();
         assert_eq!((report.outcome, report.objects), (PackOutcome::Packed, 6));
     }
+}
+
+#[tokio::test]
+async fn folder_markers_are_no_objects_of_a_world() {
+    let marked = FaultyStore::new(Mood::Marked, 0);
+    let mut objects = small_world();
+    objects.push(object("data/nothing.txt", ""));
+    let store = world_on(&marked, &objects, QUICK_RETRY).await;
+    assert_eq!(located(&store, "flows").await.parts.len(), 3);
+    assert_eq!(located(&store, "lines").await.parts.len(), 2);
+    for (folder, count) in [("", objects.len()), ("data", objects.len() - 1)] {
+        let listed = store.list_under(folder).await.unwrap();
+        assert_eq!(listed.len(), count, "{folder}: {listed:?}");
+    }
+    let request = PackRequest {
+        facts: crate::evidence::facts(),
+        seal_status: SealStatus::SealedOk,
+        with_contents: true,
+        dry_run: false,
+        now: chrono::Utc::now(),
+    };
+    let report = pack(&store, &request).await.unwrap();
+    assert_eq!(report.objects, objects.len() as u64);
 }
 
 #[tokio::test]

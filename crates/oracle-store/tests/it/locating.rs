@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use oracle_store::{
-    ObjectStoreConfig, OutputId, PartFormat, ReasonCode, RunReceipt, WorldStore, locate,
-    resolve_scenario_id,
+    DataPlaces, ObjectStoreConfig, OutputId, PartFormat, ReasonCode, RunReceipt, WorldStore,
+    locate, resolve_scenario_id,
 };
 
 use crate::s3_server::{BUCKET, S3Server};
@@ -76,6 +76,51 @@ async fn an_output_that_cannot_be_located_says_why() {
             locate_code(&world, "lines").await,
             ReasonCode::UnsupportedOutputFormat
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_in_the_place_of_a_part_is_refused_with_its_path() {
+    let cases = [
+        ("flows", FLOWS, "part-000005.parquet"),
+        ("lines", LINES, "part-1.jsonl"),
+        ("lines", LINES, "part-1.parquet"),
+    ];
+    for (output, folder, name) in cases {
+        on_each_backend(&small_world(), async |backend, world| {
+            let inner = format!("{folder}/{name}/part-00000-abc.parquet");
+            world.put(&inner, "rows").await;
+            let catalogue = catalogue();
+            let entry = catalogue.output(&OutputId::new(output)).unwrap();
+            let error = locate(&world.store, entry, &tokens()).await.unwrap_err();
+            assert_eq!(
+                error.code(),
+                ReasonCode::UnsupportedOutputFormat,
+                "{backend}"
+            );
+            let full_name = world.store.full_name(&format!("{folder}/{name}"));
+            assert_eq!(error.object_name(), Some(full_name.as_str()));
+            assert!(error.to_string().contains("folder"), "{error}");
+
+            let places = DataPlaces::of(&catalogue, &tokens());
+            let error = places.refuse_folders(&world.store).await.unwrap_err();
+            assert_eq!(error.object_name(), Some(full_name.as_str()), "{backend}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_beside_the_parts_is_passed_over() {
+    on_each_backend(&small_world(), async |_, world| {
+        world.put(&format!("{LINES}/_logs/a.jsonl"), "{}").await;
+        world.put(&format!("{LINES}/below/a.jsonl"), "{}").await;
+        world.put(&format!("{FLOWS}/old/part-0.parquet"), "x").await;
+        assert_eq!(world.locate("lines").await.parts.len(), 2);
+        assert_eq!(world.locate("flows").await.parts.len(), 3);
+        let places = DataPlaces::of(&catalogue(), &tokens());
+        places.refuse_folders(&world.store).await.unwrap();
     })
     .await;
 }

@@ -6,6 +6,7 @@ mod evidence;
 mod faults;
 mod instance_proof;
 mod locating;
+mod logical_types;
 mod opening;
 mod packing;
 mod rows;

@@ -472,6 +472,148 @@ fn a_row_group_that_states_fewer_rows_than_it_has_is_refused_and_not_cut_short()
     }
 }
 
+#[tokio::test]
+async fn a_batch_of_large_rows_has_few_of_them_and_at_least_one() {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    for (row_bytes, most) in [(100, 40), (1 << 20, 4), (3 << 20, 1), (9 << 20, 1)] {
+        let ids: ArrayRef = Arc::new((0..40).collect::<Int64Array>());
+        let text = "x".repeat(row_bytes);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..40).map(|_| &text)));
+        let batch = RecordBatch::try_from_iter([("id", ids), ("text", texts)]).unwrap();
+        let properties = parquet::file::properties::WriterProperties::builder()
+            .set_compression(parquet::basic::Compression::SNAPPY)
+            .build();
+        let schema = batch.schema();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let part = writer.into_inner().unwrap();
+        let world = TestWorld::on_disk(&[object("data/single.parquet", part)]).await;
+        let located = world.locate("single").await;
+        let store = world.store.clone();
+        let lengths = on_a_thread(move || {
+            let grant = ReadGrant::issue(&store, &located.output_id);
+            let rows = open_rows(&grant, &located.parts[0], &ReadOptions::default()).unwrap();
+            rows.map(|batch| batch.unwrap().rows.len())
+                .collect::<Vec<_>>()
+        })
+        .await;
+        assert_eq!(lengths.iter().sum::<usize>(), 40);
+        assert!(
+            lengths.iter().all(|&rows| rows <= most),
+            "{row_bytes}: {lengths:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_reading_holds_is_estimated_from_bytes_and_not_from_columns_alone() {
+    use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+    let columns = (0..10_000).map(|n| {
+        let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(n), None]));
+        (format!("c{n}"), values)
+    });
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let part = writer.into_inner().unwrap();
+    let world = TestWorld::on_disk(&[object("data/single.parquet", part)]).await;
+    let located = world.locate("single").await;
+    let store = world.store.clone();
+    let bytes = on_a_thread(move || {
+        let options = ReadOptions::default();
+        let column = read_column(&store, &located.parts[0], "c0", &options).unwrap();
+        column.read_bytes().unwrap()
+    })
+    .await;
+    assert!((16 << 20..80 << 20).contains(&bytes), "{} MiB", bytes >> 20);
+}
+
+/// CRC-32 as in gzip, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// A part of one plain page of 64-bit ids whose header states a checksum, and where the
+/// page's bytes begin.
+fn part_with_a_checksum(ids: std::ops::Range<i64>) -> (Vec<u8>, usize) {
+    let values: arrow_array::Int64Array = ids.collect();
+    let column: arrow_array::ArrayRef = Arc::new(values);
+    let batch = arrow_array::RecordBatch::try_from_iter([("id", column)]).unwrap();
+    let properties = parquet::file::properties::WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .build();
+    let schema = batch.schema();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    let plain = bytes::Bytes::from(writer.into_inner().unwrap());
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&plain)
+        .unwrap();
+    let column = metadata.row_group(0).column(0);
+    let page_bytes = 8 * batch.num_rows();
+    let header = 4..4 + column.compressed_size() as usize - page_bytes;
+    let page = &plain[header.end..][..page_bytes];
+    // Thrift's compact form: the page header's field 5, a struct, two after field 3. Field 4
+    // goes in between: a zigzag varint.
+    let at = header.start
+        + plain[header.clone()]
+            .iter()
+            .position(|&b| b == 0x2c)
+            .unwrap();
+    let crc = crc32(page) as i32;
+    let mut zigzag = ((crc << 1) ^ (crc >> 31)) as u32;
+    let mut field = vec![0x15];
+    while zigzag >= 0x80 {
+        field.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    field.extend([zigzag as u8, 0x1c]);
+    let mut part = [&plain[..at], &field, &plain[at + 1..header.end], page].concat();
+    let (begin, longer) = (header.end + field.len() - 1, field.len() as i64 - 1);
+    let mut groups = metadata.row_groups().to_vec();
+    let longer_column = column
+        .clone()
+        .into_builder()
+        .set_total_compressed_size(column.compressed_size() + longer)
+        .build()
+        .unwrap();
+    groups[0] = groups[0]
+        .clone()
+        .into_builder()
+        .set_column_metadata(vec![longer_column])
+        .build()
+        .unwrap();
+    let metadata = metadata.into_builder().set_row_groups(groups).build();
+    ParquetMetaDataWriter::new(&mut part, &metadata)
+        .finish()
+        .unwrap();
+    (part, begin)
+}
+
+#[test]
+fn a_page_that_does_not_match_its_checksum_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (part, page) = part_with_a_checksum(0..40);
+    assert_eq!(read_damaged(folder.path(), &part).unwrap(), 30);
+    for at in [page, page + 99, page + 40 * 8 - 1] {
+        let mut damaged = part.clone();
+        damaged[at] ^= 0x10;
+        let error = read_damaged(folder.path(), &damaged).expect_err("a flipped bit");
+        assert_eq!(error.code(), ReasonCode::OracleReadFailed);
+        assert!(error.to_string().contains("CRC"), "{error}");
+        assert!(error.to_string().contains("data/single.parquet"), "{error}");
+    }
+}
+
 #[test]
 fn a_flipped_byte_anywhere_never_panics_and_never_loses_a_row() {
     let folder = tempfile::tempdir().unwrap();
