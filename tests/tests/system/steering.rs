@@ -69,11 +69,11 @@ fn wait_for(rig: &Rig, child: &mut Child, mut is_so: impl FnMut(&Value) -> bool)
 /// lane holds and has not begun to send waits there.
 fn pause(rig: &Rig, child: &mut Child) -> u64 {
     assert_eq!(steer(rig, &["pause"])["state"], "paused");
-    let mut before = u64::MAX;
+    let mut before = None;
     wait_for(rig, child, |stream| {
         std::thread::sleep(Duration::from_millis(100));
-        let posts = rig.gate.stats().posts;
-        stream["acknowledged"] == posts && std::mem::replace(&mut before, posts) == posts
+        let now = Some((rig.gate.stats().posts, stream["acknowledged"].clone()));
+        std::mem::replace(&mut before, now.clone()) == now
     });
     rig.gate.stats().unique
 }
