@@ -150,6 +150,18 @@ fn faulty(rule: FaultRule) -> StandInGate {
 }
 
 #[test]
+fn an_event_that_is_too_large_gets_413_and_the_connection_lives_on() {
+    let gate = StandInGate::start(GateOptions::default()).unwrap();
+    let mut client = Client::of(&gate);
+    for bytes in [17 << 20, 40 << 20] {
+        let reply = client.push(&"x".repeat(bytes)).unwrap();
+        assert_eq!(reply.status, 413, "{}", reply.body);
+        assert!(reply.body.contains("payload_too_large"), "{}", reply.body);
+    }
+    assert_eq!(client.push("{}").unwrap().status, 400);
+}
+
+#[test]
 fn an_event_is_admitted_once_for_each_platform_run() {
     let gate = gate(GateOptions::default());
     let mut client = Client::of(&gate);

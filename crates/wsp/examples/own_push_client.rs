@@ -59,6 +59,7 @@ impl PushLane for CountingLane {
             retry_after: None,
             body: Bytes::from_static(answer.as_bytes()),
             overlong: false,
+            location: None,
         })
     }
 }

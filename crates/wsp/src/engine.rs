@@ -190,6 +190,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             progress: self.progress,
             state,
             acts: told,
+            trouble: watch.trouble().clone(),
         });
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;

@@ -37,7 +37,7 @@ use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
-use crate::push::Decision;
+use crate::push::{Decision, GateAway, GateTrouble};
 use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
 use crate::steering::{StateCell, Steered};
@@ -105,6 +105,8 @@ pub struct Kept {
     pub quarantine: Option<QuarantineReport>,
     /// The audit, to be closed by the run.
     pub audit: AuditLog,
+    /// What was wrong with the gate at the end, if anything was.
+    pub gate_away: Option<GateAway>,
 }
 
 /// Why a cursor was saved, as the audit says it.
@@ -155,6 +157,8 @@ pub struct Keeping {
     pub(crate) state: StateCell,
     /// Acts of steering, for the audit.
     pub acts: mpsc::UnboundedReceiver<Steered>,
+    /// What is wrong with the gate, if anything is.
+    pub trouble: GateTrouble,
 }
 
 struct Saved {
@@ -268,6 +272,7 @@ impl Keeper {
         self.tell_progress();
         Kept {
             quarantine: self.aside.report(),
+            gate_away: self.with.trouble.current(),
             decisions: self.decisions,
             lateness: self.lateness.report(),
             checkpoints: self.counts,
@@ -476,8 +481,10 @@ impl Keeper {
     fn tell_progress(&self) {
         let meters = self.with.meters.read_all();
         let state = self.with.state.get();
+        let gate_away = self.with.trouble.current();
         self.with.progress.send_modify(|progress| {
-            progress.state = state;
+            progress.gate_away = gate_away;
+            progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);
             progress.lateness_ms = self.lateness.latest_ms();

@@ -192,7 +192,9 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             ),
             PushOutcome::SingledOut { refusal, attempts } => failed(
                 ReasonCode::IgPushRejected,
-                format!("answered {refusal} {attempts} times, and took other events,"),
+                format!(
+                    "failed {attempts} times, the last time with {refusal}, and took other events,"
+                ),
                 "Look at its log for this event; a rerun resumes here.",
             ),
             PushOutcome::GaveUp {

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use crate::meters::Reading;
 use crate::pace::Pace;
+use crate::push::GateAway;
 use crate::steering::State;
 
 /// A snapshot of a running stream.
@@ -26,6 +27,8 @@ pub struct Progress {
     pub lateness_ms: f64,
     /// Events that saved cursors cover.
     pub durable: u64,
+    /// What is wrong with the ingestion gate; `None` while it answers.
+    pub gate_away: Option<GateAway>,
 }
 
 /// Told what a stream is at: a few times a second, and once more at its end. Implemented by
@@ -49,6 +52,16 @@ pub(crate) async fn tell_until_the_end<S: ProgressSink>(
 }
 
 impl Progress {
+    /// What the stream is at, for people: a stream that waits for a gate that is away says so.
+    pub fn shown(&self, state: State) -> State {
+        match state {
+            State::Starting | State::Running | State::HeldBack if self.gate_away.is_some() => {
+                State::GateAway
+            }
+            state => state,
+        }
+    }
+
     /// Learns how many rows are open: so many events are expected, or as many as the
     /// run is bounded to.
     pub fn expect(&mut self, open_rows: u64) {

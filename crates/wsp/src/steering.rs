@@ -48,6 +48,8 @@ pub enum State {
     Running,
     /// Events wait for saves or for the ingestion gate.
     HeldBack,
+    /// The ingestion gate takes no event; the stream tries on.
+    GateAway,
     /// Somebody paused it.
     Paused,
     /// No new event leaves any more.
@@ -55,11 +57,12 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Starting,
         Self::WaitingForStart,
         Self::Running,
         Self::HeldBack,
+        Self::GateAway,
         Self::Paused,
         Self::Ending,
     ];
@@ -71,6 +74,7 @@ impl State {
             Self::WaitingForStart => "waiting_for_start",
             Self::Running => "running",
             Self::HeldBack => "held_back",
+            Self::GateAway => "gate_away",
             Self::Paused => "paused",
             Self::Ending => "ending",
         }

@@ -23,9 +23,8 @@ use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartI
 use crate::parts::{ClearedParts, PartOpener};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
-use crate::profile::OnReject;
 use crate::progress::{Progress, ProgressSink, tell_until_the_end};
-use crate::push::{PushClient, RetryPolicy};
+use crate::push::{GateAway, PushClient, RetryPolicy};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
@@ -202,6 +201,7 @@ impl<K: Clock> Stream<K> {
         report.emitted = meters.read_all().acknowledged;
         report.unanswered = kept.abandoned;
         report.quarantine = kept.quarantine;
+        let gate_away = kept.gate_away;
         report.decisions = kept.decisions;
         report.retries = retries
             .into_iter()
@@ -230,7 +230,14 @@ impl<K: Clock> Stream<K> {
                 cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
             })
             .collect();
-        conclude(report, dispatched.end, ending.take_cause(), &mut audit)
+        conclude(report, dispatched.end, ending.take_cause(), &mut audit)?;
+        if let (Status::Stopped, Some(GateAway { seconds, cause })) = (report.status, gate_away) {
+            report.detail = Some(format!(
+                "The ingestion gate had taken no event for {seconds} s when the run was stopped: \
+                 {cause}."
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -334,7 +341,7 @@ impl<K: Clock> Stream<K> {
             )),
             push: profile.push,
             retry: RetryPolicy {
-                single_out: profile.rejects.on_reject == OnReject::Quarantine,
+                single_out: true,
                 ..profile.retry.policy()
             },
             quarantine: None,

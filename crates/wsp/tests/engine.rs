@@ -142,6 +142,7 @@ impl PushLane for Client {
             retry_after: None,
             body: Bytes::from_static(body.as_bytes()),
             overlong: false,
+            location: None,
         };
         if let Some((from, status, body)) = self.0.from_post
             && number >= from

@@ -195,9 +195,21 @@ impl Service {
             let given = request.headers().get(&token.header);
             given.is_some_and(|given| given.as_bytes() == token.value.as_bytes())
         });
-        let Some(body) = read_whole(request).await else {
-            bump(&self.counts.unfinished);
-            return Err(Dropped::Closed);
+        let body = match read_whole(request).await {
+            Posted::Whole(body) => body,
+            Posted::TooLarge => {
+                bump(&self.counts.invalid);
+                let detail = format!("an event may have {LARGEST_BODY} bytes");
+                return Ok(answer::refusal(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "payload_too_large",
+                    &detail,
+                ));
+            }
+            Posted::Unfinished => {
+                bump(&self.counts.unfinished);
+                return Err(Dropped::Closed);
+            }
         };
         if !authorized {
             bump(&self.counts.unauthorized);
@@ -323,27 +335,45 @@ impl Service {
     }
 }
 
-/// The whole body; nothing if the client left before its end, or sent too much.
-async fn read_whole(request: Request<Incoming>) -> Option<Bytes> {
+/// What came of the body of a post.
+enum Posted {
+    Whole(Bytes),
+    TooLarge,
+    /// The client left before its end.
+    Unfinished,
+}
+
+/// Reads the whole body. One that is too large is read to its end all the same, so that its
+/// sender comes to read the answer, but not kept.
+async fn read_whole(request: Request<Incoming>) -> Posted {
     let mut body = request.into_body();
     // An envelope mostly comes as one frame, which is then used as it is.
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else {
+        let Ok(frame) = frame else {
+            return Posted::Unfinished;
+        };
+        let Ok(data) = frame.into_data() else {
             continue;
         };
+        length += data.len();
+        if length > LARGEST_BODY {
+            joined = BytesMut::new();
+            continue;
+        }
         if whole.is_empty() && joined.is_empty() {
             whole = data;
             continue;
         }
         joined.extend_from_slice(&std::mem::take(&mut whole));
         joined.extend_from_slice(&data);
-        if joined.len() > LARGEST_BODY {
-            return None;
-        }
     }
-    Some(if joined.is_empty() {
+    if length > LARGEST_BODY {
+        return Posted::TooLarge;
+    }
+    Posted::Whole(if joined.is_empty() {
         whole
     } else {
         joined.freeze()

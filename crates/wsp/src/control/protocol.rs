@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::meters::Reading;
 use crate::pace::{Pace, RateSteps, Speedup};
 use crate::progress::Progress;
+use crate::push::GateAway;
 use crate::steering::{Act, State};
 
 /// The only version of the protocol.
@@ -107,19 +108,23 @@ pub struct Snapshot {
     pub event_time: Option<String>,
     /// How late the last acknowledged event was sent, in milliseconds; absent if unpaced.
     pub lateness_ms: Option<f64>,
+    /// What is wrong with the ingestion gate; absent while it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate_away: Option<GateAway>,
 }
 
 impl Snapshot {
     pub(super) fn of(progress: &Progress, state: State) -> Self {
         Self {
             pid: std::process::id(),
-            state,
+            state: progress.shown(state),
             pace: progress.pace.clone(),
             meters: progress.meters,
             durable: progress.durable,
             total: progress.total,
             event_time: progress.event_time.map(|time| time.to_string()),
             lateness_ms: (!progress.pace.is_unpaced()).then_some(progress.lateness_ms),
+            gate_away: progress.gate_away.clone(),
         }
     }
 }

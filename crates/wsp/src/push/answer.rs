@@ -18,6 +18,7 @@ use super::retry_after::RetryAfter;
 
 /// Characters of a body that a refusal repeats.
 pub const EXCERPT_CHARS: usize = 256;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What the gate decided about an event that it has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,10 +45,13 @@ impl Decision {
     }
 }
 
+/// The status of a refusal without an answer: the connection failed on the event.
+pub const NO_ANSWER: u16 = 0;
+
 /// An answer that is no acknowledgement: its status and how its body begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status.
+    /// HTTP status; [`NO_ANSWER`] if the connection failed, and `excerpt` then says how.
     pub status: u16,
     /// The first [`EXCERPT_CHARS`] characters of the body, control characters escaped.
     pub excerpt: String,
@@ -63,6 +67,9 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.status == NO_ANSWER {
+            return f.write_str(&self.excerpt);
+        }
         write!(f, "HTTP {}: {}", self.status, self.excerpt)
     }
 }
@@ -94,10 +101,13 @@ pub fn judge(answer: &Answer) -> Verdict {
     {
         return Verdict::Acknowledged(decision);
     }
-    let refusal = Refusal {
+    let mut refusal = Refusal {
         status: answer.status,
         excerpt: excerpt(&answer.body),
     };
+    if let Some(location) = &answer.location {
+        refusal.excerpt = format!("Location: {} {}", excerpt(location), refusal.excerpt);
+    }
     match answer.status {
         200..=299 => Verdict::Unknown(refusal),
         429 | 503 => Verdict::Backpressure {
@@ -116,10 +126,15 @@ fn decision(answer: &Answer) -> Option<Decision> {
         decision: Cow<'a, str>,
     }
     // serde reads a struct from a JSON array too; only an object is an answer.
-    if answer.overlong || !answer.body.trim_ascii_start().starts_with(b"{") {
+    // RFC 8259, section 8.1: a reader may pass over a byte order mark.
+    let body = answer
+        .body
+        .strip_prefix(BYTE_ORDER_MARK)
+        .unwrap_or(&answer.body);
+    if answer.overlong || !body.trim_ascii_start().starts_with(b"{") {
         return None;
     }
-    let body: Body<'_> = serde_json::from_slice(&answer.body).ok()?;
+    let body: Body<'_> = serde_json::from_slice(body).ok()?;
     Decision::ALL
         .into_iter()
         .find(|decision| decision.as_str() == body.decision)
@@ -133,13 +148,19 @@ fn excerpt(body: &[u8]) -> String {
         .chars()
         .take(EXCERPT_CHARS)
     {
-        if c.is_control() {
+        if c.is_control() || is_invisible(c) {
             excerpt.extend(c.escape_default());
         } else {
             excerpt.push(c);
         }
     }
     excerpt
+}
+
+/// Whether a character changes how a text reads and is not seen itself: marks of byte order and
+/// direction, joiners, soft hyphens.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -155,6 +176,7 @@ mod tests {
             retry_after: None,
             body: Bytes::copy_from_slice(body),
             overlong: false,
+            location: None,
         }
     }
 
@@ -172,6 +194,7 @@ mod tests {
             ),
             ("\n{\"decision\":\"QUARANTINE\"}\n", Decision::Quarantine),
             (r#"{"decision":"\u0041DMIT"}"#, Decision::Admit),
+            ("\u{feff}{\"decision\":\"ADMIT\"}", Decision::Admit),
         ] {
             assert_eq!(
                 verdict(200, body),
@@ -251,6 +274,17 @@ mod tests {
             }
             .judges_the_sender()
         );
+    }
+
+    #[test]
+    fn a_redirect_names_its_location_and_what_is_invisible_is_spelled_out() {
+        let mut redirect = answer(307, b"\xef\xbb\xbfgo");
+        redirect.location = Some(Bytes::from_static(b"https://other/\x1b"));
+        let Verdict::Rejected(refusal) = judge(&redirect) else {
+            panic!("a redirect is a rejection")
+        };
+        let said = r"HTTP 307: Location: https://other/\u{1b} \u{feff}go";
+        assert_eq!(refusal.to_string(), said);
     }
 
     #[test]

@@ -19,12 +19,15 @@
 
 use std::mem::MaybeUninit;
 
+use bytes::Bytes;
 use httparse::{Header, ParserConfig, Status};
 
 use super::retry_after::RetryAfter;
 
-/// Headers that an answer may have.
-const MOST_HEADERS: usize = 100;
+/// Header fields of an answer that are read without an allocation.
+const USUAL_HEADERS: usize = 100;
+/// Header fields that an answer may have.
+const MOST_HEADERS: usize = 2_000;
 
 /// Where a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(super) struct AnswerHead {
     pub(super) keeps_alive: bool,
     /// When the gate wants to be asked again.
     pub(super) retry_after: Option<RetryAfter>,
+    /// Where a redirect leads.
+    pub(super) location: Option<Bytes>,
 }
 
 /// Why bytes are not the head of an answer.
@@ -69,10 +74,24 @@ impl AnswerHead {
     /// [`HeadError`]: whatever else comes, this is no answer.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
         // Not filled before: that would cost more than reading the few that there are.
-        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut headers = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
+        match Self::parse_into(bytes, &mut headers) {
+            Err(HeadError::NotHttp(httparse::Error::TooManyHeaders)) => {
+                Self::parse_into(bytes, &mut vec![MaybeUninit::uninit(); MOST_HEADERS])
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn parse_into<'b>(
+        bytes: &'b [u8],
+        headers: &mut [MaybeUninit<Header<'b>>],
+    ) -> Result<Option<(Self, usize)>, HeadError> {
         let mut head = httparse::Response::new(&mut []);
-        let config = ParserConfig::default();
-        let parsed = config.parse_response_with_uninit_headers(&mut head, bytes, &mut headers)?;
+        let mut config = ParserConfig::default();
+        // RFC 9112, section 5.2: a client reads a folded field. Its line ends are white space.
+        config.allow_obsolete_multiline_headers_in_responses(true);
+        let parsed = config.parse_response_with_uninit_headers(&mut head, bytes, headers)?;
         let Status::Complete(length) = parsed else {
             return Ok(None);
         };
@@ -94,6 +113,10 @@ impl AnswerHead {
                 && body != BodyEnd::Close
                 && status != SWITCHED,
             retry_after: fields.retry_after,
+            location: match status {
+                300..=399 => fields.location,
+                _ => None,
+            },
         };
         Ok(Some((head, length)))
     }
@@ -116,6 +139,7 @@ struct Fields {
     close: bool,
     keep_alive: bool,
     retry_after: Option<RetryAfter>,
+    location: Option<Bytes>,
 }
 
 impl Fields {
@@ -134,6 +158,8 @@ impl Fields {
                 }
             } else if name.eq_ignore_ascii_case("retry-after") && fields.retry_after.is_none() {
                 fields.retry_after = RetryAfter::parse(value);
+            } else if name.eq_ignore_ascii_case("location") {
+                fields.location = Some(Bytes::copy_from_slice(value));
             }
         }
         Ok(fields)
@@ -280,6 +306,36 @@ mod tests {
         ] {
             assert!(matches!(head(lines), Err(HeadError::NotHttp(_))), "{lines}");
         }
+    }
+
+    #[test]
+    fn many_fields_and_folded_ones_are_read() {
+        for fields in [0, 99, 150, 1_900] {
+            let many: String = (0..fields).map(|n| format!("x-{n}: v\r\n")).collect();
+            let head = head(&format!("HTTP/1.1 200 OK\r\n{many}content-length: 5")).unwrap();
+            assert_eq!(head.body, BodyEnd::Length(5), "{fields}");
+        }
+        let folded =
+            head("HTTP/1.1 503 S\r\nx: a\r\n b\r\nretry-after:\r\n\t7\r\ncontent-length: 5");
+        let folded = folded.unwrap();
+        assert_eq!(folded.body, BodyEnd::Length(5));
+        assert_eq!(
+            folded.retry_after,
+            Some(RetryAfter::Delay(Duration::from_secs(7)))
+        );
+        let endless = "x: v\r\n".repeat(2_001);
+        let error = head(&format!("HTTP/1.1 200 OK\r\n{endless}y: z")).unwrap_err();
+        assert!(error.to_string().contains("head"), "{error}");
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads() {
+        let at = |status| head(&format!("HTTP/1.1 {status} S\r\nLocation: /elsewhere"));
+        assert_eq!(
+            at(302).unwrap().location.as_deref(),
+            Some(&b"/elsewhere"[..])
+        );
+        assert_eq!(at(201).unwrap().location, None);
     }
 
     #[test]

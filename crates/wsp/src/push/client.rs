@@ -86,6 +86,11 @@ impl ClientOptions {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        // Compressed answers are not read.
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(token) = &self.token {
             token.show_in(&mut headers);
@@ -105,6 +110,8 @@ pub struct Answer {
     pub body: Bytes,
     /// The body was longer than [`ANSWER_LIMIT`]: `body` is its beginning.
     pub overlong: bool,
+    /// Where a redirect leads, as its `location` header says it; `None` for other answers.
+    pub location: Option<Bytes>,
 }
 
 impl Answer {
@@ -117,18 +124,26 @@ impl Answer {
     ) -> Self {
         let retry_after = headers.get(header::RETRY_AFTER).map(HeaderValue::as_bytes);
         let retry_after = retry_after.and_then(RetryAfter::parse);
-        Self::new(status, retry_after, body, token)
+        let location = headers.get(header::LOCATION).map(HeaderValue::as_bytes);
+        let location = location.filter(|_| (300..=399).contains(&status));
+        let location = location.map(Bytes::copy_from_slice);
+        Self::new(status, retry_after, location, body, token)
     }
 
     /// The same out of its parts.
     pub(super) fn new(
         status: u16,
         retry_after: Option<RetryAfter>,
+        location: Option<Bytes>,
         body: BodyBuffer,
         token: Option<&PushToken>,
     ) -> Self {
         let overlong = body.overlong;
         let body = body.finish();
+        let location = match (location, token) {
+            (Some(location), Some(token)) => Some(token.strike_out(location)),
+            (location, _) => location,
+        };
         Self {
             status,
             retry_after,
@@ -137,6 +152,7 @@ impl Answer {
                 None => body,
             },
             overlong,
+            location,
         }
     }
 }

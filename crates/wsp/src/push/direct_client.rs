@@ -11,7 +11,8 @@
 //!
 //! Before each post the kept connection is looked at once: one that the gate has closed
 //! meanwhile, or that says something unasked, is replaced before anything is sent. If the
-//! close is still under way, the post fails on it, and the retry policy decides.
+//! close is still under way, the post fails on it; the fault says so
+//! ([`PushFault::is_stale`]), and the event is pushed again at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +138,13 @@ impl Exchanger {
         self.kept = exchanged.connection;
         let Exchanged { head, body, .. } = exchanged;
         let token = self.target.token.as_ref();
-        Ok(Answer::new(head.status, head.retry_after, body, token))
+        Ok(Answer::new(
+            head.status,
+            head.retry_after,
+            head.location,
+            body,
+            token,
+        ))
     }
 
     /// The connection of the last answer, if it can be used.

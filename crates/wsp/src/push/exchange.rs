@@ -22,6 +22,8 @@ use super::wire::Wire;
 pub(super) struct Connection {
     wire: Wire,
     received: Received,
+    /// Whether an earlier request was answered over it.
+    is_reused: bool,
 }
 
 /// A whole answer.
@@ -37,6 +39,7 @@ impl Connection {
         Self {
             wire,
             received: Received::default(),
+            is_reused: false,
         }
     }
 
@@ -58,12 +61,16 @@ impl Connection {
                 progress: Progress::Writing,
             },
         };
-        let head = exchange.read_head().await?;
+        let head = exchange.read_head().await.map_err(|fault| {
+            let connection = &exchange.connection;
+            fault.before_any_answer(connection.is_reused && connection.received.is_empty())
+        })?;
         let body = exchange.read_body(&head).await?;
         let Exchange {
-            connection,
+            mut connection,
             request,
         } = exchange;
+        connection.is_reused = true;
         let is_reusable = head.keeps_alive
             && !body.is_overlong()
             && matches!(request.progress, Progress::Sent)

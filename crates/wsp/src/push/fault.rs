@@ -14,8 +14,10 @@ pub enum FaultKind {
     Connect,
     /// The host's name has no address.
     Dns,
-    /// The TLS handshake failed, the gate's certificate included.
+    /// The TLS handshake failed for another reason than the gate's certificate.
     Tls,
+    /// The gate's certificate is not accepted, and will not be.
+    Certificate,
     /// No whole answer within the timeout.
     Timeout,
     /// The connection was reset.
@@ -33,7 +35,7 @@ impl FaultKind {
     pub fn never_sent(self) -> bool {
         matches!(
             self,
-            Self::ConnectRefused | Self::Connect | Self::Dns | Self::Tls
+            Self::ConnectRefused | Self::Connect | Self::Dns | Self::Tls | Self::Certificate
         )
     }
 
@@ -43,6 +45,7 @@ impl FaultKind {
             Self::Connect => "the ingestion gate could not be reached",
             Self::Dns => "the ingestion gate's host name could not be resolved",
             Self::Tls => "no TLS session could be agreed on with the ingestion gate",
+            Self::Certificate => "the ingestion gate's certificate is not accepted",
             Self::Timeout => "the ingestion gate gave no whole answer in time",
             Self::Reset => "the connection to the ingestion gate was reset",
             Self::ClosedEarly => "the ingestion gate closed the connection without an answer",
@@ -57,25 +60,50 @@ impl FaultKind {
 pub struct PushFault {
     kind: FaultKind,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    is_stale: bool,
 }
 
 impl PushFault {
     /// A fault of this kind, without a deeper cause.
     pub fn new(kind: FaultKind) -> Self {
-        Self { kind, source: None }
+        Self {
+            kind,
+            source: None,
+            is_stale: false,
+        }
     }
 
     /// A fault of this kind, because of `source`.
     pub fn because(kind: FaultKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = source.into();
+        let kind = match kind {
+            FaultKind::Tls if refuses_certificate(&*source) => FaultKind::Certificate,
+            kind => kind,
+        };
         Self {
             kind,
-            source: Some(source.into()),
+            source: Some(source),
+            is_stale: false,
         }
     }
 
     /// Its kind.
     pub fn kind(&self) -> FaultKind {
         self.kind
+    }
+
+    /// Whether the gate closed a kept connection just when the next request was on its way: no
+    /// byte of an answer came. Says nothing about the gate or the event.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
+    /// Marks the fault of a connection that earlier requests had used, if no byte of an answer
+    /// came over it since.
+    pub(super) fn before_any_answer(mut self, over_reused: bool) -> Self {
+        let is_closed = matches!(self.kind, FaultKind::Reset | FaultKind::ClosedEarly);
+        self.is_stale = over_reused && is_closed;
+        self
     }
 }
 
@@ -117,6 +145,12 @@ pub(super) fn innermost<'a, E: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a E> {
     chain(error).filter_map(|error| error.downcast_ref()).last()
+}
+
+/// Whether a TLS handshake failed on the other side's certificate.
+fn refuses_certificate(error: &(dyn StdError + 'static)) -> bool {
+    let tls = innermost::<rustls::Error>(error);
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// How far a request had come when its connection failed.

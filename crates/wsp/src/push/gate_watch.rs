@@ -9,6 +9,8 @@ use crate::clock::{Clock, TokioClock};
 use super::concurrency::ConcurrencyLimit;
 use super::fault::FaultKind;
 use super::retry::RetryPolicy;
+use super::suspects::Suspects;
+use super::trouble::GateTrouble;
 
 /// Shared by all pushers of a run.
 #[derive(Debug)]
@@ -17,11 +19,11 @@ pub struct GateWatch<C = TokioClock> {
     pub(super) limit: ConcurrencyLimit,
     pub(super) clock: C,
     retries: RetryCounts,
+    pub(super) suspects: Suspects,
+    trouble: GateTrouble,
     origin: Instant,
     /// Nanoseconds since `origin`, plus one; 0 while the gate is there.
     failing_since: AtomicU64,
-    /// How often it came back.
-    returns: AtomicU64,
     /// Nanoseconds since `origin` up to which no lane sends; 0 for none.
     held_until: AtomicU64,
 }
@@ -40,10 +42,11 @@ impl<C: Clock> GateWatch<C> {
             policy,
             limit,
             retries: RetryCounts::default(),
+            suspects: Suspects::default(),
+            trouble: GateTrouble::default(),
             origin: clock.now(),
             clock,
             failing_since: AtomicU64::new(0),
-            returns: AtomicU64::new(0),
             held_until: AtomicU64::new(0),
         }
     }
@@ -104,13 +107,13 @@ impl<C: Clock> GateWatch<C> {
     pub(super) fn answered(&self) {
         // Read first: while all is well no lane writes here.
         if self.failing_since.load(Relaxed) != 0 && self.failing_since.swap(0, Relaxed) != 0 {
-            self.returns.fetch_add(1, Relaxed);
+            self.trouble.is_over();
         }
     }
 
-    /// How often the gate came back after a failure.
-    pub(super) fn returns(&self) -> u64 {
-        self.returns.load(Relaxed)
+    /// What is wrong with the gate, for whoever watches.
+    pub fn trouble(&self) -> &GateTrouble {
+        &self.trouble
     }
 
     /// The gate asked at `now` for quiet.

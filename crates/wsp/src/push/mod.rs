@@ -22,7 +22,8 @@
 //! | [`answer`], [`retry_after`] | what an answer means | pure |
 //! | [`retry`] | how long to go on trying | pure |
 //! | [`adaptive`] | how many requests the gate bears | pure |
-//! | [`concurrency`], [`gate_watch`] | what all lanes know together | atomics |
+//! | [`concurrency`], [`gate_watch`], `suspects` | what all lanes know together | atomics |
+//! | [`trouble`] | what is wrong with a gate that is away, for people | lock |
 //! | [`pusher`] | one event, pushed until something final is known | IO |
 //!
 //! Invariants:
@@ -53,6 +54,8 @@ pub mod reqwest_client;
 pub mod retry;
 pub mod retry_after;
 pub mod stop;
+mod suspects;
+pub mod trouble;
 mod wire;
 
 pub use answer::{Decision, Refusal, Verdict};
@@ -68,3 +71,4 @@ pub use reqwest_client::ReqwestClient;
 pub use retry::RetryPolicy;
 pub use retry_after::RetryAfter;
 pub use stop::Stop;
+pub use trouble::{GateAway, GateTrouble};

@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 
 use crate::clock::{Clock, TokioClock};
 
-use super::answer::{self, Decision, Refusal, Verdict};
+use super::answer::{self, Decision, NO_ANSWER, Refusal, Verdict};
 use super::client::PushLane;
 use super::concurrency::Permit;
 use super::fault::{FaultKind, PushFault};
@@ -20,6 +20,13 @@ use super::gate_watch::{GateWatch, RetryCause};
 use super::retry::Next;
 use super::retry_after::RetryAfter;
 use super::stop::{Ear, Stop};
+use super::suspects::Suspicion;
+use super::trouble::with_causes;
+
+/// How long an event must have been asked to slow down before it can be singled out for that.
+const SLOWED_FOR: Duration = Duration::from_secs(30);
+/// How long other events rest so that a suspected one is tried alone.
+const OTHERS_REST: Duration = Duration::from_secs(2);
 
 /// What became of an event.
 #[derive(Debug)]
@@ -44,8 +51,8 @@ pub enum PushOutcome {
     },
     /// The gate said 2xx but not what it decided: `IG_RESPONSE_UNKNOWN`.
     Unknown(Refusal),
-    /// Only with [`RetryPolicy::single_out`](super::RetryPolicy::single_out): the gate answered this event with 5xx
-    /// `max_attempts` times and took others meanwhile.
+    /// Only with [`RetryPolicy::single_out`](super::RetryPolicy::single_out): the gate failed on
+    /// this event alone. [`retry`](super::retry) says what that takes.
     ///
     /// With one lane, or while nothing else is sent, no event can be told to fail alone: the gate is
     /// then taken to be away.
@@ -71,7 +78,7 @@ pub enum PushOutcome {
     },
 }
 
-/// How a try failed.
+/// How a try failed. Its text is whole, causes included.
 #[derive(Debug)]
 pub enum Failure {
     /// No whole answer came.
@@ -83,17 +90,23 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fault(fault) => fault.fmt(f),
+            Self::Fault(fault) => f.write_str(&with_causes(fault)),
             Self::Answer(refusal) => write!(f, "the ingestion gate answered {refusal}"),
         }
     }
 }
 
-impl StdError for Failure {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+impl StdError for Failure {}
+
+impl Failure {
+    /// The failure as what an event is refused for.
+    fn into_refusal(self) -> Refusal {
         match self {
-            Self::Fault(fault) => fault.source(),
-            Self::Answer(_) => None,
+            Self::Answer(refusal) => refusal,
+            Self::Fault(fault) => Refusal {
+                status: NO_ANSWER,
+                excerpt: with_causes(&fault),
+            },
         }
     }
 }
@@ -150,23 +163,28 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
 
 /// What is known of one event so far.
 #[derive(Debug, Default)]
-struct Trial {
+struct Trial<'a> {
     attempts: u32,
     failures: u32,
     backpressure: u32,
     sent_at: Option<Instant>,
-    /// Since when it has been failing, and how often the gate had come back by then.
-    failing: Option<(Instant, u64)>,
+    /// Since when it has been failing.
+    failing: Option<Instant>,
+    /// What became of others since it was not taken for the first time.
+    suspicion: Option<Suspicion<'a>>,
+    /// Since when it has been asked to slow down, and whether others rest for its next try.
+    slowed: Option<Instant>,
+    is_alone: bool,
     last_cause: Option<RetryCause>,
     maybe_sent: bool,
 }
 
-struct Drive<'a, L, C> {
+struct Drive<'a, 'w, L, C> {
     lane: &'a mut L,
-    watch: &'a GateWatch<C>,
+    watch: &'w GateWatch<C>,
     rng: &'a mut SmallRng,
     one_by_one: bool,
-    trial: &'a mut Trial,
+    trial: &'a mut Trial<'w>,
 }
 
 /// What follows from one try.
@@ -175,7 +193,7 @@ enum Step {
     Again(Duration),
 }
 
-impl<L: PushLane, C: Clock> Drive<'_, L, C> {
+impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     async fn run(mut self, body: Bytes) -> PushOutcome {
         loop {
             match self.attempt(&body).await {
@@ -187,7 +205,11 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
 
     async fn attempt(&mut self, body: &Bytes) -> Step {
         let watch = self.watch;
-        let permit = leave(watch).await;
+        let permit = if self.trial.is_alone {
+            watch.limit.acquire().await
+        } else {
+            leave(watch).await
+        };
         if let Some(cause) = self.trial.last_cause {
             watch.retries().count(cause);
         }
@@ -201,6 +223,11 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
             Ok(answer) => answer,
             Err(fault) => {
                 let kind = fault.kind();
+                if fault.is_stale() {
+                    // An idle connection that closed says nothing about gate or event.
+                    self.trial.last_cause = Some(RetryCause::of_fault(kind));
+                    return Step::Again(Duration::ZERO);
+                }
                 if kind == FaultKind::Timeout {
                     permit.congested();
                 }
@@ -234,22 +261,42 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
         };
         permit.answered(watch.since_origin(now), now - began_at);
         watch.answered();
+        if let PushOutcome::Acknowledged { .. } = outcome {
+            watch.suspects.passed();
+        }
         Step::Done(outcome)
     }
 
     fn failed(&mut self, now: Instant, cause: RetryCause, failure: Failure) -> Step {
         let policy = self.watch.policy;
         let failing = self.failing(now);
+        self.watch
+            .trouble()
+            .failed(self.watch.failed(now), failure.to_string());
         self.trial.failures += 1;
         self.trial.last_cause = Some(cause);
-        let next = policy.after_failure(self.trial.failures, failing, self.rng.random());
-        match (next, failure) {
-            (_, Failure::Answer(refusal)) if self.is_singled_out(&refusal) => {
-                let attempts = self.trial.attempts;
-                Step::Done(PushOutcome::SingledOut { refusal, attempts })
+        let is_exhausted = policy.is_exhausted(self.trial.failures);
+        match &failure {
+            Failure::Answer(refusal) if refusal.status == 408 => {
+                if let Some(step) = self.slowed_alone(now, refusal) {
+                    return step;
+                }
             }
-            (next, last) => self.next(next, failing, last),
+            _ => {
+                self.trial.is_alone = false;
+                if is_exhausted && self.fails_alone(&failure) {
+                    return self.singled_out(failure);
+                }
+            }
         }
+        let is_final =
+            matches!(&failure, Failure::Fault(fault) if fault.kind() == FaultKind::Certificate);
+        let next = if is_exhausted && is_final {
+            Next::GiveUp
+        } else {
+            policy.after_failure(self.trial.failures, failing, self.rng.random())
+        };
+        self.next(next, failing, failure)
     }
 
     fn held_back(
@@ -260,7 +307,10 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
     ) -> Step {
         let watch = self.watch;
         let failing = if refusal.status == 503 {
-            Some(self.failing(now))
+            let failing = self.failing(now);
+            let said = format!("the ingestion gate answered {refusal}");
+            watch.trouble().failed(watch.failed(now), said);
+            Some(failing)
         } else {
             watch.answered();
             self.trial.failing = None;
@@ -268,6 +318,9 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
         };
         self.trial.backpressure += 1;
         self.trial.last_cause = Some(RetryCause::of_status(refusal.status));
+        if let Some(step) = self.slowed_alone(now, &refusal) {
+            return step;
+        }
         let asked = retry_after.map(|after| after.delay_from(watch.clock.wall()));
         let times = self.trial.backpressure;
         let next = watch
@@ -296,23 +349,59 @@ impl<L: PushLane, C: Clock> Drive<'_, L, C> {
     /// How long the gate, or else this event alone, has been failing.
     fn failing(&mut self, now: Instant) -> Duration {
         let gate = self.watch.failed(now);
-        let returns = self.watch.returns();
-        let (since, _) = *self.trial.failing.get_or_insert((now, returns));
+        let since = *self.trial.failing.get_or_insert(now);
+        self.suspicion();
         gate.max(now - since)
     }
 
-    /// Whether the gate answers this event with 5xx again and again, and others may pass.
-    fn is_singled_out(&self, refusal: &Refusal) -> bool {
-        let policy = &self.watch.policy;
-        refusal.status >= 500
-            && policy.is_exhausted(self.trial.failures)
-            && (self.one_by_one || (policy.single_out && self.others_passed()))
+    fn suspicion(&mut self) -> &mut Suspicion<'w> {
+        let suspects = &self.watch.suspects;
+        let suspicion = &mut self.trial.suspicion;
+        suspicion.get_or_insert_with(|| suspects.suspect())
     }
 
-    /// Whether the gate took others since this event began to fail.
-    fn others_passed(&self) -> bool {
-        let failing = self.trial.failing;
-        failing.is_some_and(|(_, returns)| self.watch.returns() > returns)
+    /// Whether a fault, or an answer that says the gate failed, is this event's own.
+    fn fails_alone(&mut self, failure: &Failure) -> bool {
+        match failure {
+            // No event can be blamed for a connection that was never made.
+            Failure::Fault(fault) if fault.kind().never_sent() => false,
+            // Without others to compare with, a fault is the gate's.
+            Failure::Fault(_) if self.one_by_one => false,
+            _ if self.one_by_one => true,
+            _ => self.watch.policy.single_out && self.suspicion().others_passed(),
+        }
+    }
+
+    /// What follows if the gate asks this event to slow down and no other: after
+    /// `max_attempts` such answers and [`SLOWED_FOR`], one more try while all others rest, and
+    /// then the event is singled out.
+    fn slowed_alone(&mut self, now: Instant, refusal: &Refusal) -> Option<Step> {
+        let policy = self.watch.policy;
+        let suspicion = self.suspicion();
+        suspicion.slowed();
+        let (passed, unslowed) = (suspicion.others_passed(), suspicion.others_unslowed());
+        let since = *self.trial.slowed.get_or_insert(now);
+        if mem::take(&mut self.trial.is_alone) {
+            return Some(self.singled_out(Failure::Answer(refusal.clone())));
+        }
+        let is_suspect = policy.single_out
+            && policy.is_exhausted(self.trial.backpressure + self.trial.failures)
+            && now - since >= SLOWED_FOR
+            && passed
+            && unslowed;
+        if !is_suspect {
+            return None;
+        }
+        self.trial.is_alone = true;
+        self.watch.hold(now, OTHERS_REST);
+        // What others have in flight is answered by then.
+        Some(Step::Again(OTHERS_REST / 2))
+    }
+
+    fn singled_out(&self, failure: Failure) -> Step {
+        let attempts = self.trial.attempts;
+        let refusal = failure.into_refusal();
+        Step::Done(PushOutcome::SingledOut { refusal, attempts })
     }
 }
 
@@ -398,6 +487,7 @@ mod tests {
     enum Reply {
         Status(u16, Option<RetryAfter>),
         Fault(FaultKind),
+        Stale,
         Never,
     }
 
@@ -418,8 +508,12 @@ mod tests {
                     retry_after,
                     body,
                     overlong: false,
+                    location: None,
                 }),
                 Reply::Fault(kind) => Err(kind.into()),
+                Reply::Stale => {
+                    Err(PushFault::from(FaultKind::ClosedEarly).before_any_answer(true))
+                }
                 Reply::Never => std::future::pending().await,
             }
         }
@@ -450,6 +544,15 @@ mod tests {
             script: impl IntoIterator<Item = Reply>,
         ) -> Pusher<ScriptedLane, LeapClock> {
             self.pusher_with(script, || ())
+        }
+
+        /// So many others pass while a post is under way.
+        fn others(&self, count: usize) -> impl Fn() + Send + 'static {
+            let watch = Arc::clone(&self.watch);
+            move || {
+                watch.answered();
+                (0..count).for_each(|_| watch.suspects.passed());
+            }
         }
 
         fn pusher_with(
@@ -584,9 +687,8 @@ mod tests {
                 single_out,
                 ..RetryPolicy::default()
             });
-            let watch = Arc::clone(&bench.watch);
-            // Another lane gets its answers all the while.
-            let others_pass = move || watch.answered();
+            // Other lanes get their answers all the while.
+            let others_pass = bench.others(10);
             let script = [Reply::Status(500, None)];
             let outcome = bench
                 .pusher_with(script, others_pass)
@@ -618,19 +720,106 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_fault_is_never_the_events_own() {
-        let policy = RetryPolicy {
+    async fn a_fault_of_the_connection_is_the_events_own_if_twenty_others_passed() {
+        use FaultKind as Kind;
+        for (kind, others, is_own) in [
+            (Kind::Reset, 10, true),
+            (Kind::ClosedEarly, 10, true),
+            (Kind::Timeout, 10, true),
+            (Kind::BodyTruncated, 10, true),
+            // Four tries after the first one: 16 others.
+            (Kind::Reset, 4, false),
+            // The gate never saw the event.
+            (Kind::ConnectRefused, 10, false),
+        ] {
+            let bench = Bench::new(RetryPolicy {
+                single_out: true,
+                give_up_after: Duration::ZERO,
+                ..RetryPolicy::default()
+            });
+            let pushed = bench.pusher_with([Reply::Fault(kind)], bench.others(others));
+            let outcome = { pushed }.push(Bytes::new()).await;
+            let is_singled_out = match &outcome {
+                PushOutcome::SingledOut { refusal, attempts } => {
+                    assert_eq!((refusal.status, *attempts), (NO_ANSWER, 5));
+                    true
+                }
+                PushOutcome::GaveUp { .. } => false,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(is_singled_out, is_own, "{kind:?}, {others}: {outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_alone_is_asked_to_slow_down_is_singled_out_after_a_try_alone() {
+        for status in [408, 429, 503] {
+            let bench = Bench::new(RetryPolicy {
+                single_out: true,
+                ..RetryPolicy::default()
+            });
+            let script = [Reply::Status(status, None)];
+            let outcome = bench.pusher_with(script, bench.others(200));
+            let outcome = { outcome }.push(Bytes::new()).await;
+            let PushOutcome::SingledOut { refusal, attempts } = outcome else {
+                panic!("{status}: {outcome:?}")
+            };
+            assert_eq!(refusal.status, status);
+            assert!(
+                attempts > 5 && bench.clock.elapsed() >= SLOWED_FOR,
+                "{status}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rate_limit_that_meets_others_too_singles_nothing_out() {
+        let bench = Bench::new(RetryPolicy {
             single_out: true,
             ..RetryPolicy::default()
+        });
+        let (pass, watch) = (bench.others(50), Arc::clone(&bench.watch));
+        let meanwhile = move || {
+            pass();
+            watch.suspects.slowed();
         };
-        let bench = Bench::new(policy);
-        let watch = Arc::clone(&bench.watch);
-        let script = [Reply::Fault(FaultKind::Reset)];
+        let mut script = vec![Reply::Status(429, None); 200];
+        script.push(ADMIT);
         let outcome = bench
-            .pusher_with(script, move || watch.answered())
+            .pusher_with(script, meanwhile)
             .push(Bytes::new())
             .await;
-        assert!(matches!(outcome, PushOutcome::GaveUp { .. }), "{outcome:?}");
+        assert_eq!(attempts(&outcome), 201);
+        assert!(bench.clock.elapsed() > SLOWED_FOR);
+        assert!(
+            matches!(outcome, PushOutcome::Acknowledged { .. }),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_accepted_ends_the_stream_after_the_fast_attempts() {
+        let bench = Bench::new(RetryPolicy::default());
+        let outcome = bench.push([Reply::Fault(FaultKind::Certificate)]).await;
+        let PushOutcome::GaveUp { attempts, last, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(attempts, 5);
+        assert!(last.to_string().contains("certificate"), "{last}");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_that_closed_is_no_failure_and_costs_no_wait() {
+        let bench = Bench::new(RetryPolicy {
+            give_up_after: Duration::ZERO,
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        });
+        let outcome = bench.push([Reply::Stale, ADMIT]).await;
+        assert_eq!(attempts(&outcome), 2);
+        assert_eq!(bench.clock.elapsed(), Duration::ZERO);
+        assert_eq!(bench.retried(RetryCause::ConnectionLost), 1);
+        assert_eq!(bench.watch.away_for(), None);
     }
 
     #[tokio::test]

@@ -22,6 +22,13 @@
 //! last wait is cut short so that one more try is made just when `give_up_after` is
 //! over. A `retry-after` beyond [`RETRY_AFTER_CAP`] is taken for that: a wall clock that is wrong, or a
 //! zero too many, must not put a stream to sleep for a day.
+//!
+//! **An event that fails alone.** With `single_out`, a fault (reset, cut short, no answer in time)
+//! or a 5xx other than 503 is an event's own after `max_attempts`, if at least 20 others were
+//! answered for good since its first failure. 408, 429 and 503 are an event's own only after
+//! `max_attempts` of them and 30 s, if at least 20 others passed since, fewer than 1 % of them
+//! with such an answer, and one more try while the others rest fails too: a rate limit meets
+//! all events. A certificate that is not accepted ends the stream after `max_attempts`.
 
 use std::time::Duration;
 

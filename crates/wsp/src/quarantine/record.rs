@@ -8,9 +8,9 @@
 //! | `event_id` | hex64, that of the envelope |
 //! | `output_id`, `pack_key` | whose event it is |
 //! | `position` | `{file, row, ts_utc}`: the part relative to the engine run root, the row from 0 |
-//! | `reason` | `rejected`, or `failed_alone` (5xx again and again while others passed) |
-//! | `status` | HTTP status of the last answer |
-//! | `body_excerpt` | first 256 characters of its body, control characters escaped, the token struck out |
+//! | `reason` | `rejected`, or `failed_alone` (the gate failed on it again and again while others passed) |
+//! | `status` | HTTP status of the last answer; 0 if the connection failed |
+//! | `body_excerpt` | first 256 characters of its body, control characters escaped, the token struck out; the fault in words if there was no answer |
 //! | `attempts` | posts made |
 //! | `quarantined_at_utc` | RFC 3339 UTC, 6 digits |
 //! | `envelope_sha256` | hex64 of the envelope's bytes |

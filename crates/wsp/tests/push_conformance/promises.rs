@@ -107,6 +107,7 @@ pub(crate) async fn an_answer_is_an_answer_whatever_its_status<S: Subject>() {
             retry_after: None,
             body: Bytes::from_static(b"b"),
             overlong: false,
+            location: None,
         };
         assert_eq!(got, expected);
     }
