@@ -151,9 +151,10 @@ impl Service {
                 let stats = serde_json::to_vec(&self.stats()).unwrap_or_default();
                 answer::json(StatusCode::OK, stats)
             }
-            (&Method::POST, "/control") => {
-                self.control(read_whole(request).await.ok_or(Dropped::Closed)?)
-            }
+            (&Method::POST, "/control") => match read_whole(request).await {
+                Posted::Whole(body) => self.control(body),
+                Posted::TooLarge | Posted::Unfinished => return Err(Dropped::Closed),
+            },
             (_, PUSH | "/healthz" | "/stats" | "/control") => {
                 answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", path)
             }

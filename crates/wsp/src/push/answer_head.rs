@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn many_fields_and_folded_ones_are_read() {
         for fields in [0, 99, 150, 1_900] {
-            let many: String = (0..fields).map(|n| format!("x-{n}: v\r\n")).collect();
+            let many: String = "x-y: v\r\n".repeat(fields);
             let head = head(&format!("HTTP/1.1 200 OK\r\n{many}content-length: 5")).unwrap();
             assert_eq!(head.body, BodyEnd::Length(5), "{fields}");
         }

@@ -131,7 +131,7 @@ impl Exchange<'_> {
     /// Waits for more bytes, none at the end of the connection, and writes meanwhile.
     async fn more(&mut self, stage: Stage) -> Result<usize, PushFault> {
         let Self {
-            connection: Connection { wire, received },
+            connection: Connection { wire, received, .. },
             request,
         } = self;
         let more = poll_fn(|cx| {

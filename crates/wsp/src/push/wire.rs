@@ -59,7 +59,16 @@ impl Dialer {
         let Some((connector, name)) = &self.tls else {
             return Ok(Wire::Plain(tcp));
         };
-        let tls = connector.connect(name.clone(), tcp).await;
+        // Half of the timeout: a gate that speaks no TLS may wait for more of the handshake, and
+        // the fault should say at what the time went by.
+        let handshake = connector.connect(name.clone(), tcp);
+        let tls = match tokio::time::timeout(self.timeout / 2, handshake).await {
+            Ok(tls) => tls,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the TLS handshake did not end in time; does it speak TLS?",
+            )),
+        };
         let tls = tls.map_err(|error| PushFault::because(FaultKind::Tls, error))?;
         Ok(Wire::Tls(Box::new(tls)))
     }
