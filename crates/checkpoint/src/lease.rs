@@ -17,8 +17,8 @@
 //!
 //! Death is known at once where the backend can tell: an OS lock (file, SQLite), a session
 //! advisory lock (Postgres), a dropped [`Lease`] (memory). The period is over by the server's
-//! clock (Postgres), else when the lease was *observed unchanged* for that long by the one who
-//! wants it: no two machines' clocks are ever compared.
+//! clock (Postgres, where the holder's advisory lock is gone), else when the lease was *observed
+//! unchanged* for that long by the one who wants it: no two machines' clocks are ever compared.
 //!
 //! An expired lease that nobody took is still its holder's, to renew and to save under.
 //!

@@ -238,11 +238,11 @@ impl Steering {
         let (answer, answered) = oneshot::channel();
         let by = by.into();
         let order = Order { act, by, answer };
-        let sent = self.orders.send(order).await;
         if is_stop {
-            // At once, whatever the thread is waiting for.
+            // At once, whatever the thread is waiting for and however many orders are.
             self.ending.wind_down(Cause::Asked);
         }
+        let sent = self.orders.send(order).await;
         sent.map_err(|_| Refused::Ended)?;
         self.waiting.store(true, Ordering::Release);
         self.ending.wake_dispatcher();

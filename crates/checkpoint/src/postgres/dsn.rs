@@ -84,6 +84,10 @@ impl Dsn {
             config.connect_timeout(Duration::from_secs(5));
         }
         config.tcp_user_timeout(Duration::from_secs(15));
+        // A peer that is gone without a word is noticed in half a minute, not in two hours.
+        config.keepalives_idle(Duration::from_secs(10));
+        config.keepalives_interval(Duration::from_secs(5));
+        config.keepalives_retries(3);
         if config.get_application_name().is_none() {
             config.application_name("wsp checkpoint");
         }

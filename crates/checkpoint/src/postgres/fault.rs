@@ -48,6 +48,9 @@ pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgre
     }
     let advice = if *state == SqlState::LOCK_NOT_AVAILABLE {
         "Another session keeps the table locked: end it"
+    } else if *state == SqlState::QUERY_CANCELED {
+        "The statement took too long: another session may keep the table locked, or the server is \
+         overloaded"
     } else if state.code().starts_with("53") {
         "The server is out of disk, memory or connections: free some"
     } else {
@@ -61,23 +64,32 @@ pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgre
     }
 }
 
+/// Whether a connection failed because the server speaks no TLS.
+pub(super) fn says_no_tls(error: &tokio_postgres::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        // The library gives this no type of its own.
+        if error.to_string() == "server does not support TLS" {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// What no retry will change: a server without TLS where it is demanded, or rustls's refusal of a
 /// certificate.
 fn tls_fault(error: &tokio_postgres::Error) -> Option<&'static str> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        let refusal = error.downcast_ref::<rustls::Error>().or_else(|| {
-            let io = error.downcast_ref::<std::io::Error>()?;
+    while let Some(cause) = next {
+        let refusal = cause.downcast_ref::<rustls::Error>().or_else(|| {
+            let io = cause.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
         });
         if let Some(rustls::Error::InvalidCertificate(_)) = refusal {
             return Some("the server's certificate does not satisfy its sslmode");
         }
-        // The library gives this no type of its own.
-        if error.to_string() == "server does not support TLS" {
-            return Some("the server speaks no TLS, which its sslmode demands");
-        }
-        next = error.source();
+        next = cause.source();
     }
-    None
+    says_no_tls(error).then_some("the server speaks no TLS, which its sslmode demands")
 }

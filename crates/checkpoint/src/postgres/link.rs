@@ -24,7 +24,7 @@ use tokio_postgres::config::SslMode as WireMode;
 use tokio_postgres::{Client, Config};
 
 use super::dsn::{Dsn, SslMode};
-use super::fault::failed;
+use super::fault::{failed, says_no_tls};
 use super::tls::{Connector, connector};
 use crate::error::Error;
 
@@ -36,6 +36,18 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// What a session sets for itself, where the server knows the setting. Each limit is below
+/// [`TRY_TIMEOUT`], so that the server ends what the client gives up, and frees its locks: a
+/// session that waits for a lock, one whose producer was stopped in the middle of a save, one
+/// whose connection is half open. A lease's own connection is idle on purpose.
+const SESSION_LIMITS: &str = "
+SELECT set_config(name, limits.setting, false) FROM (VALUES
+    ('lock_timeout', '5s'), ('statement_timeout', '8s'),
+    ('idle_in_transaction_session_timeout', '9s'), ('idle_session_timeout', '0'),
+    ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'),
+    ('tcp_keepalives_count', '3')) AS limits (name, setting)
+JOIN pg_settings USING (name)";
 
 /// The link to one server.
 pub(super) struct Link {
@@ -205,8 +217,9 @@ impl Dialer {
         };
         match (self.dial_by(first).await, second) {
             (Err(error), Some(second)) => match self.dial_by(second).await {
-                // What the server answered tells more than that it speaks no TLS.
-                Err(other) if other.as_db_error().is_none() => Err(error),
+                // What the server answered tells more than how the first try failed, and where
+                // that failed for want of TLS, the connection without it was just lost.
+                Err(other) if other.as_db_error().is_none() && !says_no_tls(&error) => Err(error),
                 outcome => outcome,
             },
             (outcome, _) => outcome,
@@ -227,6 +240,7 @@ impl Dialer {
                 tracing::debug!(%error, "a Postgres connection ended");
             }
         });
+        client.batch_execute(SESSION_LIMITS).await?;
         Ok((client, task))
     }
 }

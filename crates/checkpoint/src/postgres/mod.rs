@@ -29,8 +29,9 @@ mod tls_tests;
 mod troubles;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -47,8 +48,8 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{
-    Evidence, Lease, LeaseRequest, LeaseState, SessionId, check_free, check_not_foreign,
-    check_shown, lost,
+    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
+    check_not_foreign, check_shown, lost,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
 use crate::store::CheckpointStore;
@@ -64,6 +65,7 @@ struct Inner {
     link: Link,
     /// Whether the tables are known to have this release's shape.
     is_current: AtomicBool,
+    suspects: Suspects,
 }
 
 /// What a lease of this store proves.
@@ -85,6 +87,7 @@ impl PostgresStore {
             inner: Arc::new(Inner {
                 link: Link::new(dsn)?,
                 is_current: AtomicBool::new(false),
+                suspects: Suspects::default(),
             }),
         })
     }
@@ -221,6 +224,31 @@ impl CheckpointStore for PostgresStore {
     }
 }
 
+/// Leases that look expired by the server's clock while their holder's lock is held.
+#[derive(Debug)]
+struct Suspects {
+    seen: StdMutex<Observations>,
+    origin: Instant,
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Self {
+            seen: StdMutex::default(),
+            origin: Instant::now(),
+        }
+    }
+}
+
+impl Suspects {
+    /// Whether a lease has stood unchanged for its own period since it was first seen here.
+    fn stands_still(&self, key: &CursorKey, lease: &LeaseRecord) -> bool {
+        let now = self.origin.elapsed();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_expired(key, lease, lease.renewals, now)
+    }
+}
+
 type Taken = (BTreeMap<CursorKey, u64>, BTreeMap<CursorKey, Record>);
 
 impl Inner {
@@ -257,6 +285,29 @@ impl Inner {
         })
     }
 
+    /// What the server can say about a lease's holder. Its clock alone condemns nobody whose
+    /// advisory lock is held: a clock that was set forward would end every lease. Such a holder
+    /// must have renewed nothing for a whole period, as seen from here.
+    async fn evidence(
+        &self,
+        change: &Transaction<'_>,
+        key: &CursorKey,
+        lease: &rows::StoredLease,
+    ) -> Result<Evidence, Error> {
+        if lease.row.released {
+            return Ok(Evidence::Expired);
+        }
+        let place = &self.link.place();
+        let is_dead =
+            lease.is_lock_telling && rows::is_dead(change, &lease.row.session, place).await?;
+        Ok(match (is_dead, lease.is_expired) {
+            (true, _) => Evidence::Dead,
+            (false, true) if !lease.is_lock_telling => Evidence::Expired,
+            (false, true) if self.suspects.stands_still(key, &lease.row) => Evidence::Expired,
+            (false, _) => Evidence::Current,
+        })
+    }
+
     async fn take(
         &self,
         mut client: Object,
@@ -280,7 +331,7 @@ impl Inner {
             if let Some(lease) = leases.get(*key) {
                 // Taken before by this very call, whose answer was lost.
                 let is_ours = lease.row.session == *session;
-                let evidence = evidence(&change, lease, place).await?;
+                let evidence = self.evidence(&change, key, lease).await?;
                 check_free(key, Some(&lease.row), request.take_over || is_ours, |_| {
                     Ok(evidence)
                 })?;
@@ -298,22 +349,6 @@ impl Inner {
         commit(change, place).await?;
         Ok((fences, adopted))
     }
-}
-
-async fn evidence(
-    change: &Transaction<'_>,
-    lease: &rows::StoredLease,
-    place: &str,
-) -> Result<Evidence, Error> {
-    if lease.row.released || lease.is_expired {
-        return Ok(Evidence::Expired);
-    }
-    let is_dead = lease.is_lock_telling && rows::is_dead(change, &lease.row.session, place).await?;
-    Ok(if is_dead {
-        Evidence::Dead
-    } else {
-        Evidence::Current
-    })
 }
 
 async fn begin<'c>(client: &'c mut Object, place: &str) -> Result<Transaction<'c>, Error> {

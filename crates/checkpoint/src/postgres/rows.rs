@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use deadpool_postgres::{GenericClient, Transaction};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{FromSql, ToSql};
 
 use super::fault::failed;
 use crate::error::Error;
@@ -90,67 +90,102 @@ pub(super) struct StoredRow {
 impl StoredRow {
     /// Reads the record of a row; `None` if the key has none.
     fn read(row: &Row, key: &CursorKey, place: &str) -> Option<Self> {
-        let last_file: String = row.get::<_, Option<String>>("last_file")?;
         let place = row_place(place, key);
-        let whole = || row.get::<_, String>("whole");
-        let refused = |fault: &str| Self {
-            record: Err(corrupt(&place, fault)),
-            text: whole(),
+        let text = match value::<String>(row, "whole") {
+            Ok(Some(text)) => text,
+            Ok(None) => return None,
+            Err(fault) => return Some(Self::damaged(&place, fault, String::new())),
         };
-        let Ok(last_row_index) = u64::try_from(row.get::<_, i64>("last_row_index")) else {
-            return Some(refused("its `last_row_index` is negative"));
-        };
+        Some(match Self::read_whole(row, key, &place) {
+            Ok(stored) => stored.unwrap_or_else(|version| Self {
+                record: Err(unsupported(&place, version.to_string())),
+                text,
+            }),
+            Err(fault) => Self::damaged(&place, fault, text),
+        })
+    }
+
+    fn damaged(place: &str, fault: String, text: String) -> Self {
+        Self {
+            record: Err(corrupt(place, fault)),
+            text,
+        }
+    }
+
+    /// The inner error is a format version that this release does not know; the outer one says
+    /// what is wrong with the row.
+    fn read_whole(row: &Row, key: &CursorKey, place: &str) -> Result<Result<Self, i32>, String> {
+        let index: i64 = present(row, "last_row_index")?;
         let foreign = ForeignWire {
-            last_file,
-            last_row_index,
-            last_ts_utc: row.get("last_ts_utc"),
+            last_file: present(row, "last_file")?,
+            last_row_index: u64::try_from(index)
+                .map_err(|_| "its `last_row_index` is negative".to_owned())?,
+            last_ts_utc: value(row, "last_ts_utc")?,
             output_id: key.output_id().to_owned(),
             pack_key: key.pack_key().as_str().to_owned(),
-            updated_at_utc: row.get("updated_at_utc"),
+            // `infinity` has no text, and is NULL here.
+            updated_at_utc: present(row, "updated_at_utc")?,
         };
-        match row.get::<_, Option<i32>>("format_version") {
-            Some(version) if version != FORMAT_VERSION as i32 => Some(Self {
-                record: Err(unsupported(&place, version.to_string())),
-                text: whole(),
-            }),
-            Some(_) => Some(match our_columns(row, foreign) {
-                Some(wire) => Self {
+        match value::<i32>(row, "format_version")? {
+            Some(version) if version != FORMAT_VERSION as i32 => Ok(Err(version)),
+            Some(_) => {
+                let wire = our_columns(row, foreign)?;
+                Ok(Ok(Self {
                     text: wire.to_json(),
-                    record: wire.into_record(key, &place),
-                },
-                None => refused("a column of it is empty or no such value"),
-            }),
-            None if has_our_columns(row) => Some(refused("it has lost its `format_version`")),
-            None => Some(Self {
+                    record: wire.into_record(key, place),
+                }))
+            }
+            None if has_our_columns(row)? => Err("it has lost its `format_version`".to_owned()),
+            None => Ok(Ok(Self {
                 text: json(&foreign),
-                record: foreign.into_record(key, &place),
-            }),
+                record: foreign.into_record(key, place),
+            })),
         }
     }
 }
 
-fn has_our_columns(row: &Row) -> bool {
-    ["checksum", "order_mode", "plan_digest", "platform_run_id"]
-        .iter()
-        .any(|column| row.get::<_, Option<String>>(column).is_some())
+/// The value of a column, `None` for NULL; an error in words if it is of another type.
+fn value<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<Option<T>, String> {
+    row.try_get(column)
+        .map_err(|error| format!("its `{column}` is no such value ({error})"))
 }
 
-fn our_columns(row: &Row, producer: ForeignWire) -> Option<Wire> {
-    let number = |column| u64::try_from(row.get::<_, Option<i64>>(column)?).ok();
-    Some(Wire {
-        checksum: row.get::<_, Option<_>>("checksum")?,
+/// The same of a column that must not be NULL.
+fn present<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, String> {
+    value(row, column)?.ok_or_else(|| format!("its `{column}` is NULL or no finite value"))
+}
+
+fn has_our_columns(row: &Row) -> Result<bool, String> {
+    for column in ["checksum", "order_mode", "plan_digest", "platform_run_id"] {
+        if value::<String>(row, column)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn our_columns(row: &Row, producer: ForeignWire) -> Result<Wire, String> {
+    let number = |column| {
+        u64::try_from(present::<i64>(row, column)?)
+            .map_err(|_| format!("its `{column}` is negative"))
+    };
+    let order: String = present(row, "order_mode")?;
+    Ok(Wire {
+        checksum: present(row, "checksum")?,
         fence: number("fence")?,
         format_version: FORMAT_VERSION,
         last_file: producer.last_file,
         last_row_index: producer.last_row_index,
         last_ts_utc: producer.last_ts_utc,
-        order: row.get::<_, Option<&str>>("order_mode")?.parse().ok()?,
+        order: order
+            .parse()
+            .map_err(|_| format!("its `order_mode` {order:?} is unknown"))?,
         output_id: producer.output_id,
         pack_key: producer.pack_key,
-        plan_digest: row.get::<_, Option<_>>("plan_digest")?,
-        platform_run_id: row.get::<_, Option<_>>("platform_run_id")?,
+        plan_digest: present(row, "plan_digest")?,
+        platform_run_id: present(row, "platform_run_id")?,
         sequence: number("sequence")?,
-        sort_time_ns: row.get("sort_time_ns"),
+        sort_time_ns: value(row, "sort_time_ns")?,
         updated_at_utc: producer.updated_at_utc,
     })
 }
@@ -211,28 +246,43 @@ pub(super) async fn read_leases(
     let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs];
     let rows = query(client, "read the leases", place, &select, parameters).await?;
     let leases = rows.iter().map(|row| {
-        let key = keys[row.get::<_, i64>("place") as usize - 1];
-        let row_of = LeaseRecord {
-            fence: row.get::<_, i64>("fence") as u64,
-            holder: Holder {
-                name: row.get("holder_name"),
-                host: row.get("holder_host"),
-                pid: row.get::<_, i64>("holder_pid") as u32,
-            },
-            period_ms: row.get::<_, i64>("period_ms") as u64,
-            released: row.get("released"),
-            renewals: row.get::<_, i64>("renewals") as u64,
-            renewed_at_utc: row.get("renewed_at"),
-            session: SessionId(row.get("session")),
-        };
-        let lease = StoredLease {
-            row: row_of,
-            is_expired: row.get("is_expired"),
-            is_lock_telling: row.get("is_lock_telling"),
-        };
-        (key.clone(), lease)
+        let position: i64 = present(row, "place").map_err(|fault| corrupt(place, fault))?;
+        let key = usize::try_from(position - 1)
+            .ok()
+            .and_then(|at| keys.get(at));
+        let key = *key.ok_or_else(|| corrupt(place, "the server counts other keys"))?;
+        let lease = read_lease(row).map_err(|fault| {
+            let place = format!("{place} table wsp_checkpoint_lease row {key}");
+            corrupt(&place, fault)
+        });
+        Ok((key.clone(), lease?))
     });
-    Ok(leases.collect())
+    leases.collect()
+}
+
+fn read_lease(row: &Row) -> Result<StoredLease, String> {
+    let number = |column| {
+        u64::try_from(present::<i64>(row, column)?)
+            .map_err(|_| format!("its `{column}` is negative"))
+    };
+    let row_of = LeaseRecord {
+        fence: number("fence")?,
+        holder: Holder {
+            name: present(row, "holder_name")?,
+            host: present(row, "holder_host")?,
+            pid: number("holder_pid")? as u32,
+        },
+        period_ms: number("period_ms")?,
+        released: present(row, "released")?,
+        renewals: number("renewals")?,
+        renewed_at_utc: present(row, "renewed_at")?,
+        session: SessionId(present(row, "session")?),
+    };
+    Ok(StoredLease {
+        row: row_of,
+        is_expired: present(row, "is_expired")?,
+        is_lock_telling: present(row, "is_lock_telling")?,
+    })
 }
 
 /// Makes sure that every key has a lease row to lock.
@@ -419,7 +469,8 @@ pub(super) async fn read_history(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters: &Parameters<'_> = &[&pack_key, &output_id, &limit];
     let rows = query(client, "read the history", place, select, parameters).await?;
-    let lines = rows.iter().map(|row| row.get::<_, &str>(0));
+    // A line that is none is left out, as one that cannot be parsed is.
+    let lines = rows.iter().filter_map(|row| row.try_get::<_, &str>(0).ok());
     Ok(lines
         .filter_map(|line| HistoryEntry::parse(line, key))
         .collect())

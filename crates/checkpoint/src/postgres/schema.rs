@@ -15,6 +15,7 @@ const VERSION: i32 = 1;
 /// Serialises migrations of one database; any fixed number does.
 const MIGRATION_LOCK: i64 = 0x7773_705f_6370; // "wsp_cp"
 
+/// What is left of these where somebody dropped the others is taken over as it is.
 const MIGRATION_1: &str = "
 CREATE TABLE IF NOT EXISTS wsp_checkpoint (
     pack_key text NOT NULL, output_id text NOT NULL, last_file text NOT NULL,
@@ -23,21 +24,22 @@ CREATE TABLE IF NOT EXISTS wsp_checkpoint (
 );
 ALTER TABLE wsp_checkpoint
     ALTER COLUMN last_row_index TYPE bigint,
-    ADD COLUMN checksum text, ADD COLUMN fence bigint, ADD COLUMN format_version integer,
-    ADD COLUMN order_mode text, ADD COLUMN plan_digest text, ADD COLUMN platform_run_id text,
-    ADD COLUMN sequence bigint, ADD COLUMN sort_time_ns text;
-CREATE TABLE wsp_checkpoint_lease (
+    ADD COLUMN IF NOT EXISTS checksum text, ADD COLUMN IF NOT EXISTS fence bigint,
+    ADD COLUMN IF NOT EXISTS format_version integer, ADD COLUMN IF NOT EXISTS order_mode text,
+    ADD COLUMN IF NOT EXISTS plan_digest text, ADD COLUMN IF NOT EXISTS platform_run_id text,
+    ADD COLUMN IF NOT EXISTS sequence bigint, ADD COLUMN IF NOT EXISTS sort_time_ns text;
+CREATE TABLE IF NOT EXISTS wsp_checkpoint_lease (
     pack_key text NOT NULL, output_id text NOT NULL, fence bigint NOT NULL, session text NOT NULL,
     holder_name text NOT NULL, holder_host text NOT NULL, holder_pid bigint NOT NULL,
     period_ms bigint NOT NULL, released boolean NOT NULL, renewals bigint NOT NULL,
     renewed_at timestamptz NOT NULL, expires_at timestamptz NOT NULL,
     PRIMARY KEY (pack_key, output_id)
 );
-CREATE TABLE wsp_checkpoint_history (
+CREATE TABLE IF NOT EXISTS wsp_checkpoint_history (
     entry bigint GENERATED ALWAYS AS IDENTITY, pack_key text NOT NULL, output_id text NOT NULL,
     line text NOT NULL, PRIMARY KEY (pack_key, output_id, entry)
 );
-CREATE FUNCTION wsp_checkpoint_guard() RETURNS trigger LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION wsp_checkpoint_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE lease wsp_checkpoint_lease;
 BEGIN
@@ -59,6 +61,7 @@ BEGIN
     NEW.sort_time_ns := NULL;
     RETURN NEW;
 END $$;
+DROP TRIGGER IF EXISTS wsp_checkpoint_guard ON wsp_checkpoint;
 CREATE TRIGGER wsp_checkpoint_guard BEFORE INSERT OR UPDATE ON wsp_checkpoint
     FOR EACH ROW EXECUTE FUNCTION wsp_checkpoint_guard();";
 

@@ -65,6 +65,114 @@ async fn the_existing_producers_table_is_read_as_it_is_and_migrated_in_place() {
 }
 
 #[tokio::test]
+async fn a_row_with_nulls_or_endless_moments_is_damaged_and_never_a_panic() {
+    for (column, wrong) in [
+        ("last_file", "NULL"),
+        ("last_row_index", "NULL"),
+        ("last_row_index", "-1"),
+        ("updated_at_utc", "NULL"),
+        ("updated_at_utc", "'infinity'"),
+        ("updated_at_utc", "'-infinity'"),
+    ] {
+        for is_ours in [false, true] {
+            let (schema, store) = fresh().await;
+            let key = key("damaged", "o");
+            schema.execute(OLD_TABLE).await;
+            schema.execute(&foreign_upsert(&key, 41)).await;
+            if is_ours {
+                let lease = store.acquire(&one(&key)).await.unwrap();
+                save(&store, &lease, &key, cursor("a", 50)).await.unwrap();
+                store.release(&lease).await.unwrap();
+            }
+            schema
+                .execute(&format!("UPDATE wsp_checkpoint SET {column} = {wrong}"))
+                .await;
+            let error = store.load(&key).await.unwrap_err();
+            assert_eq!(error.code(), ReasonCode::Corrupt, "{column} {wrong}");
+            assert!(error.to_string().contains(column), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lease_row_with_an_endless_moment_is_damaged_and_never_a_panic() {
+    let (schema, store) = fresh().await;
+    let key = key("damaged lease", "o");
+    store.acquire(&one(&key)).await.unwrap();
+    schema
+        .execute("UPDATE wsp_checkpoint_lease SET renewed_at = 'infinity'")
+        .await;
+    let error = store.lease_state(&key).await.unwrap_err();
+    assert_eq!(error.code(), ReasonCode::Corrupt);
+    assert!(error.to_string().contains("renewed_at"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_clock_that_was_set_forward_takes_no_lease_from_a_living_holder() {
+    let (schema, store) = fresh().await;
+    let key = key("clock", "o");
+    let request = LeaseRequest {
+        period: Duration::from_secs(2),
+        ..one(&key)
+    };
+    let held = store.acquire(&request).await.unwrap();
+    let other = PostgresStore::new(schema.dsn()).unwrap();
+    let forward = || {
+        let sql = "UPDATE wsp_checkpoint_lease SET renewed_at = renewed_at - interval '1 hour', \
+                   expires_at = expires_at - interval '1 hour'";
+        schema.execute(sql)
+    };
+    // It renews, and so it lives, whatever the server's clock says.
+    for _ in 0..4 {
+        store.renew(&held).await.unwrap();
+        forward().await;
+        assert_code(other.acquire(&request).await, ReasonCode::LeaseHeld);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // A holder that stands still for a period gives way, lock or not.
+    forward().await;
+    assert_code(other.acquire(&request).await, ReasonCode::LeaseHeld);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    other.acquire(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_limits_what_it_locks_and_never_its_idle_time() {
+    let (_schema, store) = fresh().await;
+    for (name, limit) in [
+        ("lock_timeout", "5s"),
+        ("statement_timeout", "8s"),
+        ("idle_in_transaction_session_timeout", "9s"),
+        ("idle_session_timeout", "0"),
+    ] {
+        let check = format!(
+            "DO $$ BEGIN ASSERT current_setting('{name}') = '{limit}', current_setting('{name}'); \
+             END $$"
+        );
+        store.execute(&check).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_dropped_tables_stands_in_nobodys_way() {
+    for dropped in [
+        "wsp_checkpoint, wsp_checkpoint_lease, wsp_checkpoint_history, wsp_checkpoint_schema",
+        "wsp_checkpoint, wsp_checkpoint_schema",
+        "wsp_checkpoint_schema",
+    ] {
+        let (schema, store) = fresh().await;
+        let key = key("dropped", "o");
+        let lease = store.acquire(&one(&key)).await.unwrap();
+        store.release(&lease).await.unwrap();
+        schema.execute(&format!("DROP TABLE {dropped}")).await;
+        let anew = PostgresStore::new(schema.dsn()).unwrap();
+        let lease = anew.acquire(&one(&key)).await.unwrap();
+        save(&anew, &lease, &key, cursor("a", 1)).await.unwrap();
+        assert_eq!(position(&anew, &key).await, Some(("a".to_owned(), 1)));
+    }
+}
+
+#[tokio::test]
 async fn a_writer_without_fences_is_refused_while_a_lease_lives_and_taken_in_after() {
     let (schema, store) = fresh().await;
     let key = key("trigger", "o");

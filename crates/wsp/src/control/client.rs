@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::protocol::Request;
+use super::short_path::ShortPath;
 use super::socket::{folder, pid_of};
 
 /// Longer than a stream takes to obey, wherever it is waiting.
@@ -43,7 +44,7 @@ pub fn find(runs_root: &Path, platform_run_id: Option<&str>) -> io::Result<Vec<F
         for name in names(&folder).unwrap_or_default() {
             let Some(pid) = pid_of(&name) else { continue };
             let socket = folder.join(&name);
-            match UnixStream::connect(&socket) {
+            match connect(&socket) {
                 Ok(_) => found.push(Found {
                     pid,
                     platform_run_id: run.clone(),
@@ -58,6 +59,10 @@ pub fn find(runs_root: &Path, platform_run_id: Option<&str>) -> io::Result<Vec<F
         }
     }
     Ok(found)
+}
+
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(ShortPath::of(socket)?.as_path())
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {
@@ -79,7 +84,7 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 /// # Errors
 /// Nobody listens there, or what comes back is no answer.
 pub fn send(socket: &Path, request: &Request) -> io::Result<Value> {
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(request.to_line().as_bytes())?;

@@ -22,10 +22,12 @@
 //!
 //! An answer is `{"version":1,"applied":BOOL,"refused":TEXT or null,"stream":SNAPSHOT}`.
 //! Nothing that a client sends stops or slows the stream but an act: requests are bounded
-//! in length and number, and a slow client waits alone.
+//! in length and number, and a slow client waits alone. A new client is always let in: where
+//! there are too many, the one that came first is let go.
 
 mod client;
 mod protocol;
+mod short_path;
 mod socket;
 
 pub use client::{Found, find, send};

@@ -1,22 +1,23 @@
 //! The stream's end of a control socket.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::protocol::{Answer, LONGEST_REQUEST, Request, Snapshot};
+use super::short_path::ShortPath;
 use crate::progress::Progress;
 use crate::steering::Steering;
 
-/// Clients served at once; others wait to be let in.
+/// Clients served at once; one more takes the place of the first.
 const CLIENTS: usize = 16;
 /// How long a client may take to send a request, or to take an answer.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -108,7 +109,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&unnamed)?;
+    let listener = UnixListener::bind(ShortPath::of(&unnamed)?.as_path())?;
     let named = std::fs::set_permissions(&unnamed, std::fs::Permissions::from_mode(0o600))
         // In place of what a killed process of the same number left behind.
         .and_then(|()| std::fs::rename(&unnamed, path));
@@ -126,20 +127,30 @@ struct Served {
     progress: watch::Receiver<Progress>,
 }
 
+/// A client that is served until this is dropped.
+struct Client(JoinHandle<()>);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 async fn serve(listener: UnixListener, served: Served) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
+    // The clients in the order in which they came; dropping one lets it go.
+    let mut clients: VecDeque<Client> = VecDeque::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((client, _)) => {
                 let served = served.clone();
-                tokio::spawn(async move {
+                clients.retain(|client| !client.0.is_finished());
+                if clients.len() == CLIENTS {
+                    clients.pop_front();
+                }
+                clients.push_back(Client(tokio::spawn(async move {
                     // A client that breaks off has its own reasons.
                     let _ = served.converse(client).await;
-                    drop(place);
-                });
+                })));
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket let nobody in");
@@ -227,6 +238,39 @@ mod tests {
         ] {
             assert_eq!(pid_of(other), None, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_socket_under_a_path_of_any_length_is_found_and_answers() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a-folder-of-a-ci-workspace/".repeat(8));
+        let (steering, _helm) = Steering::new(crate::ending::Ending::default());
+        let progress = watch::Sender::<Progress>::default();
+        let socket = ControlSocket::open(&deep.join("run"), steering, progress.subscribe());
+        let socket = socket.unwrap();
+        assert!(socket.path().as_os_str().len() > 150);
+        let asked = tokio::task::spawn_blocking(move || {
+            let found = find(&deep, None).unwrap();
+            crate::control::send(&found[0].socket, &Request::Status).unwrap()
+        });
+        assert_eq!(asked.await.unwrap()["applied"], true);
+    }
+
+    #[tokio::test]
+    async fn clients_that_wait_lock_nobody_out() {
+        let root = tempfile::tempdir().unwrap();
+        let (steering, _helm) = Steering::new(crate::ending::Ending::default());
+        let progress = watch::Sender::<Progress>::default();
+        let socket = ControlSocket::open(root.path(), steering, progress.subscribe()).unwrap();
+        let path = socket.path().to_owned();
+        let asked = tokio::task::spawn_blocking(move || {
+            let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
+            let waiting: Vec<_> = (0..3 * CLIENTS).map(|_| connect()).collect();
+            let answer = crate::control::send(&path, &Request::Status).unwrap();
+            drop(waiting);
+            answer
+        });
+        assert_eq!(asked.await.unwrap()["applied"], true);
     }
 
     #[tokio::test]
