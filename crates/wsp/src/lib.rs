@@ -65,6 +65,7 @@ pub mod ending;
 pub mod engine;
 pub mod error;
 pub mod feed;
+mod file_handles;
 pub mod keeper;
 pub mod lane;
 pub mod lane_threads;
@@ -103,6 +104,7 @@ pub mod window;
 
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
+pub use file_handles::raise_file_handles;
 pub use outline::{Outline, OutputOutline, outline};
 pub use reason::{ReasonCode, all_reason_codes};
 pub use report::{Status, StreamReport};

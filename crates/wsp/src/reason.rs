@@ -69,6 +69,8 @@ reason_codes! {
     EventTimeDisorder => "EVENT_TIME_DISORDER",
     /// More parts overlap in event time than the memory budget allows.
     MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED",
+    /// More parts overlap in event time than the process may have files open.
+    FileHandlesExceeded => "FILE_HANDLES_EXCEEDED",
     /// The ingestion gate gave a final refusal.
     IgPushRejected => "IG_PUSH_REJECTED",
     /// As many events lie in the quarantine as may.

@@ -146,6 +146,27 @@ fn a_run_that_would_take_more_memory_than_allowed_is_refused() {
     assert_refused(&rig, &[], 1, "MEMORY_BUDGET_EXCEEDED", "memory_budget_mib");
 }
 
+/// The run of a command under a limit of open files, soft or (soft and) hard.
+fn ran_under(rig: &Rig, limit: &str) -> Ran {
+    let stream = rig.command(&["stream"], &[]);
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", &format!("ulimit {limit}; exec \"$@\""), "sh"])
+        .arg(stream.get_program())
+        .args(stream.get_args())
+        .current_dir(rig.folder.path());
+    Ran::of(&mut limited)
+}
+
+#[test]
+fn more_open_files_than_the_process_may_have_are_refused_and_a_soft_limit_is_raised() {
+    let rig = rig(&[("policy.stream_order", "event_time")]);
+    let ran = ran_under(&rig, "-n 60");
+    assert_explained(&ran, 1, "FILE_HANDLES_EXCEEDED", "ulimit -n");
+    assert_eq!(rig.gate.stats().posts, 0);
+    ran_under(&rig, "-S -n 60").expect(0, "");
+}
+
 #[test]
 fn a_disordered_part_is_refused_where_sorting_is_not_allowed() {
     let mut world = WorldOptions::sample();

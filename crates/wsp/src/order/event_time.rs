@@ -16,6 +16,7 @@ use super::{
 };
 use crate::Error;
 use crate::ending::Ending;
+use crate::file_handles::file_handles;
 use crate::lane::NamePosition;
 use crate::plan::Plan;
 use crate::profile::{OnDisorder, OrderSettings};
@@ -39,6 +40,8 @@ pub struct EventTimeSource {
     pub settings: OrderSettings,
     /// Knows, or learns, when rows come.
     pub index: TimeIndex,
+    /// Connections that stand beside the open parts, if these are files of this machine.
+    pub lanes: Option<usize>,
 }
 
 impl EventTimeSource {
@@ -66,6 +69,10 @@ impl EventTimeSource {
             done,
             window,
             settings,
+            lanes: match plan.store.root().location() {
+                Location::Local(_) => Some(request.profile.push.lanes),
+                Location::S3 { .. } => None,
+            },
             index: TimeIndex::new(plan.store.clone(), cache, readers),
         }
     }
@@ -91,7 +98,7 @@ impl EventTimeSource {
     ///
     /// # Errors
     /// `EVENT_TIME_DISORDER` for a part that is not in time order and may not be sorted;
-    /// `MEMORY_BUDGET_EXCEEDED`.
+    /// `FILE_HANDLES_EXCEEDED`; `MEMORY_BUDGET_EXCEEDED`.
     pub fn check(&self, survey: &Survey) -> Result<(), Error> {
         if self.settings.on_disorder == OnDisorder::Refuse {
             for PartSpan { part, start, .. } in &survey.spans {
@@ -101,6 +108,9 @@ impl EventTimeSource {
                     return Err(disorder.error(part, fix));
                 }
             }
+        }
+        if let Some(lanes) = self.lanes {
+            survey.overlap.check_handles(lanes, file_handles())?;
         }
         survey.overlap.check(self.settings.memory_budget)
     }

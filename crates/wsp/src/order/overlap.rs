@@ -24,6 +24,8 @@ pub struct Overlap {
     pub parts: usize,
     /// The largest number of them that overlap in event time.
     pub largest: usize,
+    /// Parts that are open at once, with those that are opened ahead.
+    pub open: usize,
     /// How many are not in time order and are sorted in memory.
     pub sorted: usize,
     /// The process's memory at its largest, estimated, in bytes.
@@ -63,6 +65,7 @@ impl Overlap {
         Self {
             parts: spans.len(),
             largest,
+            open: feeds,
             sorted: spans.iter().filter(|span| is_sorted(span)).count(),
             memory_bytes: BASE_BYTES + buffers + buffers / SLACK,
         }
@@ -89,6 +92,32 @@ impl Overlap {
                 mib(memory_budget),
             ),
             "Raise `wsp_order.memory_budget_mib`, stream fewer outputs, or use \
+             `stream_order: as_written`.",
+        ))
+    }
+}
+
+/// Files that the process has open beside parts and lanes: logs, cursors, sockets, libraries.
+const HANDLES_BESIDE: u64 = 64;
+
+impl Overlap {
+    /// Refuses more open parts than the process may have files open, beside `lanes` connections.
+    ///
+    /// # Errors
+    /// `FILE_HANDLES_EXCEEDED`.
+    pub fn check_handles(&self, lanes: usize, limit: Option<u64>) -> Result<(), Error> {
+        let needed = (self.open + lanes) as u64 + HANDLES_BESIDE;
+        let Some(limit) = limit.filter(|limit| *limit < needed) else {
+            return Ok(());
+        };
+        Err(Error::new(
+            ReasonCode::FileHandlesExceeded,
+            format!(
+                "{} parts are open at once in event time; with {lanes} lanes that takes about \
+                 {needed} open files, and the process may have {limit}.",
+                self.open
+            ),
+            "Raise the limit (`ulimit -n`), stream fewer outputs, or use \
              `stream_order: as_written`.",
         ))
     }
