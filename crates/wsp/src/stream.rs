@@ -23,6 +23,7 @@ use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartI
 use crate::parts::{ClearedParts, PartOpener};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, release};
+use crate::profile::OnReject;
 use crate::progress::{Progress, ProgressSink, tell_until_the_end};
 use crate::push::{GateAway, PushClient, RetryPolicy};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
@@ -341,7 +342,8 @@ impl<K: Clock> Stream<K> {
             )),
             push: profile.push,
             retry: RetryPolicy {
-                single_out: true,
+                // Where the stream would end for it, waiting is the better half of the choice.
+                single_out: profile.rejects.on_reject == OnReject::Quarantine,
                 ..profile.retry.policy()
             },
             quarantine: None,
