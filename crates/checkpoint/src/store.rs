@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -130,7 +131,8 @@ pub async fn acquire_or_wait(
     mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
 ) -> Result<Lease, Error> {
     let mut deadline = None;
-    let pause = request.period / 30;
+    // A lease that is given back is taken within a second, however long its period.
+    let pause = (request.period / 30).min(Duration::from_secs(1));
     let mut named: Option<Holder> = None;
     loop {
         // Read before the try, so that the last try comes when the whole period has passed.

@@ -28,7 +28,7 @@ mod tls_tests;
 #[cfg(test)]
 mod troubles;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Instant;
@@ -224,7 +224,8 @@ impl CheckpointStore for PostgresStore {
     }
 }
 
-/// Leases that look expired by the server's clock while their holder's lock is held.
+/// How long leases have been seen unchanged from here: what counts where the server's clock says
+/// that a lease is over and the holder's lock that it lives.
 #[derive(Debug)]
 struct Suspects {
     seen: StdMutex<Observations>,
@@ -291,8 +292,8 @@ impl Inner {
     async fn evidence(
         &self,
         change: &Transaction<'_>,
-        key: &CursorKey,
         lease: &rows::StoredLease,
+        stands_still: bool,
     ) -> Result<Evidence, Error> {
         if lease.row.released {
             return Ok(Evidence::Expired);
@@ -303,7 +304,7 @@ impl Inner {
         Ok(match (is_dead, lease.is_expired) {
             (true, _) => Evidence::Dead,
             (false, true) if !lease.is_lock_telling => Evidence::Expired,
-            (false, true) if self.suspects.stands_still(key, &lease.row) => Evidence::Expired,
+            (false, true) if stands_still => Evidence::Expired,
             (false, _) => Evidence::Current,
         })
     }
@@ -324,6 +325,12 @@ impl Inner {
         rows::ensure_leases(&change, &keys, place).await?;
         let leases = read_leases(&change, &keys, true, place).await?;
         let stored = read_records(&change, &keys, false, place).await?;
+        // All of them, also behind one that is held: each is watched from the first look on.
+        let still: BTreeSet<&CursorKey> = leases
+            .iter()
+            .filter(|(key, lease)| self.suspects.stands_still(key, &lease.row))
+            .map(|(key, _)| key)
+            .collect();
         let (mut fences, mut adopted) = (BTreeMap::new(), BTreeMap::new());
         for (key, stored) in keys.iter().zip(stored) {
             let record = stored.and_then(|row| row.record.ok());
@@ -331,7 +338,7 @@ impl Inner {
             if let Some(lease) = leases.get(*key) {
                 // Taken before by this very call, whose answer was lost.
                 let is_ours = lease.row.session == *session;
-                let evidence = self.evidence(&change, key, lease).await?;
+                let evidence = self.evidence(&change, lease, still.contains(key)).await?;
                 check_free(key, Some(&lease.row), request.take_over || is_ours, |_| {
                     Ok(evidence)
                 })?;
