@@ -179,7 +179,7 @@ fn our_columns(row: &Row, producer: ForeignWire) -> Result<Wire, String> {
         last_ts_utc: producer.last_ts_utc,
         order: order
             .parse()
-            .map_err(|_| format!("its `order_mode` {order:?} is unknown"))?,
+            .map_err(|()| format!("its `order_mode` {order:?} is unknown"))?,
         output_id: producer.output_id,
         pack_key: producer.pack_key,
         plan_digest: present(row, "plan_digest")?,
