@@ -19,6 +19,11 @@ use crate::record::{FORMAT_VERSION, Record, Wire, corrupt, json, unsupported};
 /// One request, from the first byte to the last of its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Tries to make the object that conditional puts are proven on, and the first pause between two.
+const TEST_TRIES: u32 = 6;
+const TEST_PAUSE: Duration = Duration::from_millis(50);
+const TESTING: &str = "test conditional puts";
+
 /// Lines of history kept in the object.
 const HISTORY_LINES: usize = 20;
 
@@ -251,29 +256,22 @@ impl Objects {
         }
     }
 
-    /// Writes, on an object of its own, what a store that honours conditions must refuse.
+    /// Writes, on an object of its own, what a store that honours conditions must refuse. The
+    /// object stays: one of a fixed name leaves nothing behind however often a start is killed,
+    /// and no producer takes it away under another's proof.
     ///
     /// # Errors
     /// `CHECKPOINT_CONFIG_INVALID` if it takes them: leases would keep nobody out.
     pub(super) async fn prove_conditional_puts(&self) -> Result<(), Error> {
-        let path = self
-            .prefix
-            .clone()
-            .join(".condition-test")
-            .join(SessionId::new().0);
+        let path = self.prefix.clone().join(".condition-test");
         let put = |text: &str, mode| self.put_at(&path, text.to_owned(), mode);
+        self.make_test_object(&path).await?;
         let other = UpdateVersion {
             e_tag: Some("\"0123456789abcdef0123456789abcdef\"".to_owned()),
             version: None,
         };
-        match put("1", PutMode::Create).await {
-            Err(Refusal::Failed(error)) => return Err(error),
-            // A conflict: an earlier try of this request arrived after all.
-            Ok(_) | Err(Refusal::Conflict) => {}
-        }
         let created_twice = put("2", PutMode::Create).await;
         let updated_blindly = put("3", PutMode::Update(other)).await;
-        let _ = self.store.delete(&path).await;
         for outcome in [created_twice, updated_blindly] {
             match outcome {
                 Err(Refusal::Conflict) => {}
@@ -289,6 +287,31 @@ impl Objects {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that the object of the proof is there. A refusal alone does not say so: S3
+    /// also refuses while another write is in flight (409), and asks for another try.
+    async fn make_test_object(&self, path: &Path) -> Result<(), Error> {
+        for attempt in 0..TEST_TRIES {
+            match self.put_at(path, "1".to_owned(), PutMode::Create).await {
+                Ok(_) => return Ok(()),
+                Err(Refusal::Failed(error)) => return Err(error),
+                Err(Refusal::Conflict) => {}
+            }
+            match tokio::time::timeout(REQUEST_TIMEOUT, self.store.head(path)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(StoreError::NotFound { .. })) => {}
+                Ok(Err(error)) => return Err(failed(TESTING, self.place(), error)),
+                Err(elapsed) => return Err(away(TESTING, self.place(), elapsed)),
+            }
+            tokio::time::sleep(TEST_PAUSE * 2_u32.pow(attempt)).await;
+        }
+        Err(Error::Unavailable {
+            operation: TESTING,
+            place: self.place(),
+            advice: "The object store refuses every write of it: look after it",
+            source: None,
+        })
     }
 
     /// Changes an object's text without any condition.
@@ -330,21 +353,92 @@ fn away(operation: &'static str, place: String, source: impl Into<Source>) -> Er
 }
 
 fn failed(operation: &'static str, place: String, source: StoreError) -> Error {
-    let fault = match &source {
-        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+    let fault = match (said(&source), &source) {
+        (Some(fault), _) => fault,
+        (None, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
             "these credentials may not read and write there"
         }
-        StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
+        (None, StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
             "it has no conditional put"
         }
-        StoreError::UnknownConfigurationKey { .. } | StoreError::InvalidPath { .. } => {
+        (None, StoreError::UnknownConfigurationKey { .. } | StoreError::InvalidPath { .. }) => {
             "its settings do not fit"
         }
-        _ => return away(operation, place, source),
+        (None, _) => return away(operation, place, source),
     };
     Error::ConfigInvalid {
         place,
         fault: fault.to_owned(),
         source: Some(Box::new(source)),
+    }
+}
+
+/// What the store's own words mean that no waiting helps.
+fn said(error: &StoreError) -> Option<&'static str> {
+    const MEANINGS: [(&[&str], &str); 4] = [
+        (
+            &["ExpiredToken", "TokenRefreshRequired"],
+            "its credentials have expired: renew them, and run again",
+        ),
+        (
+            &["RequestTimeTooSkewed"],
+            "this machine's clock is too far from the object store's: set it right",
+        ),
+        (
+            &[
+                "PermanentRedirect",
+                "301 Moved",
+                "AuthorizationHeaderMalformed",
+            ],
+            "the bucket is in another region: name it in `wiring.object_store.region`",
+        ),
+        (
+            &["ETag Header missing", "Missing ETag", "missing etag"],
+            "it answers without an ETag, which every conditional put needs",
+        ),
+    ];
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        let meant = MEANINGS
+            .iter()
+            .find(|(words, _)| words.iter().any(|word| text.contains(word)));
+        if let Some((_, meaning)) = meant {
+            return Some(meaning);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReasonCode;
+
+    #[test]
+    fn what_no_waiting_helps_is_final_and_has_a_sentence_of_its_own() {
+        for (said, sentence) in [
+            ("400 Bad Request: <Code>ExpiredToken</Code>", "have expired"),
+            ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", "clock"),
+            (
+                "301 Moved Permanently: <Code>PermanentRedirect</Code>",
+                "region",
+            ),
+            ("ETag Header missing from response", "without an ETag"),
+        ] {
+            let error = StoreError::Generic {
+                store: "S3",
+                source: said.into(),
+            };
+            let error = failed("write", "s3://b/p".to_owned(), error);
+            assert_eq!(error.code(), ReasonCode::ConfigInvalid, "{said}");
+            assert!(error.to_string().contains(sentence), "{error}");
+        }
+        let error = StoreError::Generic {
+            store: "S3",
+            source: "503 Slow Down".into(),
+        };
+        assert!(failed("write", String::new(), error).is_retryable());
     }
 }

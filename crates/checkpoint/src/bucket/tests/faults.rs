@@ -170,6 +170,21 @@ const FAULTS: [Fault; 5] = [
 ];
 
 #[tokio::test]
+async fn a_409_on_the_first_put_of_the_proof_is_no_sign_of_a_careless_store() {
+    for conflicts in 1..4 {
+        let store = Arc::new(Faulty::default());
+        store
+            .faults
+            .lock()
+            .unwrap()
+            .extend(vec![Fault::Conflict409; conflicts]);
+        let bucket = BucketStore::new(store, Path::from("p"));
+        let request = LeaseRequest::new([key("proof", "o")], holder("one"));
+        bucket.acquire(&request).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_save_without_a_clear_answer_is_made_exactly_once() {
     for first in FAULTS {
         for second in FAULTS {
