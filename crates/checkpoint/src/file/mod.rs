@@ -380,7 +380,8 @@ impl Inner {
         check_not_foreign(key, stored.as_ref(), &lease.proof::<Proof>()?.adopted)?;
         let Some(wire) = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?
         else {
-            return Ok(());
+            // The record of a save whose last step failed may be there and not be durable yet.
+            return place.sync(&*self.disk);
         };
         let record = wire.to_json();
         place.write_record(&*self.disk, &record)?;

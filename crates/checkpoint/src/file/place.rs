@@ -132,6 +132,13 @@ impl<'a> Place<'a> {
             .map_err(|error| unavailable::at_path(operation, path, error))
     }
 
+    /// Makes the names in the folder durable, those of an earlier write that failed included.
+    pub(super) fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
+        disk.sync_dir(&self.folder).map_err(|error| {
+            unavailable::at_path("sync the checkpoint folder", &self.folder, error)
+        })
+    }
+
     /// Adds a line of history, rotating the file once it is long.
     pub(super) fn remember(&self, disk: &dyn Disk, line: &str, sync: bool) -> Result<(), Error> {
         let path = self.history_file();

@@ -1,8 +1,10 @@
 //! The SQLite file itself: how it is opened, changed and read.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
@@ -19,6 +21,8 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// How long to wait for another process's transaction.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Lines of history kept a key.
 const HISTORY_LINES: i64 = 1000;
@@ -57,14 +61,13 @@ impl Database {
     /// Opens the file, making it and its tables if need be.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
+            make_synced(folder)
                 .map_err(|error| unavailable::at_path("make the folder", folder, error))?;
         }
         let mut database = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
         let operation = "make the checkpoint tables";
         database
-            .connection
-            .pragma_update(None, "journal_mode", "wal")
+            .write_ahead()
             .map_err(|error| failed(operation, path, error))?;
         let is_new = database.version(path)? == 0;
         if is_new {
@@ -82,6 +85,23 @@ impl Database {
             })?;
         }
         Ok(database)
+    }
+
+    /// Switches to a write-ahead log, which the file remembers. SQLite does not wait for other
+    /// connections with that: those that open a new file at once would fail.
+    fn write_ahead(&self) -> rusqlite::Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.connection.pragma_update(None, "journal_mode", "wal") {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && began.elapsed() < BUSY_WAIT =>
+                {
+                    thread::sleep(BUSY_PAUSE);
+                }
+                switched => return switched,
+            }
+        }
     }
 
     fn connect(path: &Path, more: OpenFlags) -> Result<Self, Error> {
@@ -138,6 +158,24 @@ impl Database {
             .map_err(|error| failed(operation, path, error))?;
         Ok(outcome)
     }
+}
+
+/// Makes a folder with its parents, the name of each that was made synced: SQLite syncs the
+/// folder of its file, and none above it.
+fn make_synced(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    make_synced(parent)?;
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
 }
 
 /// Which file a path names. By its name alone: closing a second handle on a database would drop

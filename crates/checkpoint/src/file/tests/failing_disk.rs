@@ -11,6 +11,8 @@ use crate::file::disk::{Disk, OsDisk};
 #[derive(Debug, Default)]
 pub(super) struct FailingDisk {
     pub(super) fault: Mutex<Option<ErrorKind>>,
+    /// So many syncs of a folder fail, and nothing else.
+    pub(super) failing_folder_syncs: Mutex<u32>,
 }
 
 impl FailingDisk {
@@ -58,6 +60,11 @@ impl Disk for FailingDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.check()?;
+        let mut failing = self.failing_folder_syncs.lock().unwrap();
+        if *failing > 0 {
+            *failing -= 1;
+            return Err(ErrorKind::Other.into());
+        }
         OsDisk.sync_dir(path)
     }
 

@@ -42,6 +42,25 @@ async fn a_full_or_forbidden_disk_is_unavailable_and_says_where_and_what_to_do()
 }
 
 #[tokio::test]
+async fn a_save_whose_folder_was_not_synced_is_durable_only_once_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let sessions = Sessions::new(root.path().join(".sessions"));
+    let clock = Arc::new(ManualClock::default());
+    let store = FileStore::on_disk(root.path().into(), clock, disk.clone(), sessions);
+    let key = key("unsynced", "o");
+    let request = LeaseRequest::new([key.clone()], holder("one"));
+    let lease = store.acquire(&request).await.unwrap();
+    *disk.failing_folder_syncs.lock().unwrap() = 3;
+    // The record is there after the first try, and the later ones find it.
+    for _ in 0..3 {
+        let outcome = save(&store, &lease, &key, cursor("a", 1)).await;
+        assert_code(outcome, ReasonCode::Unavailable);
+    }
+    save(&store, &lease, &key, cursor("a", 1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_folder_deleted_in_mid_run_is_not_made_anew() {
     let backend = folder();
     let key = key("deleted", "o");
