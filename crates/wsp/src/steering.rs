@@ -25,6 +25,7 @@ use std::sync::{Arc, OnceLock};
 use envelope::EventTime;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ending::{Cause, Ending};
@@ -238,12 +239,19 @@ impl Steering {
         let (answer, answered) = oneshot::channel();
         let by = by.into();
         let order = Order { act, by, answer };
+        // In the queue before the stream winds down, or the thread may take no more orders by then.
+        let unsent = match self.orders.try_send(order) {
+            Ok(()) => None,
+            Err(TrySendError::Full(order) | TrySendError::Closed(order)) => Some(order),
+        };
         if is_stop {
             // At once, whatever the thread is waiting for and however many orders are.
             self.ending.wind_down(Cause::Asked);
         }
-        let sent = self.orders.send(order).await;
-        sent.map_err(|_| Refused::Ended)?;
+        if let Some(order) = unsent {
+            let sent = self.orders.send(order).await;
+            sent.map_err(|_| Refused::Ended)?;
+        }
         self.waiting.store(true, Ordering::Release);
         self.ending.wake_dispatcher();
         answered.await.unwrap_or(Err(Refused::Ended))
