@@ -66,7 +66,7 @@ fn made(parts: usize, time: impl Fn(usize, usize) -> usize + Copy) -> Merge {
         .map(|(part, times)| (part, Framed(chunks(times))));
     let open = Parts {
         framed: Mutex::new(framed.collect()),
-        pool: FeedPool::start(2).unwrap(),
+        pool: FeedPool::start(2, &wsp::ending::Ending::default()).unwrap(),
     };
     Merge::new(&spans, None, Box::new(open), Arc::new(Nameless))
 }

@@ -12,13 +12,18 @@
 //! (open feeds) × 2 × (chunk size), whatever the ingestion gate does. A task runs
 //! on one worker at a time and travels with its chunk, so a part needs no lock.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use envelope::FramedBatch;
 
+use crate::ending::Ending;
 use crate::{Error, ReasonCode};
+
+/// How often a caller that waits for a chunk looks whether the stream winds down.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Which row of the part each event of a chunk is.
 #[derive(Debug)]
@@ -83,14 +88,16 @@ struct Task {
 #[derive(Debug)]
 pub struct FeedPool {
     tasks: Sender<Task>,
+    ending: Ending,
 }
 
 impl FeedPool {
-    /// Starts `workers` threads; they end when the pool and all its feeds are gone.
+    /// Starts `workers` threads; they end when the pool and all its feeds are gone. Once the
+    /// stream winds down nobody waits for a read of theirs, which may hang.
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread.
-    pub fn start(workers: usize) -> Result<Self, Error> {
+    pub fn start(workers: usize, ending: &Ending) -> Result<Self, Error> {
         let (tasks, queue) = channel::<Task>();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..workers.max(1) {
@@ -102,7 +109,10 @@ impl FeedPool {
                     Error::no_thread("The system gave no thread to decode on.", source)
                 })?;
         }
-        Ok(Self { tasks })
+        Ok(Self {
+            tasks,
+            ending: ending.clone(),
+        })
     }
 
     /// Opens a feed and starts on its first chunk.
@@ -113,6 +123,7 @@ impl FeedPool {
         PartFeed {
             tasks: self.tasks.clone(),
             answers,
+            ending: self.ending.clone(),
         }
     }
 }
@@ -133,13 +144,28 @@ fn work(queue: &Mutex<Receiver<Task>>) {
 pub struct PartFeed {
     tasks: Sender<Task>,
     answers: Receiver<Made>,
+    ending: Ending,
 }
 
 impl PartFeed {
     /// Waits for the next chunk and has the one after it made; `None` at the end
-    /// of the part, and for good after it or after a chunk with a failure.
+    /// of the part, and for good after it or after a chunk with a failure. Fails with `STOPPED`
+    /// if the stream winds down while the chunk is being made.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
-        match self.answers.recv() {
+        let made = loop {
+            match self.answers.recv_timeout(LOOK_AROUND) {
+                Err(RecvTimeoutError::Timeout) if self.ending.is_winding_down() => {
+                    return Some(Chunk::failed(Error::new(
+                        ReasonCode::Stopped,
+                        "The stream was stopped while it waited for rows.",
+                        "A rerun goes on.",
+                    )));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                made => break made,
+            }
+        };
+        match made {
             Ok(Some((chunk, task))) => {
                 if chunk.failure.is_none() {
                     let _ = self.tasks.send(task);
@@ -180,7 +206,7 @@ mod tests {
 
     #[test]
     fn many_feeds_share_few_workers_and_each_keeps_its_order() {
-        let pool = FeedPool::start(2).unwrap();
+        let pool = FeedPool::start(2, &Ending::default()).unwrap();
         let mut feeds: Vec<_> = (0..20).map(|_| pool.open(Box::new(Counted(50)))).collect();
         for expected in (0..50).rev() {
             for feed in &mut feeds {
@@ -190,9 +216,30 @@ mod tests {
         assert!(feeds.iter_mut().all(|feed| feed.next_chunk().is_none()));
     }
 
+    struct Hanging;
+
+    impl ChunkSource for Hanging {
+        fn next_chunk(&mut self) -> Option<Chunk> {
+            loop {
+                thread::park();
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_that_hangs_does_not_outlast_a_stop() {
+        let ending = Ending::default();
+        let mut feed = FeedPool::start(1, &ending).unwrap().open(Box::new(Hanging));
+        let waiting = thread::spawn(move || feed.next_chunk().unwrap().failure.unwrap());
+        thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        ending.wind_down(crate::ending::Cause::Asked);
+        assert_eq!(waiting.join().unwrap().code(), "STOPPED");
+    }
+
     #[test]
     fn a_worker_that_dies_is_a_failure_and_not_the_end_of_the_part() {
-        let pool = FeedPool::start(1).unwrap();
+        let pool = FeedPool::start(1, &Ending::default()).unwrap();
         let mut feed = pool.open(Box::new(Counted(79)));
         assert!(feed.next_chunk().unwrap().failure.is_none());
         let failure = feed.next_chunk().unwrap().failure.unwrap();

@@ -184,7 +184,8 @@ pub async fn prepare(
         }
         Err(error) => return Err(error),
     };
-    let resumed = resume_under(&lease, request, &*store, &plan, &keys, &run, order).await;
+    let resuming = resume_under(&lease, request, &*store, &plan, &keys, &run, order);
+    let resumed = unless_stopped(ending, resuming).await;
     let starts = match resumed {
         Ok(starts) => starts,
         Err(error) => {

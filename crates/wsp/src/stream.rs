@@ -296,7 +296,7 @@ impl<K: Clock> Stream<K> {
         let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
         let opener = Box::new(PartOpener {
             parts: Arc::clone(&parts),
-            pool: FeedPool::start(FEED_WORKERS)?,
+            pool: FeedPool::start(FEED_WORKERS, &self.ending)?,
             budget: ChunkBudget::default(),
             sort_budget: profile.ordering.sort_budget,
         });

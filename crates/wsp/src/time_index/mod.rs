@@ -13,8 +13,9 @@
 mod cache;
 mod part_times;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ use crate::{Error, ReasonCode};
 pub(crate) const TIME_COLUMN: &str = "ts_utc";
 /// Rows of a time column decoded at once.
 const BATCH_ROWS: usize = 8_192;
+/// How often a caller that waits for times looks whether the stream winds down.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -82,7 +85,7 @@ impl TimeIndex {
                 known = parts.len() - unknown.len(),
                 "reading time columns"
             );
-            let reading = self.read(&unknown, ending);
+            let reading = self.read(&unknown, ending)?;
             // Also what was learnt before a failure: the next run need not read it again.
             self.cache.keep(reading.learnt);
             if let Some((_, failure)) = reading.failure {
@@ -101,35 +104,71 @@ impl TimeIndex {
     }
 
     /// Reads time columns until the last, or until one cannot be read. Threads take parts in
-    /// their order, so whatever stands before the first failure has been read.
-    fn read<'a>(&self, parts: &[&'a Part], ending: &Ending) -> Reading<'a> {
-        let next = AtomicUsize::new(0);
-        let reading = Mutex::new(Reading::new());
-        let read_on = || {
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&part) = parts.get(place) else {
-                    return;
-                };
-                let times = read_times(&self.store, part, ending);
-                if times.is_err() {
-                    next.store(parts.len(), Ordering::Relaxed);
+    /// their order, so whatever stands before the first failure has been read. They are waited
+    /// for only while the stream goes on: a read of theirs may hang.
+    fn read<'a>(&self, parts: &[&'a Part], ending: &Ending) -> Result<Reading<'a>, Error> {
+        let (read, answers) = mpsc::channel();
+        let shared = Arc::new(Unread {
+            store: self.store.clone(),
+            parts: parts.iter().map(|&part| part.clone()).collect(),
+            next: AtomicUsize::new(0),
+            ending: ending.clone(),
+        });
+        for reader in 0..self.readers.clamp(1, parts.len().max(1)) {
+            let (unread, read) = (Arc::clone(&shared), read.clone());
+            let thread = thread::Builder::new().name(format!("wsp-times-{reader}"));
+            match thread.spawn(move || unread.read_on(&read)) {
+                Ok(_) => {}
+                Err(error) if reader == 0 => {
+                    let what = "The system gave no thread to read time columns on.";
+                    return Err(Error::no_thread(what, error));
                 }
-                let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
-                reading.take(place, part, times, parts.len());
-            }
-        };
-        thread::scope(|scope| {
-            for reader in 1..self.readers.min(parts.len()) {
-                let thread = thread::Builder::new().name(format!("wsp-times-{reader}"));
-                if let Err(error) = thread.spawn_scoped(scope, read_on) {
+                Err(error) => {
                     tracing::warn!(%error, "time columns are read by fewer threads");
                     break;
                 }
             }
-            read_on();
-        });
-        reading.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+        drop(read);
+        let mut reading = Reading::new();
+        loop {
+            match answers.recv_timeout(LOOK_AROUND) {
+                Ok((place, times)) => reading.take(place, parts[place], times, parts.len()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(reading),
+                Err(RecvTimeoutError::Timeout) if ending.is_winding_down() => {
+                    reading.failure = Some((0, stopped()));
+                    return Ok(reading);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+/// Parts whose time columns are read by several threads.
+struct Unread {
+    store: WorldStore,
+    parts: Vec<Part>,
+    next: AtomicUsize,
+    ending: Ending,
+}
+
+impl Unread {
+    /// Reads one part after the other, until none is left, one fails, or nobody waits.
+    fn read_on(&self, read: &Sender<(usize, Result<PartTimes, Error>)>) {
+        loop {
+            let place = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(part) = self.parts.get(place) else {
+                return;
+            };
+            let times = read_times(&self.store, part, &self.ending);
+            if times.is_err() {
+                self.next.store(self.parts.len(), Ordering::Relaxed);
+            }
+            if read.send((place, times)).is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -170,6 +209,11 @@ impl<'a> Reading<'a> {
     }
 }
 
+fn stopped() -> Error {
+    let what = "The stream was stopped while it read time columns.";
+    Error::new(ReasonCode::Stopped, what, "A rerun goes on.")
+}
+
 /// Reads the whole time column of a part.
 fn read_times(store: &WorldStore, part: &Part, ending: &Ending) -> Result<PartTimes, Error> {
     let options = ReadOptions {
@@ -180,8 +224,7 @@ fn read_times(store: &WorldStore, part: &Part, ending: &Ending) -> Result<PartTi
     let mut scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
     for column in columns {
         if ending.is_winding_down() {
-            let what = "The stream was stopped while it read time columns.";
-            return Err(Error::new(ReasonCode::Stopped, what, "A rerun goes on."));
+            return Err(stopped());
         }
         let (first_row, values) = column.map_err(Error::Oracle)?;
         let (times, failure) = envelope::event_times(part.path(), first_row, &values);

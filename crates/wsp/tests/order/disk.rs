@@ -193,7 +193,7 @@ impl DiskWorld {
         let parts = Arc::new(ClearedParts::new(&plan, &pins()).unwrap());
         let open = PartOpener {
             parts: Arc::clone(&parts),
-            pool: FeedPool::start(2).unwrap(),
+            pool: FeedPool::start(2, &wsp::ending::Ending::default()).unwrap(),
             budget: ChunkBudget::default(),
             sort_budget: request.profile.ordering.sort_budget,
         };

@@ -166,7 +166,7 @@ impl WorldParts {
         Self {
             world: Arc::new(world.clone()),
             reading,
-            pool: FeedPool::start(reading.workers).unwrap(),
+            pool: FeedPool::start(reading.workers, &wsp::ending::Ending::default()).unwrap(),
             bad: Vec::new(),
             open: Arc::default(),
         }
