@@ -3,11 +3,21 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 /// Whether a JSON object could not be written to standard output.
 static LOST: AtomicBool = AtomicBool::new(false);
+
+/// The progress line that stands on the terminal: messages are written above it.
+static LINE: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Has messages written above a progress line from now on; `None` if there is no line any more.
+pub fn write_above(line: Option<ProgressBar>) {
+    *LINE.lock().unwrap_or_else(PoisonError::into_inner) = line;
+}
 
 /// Prints one JSON object on standard output.
 ///
@@ -47,7 +57,14 @@ pub struct Stderr;
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // `tracing` reports a failed write with `eprintln!`, which panics.
-        let _ = io::stderr().lock().write_all(bytes);
+        let write = || {
+            let _ = io::stderr().lock().write_all(bytes);
+        };
+        let line = LINE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match line {
+            Some(line) => line.suspend(write),
+            None => write(),
+        }
         Ok(bytes.len())
     }
 

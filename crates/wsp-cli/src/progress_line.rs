@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 use wsp::progress::Progress;
 use wsp::steering::State;
 
+use crate::output;
+
 const REDRAW: Duration = Duration::from_millis(250);
 
 /// The line, while it is drawn.
@@ -20,7 +22,9 @@ pub struct ProgressLine {
 impl ProgressLine {
     /// Draws a line if standard error is a terminal.
     pub fn start(mut progress: watch::Receiver<Progress>) -> Self {
-        if !std::io::stderr().is_terminal() {
+        // A dumb terminal cannot take a line back.
+        let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        if is_dumb || !std::io::stderr().is_terminal() {
             return Self { drawing: None };
         }
         let bar = ProgressBar::new_spinner();
@@ -29,6 +33,7 @@ impl ProgressLine {
         bar.set_message("looking at the evidence");
         bar.enable_steady_tick(REDRAW);
         let drawn = bar.clone();
+        output::write_above(Some(bar.clone()));
         let task = tokio::spawn(async move {
             let mut before = (Instant::now(), 0);
             let mut rate = 0.0;
@@ -51,6 +56,7 @@ impl ProgressLine {
     pub async fn finish(self) {
         if let Some((task, bar)) = self.drawing {
             bar.finish_and_clear();
+            output::write_above(None);
             task.abort();
             let _ = task.await;
         }
