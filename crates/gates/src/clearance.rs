@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
-use oracle_store::{Catalogue, CatalogueEntry, OutputId, Posture, ReadGrant, Tokens, WorldStore};
+use oracle_store::{
+    Catalogue, CatalogueEntry, OutputId, Pin, Posture, ReadGrant, Tokens, WorldStore,
+};
 use serde::Serialize;
 
 use crate::agreement;
@@ -144,7 +146,7 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
         return Err(Error::new(ReasonCode::GateWaiverRefused, what));
     }
     if !request.require_gate_pass {
-        return Ok(request.clearance(ClearanceStatus::Waived, &outputs, Vec::new()));
+        return request.clearance(ClearanceStatus::Waived, &outputs, Vec::new());
     }
     let mut to_verify = request.steps(&outputs);
     if let Some(fault) = to_verify
@@ -164,7 +166,7 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
             None => receipts.push(receipt),
         }
     }
-    Ok(request.clearance(ClearanceStatus::Cleared, &outputs, receipts))
+    request.clearance(ClearanceStatus::Cleared, &outputs, receipts)
 }
 
 /// Verifies every gate that `request` requires and stops at nothing: one receipt a gate,
@@ -216,14 +218,7 @@ impl<'a> ClearanceRequest<'a> {
     /// Compares what outputs require with what gates authorize: the whole catalogue in strict
     /// posture, the outputs asked for in local posture.
     fn check_agreement(&self, outputs: &[&'a CatalogueEntry]) -> Result<(), Error> {
-        match self.posture {
-            Posture::Strict => {
-                agreement::check(self.catalogue.outputs().iter(), self.gate_map, self.posture)
-            }
-            Posture::Local => {
-                agreement::check(outputs.iter().copied(), self.gate_map, self.posture)
-            }
-        }
+        agreement::check(self.catalogue, outputs, self.gate_map, self.posture)
     }
 
     fn verifier(&self) -> Verifier<'a> {
@@ -261,10 +256,8 @@ impl<'a> ClearanceRequest<'a> {
         status: ClearanceStatus,
         outputs: &[&CatalogueEntry],
         receipts: Vec<GateReceipt>,
-    ) -> Clearance {
-        let artifacts = receipts.iter().flat_map(|receipt| &receipt.artifacts);
-        let proven: HashMap<_, _> = artifacts.map(Artifact::pinned).collect();
-        let proven = Arc::new(proven);
+    ) -> Result<Clearance, Error> {
+        let proven = Arc::new(self.proven(&receipts)?);
         let clear_output = |entry: &&CatalogueEntry| {
             let gates: Vec<_> = entry.read_requires_gates.iter().map(GateId::new).collect();
             let basis = match status {
@@ -276,12 +269,33 @@ impl<'a> ClearanceRequest<'a> {
             (entry.output_id.clone(), ClearedOutput { grant, basis })
         };
         let outputs = outputs.iter().map(clear_output).collect();
-        Clearance {
+        Ok(Clearance {
             status,
             mode: self.mode,
             receipts,
             outputs,
+        })
+    }
+
+    /// The pin of every object that a gate hashed.
+    ///
+    /// # Errors
+    /// `GATE_DIGEST_MISMATCH` if two gates hashed other bytes under one name: what the first one
+    /// proved is gone.
+    fn proven(&self, receipts: &[GateReceipt]) -> Result<HashMap<String, Pin>, Error> {
+        let mut proven: HashMap<String, Pin> = HashMap::new();
+        for receipt in receipts {
+            for (path, pin) in receipt.artifacts.iter().map(Artifact::pinned) {
+                if proven.get(&path).is_some_and(|before| *before != pin) {
+                    let what = "The object changed between two gates that verified it";
+                    return Err(Error::new(ReasonCode::GateDigestMismatch, what)
+                        .of_gate(&receipt.gate_id)
+                        .object(self.store.full_name(&path)));
+                }
+                proven.insert(path, pin);
+            }
         }
+        Ok(proven)
     }
 
     #[expect(

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use oracle_store::{Hex64, OutputId, from_yaml};
+use oracle_store::{Hex64, OutputId, edit_distance, from_yaml};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ReasonCode};
@@ -145,6 +145,16 @@ impl GateMap {
                 .object(name)
                 .because(cause)
         })?;
+        // Where one gate of a map spells a key out, one that does not has lost it.
+        for (key, is_missing) in GateEntry::RESTRICTING {
+            let lost = file.gates.iter().find(|gate| is_missing(gate));
+            if let Some(gate) = lost
+                && !file.gates.iter().all(is_missing)
+            {
+                let what = format!("The gate {} has no `{key}`, and others have", gate.gate_id);
+                return Err(unreadable(what).object(name));
+            }
+        }
         let mut gates = BTreeMap::new();
         for entry in file.gates {
             if let Some((wrong, key)) = entry.misspelt() {
@@ -239,14 +249,21 @@ struct MethodEntry {
     exclude_filenames: Option<BTreeSet<String>>,
 }
 
+/// Says whether a gate does not spell a key out.
+type IsMissing = fn(&GateEntry) -> bool;
+
 impl GateEntry {
+    /// The keys that restrict reading, and whether a gate does not spell them out.
+    const RESTRICTING: [(&str, IsMissing); 2] = [
+        (UPSTREAM, |gate| gate.upstream_gate_dependencies.is_none()),
+        (AUTHORIZES, |gate| gate.authorizes_outputs.is_none()),
+    ];
+
     /// A key that looks like one that restricts reading, where that one is missing.
     fn misspelt(&self) -> Option<(&str, &'static str)> {
-        let missing = [
-            (UPSTREAM, self.upstream_gate_dependencies.is_none()),
-            (AUTHORIZES, self.authorizes_outputs.is_none()),
-        ];
-        let missing = missing.into_iter().filter(|&(_, missing)| missing);
+        let missing = Self::RESTRICTING
+            .into_iter()
+            .filter(|(_, is_missing)| is_missing(self));
         missing
             .flat_map(|(key, _)| self.others.keys().map(move |other| (other.as_str(), key)))
             .find(|(other, key)| looks_like(other, key))
@@ -315,15 +332,16 @@ impl GateEntry {
     }
 }
 
-/// Whether a key shares a word of at least six letters with another, whatever its case, as a
-/// misspelt key does.
+/// Whether a key is another one misspelt: a few letters added, lost or changed, other case, or a
+/// word of it, begun alike.
 fn looks_like(key: &str, other: &str) -> bool {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', ' ', '.'], "_");
+    let (key, other) = (plain(key), plain(other));
     let words = |text: &str| -> BTreeSet<String> {
-        text.to_ascii_lowercase()
-            .split(|c: char| !c.is_ascii_alphanumeric())
+        text.split('_')
             .filter(|word| word.len() >= 6)
-            .map(|word| word[..6].to_owned())
+            .map(|word| word.chars().take(5).collect())
             .collect()
     };
-    !words(key).is_disjoint(&words(other))
+    edit_distance(&key, &other) <= other.len() / 4 || !words(&key).is_disjoint(&words(&other))
 }

@@ -106,4 +106,4 @@ pub use store::{
 };
 pub use template::Tokens;
 pub use world_key::{ScenarioId, WorldKey};
-pub use yaml::from_yaml;
+pub use yaml::{edit_distance, from_yaml};

@@ -56,9 +56,39 @@ fn merge(mapping: &mut Mapping, merged: Value) -> Result<(), serde_yaml::Error> 
     Ok(())
 }
 
+/// How many letters must be added, removed or changed to make one text of the other: tells a
+/// misspelt key from a foreign one.
+pub fn edit_distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (n, from) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = n + 1;
+        for (at, to) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[at + 1];
+            row[at + 1] = changed.min(row[at] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_distance_counts_letters() {
+        for (one, other, letters) in [
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("abd", "abc", 1),
+            ("ca", "abc", 3),
+        ] {
+            assert_eq!(edit_distance(one, other), letters);
+            assert_eq!(edit_distance(other, one), letters);
+        }
+    }
 
     fn read(text: &str) -> Result<Value, serde_yaml::Error> {
         from_yaml(text.as_bytes())

@@ -362,9 +362,10 @@ async fn what_is_unknown_about_a_method_is_refused_for_that_gate_alone() {
             .clear_as(&["out.bundle"], Presence, Posture::Local, true)
             .await
             .unwrap();
-        world.gate_map = world
-            .gate_map
-            .replace("upstream_gate_dependencies: [g.bundle]", "");
+        world.gate_map = world.gate_map.replace(
+            "upstream_gate_dependencies: [g.bundle]",
+            "upstream_gate_dependencies: []",
+        );
         world.clear(&["out.lex"]).await.unwrap();
     }
 }
@@ -407,7 +408,7 @@ async fn an_output_that_the_catalogue_does_not_have_is_refused_even_when_gates_a
 
 #[tokio::test]
 async fn strict_posture_takes_no_waiver_and_no_mere_presence() {
-    let world = World::whole();
+    let world = World::agreeing();
     for (mode, require_gate_pass) in [(Digest, false), (Presence, true)] {
         let error = world
             .clear_as(&["out.lex"], mode, Posture::Strict, require_gate_pass)
@@ -447,7 +448,7 @@ async fn catalogue_and_gate_map_that_disagree_about_an_output_are_refused() {
         (requires, "authorizes_outputs: [out.Lex]"),
         (requires, "authorizes_outputs: [out.lex, out.free]"),
     ] {
-        let mut world = World::whole();
+        let mut world = World::agreeing();
         world.catalogue = world.catalogue.replace(requires, gates);
         world.gate_map = world.gate_map.replace(authorizes, outputs);
         // Local posture compares what is read; strict posture all outputs.
@@ -476,25 +477,71 @@ async fn a_gate_without_a_key_that_restricts_reading_is_refused() {
             _ => "[g.bundle]",
         };
         let spelled = format!("{key}: {value}");
-        let mut world = World::whole();
-        world.gate_map = world.gate_map.replacen(&spelled, "scope_note: none", 1);
+        let mut world = World::agreeing();
+        // No gate of the map has it: local posture reads such a map, strict posture does not.
+        let spells_out = |line: &&str| !line.contains(key);
+        let without = world.gate_map.lines().filter(spells_out);
+        world.gate_map = without.collect::<Vec<_>>().join("\n");
+        world.clear(&["out.lex"]).await.unwrap();
         let error = world
             .clear_as(&["out.lex"], Digest, Posture::Strict, true)
             .await
             .unwrap_err();
         assert_refused(&error, "GATE_MAP_UNREADABLE", key);
 
-        let whole = World::whole().gate_map;
+        let whole = World::agreeing().gate_map;
         for wrong in [
             format!("{key}: null"),
             spelled.to_ascii_uppercase(),
             spelled.replace('_', "-"),
             format!("{}: {value}", &key[..key.len() - 1]),
+            format!("{}: {value}", key.replace('e', "")),
+            "a_key_of_others: 1".to_owned(),
         ] {
             let wrong = whole.replacen(&spelled, &wrong, 1);
             let error = gates::GateMap::parse("map.yaml", wrong.as_bytes()).unwrap_err();
             assert_refused(&error, "GATE_MAP_UNREADABLE", "map.yaml");
         }
+    }
+}
+
+#[test]
+fn a_map_in_which_no_gate_spells_a_key_out_is_read_and_a_misspelt_key_is_seen() {
+    let gate =
+        |more: &str| format!("gates:\n- gate_id: g\n  passed_flag_path_template: f\n  {more}\n");
+    gates::GateMap::parse("map.yaml", gate("owner: us").as_bytes()).unwrap();
+    for misspelt in [
+        "upsteam_gate_depedencies: [g]",
+        "upstraem_gate_deps: [g]",
+        "Upstream-Gate-Dependencies: [g]",
+        "autorises_ouputs: [o]",
+        "authorized_outputs: [o]",
+    ] {
+        let error = gates::GateMap::parse("map.yaml", gate(misspelt).as_bytes());
+        assert_refused(&error.unwrap_err(), "GATE_MAP_UNREADABLE", "misspelt");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_only_one_side_knows_is_refused_in_strict_posture() {
+    for (catalogue, map) in [
+        (
+            (
+                "primary_key: [id], read_requires_gates: []",
+                "primary_key: [id], read_requires_gates: [g.elsewhere]",
+            ),
+            ("", ""),
+        ),
+        (("", ""), ("[out.lex]", "[out.lex, out.nowhere]")),
+    ] {
+        let mut world = World::agreeing();
+        world.catalogue = world.catalogue.replace(catalogue.0, catalogue.1);
+        world.gate_map = world.gate_map.replacen(map.0, map.1, 1);
+        let error = world
+            .clear_as(&["out.bundle"], Digest, Posture::Strict, true)
+            .await
+            .unwrap_err();
+        assert_refused(&error, "CATALOGUE_GATES_DISAGREE", "where");
     }
 }
 

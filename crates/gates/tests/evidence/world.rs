@@ -88,6 +88,18 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl World {
+    /// The same as [`World::whole`] without the output whose gate the map does not know.
+    pub(crate) fn agreeing() -> Self {
+        let mut world = Self::whole();
+        let known = |line: &&str| !line.contains("out.unknown");
+        world.catalogue = world
+            .catalogue
+            .lines()
+            .filter(known)
+            .fold(String::new(), |text, line| text + line + "\n");
+        world
+    }
+
     /// The world of this module's picture, with evidence that holds.
     pub(crate) fn whole() -> Self {
         let world = Self {

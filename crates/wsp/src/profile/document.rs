@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use oracle_store::from_yaml;
+use oracle_store::{edit_distance, from_yaml};
 use serde_yaml::Value;
 
 use super::expand::{Env, Template};
@@ -200,22 +200,6 @@ impl<'a> Document<'a> {
 
 /// Wrong letters up to which a key of a shared block is taken for a misspelt one of ours.
 const MISSPELT: usize = 2;
-
-/// Letters to insert, remove or replace to turn one text into the other (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
 
 /// `PROFILE_INVALID` for one key.
 pub(super) fn invalid(key: &str, problem: &str) -> Error {
