@@ -61,6 +61,28 @@ fn credentials_in_the_file_or_in_clear_are_refused_in_strict_posture_and_never_s
 }
 
 #[test]
+fn a_token_that_a_proxy_would_read_is_refused_in_strict_posture_and_warned_of_in_local() {
+    for (posture, status) in [("strict", 2), ("local", 1)] {
+        let proxied = rig(&[
+            ("policy.posture", posture),
+            ("wiring.wsp_push.client", "reqwest"),
+            ("wiring.wsp_retry.give_up_after_s", "1"),
+            ("wiring.wsp_push.timeout_ms", "500"),
+            ("wiring.security.wsp_auth_token", "${WSP_TEST_TOKEN}"),
+        ]);
+        let mut command = proxied.command(&["stream"], &[]);
+        command
+            .env("WSP_TEST_TOKEN", "hunter2secret")
+            .env("http_proxy", "http://proxy.invalid:3128");
+        let ran = Ran::of(&mut command);
+        assert_eq!(ran.status, status, "{}", ran.report);
+        assert!(ran.stderr.contains("`http_proxy` names"), "{}", ran.stderr);
+        assert!(!format!("{}{}", ran.report, ran.stderr).contains("hunter2"));
+        assert_eq!(proxied.gate.stats().posts, 0);
+    }
+}
+
+#[test]
 fn an_allowlist_that_allows_nobody_or_cannot_be_read_is_refused() {
     let rig = rig(&[("wiring.wsp_producer.allowlist_ref", "allow")]);
     let allowlist = rig.folder.path().join("allow");

@@ -29,7 +29,7 @@ pub use settings::{
 };
 
 use crate::pace::Pace;
-use crate::push::PushEndpoint;
+use crate::push::{PushEndpoint, clear_text_proxy};
 use crate::{Error, ReasonCode};
 
 /// The runs root of the platform where a profile names none.
@@ -250,19 +250,27 @@ impl Profile {
     /// # Errors
     /// `PROFILE_TOKEN_IN_CLEAR`.
     pub fn check_token_travels_safely(&self, endpoint: &PushEndpoint) -> Result<(), Error> {
-        if !endpoint.sends_in_clear_to_other_host() {
-            return Ok(());
-        }
+        let follows_proxies = self.push.client == PushClientKind::Reqwest && !endpoint.is_https();
+        let environment = |name: &str| std::env::var(name).ok();
+        let proxy = follows_proxies
+            .then(|| clear_text_proxy(endpoint.host(), &environment))
+            .flatten();
+        let reader = match proxy {
+            _ if endpoint.sends_in_clear_to_other_host() => "to another host".to_owned(),
+            Some(variable) => format!("to the proxy that `{variable}` names"),
+            None => return Ok(()),
+        };
         if self.posture == Posture::Strict {
             return Err(Error::new(
                 ReasonCode::ProfileTokenInClear,
-                "The token of `wiring.security.wsp_auth_token` would travel over plain http to another host.",
-                "Use an https `ig_ingest_url`.",
+                format!(
+                    "The token of `wiring.security.wsp_auth_token` would travel over plain http \
+                     {reader}."
+                ),
+                "Use an https `ig_ingest_url`, or name the gate in `no_proxy`.",
             ));
         }
-        tracing::warn!(
-            "the token travels over plain http to another host; strict posture refuses this"
-        );
+        tracing::warn!("the token travels over plain http {reader}; strict posture refuses this");
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ impl PushEndpoint {
     }
 
     /// The host's name or address; an IPv6 address without its brackets.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         let host = self.url.host_str().unwrap_or_default();
         host.strip_prefix('[')
             .and_then(|h| h.strip_suffix(']'))

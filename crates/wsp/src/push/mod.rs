@@ -13,7 +13,7 @@
 //!
 //! | file | idea | kind |
 //! |---|---|---|
-//! | [`endpoint`] | where to push, and the token that is shown there | pure |
+//! | [`endpoint`], `clear_text_proxy` | where to push, and the token that is shown there | pure |
 //! | [`client`] | the contract of a client and its lanes | trait |
 //! | [`direct_client`], [`hyper_client`], [`reqwest_client`] | the clients: ours, and two that drive libraries | IO |
 //! | `exchange`, `received`, `wire`, `deadline` | one request and its answer on a connection | IO |
@@ -39,6 +39,7 @@ pub mod adaptive;
 pub mod answer;
 mod answer_body;
 mod answer_head;
+mod clear_text_proxy;
 pub mod client;
 pub mod concurrency;
 mod deadline;
@@ -57,6 +58,8 @@ pub mod stop;
 mod suspects;
 pub mod trouble;
 mod wire;
+
+pub(crate) use clear_text_proxy::clear_text_proxy;
 
 pub use answer::{Decision, Refusal, Verdict};
 pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
