@@ -203,7 +203,7 @@ fn unreadable(what: impl Into<String>) -> Error {
 
 /// The keys of a gate that restrict what may be read.
 const UPSTREAM: &str = "upstream_gate_dependencies";
-const AUTHORIZES: &str = "authorizes_outputs";
+pub(crate) const AUTHORIZES: &str = "authorizes_outputs";
 
 #[derive(Deserialize)]
 struct MapFile {

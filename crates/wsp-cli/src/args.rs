@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::SealStatus;
@@ -133,6 +134,9 @@ pub struct StreamArgs {
     /// Which event time is due when the schedule begins (RFC 3339); else the first event's.
     #[arg(long, value_name = "TIME", conflicts_with = "rate")]
     pub time_origin: Option<EventTime>,
+    /// Wait at most this many seconds from one event to the next: a longer gap is cut, and the rest follows.
+    #[arg(long, value_name = "S", value_parser = parse_seconds, conflicts_with_all = ["rate", "time_origin"])]
+    pub max_gap: Option<Duration>,
     /// The ingestion gate.
     #[arg(long, value_name = "URL")]
     pub ig_url: Option<String>,
@@ -353,6 +357,14 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+/// Seconds, above zero.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("`{text}` is no number of seconds above zero"))
 }
 
 fn parse_on_reject(text: &str) -> Result<OnReject, String> {

@@ -31,6 +31,8 @@ pub enum EventKind {
     CheckpointSaved,
     /// Somebody steered the stream, or tried to.
     StreamSteered,
+    /// The schedule moved, since the next event was further away than `max_gap`.
+    GapCut,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// Every row of every output was delivered.

@@ -40,7 +40,7 @@ use crate::progress::Progress;
 use crate::push::{Decision, GateAway, GateTrouble};
 use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
-use crate::steering::{StateCell, Steered};
+use crate::steering::{StateCell, Told};
 use crate::watermark::{Position, Watermark};
 use crate::window::Window;
 
@@ -156,7 +156,7 @@ pub struct Keeping {
     /// What the stream is at.
     pub(crate) state: StateCell,
     /// Acts of steering, for the audit.
-    pub acts: mpsc::UnboundedReceiver<Steered>,
+    pub acts: mpsc::UnboundedReceiver<Told>,
     /// What is wrong with the gate, if anything is.
     pub trouble: GateTrouble,
 }
@@ -238,7 +238,7 @@ impl Keeper {
                         resting = Some(tokio::time::sleep(REST).boxed());
                     }
                 }
-                Some(steered) = self.with.acts.recv() => self.audit_act(&steered),
+                Some(steered) = self.with.acts.recv() => self.audit_told(&steered),
                 _ = tick.tick() => is_tick = true,
                 _ = tell.tick() => self.tell_progress(),
             }
@@ -266,7 +266,7 @@ impl Keeper {
             self.saved(saving.await, reason);
         }
         while let Ok(steered) = self.with.acts.try_recv() {
-            self.audit_act(&steered);
+            self.audit_told(&steered);
         }
         self.audit_quarantine(true);
         self.tell_progress();
@@ -471,9 +471,13 @@ impl Keeper {
         }
     }
 
-    fn audit_act(&mut self, steered: &Steered) {
-        let details = steered.details(self.last_time.map(|position| position.time));
-        if let Err(error) = self.with.audit.append(EventKind::StreamSteered, details) {
+    fn audit_told(&mut self, told: &Told) {
+        let event_time = self.last_time.map(|position| position.time);
+        let (kind, details) = match told {
+            Told::Steered(steered) => (EventKind::StreamSteered, steered.details(event_time)),
+            Told::GapCut(cut) => (EventKind::GapCut, cut.details(event_time)),
+        };
+        if let Err(error) = self.with.audit.append(kind, details) {
             self.with.ending.wind_down(Cause::Failed(error));
         }
     }

@@ -7,7 +7,7 @@
 //!   │        ▼
 //!   │     paused? ── no steps left ─┐
 //!   │        ▼                      │
-//!   │     due? ───────── not yet ───┤
+//!   │     due? ───────── not yet ───┤   (a gap that is too long is cut first)
 //!   │        ▼                      ▼
 //!   │     room? ──────── none ──► park ──┐
 //!   │        ▼                           │
@@ -30,11 +30,14 @@ use crate::meters::Meters;
 use crate::progress::Progress;
 use crate::schedule::{Schedule, WallNs};
 use crate::sending::Sending;
-use crate::steering::{Act, Helm, Order, Refused, State, Steered};
+use crate::steering::{Act, CutGap, Helm, Order, Refused, State, Steered, Told};
 use crate::window::Window;
 
 /// The longest the thread sleeps without looking around.
 const LOOK_AROUND: Duration = Duration::from_millis(250);
+
+/// A wait longer than this is told of: people see shorter ones in the rate.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// Since when a stream is paused, and how many events may leave all the same.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +65,8 @@ pub struct Piloting<K> {
     pub sending: Sending,
     /// Who steers.
     pub helm: Helm,
-    /// Where acts are told of.
-    pub acts: mpsc::UnboundedSender<Steered>,
+    /// Where acts and cut gaps are told of.
+    pub acts: mpsc::UnboundedSender<Told>,
     /// What is counted, for snapshots.
     pub meters: Arc<Meters>,
     /// Told with every act.
@@ -80,6 +83,8 @@ pub struct Pilot<K> {
     pause: Option<Pause>,
     leaving: Leaving,
     handed_over: u64,
+    /// Whether the progress says when the next event is due.
+    is_next_due_told: bool,
 }
 
 impl<K: Clock> Pilot<K> {
@@ -90,6 +95,7 @@ impl<K: Clock> Pilot<K> {
             pause: None,
             leaving: Leaving::default(),
             handed_over: 0,
+            is_next_due_told: false,
         }
     }
 
@@ -120,6 +126,7 @@ impl<K: Clock> Pilot<K> {
             let due = self.with.schedule.due(time, now);
             if let Some(pause) = &mut self.pause {
                 if pause.steps == 0 {
+                    self.forget_next_due();
                     self.park(State::Paused, LOOK_AROUND);
                 } else if self.with.window.has_room(self.handed_over) {
                     pause.steps -= 1;
@@ -130,12 +137,19 @@ impl<K: Clock> Pilot<K> {
                     self.park(State::Paused, LOOK_AROUND);
                 }
             } else if now < due {
+                if let Some(earlier) = self.with.schedule.cap_gap(due) {
+                    self.tell_of_cut_gap(time, earlier);
+                    continue;
+                }
                 let state = if self.with.schedule.begins_after(now) {
                     State::WaitingForStart
                 } else {
                     State::Running
                 };
                 let left = Duration::from_nanos((due - now) as u64);
+                if left > WORTH_TELLING {
+                    self.tell_next_due(Some(due));
+                }
                 self.park(state, LOOK_AROUND.min(left));
             } else if self.with.window.has_room(self.handed_over) {
                 self.with.helm.state().set(State::Running);
@@ -143,6 +157,31 @@ impl<K: Clock> Pilot<K> {
             } else {
                 self.park(State::HeldBack, LOOK_AROUND);
             }
+        }
+    }
+
+    fn tell_of_cut_gap(&self, next: EventTime, earlier: WallNs) {
+        let cut = CutGap {
+            next,
+            earlier: Duration::from_nanos(earlier.unsigned_abs()),
+            handed_over: self.handed_over,
+        };
+        // A keeper that is gone has nothing left to write to.
+        let _ = self.with.acts.send(Told::GapCut(cut));
+    }
+
+    /// Tells when the next event is due, or that it is not waited for any more.
+    fn tell_next_due(&mut self, due: Option<WallNs>) {
+        self.is_next_due_told = due.is_some();
+        let due = due.map(|due| self.with.start.wall_time(due));
+        self.with
+            .progress
+            .send_if_modified(|progress| std::mem::replace(&mut progress.next_due, due) != due);
+    }
+
+    fn forget_next_due(&mut self) {
+        if self.is_next_due_told {
+            self.tell_next_due(None);
         }
     }
 
@@ -184,6 +223,7 @@ impl<K: Clock> Pilot<K> {
     }
 
     fn leave(&mut self, due: WallNs, is_step: bool, late_from: WallNs) -> WallNs {
+        self.forget_next_due();
         self.leaving = Leaving { due, is_step };
         late_from
     }
@@ -211,7 +251,7 @@ impl<K: Clock> Pilot<K> {
             handed_over: self.handed_over,
         };
         // A keeper that is gone has nothing left to write to.
-        let _ = self.with.acts.send(steered);
+        let _ = self.with.acts.send(Told::Steered(steered));
         let meters = self.with.meters.read_all();
         self.with.progress.send_modify(|progress| {
             progress.state = state;

@@ -380,6 +380,7 @@ fn stream_started(
         "pace": request.profile.pace,
         "start_at": request.overrides.start_at.map(|time| time.to_string()),
         "time_origin": request.overrides.time_origin.map(|time| time.to_string()),
+        "max_gap_s": request.overrides.max_gap.map(|gap| gap.as_secs_f64()),
         "evidence": gates_summary(plan),
         "require_gate_pass": request.profile.require_gate_pass,
         "on_reject": request.profile.rejects.on_reject.as_str(),

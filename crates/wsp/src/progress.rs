@@ -1,5 +1,8 @@
 //! What a stream is at, about once a second, for whoever watches.
 
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
 use envelope::EventTime;
 use tokio::sync::watch;
 
@@ -27,6 +30,9 @@ pub struct Progress {
     pub lateness_ms: f64,
     /// Events that saved cursors cover.
     pub durable: u64,
+    /// When the next event is due, by the wall clock, where it is waited for longer than a
+    /// second.
+    pub next_due: Option<SystemTime>,
     /// What is wrong with the ingestion gate; `None` while it answers.
     pub gate_away: Option<GateAway>,
 }
@@ -60,6 +66,12 @@ impl Progress {
             }
             state => state,
         }
+    }
+
+    /// When the next event is due, as text in UTC to the second.
+    pub fn next_due_text(&self) -> Option<String> {
+        let due = DateTime::<Utc>::from(self.next_due?);
+        Some(due.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
 
     /// Learns how many rows are open: so many events are expected, or as many as the

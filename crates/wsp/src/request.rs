@@ -1,6 +1,7 @@
 //! What a caller asks for: a profile, and what wins over it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use envelope::EventTime;
 use oracle_store::{EngineRunRoot, Location, lies_in_world};
@@ -36,6 +37,10 @@ pub struct Overrides {
     /// The event time that is due when it begins; that of the first event, if absent. It
     /// has no meaning at a rate.
     pub time_origin: Option<EventTime>,
+    /// Wait at most this long, by the wall clock, from when one event is due until the next
+    /// is; a longer gap is cut and the rest of the schedule moves with it. It has no meaning
+    /// at a rate. `None` cuts nothing.
+    pub max_gap: Option<Duration>,
     /// The order.
     pub order: Option<OrderMode>,
     /// The ingestion gate.
@@ -72,8 +77,8 @@ impl StreamRequest {
     /// process's working directory.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` if there is no working directory, for a time origin at a rate, for a
-    /// flag that names no path, and for a window that ends before it begins.
+    /// `PROFILE_INVALID` if there is no working directory, for a time origin or a longest gap
+    /// at a rate, for both of them together, for a flag that names no path, and for a window that ends before it begins.
     pub fn new(mut profile: Profile, overrides: Overrides) -> Result<Self, Error> {
         let working_dir = std::env::current_dir().map_err(|source| {
             Error::caused(
@@ -102,6 +107,7 @@ impl StreamRequest {
                 "Leave it out, or pace by a speedup.",
             ));
         }
+        check_max_gap(&overrides, &profile.pace)?;
         profile.order = overrides.order.or(profile.order);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
         let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();
@@ -160,6 +166,22 @@ impl StreamRequest {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a longest gap where there is no gap to cut, or where others count on the schedule.
+fn check_max_gap(overrides: &Overrides, pace: &Pace) -> Result<(), Error> {
+    let refuse = |what, advice| Err(Error::new(crate::ReasonCode::ProfileInvalid, what, advice));
+    match (overrides.max_gap, pace) {
+        (Some(_), Pace::Rate(_)) => refuse(
+            "--max-gap cuts gaps between event times, and a rate counts events.",
+            "Leave it out, or pace by a speedup.",
+        ),
+        (Some(_), Pace::Speedup(_)) if overrides.time_origin.is_some() => refuse(
+            "--max-gap moves the schedule, and --time-origin fixes it for several producers.",
+            "Leave one of them out.",
+        ),
+        _ => Ok(()),
     }
 }
 

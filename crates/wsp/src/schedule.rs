@@ -20,6 +20,7 @@
 //! | an event let through in a pause | wall₀ moves so that it was due at *p* |
 //! | change of pace | wall₀ = now; what stood at now still does, where old and new pace count the same thing, else the next event is due now |
 //! | late, and `slip` | wall₀ moves by the lateness |
+//! | a gap longer than `max_gap`, by a speedup | wall₀ moves so that it is `max_gap` long |
 //!
 //! None of them makes a burst: after each, the next event is due as far from now
 //! as it was before.
@@ -30,6 +31,7 @@
 //! counting begins with the run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use envelope::EventTime;
 
@@ -130,6 +132,11 @@ pub struct Schedule {
     /// One clock for all outputs, and for other producers.
     is_shared: bool,
     last_due: WallNs,
+    /// The longest wait from one event to the next, if somebody bounded it.
+    max_gap: Option<WallNs>,
+    /// Where a wait for the next event began: when the last one was due, or the pace changed;
+    /// `None` before the first event.
+    gap_from: Option<WallNs>,
 }
 
 impl Schedule {
@@ -143,6 +150,8 @@ impl Schedule {
             origin: Origin::default(),
             is_shared: false,
             last_due: WallNs::MIN,
+            max_gap: None,
+            gap_from: None,
         }
     }
 
@@ -184,6 +193,32 @@ impl Schedule {
         due.max(self.last_due)
     }
 
+    /// Bounds how long the next event is waited for, from where its predecessor was due. The
+    /// bound is for a pace that goes by event time: a rate has the gaps that it says.
+    #[must_use]
+    pub fn with_max_gap(mut self, max_gap: Option<Duration>) -> Self {
+        let nanos = |gap: Duration| WallNs::try_from(gap.as_nanos()).unwrap_or(WallNs::MAX);
+        self.max_gap = max_gap.map(nanos);
+        self
+    }
+
+    /// Moves the schedule where the event due at `due` would be waited for longer than the
+    /// bound allows. Answers by how many nanoseconds it and all after it come earlier.
+    pub fn cap_gap(&mut self, due: WallNs) -> Option<WallNs> {
+        let (Clockwork::ByTime(..), Some(from), Some(max)) =
+            (&self.clockwork, self.gap_from, self.max_gap)
+        else {
+            return None;
+        };
+        let earlier = due.saturating_sub(from.saturating_add(max));
+        if earlier <= 0 {
+            return None;
+        }
+        self.clockwork.shift(-earlier);
+        self.last_due = self.last_due.saturating_sub(earlier);
+        Some(earlier)
+    }
+
     /// Tells the schedule that the event due at `due` left at `now`; with `slip`
     /// the rest moves by what was lost.
     pub fn left(&mut self, due: WallNs, now: WallNs) {
@@ -191,6 +226,7 @@ impl Schedule {
             return;
         }
         self.last_due = due;
+        self.gap_from = Some(due);
         if let Clockwork::ByCount(_, Some(anchor)) = &mut self.clockwork {
             anchor.left += 1;
         }
@@ -252,6 +288,7 @@ impl Schedule {
         self.clockwork = Clockwork::new(&pace).after(&self.clockwork, now);
         self.pace = pace;
         self.last_due = WallNs::MIN;
+        self.gap_from = self.gap_from.map(|_| now);
     }
 
     /// Forgets the anchor of a speedup: the next event starts anew, as the first event of
@@ -263,12 +300,14 @@ impl Schedule {
         {
             *anchor = None;
             self.last_due = WallNs::MIN;
+            self.gap_from = None;
         }
     }
 
     fn shift(&mut self, by: WallNs) {
         self.clockwork.shift(by);
         self.last_due = self.last_due.saturating_add(by);
+        self.gap_from = self.gap_from.map(|from| from.saturating_add(by));
     }
 }
 
@@ -343,6 +382,55 @@ mod tests {
         leave(&mut schedule, 0, 0);
         schedule.resume(SECOND, 61 * SECOND);
         assert_eq!(schedule.due(at(0), 61 * SECOND), 60 * SECOND + 1_000_000);
+    }
+
+    #[test]
+    fn a_gap_longer_than_its_bound_is_cut_to_it_and_the_rest_follows() {
+        let hour = 3_600 * SECOND;
+        let mut schedule = paced(1.0).with_max_gap(Some(Duration::from_secs(10)));
+        leave(&mut schedule, 0, 5);
+        assert_eq!(leave(&mut schedule, (9 * SECOND).into(), 5), 5 + 9 * SECOND);
+        let due = schedule.due(at((9 * hour).into()), 6);
+        assert_eq!(schedule.cap_gap(due), Some(9 * hour - 19 * SECOND));
+        let due = schedule.due(at((9 * hour).into()), 7);
+        assert_eq!(due, 5 + 19 * SECOND);
+        assert_eq!(schedule.cap_gap(due), None, "it is cut once");
+        schedule.left(due, due);
+        let after = schedule.due(at((9 * hour + SECOND).into()), due);
+        assert_eq!(after, due + SECOND);
+    }
+
+    #[test]
+    fn a_gap_is_counted_without_pauses_and_anew_from_a_change_of_pace() {
+        let hour = 3_600 * SECOND;
+        let mut schedule = paced(1.0).with_max_gap(Some(Duration::from_secs(10)));
+        leave(&mut schedule, 0, 0);
+        schedule.resume(2 * SECOND, 7 * SECOND);
+        let due = schedule.due(at(hour.into()), 7 * SECOND);
+        schedule.cap_gap(due);
+        assert_eq!(schedule.due(at(hour.into()), 0), 15 * SECOND);
+        schedule.set_pace(speedup(0.001), 9 * SECOND);
+        let due = schedule.due(at(hour.into()), 9 * SECOND);
+        schedule.cap_gap(due);
+        assert_eq!(schedule.due(at(hour.into()), 0), 19 * SECOND);
+    }
+
+    #[test]
+    fn no_gap_is_cut_before_the_first_event_nor_at_a_rate() {
+        let bound = Some(Duration::from_secs(1));
+        let origin = Origin {
+            start_at: Some(900 * SECOND),
+            time: None,
+        };
+        let mut late = paced(1.0).from_origin(origin).with_max_gap(bound);
+        let due = late.due(at(0), 0);
+        assert_eq!((due, late.cap_gap(due)), (900 * SECOND, None));
+        let mut rated = rated("0:1,1:0,60:1").with_max_gap(bound);
+        leave(&mut rated, 0, 0);
+        leave(&mut rated, 0, 0);
+        let due = rated.due(at(0), 0);
+        assert!(due >= 60 * SECOND, "{due}");
+        assert_eq!(rated.cap_gap(due), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use envelope::EventTime;
 use serde::Serialize;
@@ -173,6 +174,38 @@ impl Steered {
         }
         details
     }
+}
+
+/// A wait for the next event that `max_gap` made shorter, for the audit.
+#[derive(Debug, Clone, Copy)]
+pub struct CutGap {
+    /// The event time of the event that is waited for.
+    pub next: EventTime,
+    /// By how much that event and all after it are due earlier.
+    pub earlier: Duration,
+    /// Events handed over until then.
+    pub handed_over: u64,
+}
+
+impl CutGap {
+    /// As the audit says it; `event_time` is that of the last acknowledgement.
+    pub fn details(&self, event_time: Option<EventTime>) -> Value {
+        json!({
+            "next_event_time": self.next.to_string(),
+            "earlier_s": self.earlier.as_secs_f64(),
+            "handed_over": self.handed_over,
+            "event_time": event_time.map(|time| time.to_string()),
+        })
+    }
+}
+
+/// What the dispatching thread tells the keeper, for the audit.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// Somebody steered the stream, or tried to.
+    Steered(Steered),
+    /// A gap was longer than `max_gap`.
+    GapCut(CutGap),
 }
 
 /// The meters of a stream that has begun, for whoever asks in between two snapshots.

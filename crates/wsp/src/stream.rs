@@ -276,7 +276,9 @@ impl<K: Clock> Stream<K> {
             start_at: overrides.start_at.map(|time| start.at_wall(time)),
             time: overrides.time_origin,
         };
-        Schedule::new(profile.pace.clone(), profile.push.when_late).from_origin(origin)
+        Schedule::new(profile.pace.clone(), profile.push.when_late)
+            .from_origin(origin)
+            .with_max_gap(overrides.max_gap)
     }
 
     /// The engine over the parts of a plan.

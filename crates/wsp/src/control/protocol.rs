@@ -108,6 +108,10 @@ pub struct Snapshot {
     pub event_time: Option<String>,
     /// How late the last acknowledged event was sent, in milliseconds; absent if unpaced.
     pub lateness_ms: Option<f64>,
+    /// When the next event is due, by the wall clock; absent where it is not waited for
+    /// longer than a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<String>,
     /// What is wrong with the ingestion gate; absent while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate_away: Option<GateAway>,
@@ -124,6 +128,7 @@ impl Snapshot {
             total: progress.total,
             event_time: progress.event_time.map(|time| time.to_string()),
             lateness_ms: (!progress.pace.is_unpaced()).then_some(progress.lateness_ms),
+            next_due: progress.next_due_text(),
             gate_away: progress.gate_away.clone(),
         }
     }
