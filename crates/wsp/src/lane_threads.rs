@@ -116,14 +116,19 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         all_ended: watch::Receiver<()>,
     ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let no_thread = |source| Error::no_thread("The system gave no thread to push on.", source);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(no_thread)?;
         let (end, ended) = oneshot::channel();
+        // Built on its own thread: a runtime may not be dropped on another one's, as it would be
+        // if there were no thread for it.
+        let drive = move || match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.run(end, all_ended)),
+            Err(error) => {
+                // Nobody listens once the engine was dropped.
+                let _ = end.send(Err(no_thread(error)));
+            }
+        };
         thread::Builder::new()
             .name(format!("wsp-lanes-{number}"))
-            .spawn(move || runtime.block_on(self.run(end, all_ended)))
+            .spawn(drive)
             .map_err(no_thread)?;
         Ok(ended)
     }

@@ -71,6 +71,8 @@ reason_codes! {
     MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED",
     /// More parts overlap in event time than the process may have files open.
     FileHandlesExceeded => "FILE_HANDLES_EXCEEDED",
+    /// The process may not have the threads or the address space that it needs.
+    ProcessLimitExceeded => "PROCESS_LIMIT_EXCEEDED",
     /// The ingestion gate gave a final refusal.
     IgPushRejected => "IG_PUSH_REJECTED",
     /// As many events lie in the quarantine as may.

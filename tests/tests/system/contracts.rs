@@ -69,7 +69,10 @@ fn a_catalogue_that_its_schema_refuses_is_refused_by_the_program() {
         let value = entry_of(&mut without).remove(key).unwrap();
         assert!(!schema.is_valid(&without) && !parses(&without), "no {key}");
         entry_of(&mut without).insert(key.to_uppercase(), value);
-        assert!(!schema.is_valid(&without) && !parses(&without), "capital {key}");
+        assert!(
+            !schema.is_valid(&without) && !parses(&without),
+            "capital {key}"
+        );
     }
     for (key, wrong) in [
         ("read_requires_gates", Value::Null),
@@ -135,7 +138,12 @@ fn golden_the_platforms_catalogue_and_gate_map_are_as_their_schemas_say() {
             "outputs",
             340,
         ),
-        ("engine_gates.map.yaml", gates::ENGINE_GATES_MAP_SCHEMA, "gates", 10),
+        (
+            "engine_gates.map.yaml",
+            gates::ENGINE_GATES_MAP_SCHEMA,
+            "gates",
+            10,
+        ),
     ] {
         let text = std::fs::read_to_string(std::path::Path::new(&folder).join(name)).unwrap();
         let file: Value = serde_yaml::from_str(&text).unwrap();

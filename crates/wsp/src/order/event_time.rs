@@ -16,9 +16,9 @@ use super::{
 };
 use crate::Error;
 use crate::ending::Ending;
-use crate::file_handles::file_handles;
 use crate::lane::NamePosition;
 use crate::plan::Plan;
+use crate::process_limits::{check_room_for, file_handles};
 use crate::profile::{OnDisorder, OrderSettings};
 use crate::progress::Progress;
 use crate::request::StreamRequest;
@@ -98,7 +98,7 @@ impl EventTimeSource {
     ///
     /// # Errors
     /// `EVENT_TIME_DISORDER` for a part that is not in time order and may not be sorted;
-    /// `FILE_HANDLES_EXCEEDED`; `MEMORY_BUDGET_EXCEEDED`.
+    /// `FILE_HANDLES_EXCEEDED`; `MEMORY_BUDGET_EXCEEDED`; `PROCESS_LIMIT_EXCEEDED`.
     pub fn check(&self, survey: &Survey) -> Result<(), Error> {
         if self.settings.on_disorder == OnDisorder::Refuse {
             for PartSpan { part, start, .. } in &survey.spans {
@@ -112,7 +112,8 @@ impl EventTimeSource {
         if let Some(lanes) = self.lanes {
             survey.overlap.check_handles(lanes, file_handles())?;
         }
-        survey.overlap.check(self.settings.memory_budget)
+        survey.overlap.check(self.settings.memory_budget)?;
+        check_room_for(survey.overlap.memory_bytes)
     }
 }
 
