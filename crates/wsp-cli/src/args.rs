@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oracle_store::SealStatus;
+use oracle_store::{Hex64, SealStatus};
 use wsp::EventTime;
 use wsp::pace::{Pace, RateSteps, Speedup};
 use wsp::profile::{OnReject, OrderMode};
@@ -245,6 +245,9 @@ pub struct RedriveArgs {
     /// Say what would be pushed, and push nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Push nothing, and have the event with this id wait no more; may be repeated.
+    #[arg(long, value_name = "EVENT_ID", value_parser = parse_event_id, conflicts_with = "dry_run")]
+    pub give_up: Vec<Hex64>,
 }
 
 /// `verify`.
@@ -357,6 +360,10 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+fn parse_event_id(text: &str) -> Result<Hex64, String> {
+    Hex64::parse(text).ok_or_else(|| format!("`{text}` is no event id: 64 lowercase hex digits"))
 }
 
 /// Seconds, above zero.

@@ -45,6 +45,8 @@ pub enum EventKind {
     StreamStopped,
     /// Quarantined events were pushed again.
     EventsRedriven,
+    /// Quarantined events were given up: they wait no more.
+    EventsGivenUp,
 }
 
 #[derive(Serialize)]

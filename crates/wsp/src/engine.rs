@@ -131,7 +131,10 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
             Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
         };
-        let watch = Arc::new(GateWatch::with_clock(self.retry, limit, self.clock.clone()));
+        let watch = GateWatch::with_clock(self.retry, limit, self.clock.clone())
+            .with_transient_errors(self.push.transient_errors.clone())
+            .with_max_event_bytes(self.push.max_event_bytes);
+        let watch = Arc::new(watch);
         let endpoint: Arc<str> = self.endpoint.into();
         let sending = Sending::default();
         let threads =

@@ -160,6 +160,9 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             (PushOutcome::SingledOut { refusal, attempts }, Some(envelope)) => {
                 set_aside(envelope, RejectReason::FailedAlone, refusal, attempts)
             }
+            (PushOutcome::InDoubt { refusal, attempts }, Some(envelope)) => {
+                set_aside(envelope, RejectReason::InDoubt, refusal, attempts)
+            }
             (outcome, _) => self.final_fate(outcome, failed),
         }
     }
@@ -196,6 +199,15 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                     "failed {attempts} times, the last time with {refusal}, and took other events,"
                 ),
                 "Look at its log for this event; a rerun resumes here.",
+            ),
+            PushOutcome::InDoubt { refusal, attempts } => failed(
+                ReasonCode::IgPublishAmbiguous,
+                format!(
+                    "does not know whether the event is on its bus ({attempts} tries, the last: \
+                     {refusal})"
+                ),
+                "Look there whether it is. A rerun asks again; `wsp_push.on_reject: quarantine` sets \
+                 such events aside, and `redrive --give-up ID` closes one.",
             ),
             PushOutcome::GaveUp {
                 attempts,

@@ -83,8 +83,12 @@ reason_codes! {
     QuarantineUnreadable => "QUARANTINE_UNREADABLE",
     /// Another redrive works on the same quarantine file.
     RedriveHeld => "REDRIVE_HELD",
+    /// An event that is to be given up does not wait in the quarantine.
+    QuarantineEventUnknown => "QUARANTINE_EVENT_UNKNOWN",
     /// The ingestion gate answered 2xx without a decision.
     IgResponseUnknown => "IG_RESPONSE_UNKNOWN",
+    /// The ingestion gate does not know whether an event is on its bus, and does not find out.
+    IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS",
     /// The ingestion gate was away for longer than `give_up_after_s`.
     IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED",
     /// A stage of the stream ended without saying why: a defect of this program.

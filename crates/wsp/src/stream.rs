@@ -342,7 +342,7 @@ impl<K: Clock> Stream<K> {
                 profile.checkpoint.flush_every,
                 profile.push.lanes,
             )),
-            push: profile.push,
+            push: profile.push.clone(),
             retry: RetryPolicy {
                 // Where the stream would end for it, waiting is the better half of the choice.
                 single_out: profile.rejects.on_reject == OnReject::Quarantine,

@@ -297,6 +297,8 @@ impl Run {
                 concurrency: Concurrency::Adaptive,
                 client: PushClientKind::Hyper,
                 when_late: WhenLate::CatchUp,
+                transient_errors: Vec::new(),
+                max_event_bytes: wsp::push::MAX_EVENT_BYTES,
             },
             retry: RetryPolicy {
                 max_attempts: 3,

@@ -11,7 +11,7 @@ use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
 use crate::pace::{Pace, RateStep, RateSteps, Speedup};
-use crate::push::RetryPolicy;
+use crate::push::{MAX_EVENT_BYTES, RetryPolicy};
 
 pub use checkpoint::OrderMode;
 
@@ -56,6 +56,8 @@ const PUSH_KEYS: &[&str] = &[
     "when_late",
     "on_reject",
     "max_quarantined",
+    "transient_errors",
+    "max_event_bytes",
 ];
 const ORDER_KEYS: &[&str] = &[
     "on_disorder",
@@ -375,7 +377,7 @@ impl RetrySettings {
 }
 
 /// `wiring.wsp_push`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSettings {
     /// Requests in flight at once, 1 to 4,096.
     pub lanes: usize,
@@ -391,6 +393,11 @@ pub struct PushSettings {
     pub client: PushClientKind,
     /// What a late stream does.
     pub when_late: WhenLate,
+    /// Names of `error` in the gate's answers by which it says that it is away, beside the
+    /// known ones.
+    pub transient_errors: Vec<String>,
+    /// An envelope with more bytes is refused before it is sent; at least 1.
+    pub max_event_bytes: usize,
 }
 
 impl PushSettings {
@@ -432,6 +439,14 @@ impl PushSettings {
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),
+            transient_errors: document
+                .texts("wiring.wsp_push.transient_errors")?
+                .unwrap_or_default(),
+            max_event_bytes: at_least_one(
+                document,
+                "wiring.wsp_push.max_event_bytes",
+                MAX_EVENT_BYTES as u64,
+            )? as usize,
         })
     }
 }

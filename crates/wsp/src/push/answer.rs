@@ -2,11 +2,19 @@
 //!
 //! | status | body | verdict |
 //! |---|---|---|
-//! | 2xx | a JSON object with a known `decision` | acknowledged |
+//! | 2xx, 400 | a JSON object with a known `decision` | acknowledged, but for the next line |
+//! | 2xx, 400 | `decision` QUARANTINE, a reason code PUBLISH_AMBIGUOUS or INTERNAL_ERROR | in doubt |
 //! | 2xx | anything else | unknown: the stream stops |
-//! | 429, 503 | any | backpressure: slow down, no failure |
-//! | 408, other 5xx | any | retried |
-//! | others, redirects included | any | rejected: final |
+//! | 3xx, 401, 403, 404, 405, 407 | any | rejected: the sender is |
+//! | 4xx, 5xx | `error` IG_UNHEALTHY, or `ingress_publish_failed` with a `reason` that begins so | the gate is away |
+//! | 4xx, 5xx | `error` is one of the names in `wsp_push.transient_errors` | the gate is away |
+//! | 4xx, 5xx | `error` or `reason` PUBLISH_IN_FLIGHT_RETRY or PUBLISH_AMBIGUOUS_RETRY, or `error` retry_required | in doubt |
+//! | 429, 503 | any other | backpressure: slow down, no failure |
+//! | 408, other 5xx | any other | retried |
+//! | other 4xx | any other | rejected: final |
+//!
+//! *In doubt* is an event of which the gate itself does not know whether it is on its bus. It may
+//! never leave that state, and no other event is to blame.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,6 +23,7 @@ use serde::Deserialize;
 
 use super::client::Answer;
 use super::retry_after::RetryAfter;
+use super::said::Said;
 
 /// Characters of a body that a refusal repeats.
 pub const EXCERPT_CHARS: usize = 256;
@@ -55,6 +64,8 @@ pub struct Refusal {
     pub status: u16,
     /// The first [`EXCERPT_CHARS`] characters of the body, control characters escaped.
     pub excerpt: String,
+    /// The reason codes that the body gives, whatever their place in it.
+    pub reason_codes: Vec<String>,
 }
 
 impl Refusal {
@@ -70,7 +81,16 @@ impl fmt::Display for Refusal {
         if self.status == NO_ANSWER {
             return f.write_str(&self.excerpt);
         }
-        write!(f, "HTTP {}: {}", self.status, self.excerpt)
+        write!(f, "HTTP {}: {}", self.status, self.excerpt)?;
+        // The codes may stand behind what the excerpt shows.
+        let is_hidden = |code: &&String| !self.excerpt.contains(code.as_str());
+        let mut hidden = self.reason_codes.iter().filter(is_hidden);
+        if let Some(first) = hidden.next() {
+            write!(f, " (reason codes: {first}")?;
+            hidden.try_for_each(|code| write!(f, ", {code}"))?;
+            f.write_str(")")?;
+        }
+        Ok(())
     }
 }
 
@@ -88,28 +108,40 @@ pub enum Verdict {
     },
     /// The gate failed (408, 5xx): push again.
     Retry(Refusal),
+    /// The gate says that it takes no event at all: push again.
+    Away(Refusal),
+    /// The gate does not know whether the event is on its bus: push again, and it may find out.
+    InDoubt(Refusal),
     /// The gate will not have it. Final.
     Rejected(Refusal),
     /// A whole 2xx answer without a decision: nobody knows what became of the event.
     Unknown(Refusal),
 }
 
-/// The verdict on `answer`.
-pub fn judge(answer: &Answer) -> Verdict {
-    if let 200..=299 = answer.status
-        && let Some(decision) = decision(answer)
-    {
+/// The verdict on `answer`; `transient_errors` are more names of `error` by which this gate says
+/// that it is away.
+pub fn judge(answer: &Answer, transient_errors: &[String]) -> Verdict {
+    let decision = match answer.status {
+        200..=299 | 400 => decision(answer),
+        _ => None,
+    };
+    if let Some(decision @ (Decision::Admit | Decision::Duplicate)) = decision {
         return Verdict::Acknowledged(decision);
     }
-    let mut refusal = Refusal {
-        status: answer.status,
-        excerpt: excerpt(&answer.body),
-    };
-    if let Some(location) = &answer.location {
-        refusal.excerpt = format!("Location: {} {}", excerpt(location), refusal.excerpt);
+    let said = Said::of(text_of(answer));
+    if let Some(decision) = decision {
+        return if IN_DOUBT_CODES.iter().any(|code| said.has_code(code)) {
+            Verdict::InDoubt(refusal(answer, &said))
+        } else {
+            Verdict::Acknowledged(decision)
+        };
     }
+    let refusal = refusal(answer, &said);
     match answer.status {
         200..=299 => Verdict::Unknown(refusal),
+        _ if refusal.judges_the_sender() => Verdict::Rejected(refusal),
+        400..=599 if says_away(&said, transient_errors) => Verdict::Away(refusal),
+        400..=599 if says_in_doubt(&said) => Verdict::InDoubt(refusal),
         429 | 503 => Verdict::Backpressure {
             retry_after: answer.retry_after,
             refusal,
@@ -119,6 +151,49 @@ pub fn judge(answer: &Answer) -> Verdict {
     }
 }
 
+/// Reason codes of a gate's quarantine that say nothing about the event.
+const IN_DOUBT_CODES: [&str; 2] = ["PUBLISH_AMBIGUOUS", "INTERNAL_ERROR"];
+/// How a gate says that a repeat came too early to know more.
+const IN_DOUBT: [&str; 2] = ["PUBLISH_IN_FLIGHT_RETRY", "PUBLISH_AMBIGUOUS_RETRY"];
+const UNHEALTHY: &str = "IG_UNHEALTHY";
+
+fn says_away(said: &Said, transient_errors: &[String]) -> bool {
+    let Some(error) = said.error.as_deref() else {
+        return false;
+    };
+    let reason = said.reason.as_deref().unwrap_or_default();
+    error == UNHEALTHY
+        || error == "ingress_publish_failed" && reason.starts_with(UNHEALTHY)
+        || transient_errors.iter().any(|name| name == error)
+}
+
+fn says_in_doubt(said: &Said) -> bool {
+    let is_one = |text: &Option<String>| {
+        let text = text.as_deref();
+        text.is_some_and(|text| IN_DOUBT.contains(&text))
+    };
+    is_one(&said.error) || is_one(&said.reason) || said.error.as_deref() == Some("retry_required")
+}
+
+/// The answer as a refusal: what it names first, then how its body begins.
+fn refusal(answer: &Answer, said: &Said) -> Refusal {
+    let mut refusal = Refusal {
+        status: answer.status,
+        excerpt: excerpt(&answer.body),
+        reason_codes: said.reason_codes.iter().map(|code| escaped(code)).collect(),
+    };
+    if let Some(location) = &answer.location {
+        refusal.excerpt = format!("Location: {} {}", excerpt(location), refusal.excerpt);
+    }
+    refusal
+}
+
+/// The body without a byte order mark, which RFC 8259, section 8.1, allows a reader to pass over.
+fn text_of(answer: &Answer) -> &[u8] {
+    let body = &answer.body;
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+}
+
 fn decision(answer: &Answer) -> Option<Decision> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -126,11 +201,7 @@ fn decision(answer: &Answer) -> Option<Decision> {
         decision: Cow<'a, str>,
     }
     // serde reads a struct from a JSON array too; only an object is an answer.
-    // RFC 8259, section 8.1: a reader may pass over a byte order mark.
-    let body = answer
-        .body
-        .strip_prefix(BYTE_ORDER_MARK)
-        .unwrap_or(&answer.body);
+    let body = text_of(answer);
     if answer.overlong || !body.trim_ascii_start().starts_with(b"{") {
         return None;
     }
@@ -143,18 +214,20 @@ fn decision(answer: &Answer) -> Option<Decision> {
 fn excerpt(body: &[u8]) -> String {
     // No character takes more than four bytes.
     let beginning = &body[..body.len().min(4 * EXCERPT_CHARS)];
-    let mut excerpt = String::new();
-    for c in String::from_utf8_lossy(beginning)
-        .chars()
-        .take(EXCERPT_CHARS)
-    {
+    escaped(&String::from_utf8_lossy(beginning))
+}
+
+/// The first [`EXCERPT_CHARS`] characters, those spelled out that a terminal would obey or hide.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars().take(EXCERPT_CHARS) {
         if c.is_control() || is_invisible(c) {
-            excerpt.extend(c.escape_default());
+            escaped.extend(c.escape_default());
         } else {
-            excerpt.push(c);
+            escaped.push(c);
         }
     }
-    excerpt
+    escaped
 }
 
 /// Whether a character changes how a text reads and is not seen itself: marks of byte order and
@@ -181,7 +254,7 @@ mod tests {
     }
 
     fn verdict(status: u16, body: &str) -> Verdict {
-        judge(&answer(status, body.as_bytes()))
+        judge(&answer(status, body.as_bytes()), &[])
     }
 
     #[test]
@@ -236,7 +309,7 @@ mod tests {
     fn the_beginning_of_an_overlong_answer_is_no_acknowledgement() {
         let mut answer = answer(200, br#"{"decision":"ADMIT"}"#);
         answer.overlong = true;
-        assert!(matches!(judge(&answer), Verdict::Unknown(_)));
+        assert!(matches!(judge(&answer, &[]), Verdict::Unknown(_)));
     }
 
     #[test]
@@ -245,13 +318,137 @@ mod tests {
         for status in 100..=999 {
             let verdict = verdict(status, admit);
             let as_expected = match status {
-                200..=299 => verdict == Verdict::Acknowledged(Decision::Admit),
+                200..=299 | 400 => verdict == Verdict::Acknowledged(Decision::Admit),
                 429 | 503 => matches!(verdict, Verdict::Backpressure { .. }),
                 408 | 500..=599 => matches!(verdict, Verdict::Retry(_)),
                 _ => matches!(verdict, Verdict::Rejected(_)),
             };
             assert!(as_expected, "{status}: {verdict:?}");
         }
+    }
+
+    /// What an answer of the platform's gates comes to, in a word.
+    fn word(status: u16, body: &str) -> &'static str {
+        match verdict(status, body) {
+            Verdict::Acknowledged(decision) => decision.as_str(),
+            Verdict::Backpressure { .. } => "slow down",
+            Verdict::Retry(_) => "failed",
+            Verdict::Away(_) => "away",
+            Verdict::InDoubt(_) => "in doubt",
+            Verdict::Rejected(refusal) if refusal.judges_the_sender() => "sender",
+            Verdict::Rejected(_) => "refused",
+            Verdict::Unknown(_) => "unknown",
+        }
+    }
+
+    #[test]
+    fn every_answer_of_the_platforms_gates_is_judged_by_what_it_means() {
+        let quarantine = |code: &str| {
+            format!(
+                r#"{{"decision":"QUARANTINE","receipt":{{"reason_codes":["{code}"]}},"receipt_ref":"r/1"}}"#
+            )
+        };
+        let (schema, ambiguous, internal) = (
+            quarantine("SCHEMA_FAIL"),
+            quarantine("PUBLISH_AMBIGUOUS"),
+            quarantine("INTERNAL_ERROR"),
+        );
+        let said =
+            |error: &str, reason: &str| format!(r#"{{"error":"{error}","reason":"{reason}"}}"#);
+        let admit = r#"{"decision":"ADMIT","receipt":{"pins":{}},"receipt_ref":"r/1"}"#;
+        let (of_local, of_edge) = (
+            [
+                (200, admit, "ADMIT"),
+                (200, r#"{"decision":"DUPLICATE"}"#, "DUPLICATE"),
+                (200, &schema, "QUARANTINE"),
+                (200, &ambiguous, "in doubt"),
+                (200, &internal, "in doubt"),
+                (400, r#"{"error":"PUBLISH_IN_FLIGHT_RETRY"}"#, "in doubt"),
+                (400, r#"{"error":"PUBLISH_AMBIGUOUS_RETRY"}"#, "in doubt"),
+                (400, r#"{"error":"IG_UNHEALTHY"}"#, "away"),
+                (401, r#"{"error":"UNAUTHORIZED"}"#, "sender"),
+                (429, r#"{"error":"RATE_LIMITED"}"#, "slow down"),
+                (
+                    400,
+                    "<!doctype html><title>400 Bad Request</title>",
+                    "refused",
+                ),
+                (500, r#"{"error":"INTERNAL_ERROR"}"#, "failed"),
+            ],
+            [
+                (202, admit, "ADMIT"),
+                (
+                    202,
+                    r#"{"decision":"DUPLICATE","body_size_bytes":9}"#,
+                    "DUPLICATE",
+                ),
+                (400, &schema, "QUARANTINE"),
+                (400, &ambiguous, "in doubt"),
+                (
+                    503,
+                    &said("retry_required", "PUBLISH_IN_FLIGHT_RETRY"),
+                    "in doubt",
+                ),
+                (
+                    503,
+                    &said("retry_required", "PUBLISH_AMBIGUOUS_RETRY"),
+                    "in doubt",
+                ),
+                (
+                    503,
+                    &said("ingress_publish_failed", "IG_UNHEALTHY:bus"),
+                    "away",
+                ),
+                (
+                    503,
+                    &said("ingress_publish_failed", "KeyError"),
+                    "slow down",
+                ),
+                (401, &said("unauthorized", "missing_api_key"), "sender"),
+                (429, "", "slow down"),
+                (413, r#"{"error":"payload_too_large"}"#, "refused"),
+                (503, "", "slow down"),
+            ],
+        );
+        for (status, body, meaning) in of_local.into_iter().chain(of_edge) {
+            assert_eq!(word(status, body), meaning, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_kind_is_judged_by_its_status() {
+        for (status, body, meaning) in [
+            (409, r#"{"error":"CONFLICT"}"#, "refused"),
+            (422, r#"{"error":"IG_HEALTHY"}"#, "refused"),
+            (422, r#"{"decision":"ADMIT"}"#, "refused"),
+            (400, r#"{"decision":"REJECT"}"#, "refused"),
+            (400, r#"{"reason":"IG_UNHEALTHY"}"#, "refused"),
+            (400, r#"{"detail":{"error":"IG_UNHEALTHY"}}"#, "refused"),
+            (502, r#"{"error":"IG_UNHEALTHY"}"#, "away"),
+            (403, r#"{"error":"IG_UNHEALTHY"}"#, "sender"),
+            (200, r#"{"error":"IG_UNHEALTHY"}"#, "unknown"),
+            (409, r#"{"error":"PUBLISH_IN_FLIGHT_RETRY"}"#, "in doubt"),
+            (408, "", "failed"),
+        ] {
+            assert_eq!(word(status, body), meaning, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_reason_codes_that_stand_behind_its_excerpt() {
+        let body = format!(
+            r#"{{"payload":"{}","receipt":{{"reason_codes":["SCHEMA_FAIL","\u001bX"]}}}}"#,
+            "x".repeat(300)
+        );
+        let Verdict::Rejected(refusal) = verdict(422, &body) else {
+            panic!("a 422 is a rejection")
+        };
+        assert_eq!(refusal.reason_codes, ["SCHEMA_FAIL", r"\u{1b}X"]);
+        let text = refusal.to_string();
+        assert!(
+            text.ends_with(r"(reason codes: SCHEMA_FAIL, \u{1b}X)"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -261,6 +458,7 @@ mod tests {
                 Refusal {
                     status,
                     excerpt: String::new(),
+                    reason_codes: Vec::new(),
                 }
                 .judges_the_sender()
             })
@@ -270,7 +468,8 @@ mod tests {
         assert!(
             Refusal {
                 status: 302,
-                excerpt: String::new()
+                excerpt: String::new(),
+                reason_codes: Vec::new(),
             }
             .judges_the_sender()
         );
@@ -280,7 +479,7 @@ mod tests {
     fn a_redirect_names_its_location_and_what_is_invisible_is_spelled_out() {
         let mut redirect = answer(307, b"\xef\xbb\xbfgo");
         redirect.location = Some(Bytes::from_static(b"https://other/\x1b"));
-        let Verdict::Rejected(refusal) = judge(&redirect) else {
+        let Verdict::Rejected(refusal) = judge(&redirect, &[]) else {
             panic!("a redirect is a rejection")
         };
         let said = r"HTTP 307: Location: https://other/\u{1b} \u{feff}go";
@@ -311,7 +510,7 @@ mod tests {
         ) {
             let text = excerpt(&body);
             prop_assert!(!text.chars().any(char::is_control));
-            judge(&answer(200, &body));
+            judge(&answer(200, &body), &[]);
         }
     }
 }

@@ -12,12 +12,19 @@ use super::retry::RetryPolicy;
 use super::suspects::Suspects;
 use super::trouble::GateTrouble;
 
+/// The most bytes of an envelope that is sent, unless the profile says otherwise.
+pub const MAX_EVENT_BYTES: usize = 16 << 20;
+
 /// Shared by all pushers of a run.
 #[derive(Debug)]
 pub struct GateWatch<C = TokioClock> {
     pub(super) policy: RetryPolicy,
     pub(super) limit: ConcurrencyLimit,
     pub(super) clock: C,
+    /// Names of `error` by which this gate says that it is away, beside the known ones.
+    pub(super) transient_errors: Vec<String>,
+    /// An envelope with more bytes is refused before it is sent.
+    pub(super) max_event_bytes: usize,
     retries: RetryCounts,
     pub(super) suspects: Suspects,
     trouble: GateTrouble,
@@ -41,6 +48,8 @@ impl<C: Clock> GateWatch<C> {
         Self {
             policy,
             limit,
+            transient_errors: Vec::new(),
+            max_event_bytes: MAX_EVENT_BYTES,
             retries: RetryCounts::default(),
             suspects: Suspects::default(),
             trouble: GateTrouble::default(),
@@ -49,6 +58,20 @@ impl<C: Clock> GateWatch<C> {
             failing_since: AtomicU64::new(0),
             held_until: AtomicU64::new(0),
         }
+    }
+
+    /// More names of `error`, in answers with 4xx and 5xx, by which the gate says that it is away.
+    #[must_use]
+    pub fn with_transient_errors(mut self, names: Vec<String>) -> Self {
+        self.transient_errors = names;
+        self
+    }
+
+    /// The most bytes of an envelope that is sent; [`MAX_EVENT_BYTES`] unless set.
+    #[must_use]
+    pub fn with_max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = bytes;
+        self
     }
 
     /// How long the gate has been failing (faults, 408, 5xx) without any other answer to any lane;
@@ -140,11 +163,15 @@ pub enum RetryCause {
     Http503,
     /// Any other HTTP 5xx.
     Http5xx,
+    /// The gate said that it takes no event at all.
+    GateUnhealthy,
+    /// The gate did not know whether it has the event.
+    InDoubt,
 }
 
 impl RetryCause {
     /// Every cause, in the order in which reports list them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::NotConnected,
         Self::ConnectionLost,
         Self::Timeout,
@@ -152,6 +179,8 @@ impl RetryCause {
         Self::Http429,
         Self::Http503,
         Self::Http5xx,
+        Self::GateUnhealthy,
+        Self::InDoubt,
     ];
 
     /// As reports spell it.
@@ -164,6 +193,8 @@ impl RetryCause {
             Self::Http429 => "http_429",
             Self::Http503 => "http_503",
             Self::Http5xx => "http_5xx",
+            Self::GateUnhealthy => "gate_unhealthy",
+            Self::InDoubt => "in_doubt",
         }
     }
 

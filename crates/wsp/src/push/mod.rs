@@ -19,7 +19,7 @@
 //! | `exchange`, `received`, `wire`, `deadline` | one request and its answer on a connection | IO |
 //! | `answer_head`, `answer_body` | what the bytes of an answer are | pure |
 //! | [`fault`] | why no answer came | pure |
-//! | [`answer`], [`retry_after`] | what an answer means | pure |
+//! | [`answer`], `said`, [`retry_after`] | what an answer means | pure |
 //! | [`retry`] | how long to go on trying | pure |
 //! | [`adaptive`] | how many requests the gate bears | pure |
 //! | [`concurrency`], [`gate_watch`], `suspects` | what all lanes know together | atomics |
@@ -29,7 +29,7 @@
 //! Invariants:
 //! - One request in flight a lane, one connection a lane: the events of a lane
 //!   arrive in the order in which they were handed to it, retries included.
-//! - [`PushOutcome::Acknowledged`] is given for a 2xx answer with a known
+//! - [`PushOutcome::Acknowledged`] is given for a 2xx or 400 answer with a known
 //!   decision, received whole, and for nothing else.
 //! - On the way of an event that goes well there is no lock, no parse tree and no
 //!   allocation but for the bytes of its answer. (The libraries make their own.)
@@ -54,6 +54,7 @@ mod received;
 pub mod reqwest_client;
 pub mod retry;
 pub mod retry_after;
+mod said;
 pub mod stop;
 mod suspects;
 pub mod trouble;
@@ -67,7 +68,7 @@ pub use concurrency::ConcurrencyLimit;
 pub use direct_client::DirectClient;
 pub use endpoint::{EndpointError, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
-pub use gate_watch::{GateWatch, RetryCause, RetryCounts};
+pub use gate_watch::{GateWatch, MAX_EVENT_BYTES, RetryCause, RetryCounts};
 pub use hyper_client::HyperClient;
 pub use pusher::{PushOutcome, Pusher};
 pub use reqwest_client::ReqwestClient;

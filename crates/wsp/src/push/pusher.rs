@@ -25,6 +25,8 @@ use super::trouble::with_causes;
 
 /// How long an event must have been asked to slow down before it can be singled out for that.
 const SLOWED_FOR: Duration = Duration::from_secs(30);
+/// How long an event must have been in doubt before it is given up.
+const DOUBTED_FOR: Duration = Duration::from_secs(30);
 /// How long other events rest so that a suspected one is tried alone.
 const OTHERS_REST: Duration = Duration::from_secs(2);
 
@@ -57,6 +59,14 @@ pub enum PushOutcome {
     /// With one lane, or while nothing else is sent, no event can be told to fail alone: the gate is
     /// then taken to be away.
     SingledOut {
+        /// The last answer.
+        refusal: Refusal,
+        /// Posts made.
+        attempts: u32,
+    },
+    /// After `max_attempts` answers and 30 s the gate still does not know whether the event is on
+    /// its bus: `IG_PUBLISH_AMBIGUOUS`.
+    InDoubt {
         /// The last answer.
         refusal: Refusal,
         /// Posts made.
@@ -106,6 +116,7 @@ impl Failure {
             Self::Fault(fault) => Refusal {
                 status: NO_ANSWER,
                 excerpt: with_causes(&fault),
+                reason_codes: Vec::new(),
             },
         }
     }
@@ -146,6 +157,9 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
     ///
     /// Dropping the future is like throwing the [`Stop`], without an outcome.
     pub async fn push(&mut self, body: Bytes) -> PushOutcome {
+        if body.len() > self.watch.max_event_bytes {
+            return self.too_large(body.len());
+        }
         let mut trial = Trial::default();
         let drive = Drive {
             lane: &mut self.lane,
@@ -158,6 +172,23 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
         outcome.unwrap_or(PushOutcome::Cancelled {
             maybe_sent: trial.maybe_sent,
         })
+    }
+}
+
+impl<L, C> Pusher<L, C> {
+    #[cold]
+    fn too_large(&self, bytes: usize) -> PushOutcome {
+        let most = self.watch.max_event_bytes;
+        PushOutcome::Rejected {
+            refusal: Refusal {
+                status: NO_ANSWER,
+                excerpt: format!(
+                    "not sent: the envelope has {bytes} bytes, and `wsp_push.max_event_bytes` is {most}"
+                ),
+                reason_codes: Vec::new(),
+            },
+            attempts: 0,
+        }
     }
 }
 
@@ -175,6 +206,9 @@ struct Trial<'a> {
     /// Since when it has been asked to slow down, and whether others rest for its next try.
     slowed: Option<Instant>,
     is_alone: bool,
+    /// How often the gate did not know whether it has the event, and since when.
+    doubts: u32,
+    doubted: Option<Instant>,
     last_cause: Option<RetryCause>,
     maybe_sent: bool,
 }
@@ -235,7 +269,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
                 return self.failed(now, RetryCause::of_fault(kind), Failure::Fault(fault));
             }
         };
-        let outcome = match answer::judge(&answer) {
+        let outcome = match answer::judge(&answer, &watch.transient_errors) {
             Verdict::Acknowledged(decision) => PushOutcome::Acknowledged {
                 decision,
                 attempts: self.trial.attempts,
@@ -254,6 +288,8 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
                 permit.congested();
                 return self.held_back(now, retry_after, refusal);
             }
+            Verdict::Away(refusal) => return self.away(now, refusal),
+            Verdict::InDoubt(refusal) => return self.in_doubt(now, refusal),
             Verdict::Retry(refusal) => {
                 let cause = RetryCause::of_status(refusal.status);
                 return self.failed(now, cause, Failure::Answer(refusal));
@@ -297,6 +333,44 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             policy.after_failure(self.trial.failures, failing, self.rng.random())
         };
         self.next(next, failing, failure)
+    }
+
+    /// What follows if the gate says that it takes no event at all: no event is to blame.
+    fn away(&mut self, now: Instant, refusal: Refusal) -> Step {
+        let failure = Failure::Answer(refusal);
+        let failing = self.failing(now);
+        let watch = self.watch;
+        watch
+            .trouble()
+            .failed(watch.failed(now), failure.to_string());
+        self.trial.failures += 1;
+        self.trial.last_cause = Some(RetryCause::GateUnhealthy);
+        self.trial.is_alone = false;
+        let random = self.rng.random();
+        let next = watch
+            .policy
+            .after_failure(self.trial.failures, failing, random);
+        self.next(next, failing, failure)
+    }
+
+    /// What follows if the gate does not know whether it has the event: the same id again, since
+    /// it may find out, and after `max_attempts` tries and [`DOUBTED_FOR`] no more.
+    fn in_doubt(&mut self, now: Instant, refusal: Refusal) -> Step {
+        let watch = self.watch;
+        watch.answered();
+        self.trial.failing = None;
+        self.trial.is_alone = false;
+        self.trial.doubts += 1;
+        self.trial.last_cause = Some(RetryCause::InDoubt);
+        let since = *self.trial.doubted.get_or_insert(now);
+        let left = DOUBTED_FOR.saturating_sub(now - since);
+        if left.is_zero() && watch.policy.is_exhausted(self.trial.doubts) {
+            let attempts = self.trial.attempts;
+            return Step::Done(PushOutcome::InDoubt { refusal, attempts });
+        }
+        let wait = watch.policy.jitter(self.trial.doubts, self.rng.random());
+        // One more try just when the time is over.
+        Step::Again(if left.is_zero() { wait } else { wait.min(left) })
     }
 
     fn held_back(
@@ -486,12 +560,17 @@ mod tests {
     #[derive(Clone)]
     enum Reply {
         Status(u16, Option<RetryAfter>),
+        Says(u16, &'static str),
         Fault(FaultKind),
         Stale,
         Never,
     }
 
     const ADMIT: Reply = Reply::Status(200, None);
+    const UNHEALTHY: &str = r#"{"error":"IG_UNHEALTHY"}"#;
+    const IN_FLIGHT: &str = r#"{"error":"PUBLISH_IN_FLIGHT_RETRY"}"#;
+    const AMBIGUOUS: &str =
+        r#"{"decision":"QUARANTINE","receipt":{"reason_codes":["PUBLISH_AMBIGUOUS"]}}"#;
 
     impl PushLane for ScriptedLane {
         async fn post(&mut self, _: Bytes) -> Result<Answer, PushFault> {
@@ -501,7 +580,16 @@ mod tests {
                 1 => self.script[0].clone(),
                 _ => self.script.pop_front().unwrap(),
             };
-            let body = Bytes::from_static(br#"{"decision":"ADMIT"}"#);
+            let body = match reply {
+                Reply::Status(200, _) => br#"{"decision":"ADMIT"}"#,
+                Reply::Says(_, text) => text.as_bytes(),
+                _ => &b"no"[..],
+            };
+            let body = Bytes::from_static(body);
+            let (reply, body) = match reply {
+                Reply::Says(status, _) => (Reply::Status(status, None), body),
+                reply => (reply, body),
+            };
             match reply {
                 Reply::Status(status, retry_after) => Ok(Answer {
                     status,
@@ -514,7 +602,7 @@ mod tests {
                 Reply::Stale => {
                     Err(PushFault::from(FaultKind::ClosedEarly).before_any_answer(true))
                 }
-                Reply::Never => std::future::pending().await,
+                Reply::Never | Reply::Says(..) => std::future::pending().await,
             }
         }
     }
@@ -581,7 +669,9 @@ mod tests {
         match outcome {
             PushOutcome::Acknowledged { attempts, .. }
             | PushOutcome::GaveUp { attempts, .. }
-            | PushOutcome::SingledOut { attempts, .. } => *attempts,
+            | PushOutcome::SingledOut { attempts, .. }
+            | PushOutcome::InDoubt { attempts, .. }
+            | PushOutcome::Rejected { attempts, .. } => *attempts,
             other => panic!("{other:?}"),
         }
     }
@@ -597,6 +687,8 @@ mod tests {
             Reply::Status(429, None),
             Reply::Status(503, None),
             Reply::Status(502, None),
+            Reply::Says(400, UNHEALTHY),
+            Reply::Says(400, IN_FLIGHT),
             ADMIT,
         ];
         let outcome = bench.push(script).await;
@@ -609,7 +701,7 @@ mod tests {
         else {
             panic!("{outcome:?}")
         };
-        assert_eq!((decision, attempts), (Decision::Admit, 8));
+        assert_eq!((decision, attempts), (Decision::Admit, 10));
         assert_eq!(
             acked_at - sent_at,
             bench.clock.elapsed(),
@@ -618,7 +710,7 @@ mod tests {
         for cause in RetryCause::ALL {
             assert_eq!(bench.retried(cause), 1, "{}", cause.as_str());
         }
-        assert_eq!(bench.watch.retries().total(), 7);
+        assert_eq!(bench.watch.retries().total(), 9);
     }
 
     #[tokio::test]
@@ -638,6 +730,117 @@ mod tests {
         assert!((180..=186).contains(&attempts), "{attempts}");
         assert!(last.to_string().contains("refused"), "{last}");
         assert_eq!(bench.watch.away_for(), Some(900 * S));
+    }
+
+    #[tokio::test]
+    async fn an_event_in_doubt_is_asked_for_30_s_and_then_given_up_by_itself() {
+        let policy = RetryPolicy {
+            max_attempts: 3,
+            ..RetryPolicy::default()
+        };
+        for single_out in [true, false] {
+            let bench = Bench::new(RetryPolicy {
+                single_out,
+                ..policy
+            });
+            let later = Reply::Says(400, r#"{"error":"PUBLISH_AMBIGUOUS_RETRY"}"#);
+            let script = [Reply::Says(200, AMBIGUOUS), later];
+            let outcome = bench.push(script).await;
+            let PushOutcome::InDoubt { refusal, attempts } = &outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(refusal.status, 400);
+            assert!(
+                *attempts >= 3 && bench.clock.elapsed() == 30 * S,
+                "{outcome:?}"
+            );
+            assert_eq!(bench.retried(RetryCause::InDoubt), u64::from(*attempts) - 1);
+            assert_eq!(bench.watch.away_for(), None, "the gate is there");
+        }
+        // Few fast tries are not enough where their waits are long.
+        let bench = Bench::new(RetryPolicy {
+            max_attempts: 40,
+            ..policy
+        });
+        let outcome = bench.push([Reply::Says(400, IN_FLIGHT)]).await;
+        assert_eq!(attempts(&outcome), 40);
+        assert!(bench.clock.elapsed() >= 30 * S);
+    }
+
+    #[tokio::test]
+    async fn an_event_in_doubt_that_the_gate_finds_is_acknowledged() {
+        let bench = Bench::new(RetryPolicy::default());
+        let duplicate = Reply::Says(200, r#"{"decision":"DUPLICATE"}"#);
+        let script = [Reply::Says(503, r#"{"error":"retry_required"}"#), duplicate];
+        let outcome = bench.push(script).await;
+        assert!(
+            matches!(
+                outcome,
+                PushOutcome::Acknowledged {
+                    decision: Decision::Duplicate,
+                    attempts: 2,
+                    ..
+                }
+            ),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_says_it_is_unwell_is_away_and_no_event_is_to_blame() {
+        let bench = Bench::new(RetryPolicy {
+            single_out: true,
+            ..RetryPolicy::default()
+        });
+        // Others pass meanwhile, as they do when the gate gets well.
+        let mut pusher = bench.pusher_with([Reply::Says(400, UNHEALTHY)], bench.others(50));
+        let outcome = pusher.push(Bytes::new()).await;
+        assert!(matches!(outcome, PushOutcome::GaveUp { .. }), "{outcome:?}");
+        assert!(bench.clock.elapsed() >= 900 * S);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_the_profile_adds_is_transient_and_any_other_is_final() {
+        let clock = LeapClock::new();
+        let limit = ConcurrencyLimit::adaptive(4);
+        let watch = GateWatch::with_clock(RetryPolicy::default(), limit, clock)
+            .with_transient_errors(vec!["WARMING_UP".to_owned()]);
+        let mut bench = Bench::new(RetryPolicy::default());
+        bench.watch = Arc::new(watch);
+        let script = [Reply::Says(400, r#"{"error":"WARMING_UP"}"#), ADMIT];
+        let outcome = bench.push(script).await;
+        assert!(
+            matches!(outcome, PushOutcome::Acknowledged { .. }),
+            "{outcome:?}"
+        );
+        assert_eq!(bench.retried(RetryCause::GateUnhealthy), 1);
+        let outcome = bench.push([Reply::Says(400, r#"{"error":"COLD"}"#)]).await;
+        assert!(
+            matches!(outcome, PushOutcome::Rejected { .. }),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_envelope_above_the_limit_is_refused_before_it_is_sent() {
+        let mut bench = Bench::new(RetryPolicy::default());
+        let limit = ConcurrencyLimit::adaptive(4);
+        let watch = GateWatch::with_clock(RetryPolicy::default(), limit, LeapClock::new())
+            .with_max_event_bytes(10);
+        bench.watch = Arc::new(watch);
+        let mut pusher = bench.pusher([ADMIT]);
+        let fits = pusher.push(Bytes::from_static(&[b'x'; 10])).await;
+        assert!(matches!(fits, PushOutcome::Acknowledged { .. }));
+        let outcome = pusher.push(Bytes::from_static(&[b'x'; 11])).await;
+        let PushOutcome::Rejected {
+            refusal,
+            attempts: 0,
+        } = &outcome
+        else {
+            panic!("{outcome:?}")
+        };
+        assert!(refusal.to_string().contains("max_event_bytes"), "{refusal}");
+        assert_eq!(bench.posts.load(SeqCst), 1);
     }
 
     #[tokio::test]

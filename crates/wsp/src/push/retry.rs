@@ -23,6 +23,11 @@
 //! over. A `retry-after` beyond [`RETRY_AFTER_CAP`] is taken for that: a wall clock that is wrong, or a
 //! zero too many, must not put a stream to sleep for a day.
 //!
+//! **A gate that is unwell** and says so (`IG_UNHEALTHY`) is a failure of no event: it is waited for
+//! like one that cannot be reached. **An event in doubt**, of which the gate does not know whether it
+//! has it, is pushed again with the same id, `max_attempts` times and for 30 s at least, and then
+//! is given up for the stream to stop or to set it aside.
+//!
 //! **An event that fails alone.** With `single_out`, a fault (reset, cut short, no answer in time)
 //! or a 5xx other than 503 is an event's own after `max_attempts`, if at least 20 others were
 //! answered for good since its first failure. 408, 429 and 503 are an event's own only after
@@ -113,7 +118,8 @@ impl RetryPolicy {
         }
     }
 
-    fn jitter(&self, times: u32, random: f64) -> Duration {
+    /// The wait before try number `times` + 1, `times` from 1; `random` is in 0..1.
+    pub(super) fn jitter(&self, times: u32, random: f64) -> Duration {
         let doubled = 2u32.saturating_pow(times.saturating_sub(1));
         self.base_delay
             .saturating_mul(doubled)

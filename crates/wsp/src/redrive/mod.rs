@@ -35,8 +35,8 @@ use crate::keeper::Decisions;
 use crate::platform_run;
 use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause};
 use crate::quarantine::file_of_run;
-use crate::quarantine::prefix::Prefix;
-use crate::quarantine::redriven::RedrivenFile;
+use crate::quarantine::prefix::{Prefix, Waiting};
+use crate::quarantine::redriven::{Closed, Closing, RedrivenFile};
 use crate::request::StreamRequest;
 use crate::{Error, ReasonCode};
 use pushing::Pushing;
@@ -48,6 +48,9 @@ pub struct RedriveOptions {
     pub file: Option<PathBuf>,
     /// Look, and push nothing.
     pub dry_run: bool,
+    /// Push nothing, and have these events wait no more: the caller knows what became of them,
+    /// or that they are not wanted. Empty pushes.
+    pub give_up: Vec<Hex64>,
 }
 
 /// How a redrive ended.
@@ -79,6 +82,9 @@ pub struct RefusedEvent {
     pub status: u16,
     /// How the answer's body begins.
     pub body_excerpt: String,
+    /// The reason codes that the answer gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reason_codes: Vec<String>,
 }
 
 /// What a redrive did.
@@ -102,6 +108,8 @@ pub struct RedriveReport {
     pub redriven_before: u64,
     /// Delivered by this one, and recorded durably.
     pub redriven: u64,
+    /// Closed by this one without a push, since the caller gave them up.
+    pub given_up: u64,
     /// Refused again by this one.
     pub refused: Vec<RefusedEvent>,
     /// Still waiting.
@@ -124,6 +132,7 @@ impl RedriveReport {
             events: 0,
             redriven_before: 0,
             redriven: 0,
+            given_up: 0,
             refused: Vec::new(),
             waiting: 0,
             decisions: Decisions::default(),
@@ -242,11 +251,21 @@ impl Redrive {
             return Ok(());
         };
         let mut audit = self.audit(prefix.run.as_ref())?;
+        if !self.options.give_up.is_empty() {
+            let closed = give_up(prefix, redriven, &self.options.give_up).await?;
+            report.given_up = closed.len() as u64;
+            report.waiting -= report.given_up;
+            report.status = RedriveStatus::Redriven;
+            if let Some(audit) = &mut audit {
+                audit.append(EventKind::EventsGivenUp, given_up(report, &closed))?;
+            }
+            return Ok(());
+        }
         let profile = &self.request.profile;
-        let watch = Arc::new(GateWatch::new(
-            profile.retry.policy(),
-            ConcurrencyLimit::fixed(),
-        ));
+        let watch = GateWatch::new(profile.retry.policy(), ConcurrencyLimit::fixed())
+            .with_transient_errors(profile.push.transient_errors.clone())
+            .with_max_event_bytes(profile.push.max_event_bytes);
+        let watch = Arc::new(watch);
         let drain = tokio::spawn(cut_after(self.ending.clone(), profile.push.drain_timeout));
         let pusher = Pusher::new(client.lane(), Arc::clone(&watch), self.ending.cut());
         let pushing = Pushing::new(
@@ -310,6 +329,53 @@ impl Redrive {
         run.map(|run| AuditLog::open(&runs_root, run, profile.posture))
             .transpose()
     }
+}
+
+/// Records that events wait no more, every line of an id that waits.
+///
+/// # Errors
+/// `QUARANTINE_EVENT_UNKNOWN` if one of them does not wait: then none is closed.
+async fn give_up(
+    prefix: Prefix,
+    mut redriven: RedrivenFile,
+    ids: &[Hex64],
+) -> Result<Vec<Closed>, Error> {
+    let mut closed = Vec::new();
+    let mut feed = prefix.feed();
+    while let Some(waiting) = feed.recv().await {
+        let Waiting { event, line } = waiting?;
+        if ids.contains(&event.event_id) {
+            closed.push(Closed {
+                event_id: event.event_id,
+                line,
+                why: Closing::GivenUp,
+            });
+        }
+    }
+    let waits = |id: &&Hex64| !closed.iter().any(|event| event.event_id == **id);
+    if let Some(id) = ids.iter().find(waits) {
+        return Err(Error::new(
+            ReasonCode::QuarantineEventUnknown,
+            format!("No event {id} waits in the quarantine, so that none was given up."),
+            "Name events by the `event_id` of their lines; `--dry-run` says how many wait.",
+        ));
+    }
+    let writing = tokio::task::spawn_blocking(move || {
+        redriven.record(&closed)?;
+        Ok(closed)
+    });
+    writing
+        .await
+        .map_err(|panic| Error::died("Recording what was given up ended too early.", panic))?
+}
+
+fn given_up(report: &RedriveReport, closed: &[Closed]) -> Value {
+    let ids = closed.iter().map(|event| event.event_id.as_str());
+    json!({
+        "file": report.file,
+        "event_ids": ids.collect::<Vec<_>>(),
+        "waiting": report.waiting,
+    })
 }
 
 fn told(report: &RedriveReport, ended: &Result<RedriveStatus, Error>) -> Value {

@@ -10,7 +10,7 @@ use crate::lane::what_to_do;
 use crate::push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
 use crate::quarantine::QuarantinedEvent;
 use crate::quarantine::prefix::Waiting;
-use crate::quarantine::redriven::{Delivered, RedrivenFile};
+use crate::quarantine::redriven::{Closed, Closing, RedrivenFile};
 use crate::{Error, ReasonCode};
 
 /// Acknowledged events that are recorded by one sync.
@@ -35,7 +35,8 @@ pub(super) struct Pushing<'a, L> {
     endpoint: &'a str,
     /// Absent once recording failed.
     redriven: Option<RedrivenFile>,
-    delivered: Vec<Delivered>,
+    /// Acknowledged, and not recorded yet.
+    delivered: Vec<(Closed, Decision)>,
     recorded_at: Instant,
     failing_in_a_row: u32,
     report: &'a mut RedriveReport,
@@ -76,7 +77,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             RedriveStatus::Redriven if !self.report.refused.is_empty() => Err(Error::new(
                 ReasonCode::IgPushRejected,
                 format!(
-                    "The ingestion gate {} refused {} events again; the report lists them.",
+                    "The ingestion gate {} did not take {} events; the report lists them.",
                     self.endpoint,
                     self.report.refused.len()
                 ),
@@ -119,11 +120,12 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             PushOutcome::Acknowledged { decision, .. } => {
                 self.failing_in_a_row = 0;
                 let event_id = event.event_id;
-                self.delivered.push(Delivered {
+                let closed = Closed {
                     event_id,
                     line,
-                    decision,
-                });
+                    why: Closing::Delivered(decision),
+                };
+                self.delivered.push((closed, decision));
                 Ok(Ended::Settled)
             }
             PushOutcome::Rejected { refusal, .. } if refusal.judges_the_sender() => failed(
@@ -131,7 +133,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
                 format!("answered {refusal}"),
                 what_to_do(&refusal),
             ),
-            PushOutcome::Rejected { refusal, .. } => {
+            PushOutcome::Rejected { refusal, .. } | PushOutcome::InDoubt { refusal, .. } => {
                 self.failing_in_a_row = 0;
                 self.refused(event, refusal);
                 Ok(Ended::Settled)
@@ -179,6 +181,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             row: event.position.row,
             status: refusal.status,
             body_excerpt: refusal.excerpt,
+            reason_codes: refusal.reason_codes,
         });
     }
 
@@ -193,7 +196,8 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         };
         let delivered = std::mem::take(&mut self.delivered);
         let writing = tokio::task::spawn_blocking(move || {
-            file.record(&delivered)?;
+            let closed: Vec<_> = delivered.iter().map(|(closed, _)| closed.clone()).collect();
+            file.record(&closed)?;
             Ok::<_, Error>((file, delivered))
         });
         let (file, delivered) = writing.await.map_err(|panic| {
@@ -202,9 +206,9 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             Error::caused(ReasonCode::StreamInternal, what, fix, panic)
         })??;
         self.redriven = Some(file);
-        for event in &delivered {
+        for (_, decision) in &delivered {
             let decisions = &mut self.report.decisions;
-            *match event.decision {
+            *match decision {
                 Decision::Admit => &mut decisions.admit,
                 Decision::Duplicate => &mut decisions.duplicate,
                 Decision::Quarantine => &mut decisions.quarantine,
