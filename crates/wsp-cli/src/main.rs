@@ -28,6 +28,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.log_format, cli.verbose);
+    oracle_store::silence_decoder_panics();
     if let Err(error) = wsp::raise_file_handles() {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
