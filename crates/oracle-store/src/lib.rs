@@ -97,7 +97,7 @@ pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{
     ColumnReader, JsonLines, PartFooter, ReadOptions, RowBatch, RowReader, Rows, footer, open_rows,
-    read_column,
+    read_column, silence_decoder_panics,
 };
 pub use scenario::resolve_scenario_id;
 pub use seal::{PackSeal, Seal, SealStatus};

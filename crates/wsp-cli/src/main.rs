@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::start(cli.log_format, cli.verbose);
+    oracle_store::silence_decoder_panics();
     if let Err(error) = wsp::raise_file_handles() {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }

@@ -5,6 +5,7 @@ mod audit_log;
 mod backpressure;
 mod checkpoints;
 mod contracts;
+mod damaged_parts;
 mod every_reason;
 mod examples;
 mod fault_matrix;

@@ -1,10 +1,14 @@
 //! Rows of one part from a position, for plain threads.
 
+mod arrow_hint;
+mod containment;
 mod json_field;
 mod json_lines;
 mod logical_types;
+mod parquet_footer;
 mod parquet_rows;
 mod source;
+mod thrift;
 
 use std::sync::Arc;
 
@@ -18,6 +22,8 @@ use crate::error::{Error, ReasonCode};
 use crate::grant::ReadGrant;
 use crate::locator::{Part, PartFormat};
 use crate::store::WorldStore;
+
+pub use containment::silence_decoder_panics;
 
 use json_lines::{BLOCK_BYTES, LineRows};
 use parquet_rows::{ParquetPart, ParquetRows};

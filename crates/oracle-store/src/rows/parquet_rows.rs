@@ -11,22 +11,20 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder, RowSelectionPolicy,
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelectionPolicy,
 };
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    ColumnChunkMetaData, PageIndexPolicy, ParquetStatisticsPolicy, RowGroupMetaData,
-};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::ReadOptions;
 use super::logical_types::{LogicalTypes, first_wrapped};
+use super::parquet_footer::{read_footer, with_schema};
 use super::source::PartSource;
 use crate::error::{Error, ReasonCode};
 
 const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
-const FOOTER: &str = "The part's Parquet footer cannot be understood";
 
 /// A page and a dictionary as large as writers make them by default.
 const OPEN_COLUMN_BYTES: u64 = 2 << 20;
@@ -53,7 +51,7 @@ pub(crate) struct ParquetPart {
 impl ParquetPart {
     /// Reads the footer of a part.
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
-        let (metadata, types) = read_footer(&source, PageIndexPolicy::Skip)?;
+        let (metadata, types) = read_footer(&source, false)?;
         let groups = metadata.metadata().row_groups().iter();
         let group_rows: Option<Arc<[u64]>> = groups.map(rows_of_group).collect();
         let rows = group_rows.as_deref().and_then(|groups| {
@@ -146,7 +144,7 @@ impl ParquetPart {
             return Err(past_the_end(&self.source, options.from_row, self.rows()));
         }
         if skip > 0 {
-            (self.metadata, self.types) = read_footer(&self.source, PageIndexPolicy::Optional)?;
+            (self.metadata, self.types) = read_footer(&self.source, true)?;
         }
         let int96 = self.types.int96_of(&columns);
         let in_seconds = (!int96.is_empty())
@@ -189,18 +187,6 @@ fn batch_rows(row_bytes: u64, wanted: u64) -> u64 {
     (BATCH_BYTES / row_bytes.max(1)).min(wanted).max(1)
 }
 
-/// The footer of a part whose columns are read as a schema says.
-fn with_schema(
-    source: &PartSource,
-    metadata: &ArrowReaderMetadata,
-    schema: SchemaRef,
-) -> Result<ArrowReaderMetadata, Error> {
-    let options = ArrowReaderOptions::new().with_schema(schema);
-    source.decode(FOOTER, || {
-        ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
-    })
-}
-
 /// The rows of a row group, if its flat columns have as many values: one that states fewer
 /// would be cut short in silence.
 fn rows_of_group(group: &RowGroupMetaData) -> Option<u64> {
@@ -210,25 +196,6 @@ fn rows_of_group(group: &RowGroupMetaData) -> Option<u64> {
         .filter(|c| c.column_descr().max_rep_level() == 0);
     let agree = flat.all(|column| column.num_values() == group.num_rows());
     u64::try_from(group.num_rows()).ok().filter(|_| agree)
-}
-
-fn read_footer(
-    source: &PartSource,
-    offset_index: PageIndexPolicy,
-) -> Result<(ArrowReaderMetadata, LogicalTypes), Error> {
-    let options = ArrowReaderOptions::new()
-        .with_offset_index_policy(offset_index)
-        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let metadata = source.decode(FOOTER, || ArrowReaderMetadata::load(source, options))?;
-    let types = source.decode(FOOTER, || {
-        let types = LogicalTypes::of(metadata.parquet_schema(), metadata.schema());
-        Ok::<_, ParquetError>(types)
-    })?;
-    let metadata = match &types.read {
-        Some(schema) => with_schema(source, &metadata, schema.clone())?,
-        None => metadata,
-    };
-    Ok((metadata, types))
 }
 
 pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Error {
@@ -379,22 +346,16 @@ impl ParquetRows {
         columns: ProjectionMask,
     ) -> Result<ParquetRecordBatchReader, Error> {
         let source = self.part.source.clone();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata.clone());
-        builder
-            .with_row_groups(vec![group])
-            .with_projection(columns)
-            .with_batch_size(self.batch_rows_of(group))
-            .with_row_selection_policy(RowSelectionPolicy::Selectors)
-            .with_offset(skip as usize)
-            .build()
-            .map_err(|source| self.damaged(source))
-    }
-
-    fn damaged(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-        self.part
-            .source
-            .damaged("The part's rows cannot be decoded", source)
-            .row(self.position)
+        let opened = self.part.source.decode(DAMAGED_ROWS, || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata.clone())
+                .with_row_groups(vec![group])
+                .with_projection(columns)
+                .with_batch_size(self.batch_rows_of(group))
+                .with_row_selection_policy(RowSelectionPolicy::Selectors)
+                .with_offset(skip as usize)
+                .build()
+        });
+        opened.map_err(|error| error.row(self.position))
     }
 
     /// Where the chunks of the wanted columns lie.

@@ -2,13 +2,13 @@
 
 use std::io::{BufReader, Read};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::containment::contain;
 use crate::error::{Error, ReasonCode};
 use crate::locator::Part;
 use crate::store::{PinnedObject, WorldStore};
@@ -79,13 +79,13 @@ impl PartSource {
         what: &str,
         step: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, Error> {
-        match catch_unwind(AssertUnwindSafe(step)) {
+        match contain(step) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(source)) => Err(self.damaged(what, source)),
-            Err(_) => Err(
-                Error::new(ReasonCode::OracleReadFailed, format!("{what} at all"))
-                    .object(self.name()),
-            ),
+            Err(message) => {
+                let what = format!("{what} at all: the decoder gave up ({message})");
+                Err(Error::new(ReasonCode::OracleReadFailed, what).object(self.name()))
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! The crate from outside: whole worlds on local disk and on a real S3 server.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod arrow_hint;
 mod contents;
+mod damaged_footers;
 mod evidence;
 mod faults;
 mod instance_proof;

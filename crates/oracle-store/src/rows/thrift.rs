@@ -1,0 +1,296 @@
+//! The structures of a Parquet file as bytes: Thrift's compact protocol, looked at before
+//! the decoder reads it.
+//!
+//! The decoder trusts what a structure states of itself: it makes room for as many list
+//! elements as are announced, and follows the schema's groups by recursion. A footer of a
+//! few bytes can so ask for gigabytes or for more stack than a thread has, which ends the
+//! process. Here nothing is allocated, and every count is held against the bytes there are.
+
+/// Structures inside structures, beyond what any writer makes.
+const MAX_DEPTH: usize = 32;
+/// Groups inside groups of a schema: deeper ones would not fit a thread's stack when they
+/// are decoded, framed and written.
+const MAX_SCHEMA_DEPTH: usize = 100;
+
+/// Why some bytes are no structure that may be decoded.
+pub(super) type Malformed = &'static str;
+
+/// Refuses a footer that a decoder must not be given.
+pub(super) fn check_footer(footer: &[u8]) -> Result<(), Malformed> {
+    let mut reader = Reader::new(footer);
+    reader.fields(|reader, id, kind| {
+        if id == FileMetaData::SCHEMA && kind == Kind::LIST {
+            reader.schema()
+        } else {
+            reader.skip(kind, MAX_DEPTH)
+        }
+    })
+}
+
+/// Refuses a structure of which a list states more elements than it can have, or that is
+/// nested too deeply.
+pub(super) fn check_structure(structure: &[u8]) -> Result<(), Malformed> {
+    Reader::new(structure).skip(Kind::STRUCT, MAX_DEPTH)
+}
+
+/// Field numbers of `FileMetaData`.
+struct FileMetaData;
+
+impl FileMetaData {
+    const SCHEMA: i64 = 2;
+}
+
+/// Field numbers of `SchemaElement`.
+struct SchemaElement;
+
+impl SchemaElement {
+    const NUM_CHILDREN: i64 = 5;
+}
+
+/// The types of the compact protocol.
+struct Kind;
+
+impl Kind {
+    const STOP: u8 = 0;
+    const TRUE: u8 = 1;
+    const FALSE: u8 = 2;
+    const BYTE: u8 = 3;
+    const I16: u8 = 4;
+    const I32: u8 = 5;
+    const I64: u8 = 6;
+    const DOUBLE: u8 = 7;
+    const BINARY: u8 = 8;
+    const LIST: u8 = 9;
+    const SET: u8 = 10;
+    const MAP: u8 = 11;
+    const STRUCT: u8 = 12;
+    const UUID: u8 = 13;
+}
+
+const CUT: Malformed = "it ends too early";
+const TOO_DEEP: Malformed = "it is nested too deeply";
+
+#[derive(Debug)]
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        let (&byte, rest) = self.rest.split_first().ok_or(CUT)?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    fn pass(&mut self, bytes: u64) -> Result<(), Malformed> {
+        let bytes = usize::try_from(bytes).map_err(|_| CUT)?;
+        self.rest = self.rest.get(bytes..).ok_or(CUT)?;
+        Ok(())
+    }
+
+    fn unsigned(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err("an integer is longer than 64 bits")
+    }
+
+    fn signed(&mut self) -> Result<i64, Malformed> {
+        let value = self.unsigned()?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// Gives each field of the structure that starts here to a function, which reads it.
+    fn fields(
+        &mut self,
+        mut field: impl FnMut(&mut Self, i64, u8) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut id = 0;
+        loop {
+            let header = self.byte()?;
+            let (delta, kind) = (header >> 4, header & 0x0f);
+            if kind == Kind::STOP {
+                return Ok(());
+            }
+            id = match delta {
+                0 => self.signed()?,
+                delta => id + i64::from(delta),
+            };
+            field(self, id, kind)?;
+        }
+    }
+
+    /// The number and type of a list's elements.
+    fn list(&mut self) -> Result<(u64, u8), Malformed> {
+        let header = self.byte()?;
+        let length = match header >> 4 {
+            15 => self.unsigned()?,
+            short => u64::from(short),
+        };
+        // Every element takes a byte at least.
+        if length > self.rest.len() as u64 {
+            return Err("a list states more elements than there are bytes");
+        }
+        Ok((length, header & 0x0f))
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> Result<(), Malformed> {
+        let below = || depth.checked_sub(1).ok_or(TOO_DEEP);
+        match kind {
+            // The value of a boolean field is in its type.
+            Kind::TRUE | Kind::FALSE => Ok(()),
+            Kind::BYTE => self.pass(1),
+            Kind::I16 | Kind::I32 | Kind::I64 => self.unsigned().map(drop),
+            Kind::DOUBLE => self.pass(8),
+            Kind::UUID => self.pass(16),
+            Kind::BINARY => {
+                let length = self.unsigned()?;
+                self.pass(length)
+            }
+            Kind::LIST | Kind::SET => {
+                let (below, (length, kind)) = (below()?, self.list()?);
+                (0..length).try_for_each(|_| self.skip_element(kind, below))
+            }
+            Kind::MAP => {
+                let (below, length) = (below()?, self.unsigned()?);
+                if length > self.rest.len() as u64 {
+                    return Err("a map states more entries than there are bytes");
+                }
+                let kinds = if length == 0 { 0 } else { self.byte()? };
+                (0..length).try_for_each(|_| {
+                    self.skip_element(kinds >> 4, below)?;
+                    self.skip_element(kinds & 0x0f, below)
+                })
+            }
+            Kind::STRUCT => {
+                let below = below()?;
+                self.fields(|reader, _, kind| reader.skip(kind, below))
+            }
+            _ => Err("it has a type that is not known"),
+        }
+    }
+
+    fn skip_element(&mut self, kind: u8, depth: usize) -> Result<(), Malformed> {
+        match kind {
+            Kind::TRUE | Kind::FALSE => self.pass(1),
+            kind => self.skip(kind, depth),
+        }
+    }
+
+    /// Passes the list of a schema's elements, which come with the number of children that
+    /// follow each.
+    fn schema(&mut self) -> Result<(), Malformed> {
+        let (length, kind) = self.list()?;
+        if kind != Kind::STRUCT {
+            return Err("its schema is no list of structures");
+        }
+        // The children that each open group still waits for.
+        let mut open: Vec<u64> = Vec::with_capacity(MAX_SCHEMA_DEPTH);
+        for left in (0..length).rev() {
+            if let Some(children) = open.last_mut() {
+                *children -= 1;
+            }
+            let children = self.schema_element()?;
+            if children > left {
+                return Err("a group of its schema states more columns than there are");
+            }
+            if children > 0 {
+                open.push(children);
+                if open.len() > MAX_SCHEMA_DEPTH {
+                    return Err("its schema is nested deeper than 100 groups");
+                }
+            }
+            while open.last() == Some(&0) {
+                open.pop();
+            }
+        }
+        Ok(())
+    }
+
+    fn schema_element(&mut self) -> Result<u64, Malformed> {
+        let mut children = 0;
+        self.fields(|reader, id, kind| {
+            if id == SchemaElement::NUM_CHILDREN && kind == Kind::I32 {
+                let stated = reader.signed()?;
+                children = u64::try_from(stated)
+                    .map_err(|_| "a group has a negative number of columns")?;
+                Ok(())
+            } else {
+                reader.skip(kind, MAX_DEPTH)
+            }
+        })?;
+        Ok(children)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A footer whose schema has groups of so many children, and a list of row groups that
+    /// states so many.
+    fn footer(children: &[u32], elements: u8, row_groups: u8) -> Vec<u8> {
+        let mut bytes = vec![0x15, 2, 0x19, 0xfc, elements];
+        for &children in children {
+            bytes.push(0x55);
+            let mut value = u64::from(children) << 1;
+            while value >= 0x80 {
+                bytes.push(value as u8 | 0x80);
+                value >>= 7;
+            }
+            bytes.extend([value as u8, 0]);
+        }
+        bytes.extend([0x29, 0xfc, row_groups, 0]);
+        bytes
+    }
+
+    #[test]
+    fn a_schema_is_a_tree_of_the_elements_there_are() {
+        let check = |children: &[u32]| check_footer(&footer(children, children.len() as u8, 0));
+        assert_eq!(check(&[0]), Ok(()));
+        assert_eq!(check(&[2, 0, 1, 0]), Ok(()));
+        assert!(check(&[2, 0]).is_err(), "more children than elements");
+        assert!(check(&[i32::MAX as u32, 0]).is_err());
+        assert!(check(&[u32::MAX, 0]).is_err(), "a negative number");
+        let deep = |depth: usize| check(&[vec![1; depth], vec![0]].concat());
+        assert_eq!(deep(MAX_SCHEMA_DEPTH), Ok(()));
+        assert!(deep(MAX_SCHEMA_DEPTH + 1).is_err());
+        // Many groups beside each other are not deep.
+        let wide: Vec<u32> = [vec![60], [1, 0].repeat(60)].concat();
+        assert_eq!(check(&wide), Ok(()));
+    }
+
+    #[test]
+    fn a_list_has_no_more_elements_than_bytes() {
+        assert_eq!(check_footer(&footer(&[0], 1, 0)), Ok(()));
+        assert!(check_footer(&footer(&[0], 1, 90)).is_err());
+        assert!(check_footer(&footer(&[0], 9, 0)).is_err());
+        assert!(check_structure(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]).is_err());
+        assert!(check_structure(&[0x1b, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x55, 0]).is_err());
+    }
+
+    #[test]
+    fn structures_are_nested_only_so_deeply() {
+        let nested = |depth: usize| [vec![0x1c; depth], vec![0; depth + 1]].concat();
+        assert_eq!(check_structure(&nested(MAX_DEPTH - 1)), Ok(()));
+        assert_eq!(check_structure(&nested(MAX_DEPTH)), Err(TOO_DEEP));
+        assert_eq!(check_structure(&[0x19; 5_000]), Err(TOO_DEEP));
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let whole = footer(&[2, 0, 1, 0], 4, 0);
+        for end in 0..whole.len() {
+            assert!(check_footer(&whole[..end]).is_err(), "{end}");
+        }
+    }
+}
