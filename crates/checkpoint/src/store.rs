@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -128,8 +129,22 @@ pub async fn acquire_or_wait(
     store: &dyn CheckpointStore,
     request: &LeaseRequest,
     clock: &dyn Clock,
-    mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
+    on_held: impl FnMut(&CursorKey, &Holder) + Send,
 ) -> Result<Lease, Error> {
+    let taken = acquire_until(store, request, clock, on_held, std::future::pending()).await;
+    taken.map(|(lease, _)| lease)
+}
+
+/// The same, with the clock's time at which the try began that took the leases; `LEASE_HELD` also
+/// once `give_up` resolves. A try that is under way then is brought to its end.
+pub(crate) async fn acquire_until(
+    store: &dyn CheckpointStore,
+    request: &LeaseRequest,
+    clock: &dyn Clock,
+    mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
+    give_up: impl Future<Output = ()> + Send,
+) -> Result<(Lease, Duration), Error> {
+    let mut give_up = pin!(give_up);
     let mut deadline = None;
     // A lease that is given back is taken within a second, however long its period.
     let pause = (request.period / 30).min(Duration::from_secs(1));
@@ -137,17 +152,22 @@ pub async fn acquire_or_wait(
     loop {
         // Read before the try, so that the last try comes when the whole period has passed.
         let now = clock.monotonic();
-        match store.acquire(request).await {
+        let held = match store.acquire(request).await {
             Err(Error::LeaseHeld { key, holder }) if deadline.is_none_or(|end| now < end) => {
                 if named.as_ref() != Some(&*holder) {
                     on_held(&key, &holder);
-                    named = Some(*holder);
+                    named = Some((*holder).clone());
                 }
+                Error::LeaseHeld { key, holder }
             }
-            outcome => return outcome,
-        }
+            outcome => return outcome.map(|lease| (lease, now)),
+        };
         // From the end of the first try on: what it saw last is a whole period old at the last.
         let end = *deadline.get_or_insert_with(|| clock.monotonic() + request.period);
-        clock.sleep(pause.min(end.saturating_sub(now))).await;
+        tokio::select! {
+            biased;
+            () = &mut give_up => return Err(held),
+            () = clock.sleep(pause.min(end.saturating_sub(now))) => {}
+        }
     }
 }

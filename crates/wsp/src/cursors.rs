@@ -4,9 +4,7 @@
 //! gate fails. The cursors' keys come from the pack's id, else from the engine run
 //! root's name, as they do for a stream.
 
-use checkpoint::{
-    CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor, SystemClock, acquire_or_wait,
-};
+use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor};
 use chrono::{DateTime, Utc};
 use envelope::PlatformRunId;
 use oracle_store::{CatalogueEntry, PackManifest, locate};
@@ -15,10 +13,11 @@ use serde_json::{Value, json};
 
 use crate::backends::open_checkpoint_store;
 use crate::done_share::percent;
+use crate::ending::Ending;
+use crate::held_lease::HeldLease;
 use crate::order::index_folder;
 use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::platform_run;
-use crate::prepare::release;
 use crate::profile::CheckpointScope;
 use crate::report::stored_cursor_json;
 use crate::request::StreamRequest;
@@ -84,14 +83,14 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
     );
     wanted.period = request.profile.checkpoint.lease;
     wanted.take_over = request.overrides.take_over;
-    let lease = acquire_or_wait(&*store, &wanted, &SystemClock::default(), |_, _| {})
-        .await
-        .map_err(Error::Checkpoint)?;
+    let patience = request.profile.checkpoint.save_timeout;
+    let held = HeldLease::take(&store, &wanted, &Ending::default(), patience).await?;
     let mut done = Ok(());
     for key in keys {
-        done = done.and(store.reset(&lease, key).await.map_err(Error::Checkpoint));
+        let reset = store.reset(held.lease(), key).await;
+        done = done.and(reset.map_err(Error::Checkpoint));
     }
-    release(&*store, &lease).await;
+    held.give_back(patience).await;
     done?;
     named.report(&*store, true).await
 }

@@ -2,12 +2,14 @@
 //!
 //! *Winding down*: nothing more is handed over, and nothing more is sent: events that no
 //! lane has begun to send come back, and requests in flight wait for their answers. *Cut*: the drain's time is over, or
-//! somebody asked twice; requests in flight are given up too. The first failure is the
+//! somebody asked twice; requests in flight are given up too. A lost lease cuts at once: nothing
+//! may be sent under it, and no answer can be saved. The first failure is the
 //! cause, also if a stop was asked for before it; later failures are consequences.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -41,6 +43,8 @@ pub struct Ending {
 impl Ending {
     /// Starts to wind the stream down.
     pub fn wind_down(&self, cause: Cause) {
+        let lease_lost = checkpoint::ReasonCode::LeaseLost.as_str();
+        let is_lease_lost = matches!(&cause, Cause::Failed(error) if error.code() == lease_lost);
         {
             let mut first = self
                 .shared
@@ -54,6 +58,9 @@ impl Ending {
                 _ => {}
             }
             self.shared.winding_down.store(true, Ordering::Release);
+        }
+        if is_lease_lost {
+            self.shared.cut.throw();
         }
         self.shared.changed.notify_waiters();
         self.wake_dispatcher();
@@ -73,6 +80,12 @@ impl Ending {
             }
             changed.await;
         }
+    }
+
+    /// Resolves once the stream has wound down for this long.
+    pub(crate) async fn wound_down_for(&self, time: Duration) {
+        self.winding_down().await;
+        tokio::time::sleep(time).await;
     }
 
     /// The switch that gives up requests in flight.
@@ -122,6 +135,30 @@ mod tests {
         ending.wind_down(Cause::Asked);
         waiting.await.unwrap();
         assert!(matches!(ending.take_cause(), Some(Cause::Failed(_))));
+    }
+
+    #[test]
+    fn a_lost_lease_cuts_requests_in_flight_off_and_no_other_cause_does() {
+        let lost = || {
+            let output = checkpoint::CursorKey::new(checkpoint::PackKey::of_root("w"), "o");
+            Cause::Failed(Error::Checkpoint(checkpoint::Error::LeaseLost {
+                key: output.unwrap(),
+                fault: "another took it".to_owned(),
+            }))
+        };
+        let other = || Cause::Failed(Error::new(ReasonCode::IgPushRejected, "a", "b"));
+        for (first, second, cuts) in [
+            (lost as fn() -> Cause, other as fn() -> Cause, true),
+            (other, lost, true),
+            (other, other, false),
+            (|| Cause::Asked, other, false),
+            (|| Cause::Asked, lost, true),
+        ] {
+            let ending = Ending::default();
+            ending.wind_down(first());
+            ending.wind_down(second());
+            assert_eq!(ending.cut().is_thrown(), cuts);
+        }
     }
 
     #[test]

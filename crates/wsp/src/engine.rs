@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use checkpoint::{CheckpointStore, Lease, OrderMode};
+use checkpoint::{CheckpointStore, Lease, LeaseWatch, OrderMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
@@ -26,6 +26,7 @@ use crate::audit::AuditLog;
 use crate::clock::{Clock, TokioClock, sleep_sharply};
 use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::{Cause, Ending};
+use crate::held_lease::UnderLease;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
 use crate::lane::{Lane, NamePosition};
 use crate::lane_threads::LaneThreads;
@@ -35,7 +36,9 @@ use crate::order::EventOrder;
 use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
-use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause, RetryPolicy};
+use crate::push::{
+    ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryCause, RetryPolicy,
+};
 use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::sending::Sending;
@@ -77,6 +80,8 @@ pub struct Engine<C, K = TokioClock> {
     pub store: Arc<dyn CheckpointStore>,
     /// The right to keep them.
     pub lease: Arc<Lease>,
+    /// Tells whether the lease is held, before each post; `None` posts without asking.
+    pub lease_watch: Option<LeaseWatch>,
     /// The outputs, in list order.
     pub outputs: Vec<KeptOutput>,
     /// What a cursor means.
@@ -137,10 +142,15 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let watch = Arc::new(watch);
         let endpoint: Arc<str> = self.endpoint.into();
         let sending = Sending::default();
+        let leave: Arc<dyn PostLeave> = Arc::new(UnderLease {
+            lease: self.lease_watch,
+            ending: self.ending.clone(),
+        });
         let threads =
             LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
                 queue,
-                pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut()),
+                pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut())
+                    .asking(Arc::clone(&leave)),
                 answers,
                 ending: self.ending.clone(),
                 sending: sending.clone(),
@@ -255,8 +265,7 @@ fn spawn_dispatcher<K: Clock>(
 
 /// Gives up requests in flight when a drain has taken its time.
 pub(crate) async fn cut_after(ending: Ending, drain_timeout: Duration) {
-    ending.winding_down().await;
-    tokio::time::sleep(drain_timeout).await;
+    ending.wound_down_for(drain_timeout).await;
     ending.cut().throw();
 }
 

@@ -101,6 +101,8 @@ pub struct Kept {
     pub abandoned: u64,
     /// The last durable cursor of each output, if this run saved one.
     pub cursors: Vec<Option<Cursor>>,
+    /// Whether a save failed for good.
+    pub save_failed: bool,
     /// What was set aside, if anything was.
     pub quarantine: Option<QuarantineReport>,
     /// The audit, to be closed by the run.
@@ -278,6 +280,7 @@ impl Keeper {
             checkpoints: self.counts,
             abandoned: self.abandoned,
             cursors: self.durable,
+            save_failed: self.broken,
             audit: self.with.audit,
         }
     }
@@ -390,7 +393,7 @@ impl Keeper {
                 let result = tokio::select! {
                     biased;
                     result = saving => result,
-                    () = overdue(&ending, save_timeout) => Err(not_saved_in_time(&cursors)),
+                    () = ending.wound_down_for(save_timeout) => Err(not_saved_in_time(&cursors)),
                 };
                 Saved {
                     covers,
@@ -495,12 +498,6 @@ impl Keeper {
             progress.durable = self.with.window.durable();
         });
     }
-}
-
-/// Resolves when a stream has wound down for so long that a save must be given up.
-async fn overdue(ending: &Ending, save_timeout: Duration) {
-    ending.winding_down().await;
-    tokio::time::sleep(save_timeout).await;
 }
 
 fn not_saved_in_time(cursors: &BTreeMap<CursorKey, Cursor>) -> checkpoint::Error {

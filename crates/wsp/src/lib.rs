@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
 //! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
-//! | [`prepare`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
+//! | [`prepare`], [`held_lease`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
 //! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
 //! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
 //! | [`pace`], [`schedule`] | when an event is due | pure |
@@ -65,6 +65,7 @@ pub mod ending;
 pub mod engine;
 pub mod error;
 pub mod feed;
+pub mod held_lease;
 pub mod keeper;
 pub mod lane;
 pub mod lane_threads;

@@ -7,10 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::{
-    CheckpointStore, CursorKey, Holder, Lease, LeaseRequest, OrderMode, Record, SystemClock,
-    acquire_or_wait,
-};
+use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
 use chrono::Utc;
 use envelope::{PinValues, Pins, PlatformRunId, Provenance};
 use serde_json::{Value, json};
@@ -18,6 +15,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::audit::{AuditLog, EventKind};
 use crate::ending::Ending;
+use crate::held_lease::{HeldLease, stopped};
 use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::platform_run::{self, PlatformRunSource};
@@ -43,7 +41,7 @@ pub struct Prepared {
     /// Where cursors are kept.
     pub store: Arc<dyn CheckpointStore>,
     /// The right to keep them.
-    pub lease: Arc<Lease>,
+    pub held: HeldLease,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
     /// Where each output goes on.
@@ -174,34 +172,41 @@ pub async fn prepare(
         EventKind::EngineWorldSelected,
         world_selected(&plan, &run, source),
     )?;
-    let taken = unless_stopped(ending, take_leases(request, &*store, &keys, &plan)).await;
-    let lease = match taken {
-        Ok(lease) => Arc::new(lease),
-        Err(error) if error.code() == crate::ReasonCode::Stopped.as_str() => {
-            let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
-            audit.append(EventKind::StreamStopped, details)?;
-            return Err(error);
-        }
-        Err(error) => return Err(error),
+    let patience = profile.checkpoint.save_timeout;
+    let wanted = lease_request(request, &keys, &plan);
+    let beginning = Beginning {
+        request,
+        plan: &plan,
+        keys: &keys,
+        run: &run,
+        order,
     };
-    let resuming = resume_under(&lease, request, &*store, &plan, &keys, &run, order);
-    let resumed = unless_stopped(ending, resuming).await;
-    let starts = match resumed {
-        Ok(starts) => starts,
+    let begun = async {
+        let held = HeldLease::take(&store, &wanted, ending, patience).await?;
+        match beginning.under(&held, ending, &mut audit).await {
+            Ok((pins, starts)) => Ok((held, pins, starts)),
+            Err(error) => {
+                held.give_back(patience).await;
+                Err(error)
+            }
+        }
+    };
+    let (held, pins, starts) = match begun.await {
+        Ok(begun) => begun,
         Err(error) => {
-            release(&*store, &lease).await;
+            if error.code() == crate::ReasonCode::Stopped.as_str() {
+                let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
+                audit.append(EventKind::StreamStopped, details)?;
+            }
             return Err(error);
         }
     };
-    let pins = pins(request, &plan, &run)?;
-    let started = stream_started(request, &plan, &keys, &starts, order);
-    audit.append(EventKind::StreamStart, started)?;
     let prepared = Prepared {
         plan,
         pins,
         order,
         store,
-        lease,
+        held,
         keys,
         starts,
         quarantine,
@@ -209,6 +214,40 @@ pub async fn prepare(
         run,
     };
     Ok((prepared, audit))
+}
+
+/// What comes between the leases and the first event.
+struct Beginning<'a> {
+    request: &'a StreamRequest,
+    plan: &'a Plan,
+    keys: &'a [CursorKey],
+    run: &'a PlatformRunId,
+    order: OrderMode,
+}
+
+impl Beginning<'_> {
+    /// Reads the cursors again under the leases, and has the audit say that the stream starts.
+    async fn under(
+        &self,
+        held: &HeldLease,
+        ending: &Ending,
+        audit: &mut AuditLog,
+    ) -> Result<(Pins, Vec<OutputStart>), Error> {
+        let resuming = async {
+            let records = resume::load(held.store(), self.keys).await?;
+            let terms = ResumeTerms {
+                order: self.order,
+                platform_run_id: self.run.as_str(),
+                overrides: &self.request.overrides,
+            };
+            resume::starts(self.plan, self.keys, &records, &terms).await
+        };
+        let starts = unless_stopped(ending, resuming).await?;
+        let pins = pins(self.request, self.plan, self.run)?;
+        let started = stream_started(self.request, self.plan, self.keys, &starts, self.order);
+        audit.append(EventKind::StreamStart, started)?;
+        Ok((pins, starts))
+    }
 }
 
 /// Waits for a step that comes before the first event, or for a stop, whichever is first.
@@ -222,11 +261,7 @@ async fn unless_stopped<T>(
     tokio::select! {
         biased;
         done = step => done,
-        () = ending.winding_down() => Err(Error::new(
-            crate::ReasonCode::Stopped,
-            "The run was stopped before its first event.",
-            "A rerun begins where this one would have.",
-        )),
+        () = ending.winding_down() => Err(stopped()),
     }
 }
 
@@ -244,48 +279,12 @@ fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> bool {
     })
 }
 
-/// Gives leases back; a store that is away lets them expire.
-pub async fn release(store: &dyn CheckpointStore, lease: &Lease) {
-    if let Err(error) = store.release(lease).await {
-        tracing::warn!(%error, "the leases were not given back; they expire");
-    }
-}
-
-async fn take_leases(
-    request: &StreamRequest,
-    store: &dyn CheckpointStore,
-    keys: &[CursorKey],
-    plan: &Plan,
-) -> Result<Lease, Error> {
+fn lease_request(request: &StreamRequest, keys: &[CursorKey], plan: &Plan) -> LeaseRequest {
     let holder = Holder::this_process(plan.producer.as_str());
     let mut wanted = LeaseRequest::new(keys.iter().cloned(), holder);
     wanted.period = request.profile.checkpoint.lease;
     wanted.take_over = request.overrides.take_over;
-    let clock = SystemClock::default();
-    let on_held = |key: &CursorKey, holder: &Holder| {
-        tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
-    };
-    acquire_or_wait(store, &wanted, &clock, on_held)
-        .await
-        .map_err(Error::Checkpoint)
-}
-
-async fn resume_under(
-    _held: &Lease,
-    request: &StreamRequest,
-    store: &dyn CheckpointStore,
-    plan: &Plan,
-    keys: &[CursorKey],
-    run: &PlatformRunId,
-    order: OrderMode,
-) -> Result<Vec<OutputStart>, Error> {
-    let records = resume::load(store, keys).await?;
-    let terms = ResumeTerms {
-        order,
-        platform_run_id: run.as_str(),
-        overrides: &request.overrides,
-    };
-    resume::starts(plan, keys, &records, &terms).await
+    wanted
 }
 
 /// The platform run that the cursors agree on.

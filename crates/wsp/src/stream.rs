@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkpoint::{CheckpointStore, LeaseKeeper, LeaseStatus, OrderMode};
+use checkpoint::{CheckpointStore, OrderMode};
 use oracle_store::footer;
 use serde_json::json;
 use tokio::sync::watch;
@@ -18,11 +18,12 @@ use crate::dispatch::{DispatchEnd, Start};
 use crate::ending::{Cause, Ending};
 use crate::engine::{Engine, Ran};
 use crate::feed::FeedPool;
+use crate::held_lease::watch_lease;
 use crate::keeper::KeptOutput;
 use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartId};
 use crate::parts::{ClearedParts, PartOpener};
 use crate::plan::Plan;
-use crate::prepare::{Prepared, prepare, release};
+use crate::prepare::{Prepared, prepare};
 use crate::profile::OnReject;
 use crate::progress::{Progress, ProgressSink, tell_until_the_end};
 use crate::push::{GateAway, PushClient, RetryPolicy};
@@ -36,8 +37,8 @@ use crate::{Error, ReasonCode};
 
 /// Threads that decode and frame.
 const FEED_WORKERS: usize = 2;
-/// How often the lease is looked at.
-const LEASE_LOOK: Duration = Duration::from_millis(100);
+/// How long a store that did not take the last save may take to take the leases back.
+const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// One run of a request: plan it, stream it, report it.
 ///
@@ -180,17 +181,23 @@ impl<K: Clock> Stream<K> {
         (client, endpoint): (C, &str),
         report: &mut StreamReport,
     ) -> Result<(), Error> {
-        let (store, lease) = (Arc::clone(&prepared.store), Arc::clone(&prepared.lease));
         let ending = self.ending.clone();
         let socket = self.has_control_socket.then(|| {
             let progress = self.progress.subscribe();
             ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
         });
+        let save_timeout = self.request.profile.checkpoint.save_timeout;
         let ran = self
             .run_engine(&mut prepared, audit, client, endpoint)
             .await;
         drop(socket);
-        release(&*store, &lease).await;
+        let is_store_away = ran.as_ref().is_ok_and(|ran| ran.kept.save_failed);
+        let patience = if is_store_away {
+            save_timeout.min(LAST_TRY)
+        } else {
+            save_timeout
+        };
+        prepared.held.give_back(patience).await;
         let Ran {
             dispatched,
             kept,
@@ -251,8 +258,6 @@ impl<K: Clock> Stream<K> {
         client: C,
         endpoint: &str,
     ) -> Result<Ran, Error> {
-        let keeper = LeaseKeeper::start(Arc::clone(&prepared.store), Arc::clone(&prepared.lease))
-            .map_err(Error::Checkpoint)?;
         let quarantine = prepared.quarantine.take();
         let engine = Engine {
             quarantine,
@@ -261,9 +266,9 @@ impl<K: Clock> Stream<K> {
         let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
-        watching.spawn(watch_lease(keeper, window, ending));
+        watching.spawn(watch_lease(prepared.held.watch(), window, ending));
         let ran = engine.run(audit).await;
-        // No renewal comes after the lease was given back.
+        // To give the leases back is no fault to be told of.
         watching.shutdown().await;
         ran
     }
@@ -351,7 +356,8 @@ impl<K: Clock> Stream<K> {
             quarantine: None,
             places: parts,
             store: Arc::clone(&prepared.store),
-            lease: Arc::clone(&prepared.lease),
+            lease: Arc::clone(prepared.held.lease()),
+            lease_watch: Some(prepared.held.watch()),
             outputs: outputs
                 .map(|((output, key), start)| KeptOutput {
                     key: key.clone(),
@@ -398,22 +404,6 @@ impl<K: Clock> Stream<K> {
                 progress.send_modify(|progress| progress.expect(open_rows));
             }
         });
-    }
-}
-
-/// Holds the stream back while its lease is overdue, and ends it once it is lost.
-async fn watch_lease(keeper: LeaseKeeper, window: Arc<Window>, ending: Ending) {
-    let mut look = tokio::time::interval(LEASE_LOOK);
-    loop {
-        look.tick().await;
-        match keeper.status() {
-            LeaseStatus::Held => window.hold(false),
-            LeaseStatus::Overdue => window.hold(true),
-            LeaseStatus::Lost(error) => {
-                window.hold(true);
-                return ending.wind_down(Cause::Failed(Error::Lease(error)));
-            }
-        }
     }
 }
 

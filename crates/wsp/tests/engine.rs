@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, CursorKey, Holder, LeaseRequest, MemoryStore, OrderMode, PackKey,
+    CheckpointStore, CursorKey, Holder, LeaseKeeper, LeaseRequest, LeaseWatch, MemoryStore,
+    OrderMode, PackKey, SystemClock,
 };
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use oracle_store::Posture;
@@ -115,6 +116,38 @@ struct Gate {
     stops: Mutex<Option<(u64, Ending)>>,
     /// Events that are refused whenever they come.
     rejects: BTreeSet<u64>,
+    /// When the machine sleeps past the end of the lease.
+    sleep: Option<Sleep>,
+}
+
+/// A machine that sleeps for an hour at a post.
+struct Sleep {
+    at_post: u64,
+    clock: Arc<SleepingClock>,
+    lease: LeaseWatch,
+    /// Posts while the lease was not held.
+    overdue_posts: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct SleepingClock {
+    awake: SystemClock,
+    slept_hours: AtomicU64,
+}
+
+#[async_trait::async_trait]
+impl checkpoint::Clock for SleepingClock {
+    fn utc_now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.awake.utc_now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.awake.monotonic() + Duration::from_hours(self.slept_hours.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, delay: Duration) {
+        self.awake.sleep(delay).await;
+    }
 }
 
 #[derive(Clone)]
@@ -135,6 +168,14 @@ impl PushLane for Client {
             && number == *at
         {
             ending.wind_down(Cause::Asked);
+        }
+        if let Some(sleep) = &self.0.sleep {
+            if !sleep.lease.is_held() {
+                sleep.overdue_posts.fetch_add(1, Ordering::SeqCst);
+            }
+            if number == sleep.at_post {
+                sleep.clock.slept_hours.fetch_add(1, Ordering::SeqCst);
+            }
         }
         tokio::time::sleep(self.0.delay).await;
         let answer = |status, body: &'static str| Answer {
@@ -311,6 +352,7 @@ impl Run {
             places: Arc::new(Places),
             store: Arc::clone(&store),
             lease,
+            lease_watch: self.gate.sleep.as_ref().map(|sleep| sleep.lease.clone()),
             outputs: vec![KeptOutput {
                 key: key.clone(),
                 parts: Arc::new(["part".to_owned()]),
@@ -567,6 +609,47 @@ async fn a_stop_sends_nothing_that_is_not_in_flight_and_saves_the_whole_prefix()
     assert_eq!(outcome.ran.kept.abandoned, 0);
     let whole = (0..).zip(&got).take_while(|(n, got)| n == *got).count() as u64;
     assert_eq!(outcome.cursor, Some(whole - 1), "the prefix without a gap");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_wakes_under_an_overdue_lease_posts_nothing_until_it_is_renewed() {
+    let clock = Arc::new(SleepingClock::default());
+    let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
+    let key = CursorKey::new(PackKey::of_root("asleep"), "events").unwrap();
+    let request = LeaseRequest {
+        period: Duration::from_mins(30),
+        ..LeaseRequest::new([key], Holder::this_process("test"))
+    };
+    let never = std::future::pending();
+    let taking = LeaseKeeper::acquire(&store, &request, clock.clone(), |_, _| {}, never);
+    let (_lease, keeper) = taking.await.unwrap();
+    let gate = Arc::new(Gate {
+        delay: Duration::from_millis(1),
+        sleep: Some(Sleep {
+            at_post: 200,
+            clock,
+            lease: keeper.watch(),
+            overdue_posts: AtomicU64::new(0),
+        }),
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        flush_every: 1_000,
+        ..Run::default()
+    };
+    let lanes = run.lanes as u64;
+    let outcome = run.go().await;
+    assert_eq!(sequences(&gate), (0..500).collect::<Vec<_>>());
+    assert_eq!(outcome.cursor, Some(499));
+    // Each lane may have been about to post when the machine fell asleep.
+    let overdue = gate
+        .sleep
+        .as_ref()
+        .unwrap()
+        .overdue_posts
+        .load(Ordering::SeqCst);
+    assert!(overdue <= lanes, "{overdue} posts under an overdue lease");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::scope;
+use std::time::Duration;
 
 use sandbox::WorldOptions;
 use serde_json::Value;
@@ -88,5 +89,38 @@ fn a_producer_that_is_taken_over_ends_and_never_two_advance() {
         let again = rig.stream(&[]);
         again.expect(0, "");
         assert_eq!(again.report["emitted"], 0);
+    }
+}
+
+#[test]
+fn a_producer_that_wakes_after_its_lease_was_taken_sends_nothing_of_its_backlog() {
+    for backend in [Backend::File, Backend::Postgres] {
+        let checkpoints = Checkpoints::on(backend);
+        let keys = [
+            ("wiring.wsp_checkpoint.flush_every", "100000"),
+            ("wiring.wsp_checkpoint.lease_s", "2"),
+            ("wiring.wsp_push.lanes", "4"),
+        ];
+        let world = WorldOptions::sample().with_shape(2, 10_000);
+        let rig = Rig::keeping(&checkpoints, &world, &keys);
+        let child = rig.start_stream(&[]);
+        rig.wait_for_unique(40);
+        let second = loop {
+            signal(&child, "STOP");
+            // It waits for the lease of the one that is stopped to end.
+            let second = rig.stream(&["--max-events", "1"]);
+            if second.reason() != "CHECKPOINT_UNAVAILABLE" {
+                break second;
+            }
+            // The first one was stopped in the middle of a save, with its cursor locked.
+            signal(&child, "CONT");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        second.expect(0, "MAX_EVENTS");
+        let before = rig.gate.stats().posts;
+        signal(&child, "CONT");
+        Rig::finish(child).expect(1, "LEASE_LOST");
+        let since = rig.gate.stats().posts - before;
+        assert!(since <= 4, "{backend:?}: {since} posts after it woke");
     }
 }

@@ -24,6 +24,7 @@
 //! | [`adaptive`] | how many requests the gate bears | pure |
 //! | [`concurrency`], [`gate_watch`], `suspects` | what all lanes know together | atomics |
 //! | [`trouble`] | what is wrong with a gate that is away, for people | lock |
+//! | [`leave`] | whether a lane may post at this moment | trait |
 //! | [`pusher`] | one event, pushed until something final is known | IO |
 //!
 //! Invariants:
@@ -49,6 +50,7 @@ mod exchange;
 pub mod fault;
 pub mod gate_watch;
 pub mod hyper_client;
+pub mod leave;
 pub mod pusher;
 mod received;
 pub mod reqwest_client;
@@ -70,6 +72,7 @@ pub use endpoint::{EndpointError, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
 pub use gate_watch::{GateWatch, MAX_EVENT_BYTES, RetryCause, RetryCounts};
 pub use hyper_client::HyperClient;
+pub use leave::{Leave, PostLeave};
 pub use pusher::{PushOutcome, Pusher};
 pub use reqwest_client::ReqwestClient;
 pub use retry::RetryPolicy;

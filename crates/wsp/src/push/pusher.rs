@@ -17,6 +17,7 @@ use super::client::PushLane;
 use super::concurrency::Permit;
 use super::fault::{FaultKind, PushFault};
 use super::gate_watch::{GateWatch, RetryCause};
+use super::leave::{ASK_AGAIN, Leave, PostLeave, always};
 use super::retry::Next;
 use super::retry_after::RetryAfter;
 use super::stop::{Ear, Stop};
@@ -81,7 +82,7 @@ pub enum PushOutcome {
         /// The last failure.
         last: Failure,
     },
-    /// The [`Stop`] was thrown first.
+    /// The [`Stop`] was thrown first, or there was no [`Leave`] to post any more.
     Cancelled {
         /// Whether the gate may have the event all the same.
         maybe_sent: bool,
@@ -130,6 +131,7 @@ pub struct Pusher<L, C = TokioClock> {
     ear: Ear,
     rng: SmallRng,
     one_by_one: bool,
+    leave: Arc<dyn PostLeave>,
 }
 
 impl<L: PushLane, C: Clock> Pusher<L, C> {
@@ -141,7 +143,15 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             ear: stop.ear(),
             rng: rand::make_rng(),
             one_by_one: false,
+            leave: always(),
         }
+    }
+
+    /// Asks `leave` immediately before each post whether it may be made.
+    #[must_use]
+    pub fn asking(mut self, leave: Arc<dyn PostLeave>) -> Self {
+        self.leave = leave;
+        self
     }
 
     /// Takes 5xx answers for the event's own once its fast attempts are over, without waiting
@@ -166,6 +176,7 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             watch: &self.watch,
             rng: &mut self.rng,
             one_by_one: self.one_by_one,
+            leave: &*self.leave,
             trial: &mut trial,
         };
         let outcome = self.ear.unless_stopped(drive.run(body)).await;
@@ -218,6 +229,7 @@ struct Drive<'a, 'w, L, C> {
     watch: &'w GateWatch<C>,
     rng: &'a mut SmallRng,
     one_by_one: bool,
+    leave: &'a dyn PostLeave,
     trial: &'a mut Trial<'w>,
 }
 
@@ -242,8 +254,21 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         let permit = if self.trial.is_alone {
             watch.limit.acquire().await
         } else {
-            leave(watch).await
+            quiet_and_permit(watch).await
         };
+        match self.leave.ask(self.trial.maybe_sent) {
+            Leave::Now => {}
+            Leave::Later => {
+                // By then the others rest no longer.
+                self.trial.is_alone = false;
+                return Step::Again(ASK_AGAIN);
+            }
+            Leave::Never => {
+                return Step::Done(PushOutcome::Cancelled {
+                    maybe_sent: self.trial.maybe_sent,
+                });
+            }
+        }
         if let Some(cause) = self.trial.last_cause {
             watch.retries().count(cause);
         }
@@ -479,8 +504,8 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     }
 }
 
-/// Waits until the gate is not asking for quiet, and for leave to send.
-async fn leave<C: Clock>(watch: &GateWatch<C>) -> Permit<'_> {
+/// Waits until the gate is not asking for quiet, and for a permit to send.
+async fn quiet_and_permit<C: Clock>(watch: &GateWatch<C>) -> Permit<'_> {
     loop {
         while let Some(left) = watch.held_for() {
             watch.clock.sleep(left).await;
@@ -711,6 +736,66 @@ mod tests {
             assert_eq!(bench.retried(cause), 1, "{}", cause.as_str());
         }
         assert_eq!(bench.watch.retries().total(), 9);
+    }
+
+    /// Gives leave by a script, its last line for ever, and remembers what it was asked.
+    #[derive(Debug)]
+    struct ScriptedLeave {
+        script: Mutex<VecDeque<Leave>>,
+        asked: Mutex<Vec<bool>>,
+    }
+
+    impl ScriptedLeave {
+        fn new(script: impl IntoIterator<Item = Leave>) -> Arc<Self> {
+            Arc::new(Self {
+                script: Mutex::new(script.into_iter().collect()),
+                asked: Mutex::default(),
+            })
+        }
+    }
+
+    impl PostLeave for ScriptedLeave {
+        fn ask(&self, was_posted: bool) -> Leave {
+            self.asked.lock().unwrap().push(was_posted);
+            let mut script = self.script.lock().unwrap();
+            match script.len() {
+                1 => script[0],
+                _ => script.pop_front().unwrap(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn leave_is_asked_before_every_post_and_waited_for() {
+        let bench = Bench::new(RetryPolicy::default());
+        let leave = ScriptedLeave::new([Leave::Later, Leave::Later, Leave::Now]);
+        let script = [Reply::Status(503, None), Reply::Stale, ADMIT];
+        let mut pusher = bench.pusher(script).asking(leave.clone());
+        let outcome = pusher.push(Bytes::new()).await;
+        assert_eq!(attempts(&outcome), 3, "no wait for leave is an attempt");
+        let asked = leave.asked.lock().unwrap();
+        assert_eq!(*asked, [false, false, false, true, true]);
+        assert_eq!(bench.watch.retries().total(), 2);
+    }
+
+    #[tokio::test]
+    async fn without_leave_nothing_is_posted_nor_posted_again() {
+        for (script, maybe_sent) in [
+            (vec![Leave::Never], false),
+            (vec![Leave::Later, Leave::Never], false),
+            (vec![Leave::Now, Leave::Never], true),
+            (vec![Leave::Now, Leave::Later, Leave::Never], true),
+        ] {
+            let bench = Bench::new(RetryPolicy::default());
+            let leave = ScriptedLeave::new(script);
+            let mut pusher = bench.pusher([Reply::Status(503, None)]).asking(leave);
+            let outcome = pusher.push(Bytes::new()).await;
+            assert!(
+                matches!(outcome, PushOutcome::Cancelled { maybe_sent: maybe } if maybe == maybe_sent),
+                "{outcome:?}"
+            );
+            assert_eq!(bench.posts.load(SeqCst), usize::from(maybe_sent));
+        }
     }
 
     #[tokio::test]
