@@ -36,9 +36,7 @@ use crate::order::EventOrder;
 use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
-use crate::push::{
-    ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryCause, RetryPolicy,
-};
+use crate::push::{ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryPolicy};
 use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::sending::Sending;
@@ -128,18 +126,11 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let mut crash = Crash(Some(self.ending.clone()));
         let (start, began) = (self.start, self.start.at(self.clock.now()));
         let meters = Arc::new(Meters::new(self.outputs.len()));
+        let watch = Arc::new(self.gate_watch());
         let window = self.window;
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
         let (answers, heard) = mpsc::channel(TURNS);
 
-        let limit = match self.push.concurrency {
-            Concurrency::Fixed => ConcurrencyLimit::fixed(),
-            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
-        };
-        let watch = GateWatch::with_clock(self.retry, limit, self.clock.clone())
-            .with_transient_errors(self.push.transient_errors.clone())
-            .with_max_event_bytes(self.push.max_event_bytes);
-        let watch = Arc::new(watch);
         let endpoint: Arc<str> = self.endpoint.into();
         let sending = Sending::default();
         let leave: Arc<dyn PostLeave> = Arc::new(UnderLease {
@@ -216,17 +207,23 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             .finish(save_reason(&dispatched.end, &self.ending))
             .await;
         crash.0 = None;
-        let causes = RetryCause::ALL.iter();
-        let retries = causes
-            .map(|cause| (cause.as_str(), watch.retries().get(*cause)))
-            .collect();
         Ok(Ran {
             dispatched,
             kept,
             meters,
-            retries,
+            retries: watch.retries().by_cause(),
             elapsed: Duration::from_nanos(start.at(self.clock.now()).abs_diff(began)),
         })
+    }
+
+    fn gate_watch(&self) -> GateWatch<K> {
+        let limit = match self.push.concurrency {
+            Concurrency::Fixed => ConcurrencyLimit::fixed(),
+            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
+        };
+        GateWatch::with_clock(self.retry, limit, self.clock.clone())
+            .with_transient_errors(self.push.transient_errors.clone())
+            .with_max_event_bytes(self.push.max_event_bytes)
     }
 }
 

@@ -226,6 +226,14 @@ impl RetryCounts {
         self.0[cause as usize].load(Relaxed)
     }
 
+    /// Pushes repeated for each cause, in the order in which reports list them.
+    pub fn by_cause(&self) -> Vec<(&'static str, u64)> {
+        let causes = RetryCause::ALL.iter();
+        causes
+            .map(|cause| (cause.as_str(), self.get(*cause)))
+            .collect()
+    }
+
     /// Pushes repeated, whatever the cause.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|count| count.load(Relaxed)).sum()

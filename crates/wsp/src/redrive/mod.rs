@@ -33,7 +33,7 @@ use crate::ending::Ending;
 use crate::engine::cut_after;
 use crate::keeper::Decisions;
 use crate::platform_run;
-use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, RetryCause};
+use crate::push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
 use crate::quarantine::file_of_run;
 use crate::quarantine::prefix::{Prefix, Waiting};
 use crate::quarantine::redriven::{Closed, Closing, RedrivenFile};
@@ -277,14 +277,9 @@ impl Redrive {
         );
         let ended = pushing.push_all(prefix.feed()).await;
         drain.abort();
-        let causes = RetryCause::ALL.iter();
-        report.retries = causes
-            .map(|cause| {
-                (
-                    cause.as_str().to_owned(),
-                    watch.retries().get(*cause).into(),
-                )
-            })
+        let retries = watch.retries().by_cause().into_iter();
+        report.retries = retries
+            .map(|(cause, count)| (cause.to_owned(), count.into()))
             .collect::<serde_json::Map<_, _>>()
             .into();
         if let Ok(status) = ended {
