@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
+use model::Hex64;
 use crate::yaml::from_yaml;
 
 /// The name of one dataset of the catalogue.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::CatalogueEntry;
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
+use model::Hex64;
 use crate::locator::OutputLocator;
 use crate::store::WorldStore;
 use crate::template::{Tokens, render};

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::contents::{ContentsEntry, ContentsIndex, PACK_CONTENTS, contents_of};
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
+use model::Hex64;
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST, PackFacts, PackManifest};
 use crate::receipt::{RUN_RECEIPT, RunReceipt};
 use crate::seal::{PACK_SEAL, PackSeal, Seal, SealStatus};

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
+use model::Hex64;
 use crate::manifest::{PACK_MANIFEST, PackManifest};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG, PackSeal, Seal, SealStatus};
 use crate::store::WorldStore;

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::{Hex32, Hex64};
+use model::{Hex32, Hex64};
 use crate::store::WorldStore;
 use crate::world_key::{ScenarioId, WorldKey};
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
+use model::Hex64;
 use crate::manifest::FORMAT_VERSION;
 use crate::store::WorldStore;
 

@@ -8,7 +8,7 @@ use oracle_store::{Location, object_store_at};
 
 use crate::profile::{CheckpointBackend, Profile, PushClientKind};
 use crate::push::{
-    ClientError, ClientOptions, DirectClient, HyperClient, PushEndpoint, PushToken, ReqwestClient,
+    ClientError, ClientOptions, DirectClient, PushEndpoint, PushToken, ReqwestClient,
 };
 use crate::{Error, ReasonCode};
 
@@ -53,7 +53,6 @@ fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Er
 /// The push client that a profile names.
 pub(crate) enum ProfileClient {
     Direct(DirectClient),
-    Hyper(HyperClient),
     Reqwest(ReqwestClient),
 }
 
@@ -65,7 +64,6 @@ pub(crate) fn push_client(profile: &Profile) -> Result<(ProfileClient, PushEndpo
     let (endpoint, options) = push_endpoint(profile)?;
     let client = match profile.push.client {
         PushClientKind::Direct => DirectClient::new(&endpoint, options).map(ProfileClient::Direct),
-        PushClientKind::Hyper => HyperClient::new(&endpoint, options).map(ProfileClient::Hyper),
         PushClientKind::Reqwest => {
             ReqwestClient::new(&endpoint, options).map(ProfileClient::Reqwest)
         }

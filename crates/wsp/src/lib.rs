@@ -85,7 +85,6 @@ mod process_limits;
 pub mod producer;
 pub mod profile;
 pub mod progress;
-pub mod push;
 pub mod quarantine;
 pub mod reason;
 pub mod redrive;
@@ -103,6 +102,7 @@ pub mod verify;
 pub mod watermark;
 pub mod window;
 
+pub use push;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
 pub use outline::{Outline, OutputOutline, outline};

@@ -132,9 +132,6 @@ impl<K: Clock> Stream<K> {
             Ok((store, (ProfileClient::Direct(client), endpoint))) => {
                 Box::pin(self.run_with(store, client, endpoint.as_str())).await
             }
-            Ok((store, (ProfileClient::Hyper(client), endpoint))) => {
-                Box::pin(self.run_with(store, client, endpoint.as_str())).await
-            }
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
                 Box::pin(self.run_with(store, client, endpoint.as_str())).await
             }

@@ -336,7 +336,7 @@ impl Run {
                 timeout: Duration::from_secs(5),
                 drain_timeout: Duration::from_secs(5),
                 concurrency: Concurrency::Adaptive,
-                client: PushClientKind::Hyper,
+                client: PushClientKind::Direct,
                 when_late: WhenLate::CatchUp,
                 transient_errors: Vec::new(),
                 max_event_bytes: wsp::push::MAX_EVENT_BYTES,

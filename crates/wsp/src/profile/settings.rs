@@ -202,8 +202,6 @@ choices! {
     PushClientKind {
         /// One connection a lane, without a layer between: the fast one.
         Direct = "direct",
-        /// The same on hyper's connections.
-        Hyper = "hyper",
         /// reqwest: for proxies and the system's trust settings.
         Reqwest = "reqwest",
     }
@@ -434,7 +432,7 @@ impl PushSettings {
                 .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
                 .unwrap_or(Concurrency::Fixed),
             client: document
-                .parsed("wiring.wsp_push.client", "direct, hyper or reqwest")?
+                .parsed("wiring.wsp_push.client", "direct or reqwest")?
                 .unwrap_or(PushClientKind::Direct),
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?

@@ -202,9 +202,6 @@ impl Redrive {
             Ok((ProfileClient::Direct(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
-            Ok((ProfileClient::Hyper(client), endpoint)) => {
-                Box::pin(self.run_with(client, endpoint.as_str())).await
-            }
             Ok((ProfileClient::Reqwest(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
