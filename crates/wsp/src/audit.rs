@@ -33,6 +33,10 @@ pub enum EventKind {
     StreamSteered,
     /// The schedule moved, since the next event was further away than `max_gap`.
     GapCut,
+    /// The ingestion gate or the checkpoint store is away.
+    OutageBegan,
+    /// It is back.
+    OutageEnded,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// Every row of every output was delivered.

@@ -27,7 +27,7 @@ use crate::clock::{Clock, TokioClock, sleep_sharply};
 use crate::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::{Cause, Ending};
 use crate::held_lease::UnderLease;
-use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
+use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason, Troubles};
 use crate::lane::{Lane, NamePosition};
 use crate::lane_threads::LaneThreads;
 use crate::lanes::Lanes;
@@ -36,7 +36,9 @@ use crate::order::EventOrder;
 use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
-use crate::push::{ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryPolicy};
+use crate::push::{
+    ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryPolicy, Trouble,
+};
 use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::sending::Sending;
@@ -90,6 +92,8 @@ pub struct Engine<C, K = TokioClock> {
     pub flush_every: u64,
     /// How long the checkpoint store may be away.
     pub give_up_after: Duration,
+    /// What is known of a store that is away.
+    pub store_trouble: Trouble,
     /// How long a save may take once the stream winds down.
     pub save_timeout: Duration,
     /// How far handing over may run ahead of what is durable.
@@ -200,7 +204,10 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             progress: self.progress,
             state,
             acts: told,
-            trouble: watch.trouble().clone(),
+            troubles: Troubles {
+                gate: watch.trouble().clone(),
+                store: self.store_trouble,
+            },
         });
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;

@@ -335,6 +335,7 @@ impl Run {
             at_most,
         });
         let engine = Engine {
+            store_trouble: wsp::push::Trouble::of_store(),
             order: Box::new(FromMemory {
                 framed: events(self.events),
                 next: 0,
