@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::Error;
 use crate::audit::AuditLog;
 use crate::clock::{Clock, TokioClock, sleep_sharply};
-use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
+use crate::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::{Cause, Ending};
 use crate::held_lease::UnderLease;
 use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
@@ -122,8 +122,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     /// the future is a crash: the threads give up what they hold and end.
     ///
     /// # Errors
-    /// `STREAM_INTERNAL` if the system gives no thread, or one dies. Whatever else
-    /// ends the stream is in [`Ran`] and in the [`Ending`].
+    /// `STREAM_INTERNAL` if the system gives no thread. Whatever else ends the stream, a thread
+    /// that dies included, is in [`Ran`] and in the [`Ending`].
     pub async fn run(self, audit: AuditLog) -> Result<Ran, Error> {
         let mut crash = Crash(Some(self.ending.clone()));
         let (start, began) = (self.start, self.start.at(self.clock.now()));
@@ -132,10 +132,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
         let (answers, heard) = mpsc::channel(TURNS);
 
-        let limit = match self.push.concurrency {
-            Concurrency::Fixed => ConcurrencyLimit::fixed(),
-            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
-        };
+        let limit = concurrency_limit(&self.push);
         let watch = Arc::new(GateWatch::with_clock(self.retry, limit, self.clock.clone()));
         let endpoint: Arc<str> = self.endpoint.into();
         let sending = Sending::default();
@@ -143,8 +140,12 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             lease: self.lease_watch,
             ending: self.ending.clone(),
         });
-        let threads =
-            LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
+        let made = LaneThreads::start(
+            lane_threads(),
+            queues,
+            &answers,
+            &self.ending,
+            |queue, answers| Lane {
                 queue,
                 pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut())
                     .asking(Arc::clone(&leave)),
@@ -155,7 +156,9 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
                 quarantines: self.quarantine.is_some(),
-            })?;
+            },
+        );
+        let threads = made?;
         drop(answers);
 
         let (acts, told) = mpsc::unbounded_channel();
@@ -205,10 +208,9 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();
-        threads.join().await?;
-        let dispatched = dispatched
-            .await
-            .map_err(|source| Error::died("The dispatching thread ended too early.", source))?;
+        threads.join().await;
+        // What was acknowledged is saved all the same.
+        let dispatched = dispatched.await.unwrap_or_else(|_| Dispatched::died());
         let kept = keeper
             .finish(save_reason(&dispatched.end, &self.ending))
             .await;
@@ -239,6 +241,13 @@ impl Drop for Crash {
     }
 }
 
+fn concurrency_limit(push: &PushSettings) -> ConcurrencyLimit {
+    match push.concurrency {
+        Concurrency::Fixed => ConcurrencyLimit::fixed(),
+        Concurrency::Adaptive => ConcurrencyLimit::adaptive(push.lanes as u32),
+    }
+}
+
 /// One a core; more than a few would only make smaller turns.
 fn lane_threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -249,12 +258,15 @@ fn spawn_dispatcher<K: Clock>(
     dispatcher: Dispatcher<K>,
 ) -> Result<oneshot::Receiver<Dispatched>, Error> {
     let (done, ended) = oneshot::channel();
+    let guard = dispatcher.ending.guard(DISPATCHER_DIED);
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())
         .spawn(move || {
             sleep_sharply();
+            let dispatched = dispatcher.run();
+            guard.done();
             // Nobody listens once the engine was dropped.
-            let _ = done.send(dispatcher.run());
+            let _ = done.send(dispatched);
         })
         .map_err(|source| Error::no_thread("The system gave no thread to dispatch on.", source))?;
     Ok(ended)

@@ -1,11 +1,12 @@
 //! One run: plan, take the leases, resume, stream, report.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, OrderMode};
 use oracle_store::footer;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -187,6 +188,8 @@ impl<K: Clock> Stream<K> {
             ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
         });
         let save_timeout = self.request.profile.checkpoint.save_timeout;
+        // An engine that cannot start does not give the audit back.
+        let spare_audit = audit.another();
         let ran = self
             .run_engine(&mut prepared, audit, client, endpoint)
             .await;
@@ -198,6 +201,10 @@ impl<K: Clock> Stream<K> {
             save_timeout
         };
         prepared.held.give_back(patience).await;
+        if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
+            // The failure is the one to report, whatever the audit says.
+            let _ = audit.append(EventKind::StreamFailed, failure(error, report));
+        }
         let Ran {
             dispatched,
             kept,
@@ -222,7 +229,7 @@ impl<K: Clock> Stream<K> {
         report.schedule = dispatched.schedule.as_ref().map(ScheduleReport::new);
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
-        report.stream_digest = Some(dispatched.digest);
+        report.stream_digest = dispatched.digest;
         let outputs = prepared
             .plan
             .outputs
@@ -266,8 +273,17 @@ impl<K: Clock> Stream<K> {
         let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
-        watching.spawn(watch_lease(prepared.held.watch(), window, ending));
-        let ran = engine.run(audit).await;
+        watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
+        let mut running = pin!(engine.run(audit));
+        let ran = loop {
+            tokio::select! {
+                ran = &mut running => break ran,
+                Some(Err(source)) = watching.join_next() => {
+                    let what = "Nothing looks after the lease any more.";
+                    ending.wind_down(Cause::Failed(Error::died(what, source)));
+                }
+            }
+        };
         // To give the leases back is no fault to be told of.
         watching.shutdown().await;
         ran
@@ -437,8 +453,17 @@ fn conclude(
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };
-    let failure = json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted, "quarantined": quarantined(report)});
     // The first failure is the one to report, whatever the audit says.
-    let _ = audit.append(EventKind::StreamFailed, failure);
+    let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
     Err(error)
+}
+
+/// A failure, as the audit says it.
+fn failure(error: &Error, report: &StreamReport) -> Value {
+    json!({
+        "reason": error.code(),
+        "detail": error.detail(),
+        "emitted": report.emitted,
+        "quarantined": quarantined(report),
+    })
 }

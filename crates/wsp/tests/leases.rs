@@ -15,6 +15,7 @@ use checkpoint::{
 use sandbox::{ProfileOptions, World, WorldOptions};
 use tempfile::TempDir;
 use wsp::ending::{Cause, Ending};
+use wsp::pace::{Pace, Speedup};
 use wsp::profile::Profile;
 use wsp::push::{Answer, PushClient, PushFault, PushLane};
 use wsp::{Overrides, Status, Stream, StreamReport, StreamRequest};
@@ -32,6 +33,8 @@ struct Site {
     taken: Mutex<Vec<CursorKey>>,
     /// A read under the lease waits for so many renewals.
     reads_wait_for: u64,
+    /// A renewal panics.
+    renewals_panic: bool,
     /// A read under the lease fails.
     reads_fail: bool,
     /// The stream that a taking stops in its middle.
@@ -85,6 +88,7 @@ impl CheckpointStore for Site {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
+        assert!(!self.renewals_panic, "as asked");
         self.renewals.fetch_add(1, SeqCst);
         let renewed = self.inner.renew(lease).await;
         if renewed.is_err() {
@@ -118,6 +122,8 @@ enum Gate {
     Admits,
     /// It fails on everything after so many posts.
     FailsFrom(u64),
+    /// The client cannot even make a lane to it.
+    Unthinkable,
 }
 
 #[derive(Clone)]
@@ -130,6 +136,7 @@ impl PushClient for Client {
     type Lane = Client;
 
     fn lane(&self) -> Client {
+        assert!(self.gate != Gate::Unthinkable, "as asked");
         self.clone()
     }
 }
@@ -239,6 +246,42 @@ async fn a_stop_in_the_middle_of_a_taking_gives_the_leases_back() {
     assert_eq!(report.status, Status::Stopped, "{:?}", report.detail);
     assert_eq!(bench.count(|site| &site.releases), 1);
     assert_eq!(bench.count(|site| &site.posts), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewing_thread_that_dies_ends_the_stream() {
+    let bench = Bench::new(Site {
+        renewals_panic: true,
+        ..Site::default()
+    });
+    // It would go on for hours.
+    let paced = Overrides {
+        pace: Some(Pace::Speedup(Speedup::new(0.1).unwrap())),
+        ..Overrides::default()
+    };
+    let running = bench.run(bench.stream(paced), Gate::Admits);
+    let report = tokio::time::timeout(PATIENCE, running).await.unwrap();
+    assert_eq!(report.reason, Some("STREAM_INTERNAL"));
+    let detail = report.detail.unwrap();
+    assert!(detail.contains("renews the lease"), "{detail}");
+    assert_eq!(bench.count(|site| &site.releases), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_fails_before_its_first_event_says_so_in_the_audit() {
+    let bench = Bench::new(Site::default());
+    let stream = bench.stream(Overrides::default());
+    let report = bench.run(stream, Gate::Unthinkable).await;
+    assert_eq!(report.reason, Some("STREAM_INTERNAL"));
+    assert_eq!(bench.count(|site| &site.releases), 1);
+    let run = report.platform_run_id.unwrap();
+    let log = bench.world.runs_root().join(run).join("session.jsonl");
+    let log = std::fs::read_to_string(log).unwrap();
+    let last = log.lines().last().unwrap();
+    assert!(
+        last.contains("stream_failed") && last.contains("STREAM_INTERNAL"),
+        "{last}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
