@@ -94,6 +94,18 @@ impl AuditLog {
         Ok(log)
     }
 
+    /// Another handle on the same open log; `None` if it cannot be had, or is not written any
+    /// more.
+    pub(crate) fn another(&self) -> Option<Self> {
+        let file = self.file.as_ref()?.try_clone().ok()?;
+        Some(Self {
+            path: self.path.clone(),
+            platform_run_id: self.platform_run_id.clone(),
+            posture: self.posture,
+            file: Some(file),
+        })
+    }
+
     /// Appends one record.
     ///
     /// # Errors

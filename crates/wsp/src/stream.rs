@@ -218,9 +218,9 @@ impl<K: Clock> Stream<K> {
             let progress = self.progress.subscribe();
             ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
         });
-        let profile = &self.request.profile;
-        let (save_timeout, posture) = (profile.checkpoint.save_timeout, profile.posture);
-        let runs_root = self.request.working_dir.join(&profile.runs_root);
+        let save_timeout = self.request.profile.checkpoint.save_timeout;
+        // An engine that cannot start does not give the audit back.
+        let spare_audit = audit.another();
         let ran = self
             .run_engine(&mut prepared, audit, client, endpoint)
             .await;
@@ -232,9 +232,7 @@ impl<K: Clock> Stream<K> {
             save_timeout
         };
         prepared.held.give_back(patience).await;
-        if let (Err(error), Ok(mut audit)) =
-            (&ran, AuditLog::open(&runs_root, &prepared.run, posture))
-        {
+        if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
             // The failure is the one to report, whatever the audit says.
             let _ = audit.append(EventKind::StreamFailed, failure(error, report));
         }
