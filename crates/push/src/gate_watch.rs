@@ -11,7 +11,7 @@ use super::concurrency::ConcurrencyLimit;
 use super::fault::FaultKind;
 use super::retry::RetryPolicy;
 use super::suspects::Suspects;
-use super::trouble::GateTrouble;
+use super::trouble::Trouble;
 
 /// The most bytes of an envelope that is sent, unless the profile says otherwise.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
@@ -28,7 +28,7 @@ pub struct GateWatch<C = TokioClock> {
     pub(crate) max_event_bytes: usize,
     retries: RetryCounts,
     pub(crate) suspects: Suspects,
-    trouble: GateTrouble,
+    trouble: Trouble,
     origin: Instant,
     /// Nanoseconds since `origin`, plus one; 0 while the gate is there.
     failing_since: AtomicU64,
@@ -53,7 +53,7 @@ impl<C: Clock> GateWatch<C> {
             max_event_bytes: MAX_EVENT_BYTES,
             retries: RetryCounts::default(),
             suspects: Suspects::default(),
-            trouble: GateTrouble::default(),
+            trouble: Trouble::of_gate(),
             origin: clock.now(),
             clock,
             failing_since: AtomicU64::new(0),
@@ -136,7 +136,7 @@ impl<C: Clock> GateWatch<C> {
     }
 
     /// What is wrong with the gate, for whoever watches.
-    pub fn trouble(&self) -> &GateTrouble {
+    pub fn trouble(&self) -> &Trouble {
         &self.trouble
     }
 

@@ -1,8 +1,8 @@
-//! What is wrong with a gate that takes nothing: said once with its cause, then rarely, and
-//! shown to whoever asks.
+//! What is wrong with a gate or a store that takes nothing: said once with its cause, then rarely,
+//! and shown to whoever asks.
 //!
-//! A gate is in trouble while every answer to every lane is a failure. Nothing here is touched
-//! on the way of an event that goes well.
+//! A gate is in trouble while every answer to every lane is a failure, a store while no save
+//! succeeds. Nothing here is touched on the way of an event that goes well.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,84 +17,140 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 /// How often a trouble that goes on is told again.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 
-/// A gate that takes nothing: since when, and why.
+/// Something that takes nothing: since when, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GateAway {
+pub struct Away {
     /// Whole seconds from the first failure to the last one.
     pub seconds: u64,
     /// The last failure, with its causes.
     pub cause: String,
 }
 
+/// How often something was away over a run, and for how long, short faults left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outages {
+    /// How many times.
+    pub times: u64,
+    /// Whole seconds in all.
+    pub seconds: u64,
+    /// The last failure of the last time, with its causes; `None` if there was none.
+    pub last_cause: Option<String>,
+}
+
 #[derive(Debug)]
-struct Trouble {
+struct Lasting {
     failing: Duration,
     cause: String,
     /// How long it had been failing when it was told last.
     told: Option<Duration>,
 }
 
-/// The trouble that all lanes share. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct GateTrouble {
-    current: Arc<Mutex<Option<Trouble>>>,
+#[derive(Debug, Default)]
+struct Known {
+    current: Option<Lasting>,
+    over: Outages,
 }
 
-impl GateTrouble {
-    /// The trouble of now; `None` while the gate answers, and in its first second of silence.
-    pub fn current(&self) -> Option<GateAway> {
-        let current = self.lock();
-        let trouble = current.as_ref().filter(|trouble| trouble.told.is_some())?;
-        Some(GateAway {
+/// The trouble with one thing, as everybody shares it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    known: Arc<Mutex<Known>>,
+    is_away: &'static str,
+    is_back: &'static str,
+}
+
+impl Trouble {
+    /// No trouble yet with an ingestion gate.
+    pub fn of_gate() -> Self {
+        Self {
+            known: Arc::default(),
+            is_away: "the ingestion gate takes no event; trying on",
+            is_back: "the ingestion gate takes events again",
+        }
+    }
+
+    /// No trouble yet with a checkpoint store.
+    pub fn of_store() -> Self {
+        Self {
+            known: Arc::default(),
+            is_away: "the checkpoint store is away; trying on",
+            is_back: "the checkpoint store is back",
+        }
+    }
+
+    /// The trouble of now; `None` while all is well, and in the first second of a trouble.
+    pub fn current(&self) -> Option<Away> {
+        let known = self.lock();
+        let trouble = known
+            .current
+            .as_ref()
+            .filter(|trouble| trouble.told.is_some())?;
+        Some(Away {
             seconds: trouble.failing.as_secs(),
             cause: trouble.cause.clone(),
         })
     }
 
-    /// The gate has been failing for this long, the last time because of `cause`.
-    pub(crate) fn failed(&self, failing: Duration, cause: String) {
-        let mut current = self.lock();
-        let told = current.as_ref().and_then(|trouble| trouble.told);
+    /// All troubles so far that were told of, that of now included.
+    pub fn outages(&self) -> Outages {
+        let now = self.current();
+        let mut all = self.lock().over.clone();
+        if let Some(Away { seconds, cause }) = now {
+            all.times += 1;
+            all.seconds += seconds;
+            all.last_cause = Some(cause);
+        }
+        all
+    }
+
+    /// It has been failing for this long, the last time because of `cause`.
+    pub fn failed(&self, failing: Duration, cause: String) {
+        let mut known = self.lock();
+        let told = known.current.as_ref().and_then(|trouble| trouble.told);
         let is_due = match told {
             None => failing >= TELL_AFTER,
             Some(told) => failing.saturating_sub(told) >= TELL_AGAIN,
         };
-        let trouble = Trouble {
+        let trouble = Lasting {
             failing,
             cause,
             told: if is_due { Some(failing) } else { told },
         };
         let cause = trouble.cause.clone();
-        *current = Some(trouble);
+        known.current = Some(trouble);
         // Whoever reads the log may be slow: nobody waits for the lock meanwhile.
-        drop(current);
+        drop(known);
         if is_due {
             tracing::warn!(
                 seconds = failing.as_secs(),
                 %cause,
-                "the ingestion gate takes no event; trying on"
+                "{}", self.is_away
             );
         }
     }
 
-    /// The gate answered.
-    pub(crate) fn is_over(&self) {
-        let over = self.lock().take();
-        if let Some(trouble) = over.filter(|trouble| trouble.told.is_some()) {
-            tracing::warn!(
-                seconds = trouble.failing.as_secs(),
-                "the ingestion gate takes events again"
-            );
-        }
+    /// It is well again.
+    pub fn is_over(&self) {
+        let mut known = self.lock();
+        let over = known.current.take();
+        let Some(trouble) = over.filter(|trouble| trouble.told.is_some()) else {
+            return;
+        };
+        let seconds = trouble.failing.as_secs();
+        known.over.times += 1;
+        known.over.seconds += seconds;
+        known.over.last_cause = Some(trouble.cause);
+        drop(known);
+        tracing::warn!(seconds, "{}", self.is_back);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Trouble>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An error's text with those of its causes, each once.
-pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     for cause in chain(error) {
         let next = cause.to_string();
@@ -114,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_short_fault_is_nobodys_business_and_a_long_one_shows_its_last_cause() {
-        let trouble = GateTrouble::default();
+        let trouble = Trouble::of_gate();
         let failed = |ms, cause: &str| {
             trouble.failed(Duration::from_millis(ms), cause.to_owned());
             trouble.current()
@@ -123,13 +179,19 @@ mod tests {
         assert_eq!(failed(999, "b"), None);
         let away = |seconds, cause: &str| {
             let cause = cause.to_owned();
-            Some(GateAway { seconds, cause })
+            Some(Away { seconds, cause })
         };
         assert_eq!(failed(1_000, "c"), away(1, "c"));
         assert_eq!(failed(5_500, "d"), away(5, "d"));
         trouble.is_over();
         assert_eq!(trouble.current(), None);
         assert_eq!(failed(0, "e"), None, "another trouble");
+        let all = Outages {
+            times: 1,
+            seconds: 5,
+            last_cause: Some("d".to_owned()),
+        };
+        assert_eq!(trouble.outages(), all);
     }
 
     #[test]

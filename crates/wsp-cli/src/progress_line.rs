@@ -81,6 +81,7 @@ fn line(now: &Progress, rate: f64) -> String {
         State::Running | State::Starting => {}
         State::HeldBack => line.push_str(", held back"),
         State::GateAway => line.push_str(", GATE AWAY"),
+        State::StoreAway => line.push_str(", CHECKPOINT STORE AWAY"),
         State::WaitingForStart => line.push_str(", waiting for its start"),
         State::Paused => line.push_str(", PAUSED"),
         State::Ending => line.push_str(", ending"),

@@ -33,6 +33,10 @@ pub enum EventKind {
     StreamSteered,
     /// The schedule moved, since the next event was further away than `max_gap`.
     GapCut,
+    /// The ingestion gate or the checkpoint store is away.
+    OutageBegan,
+    /// It is back.
+    OutageEnded,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// Every row of every output was delivered.
@@ -88,6 +92,18 @@ impl AuditLog {
             Err(error) => log.failed(error)?,
         }
         Ok(log)
+    }
+
+    /// Another handle on the same open log; `None` if it cannot be had, or is not written any
+    /// more.
+    pub(crate) fn another(&self) -> Option<Self> {
+        let file = self.file.as_ref()?.try_clone().ok()?;
+        Some(Self {
+            path: self.path.clone(),
+            platform_run_id: self.platform_run_id.clone(),
+            posture: self.posture,
+            file: Some(file),
+        })
     }
 
     /// Appends one record.

@@ -99,14 +99,31 @@ pub enum DispatchEnd {
 pub struct Dispatched {
     /// Why it ended.
     pub end: DispatchEnd,
-    /// SHA-256 over the event ids in schedule order, in lowercase hex.
-    pub digest: String,
+    /// SHA-256 over the event ids in schedule order, in lowercase hex; `None` if the dispatching
+    /// thread died.
+    pub digest: Option<String>,
     /// The time of the first event.
     pub first_time: Option<EventTime>,
     /// The time of the last one.
     pub last_time: Option<EventTime>,
     /// The schedule it was handed over by; absent if unpaced.
     pub schedule: Option<Scheduled>,
+}
+
+/// What became of a dispatching thread that is gone.
+pub(crate) const DISPATCHER_DIED: &str = "The dispatching thread ended too early.";
+
+impl Dispatched {
+    /// What is known after the dispatching thread has died.
+    pub(crate) fn died() -> Self {
+        Self {
+            end: DispatchEnd::Failed(Error::ended_early(DISPATCHER_DIED)),
+            digest: None,
+            first_time: None,
+            last_time: None,
+            schedule: None,
+        }
+    }
 }
 
 /// The schedule of a paced run at its end, as its report shows it.
@@ -201,7 +218,7 @@ impl<K: Clock> Dispatcher<K> {
         let (first_time, last_time) = times;
         Dispatched {
             end,
-            digest: oracle_store::Hex64::of_hasher(hasher).to_string(),
+            digest: Some(oracle_store::Hex64::of_hasher(hasher).to_string()),
             first_time,
             last_time,
             schedule: self.scheduled(last),

@@ -66,6 +66,15 @@ impl Ending {
         self.wake_dispatcher();
     }
 
+    /// Ends the stream with `STREAM_INTERNAL` and `what` if the returned guard is dropped before
+    /// its work is [`done`](WorkGuard::done): a thread that panics drops what it holds.
+    pub(crate) fn guard(&self, what: &'static str) -> WorkGuard {
+        WorkGuard {
+            ending: Some(self.clone()),
+            what,
+        }
+    }
+
     /// Whether the stream winds down.
     pub fn is_winding_down(&self) -> bool {
         self.shared.winding_down.load(Ordering::Acquire)
@@ -111,6 +120,29 @@ impl Ending {
     pub(crate) fn wake_dispatcher(&self) {
         if let Some(thread) = self.shared.dispatcher.get() {
             thread.unpark();
+        }
+    }
+}
+
+/// Held by a thread of the stream while it works.
+#[must_use]
+pub(crate) struct WorkGuard {
+    /// Absent once the work is done.
+    ending: Option<Ending>,
+    what: &'static str,
+}
+
+impl WorkGuard {
+    /// The work has come to its own end.
+    pub(crate) fn done(mut self) {
+        self.ending = None;
+    }
+}
+
+impl Drop for WorkGuard {
+    fn drop(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending.wind_down(Cause::Failed(Error::ended_early(self.what)));
         }
     }
 }

@@ -24,10 +24,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::Error;
 use crate::audit::AuditLog;
 use crate::clock::{Clock, TokioClock, sleep_sharply};
-use crate::dispatch::{DispatchEnd, Dispatched, Dispatcher, Start};
+use crate::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher, Start};
 use crate::ending::{Cause, Ending};
 use crate::held_lease::UnderLease;
-use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason};
+use crate::keeper::{Keeper, Keeping, Kept, KeptOutput, SaveReason, Troubles};
 use crate::lane::{Lane, NamePosition};
 use crate::lane_threads::LaneThreads;
 use crate::lanes::Lanes;
@@ -36,7 +36,9 @@ use crate::order::EventOrder;
 use crate::pilot::{Pilot, Piloting};
 use crate::profile::{Concurrency, PushSettings};
 use crate::progress::Progress;
-use crate::push::{ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryPolicy};
+use crate::push::{
+    ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryPolicy, Trouble,
+};
 use crate::quarantine::SetAside;
 use crate::schedule::Schedule;
 use crate::sending::Sending;
@@ -90,6 +92,8 @@ pub struct Engine<C, K = TokioClock> {
     pub flush_every: u64,
     /// How long the checkpoint store may be away.
     pub give_up_after: Duration,
+    /// What is known of a store that is away.
+    pub store_trouble: Trouble,
     /// How long a save may take once the stream winds down.
     pub save_timeout: Duration,
     /// How far handing over may run ahead of what is durable.
@@ -120,8 +124,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     /// the future is a crash: the threads give up what they hold and end.
     ///
     /// # Errors
-    /// `STREAM_INTERNAL` if the system gives no thread, or one dies. Whatever else
-    /// ends the stream is in [`Ran`] and in the [`Ending`].
+    /// `STREAM_INTERNAL` if the system gives no thread. Whatever else ends the stream, a thread
+    /// that dies included, is in [`Ran`] and in the [`Ending`].
     pub async fn run(self, audit: AuditLog) -> Result<Ran, Error> {
         let mut crash = Crash(Some(self.ending.clone()));
         let (start, began) = (self.start, self.start.at(self.clock.now()));
@@ -137,8 +141,12 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             lease: self.lease_watch,
             ending: self.ending.clone(),
         });
-        let threads =
-            LaneThreads::start(lane_threads(), queues, &answers, |queue, answers| Lane {
+        let made = LaneThreads::start(
+            lane_threads(),
+            queues,
+            &answers,
+            &self.ending,
+            |queue, answers| Lane {
                 queue,
                 pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut())
                     .asking(Arc::clone(&leave)),
@@ -149,7 +157,9 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 endpoint: Arc::clone(&endpoint),
                 places: Arc::clone(&self.places),
                 quarantines: self.quarantine.is_some(),
-            })?;
+            },
+        );
+        let threads = made?;
         drop(answers);
 
         let (acts, told) = mpsc::unbounded_channel();
@@ -194,15 +204,17 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             progress: self.progress,
             state,
             acts: told,
-            trouble: watch.trouble().clone(),
+            troubles: Troubles {
+                gate: watch.trouble().clone(),
+                store: self.store_trouble,
+            },
         });
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();
-        threads.join().await?;
-        let dispatched = dispatched
-            .await
-            .map_err(|source| Error::died("The dispatching thread ended too early.", source))?;
+        threads.join().await;
+        // What was acknowledged is saved all the same.
+        let dispatched = dispatched.await.unwrap_or_else(|_| Dispatched::died());
         let kept = keeper
             .finish(save_reason(&dispatched.end, &self.ending))
             .await;
@@ -217,10 +229,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     }
 
     fn gate_watch(&self) -> GateWatch<K> {
-        let limit = match self.push.concurrency {
-            Concurrency::Fixed => ConcurrencyLimit::fixed(),
-            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.push.lanes as u32),
-        };
+        let limit = concurrency_limit(&self.push);
         GateWatch::with_clock(self.retry, limit, self.clock.clone())
             .with_transient_errors(self.push.transient_errors.clone())
             .with_max_event_bytes(self.push.max_event_bytes)
@@ -239,6 +248,13 @@ impl Drop for Crash {
     }
 }
 
+fn concurrency_limit(push: &PushSettings) -> ConcurrencyLimit {
+    match push.concurrency {
+        Concurrency::Fixed => ConcurrencyLimit::fixed(),
+        Concurrency::Adaptive => ConcurrencyLimit::adaptive(push.lanes as u32),
+    }
+}
+
 /// One a core; more than a few would only make smaller turns.
 fn lane_threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -249,12 +265,15 @@ fn spawn_dispatcher<K: Clock>(
     dispatcher: Dispatcher<K>,
 ) -> Result<oneshot::Receiver<Dispatched>, Error> {
     let (done, ended) = oneshot::channel();
+    let guard = dispatcher.ending.guard(DISPATCHER_DIED);
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())
         .spawn(move || {
             sleep_sharply();
+            let dispatched = dispatcher.run();
+            guard.done();
             // Nobody listens once the engine was dropped.
-            let _ = done.send(dispatcher.run());
+            let _ = done.send(dispatched);
         })
         .map_err(|source| Error::no_thread("The system gave no thread to dispatch on.", source))?;
     Ok(ended)

@@ -148,11 +148,9 @@ pub(crate) async fn watch_lease(lease: LeaseWatch, window: Arc<Window>, ending: 
                 continue;
             }
             LeaseStatus::Lost(error) => Error::Lease(error),
-            LeaseStatus::Unkept => Error::new(
-                ReasonCode::StreamInternal,
-                "The thread that renews the lease ended too early.",
-                "Look for a panic above this line and report it; a rerun resumes.",
-            ),
+            LeaseStatus::Unkept => {
+                Error::ended_early("The thread that renews the lease ended too early.")
+            }
         };
         window.hold(true);
         return ending.wind_down(Cause::Failed(error));

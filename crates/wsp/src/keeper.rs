@@ -37,7 +37,7 @@ use crate::lane_threads::Answers;
 use crate::lateness::{Lateness, LatenessReport};
 use crate::meters::Meters;
 use crate::progress::Progress;
-use crate::push::{Decision, GateAway, GateTrouble};
+use crate::push::{Away, Decision, Outages, Trouble, with_causes};
 use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
 use crate::steering::{StateCell, Told};
@@ -56,6 +56,8 @@ const REST_WORTH: u64 = 1_000;
 const TELL: Duration = Duration::from_millis(250);
 /// The first pause after a failed save; it doubles up to [`TICK`] times five.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// A store without an answer for so long is told of.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What the keeper needs to know of one output.
 #[derive(Debug, Clone)]
@@ -107,8 +109,10 @@ pub struct Kept {
     pub quarantine: Option<QuarantineReport>,
     /// The audit, to be closed by the run.
     pub audit: AuditLog,
+    /// How often gate and store were away.
+    pub outages: OutagesReport,
     /// What was wrong with the gate at the end, if anything was.
-    pub gate_away: Option<GateAway>,
+    pub gate_away: Option<Away>,
 }
 
 /// Why a cursor was saved, as the audit says it.
@@ -159,8 +163,26 @@ pub struct Keeping {
     pub(crate) state: StateCell,
     /// Acts of steering, for the audit.
     pub acts: mpsc::UnboundedReceiver<Told>,
-    /// What is wrong with the gate, if anything is.
-    pub trouble: GateTrouble,
+    /// What is wrong with the gate and the store, if anything is.
+    pub troubles: Troubles,
+}
+
+/// How often what a stream needs was away, faults of less than a second left out.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct OutagesReport {
+    /// The ingestion gate.
+    pub ingestion_gate: Outages,
+    /// The checkpoint store.
+    pub checkpoint_store: Outages,
+}
+
+/// What a stream may have to wait for.
+#[derive(Debug, Clone)]
+pub struct Troubles {
+    /// The ingestion gate.
+    pub gate: Trouble,
+    /// The checkpoint store.
+    pub store: Trouble,
 }
 
 struct Saved {
@@ -186,6 +208,8 @@ pub struct Keeper {
     aside: Aside,
     /// A save failed for good: nothing more may be saved.
     broken: bool,
+    /// Whether the audit knows of the gate's outage, and of the store's.
+    outage_told: [bool; 2],
 }
 
 impl Keeper {
@@ -205,6 +229,7 @@ impl Keeper {
             last_time: None,
             lead: 0,
             broken: false,
+            outage_told: [false; 2],
         }
     }
 
@@ -274,7 +299,11 @@ impl Keeper {
         self.tell_progress();
         Kept {
             quarantine: self.aside.report(),
-            gate_away: self.with.trouble.current(),
+            outages: OutagesReport {
+                ingestion_gate: self.with.troubles.gate.outages(),
+                checkpoint_store: self.with.troubles.store.outages(),
+            },
+            gate_away: self.with.troubles.gate.current(),
             decisions: self.decisions,
             lateness: self.lateness.report(),
             checkpoints: self.counts,
@@ -386,10 +415,13 @@ impl Keeper {
         let lease = Arc::clone(&self.with.lease);
         let ending = self.with.ending.clone();
         let (give_up_after, save_timeout) = (self.with.give_up_after, self.with.save_timeout);
+        let trouble = self.with.troubles.store.clone();
         Some(
             async move {
                 let mut retried = 0;
-                let saving = save_until(&*store, &lease, &cursors, give_up_after, &mut retried);
+                let saving = patiently(&trouble, give_up_after, &mut retried, || {
+                    store.save_many(&lease, &cursors)
+                });
                 let result = tokio::select! {
                     biased;
                     result = saving => result,
@@ -474,6 +506,25 @@ impl Keeper {
         }
     }
 
+    /// Tells the audit, once each, that the gate or the store is away, and that it is back.
+    fn audit_outages(&mut self) {
+        let troubles = self.with.troubles.clone();
+        let of_gate = ("ingestion_gate", troubles.gate, 0);
+        for (what, trouble, told) in [of_gate, ("checkpoint_store", troubles.store, 1)] {
+            let away = trouble.current();
+            let kind = match (&away, self.outage_told[told]) {
+                (Some(_), false) => EventKind::OutageBegan,
+                (None, true) => EventKind::OutageEnded,
+                _ => continue,
+            };
+            self.outage_told[told] = away.is_some();
+            let details = json!({"what": what, "cause": away.map(|away| away.cause)});
+            if let Err(error) = self.with.audit.append(kind, details) {
+                self.with.ending.wind_down(Cause::Failed(error));
+            }
+        }
+    }
+
     fn audit_told(&mut self, told: &Told) {
         let event_time = self.last_time.map(|position| position.time);
         let (kind, details) = match told {
@@ -485,12 +536,15 @@ impl Keeper {
         }
     }
 
-    fn tell_progress(&self) {
+    fn tell_progress(&mut self) {
+        self.audit_outages();
         let meters = self.with.meters.read_all();
         let state = self.with.state.get();
-        let gate_away = self.with.trouble.current();
+        let gate_away = self.with.troubles.gate.current();
+        let store_away = self.with.troubles.store.current();
         self.with.progress.send_modify(|progress| {
             progress.gate_away = gate_away;
+            progress.store_away = store_away;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);
@@ -513,31 +567,52 @@ fn not_saved_in_time(cursors: &BTreeMap<CursorKey, Cursor>) -> checkpoint::Error
     }
 }
 
-/// Saves, again and again while the store is away, for up to `give_up_after`.
-async fn save_until(
-    store: &dyn CheckpointStore,
-    lease: &Lease,
-    cursors: &BTreeMap<CursorKey, Cursor>,
+/// Asks a store, again and again while it is away, for up to `give_up_after`; `retried` counts.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, checkpoint::Error>>>(
+    trouble: &Trouble,
     give_up_after: Duration,
     retried: &mut u64,
-) -> Result<(), checkpoint::Error> {
+    ask: impl Fn() -> F,
+) -> Result<T, checkpoint::Error> {
     let mut pause = FIRST_PAUSE;
     let mut away_since = None;
     loop {
         let began = Instant::now();
-        match store.save_many(lease, cursors).await {
+        let settled = tell_of_silence(trouble, away_since.unwrap_or(began), ask()).await;
+        match settled {
             Err(error) if error.is_retryable() => {
                 // A try may take its time: the store is away from the beginning of the first one.
                 let away_for = away_since.get_or_insert(began).elapsed();
+                trouble.failed(away_for, with_causes(&error));
                 if away_for >= give_up_after {
                     return Err(error);
                 }
-                tracing::warn!(%error, "the checkpoint store is away; trying again");
                 tokio::time::sleep(pause.min(give_up_after.saturating_sub(away_for))).await;
                 pause = (pause * 2).min(5 * TICK);
                 *retried += 1;
             }
-            settled => return settled,
+            settled => {
+                trouble.is_over();
+                return settled;
+            }
+        }
+    }
+}
+
+/// Waits for an answer, and tells of a store that gives none for a while.
+async fn tell_of_silence<T>(
+    trouble: &Trouble,
+    since: Instant,
+    answer: impl Future<Output = T>,
+) -> T {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(SILENCE) => {
+                trouble.failed(since.elapsed(), "it gives no answer".to_owned());
+            }
         }
     }
 }

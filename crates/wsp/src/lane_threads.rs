@@ -20,9 +20,13 @@
 //! so the keeper wakes once a turn and not once an event. The courier runs as soon as the
 //! lanes of the turn have: no answer waits for a later one.
 //!
+//! A lane, a courier or a thread that dies ends the stream at once: the events that it held are
+//! never answered, and who waits for them would wait for ever.
+//!
 //! All runtimes go on until the last lane has ended, since a client's pool may have a lane
 //! use a connection that another lane's thread drives.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use tokio::runtime;
@@ -31,6 +35,7 @@ use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::clock::Clock;
+use crate::ending::{Cause, Ending};
 use crate::lane::{Answered, Lane};
 use crate::lanes::LaneQueue;
 use crate::push::PushLane;
@@ -46,28 +51,34 @@ pub type Answers = Vec<Answered>;
 /// The threads at work.
 #[derive(Debug)]
 pub struct LaneThreads {
-    ended: Vec<oneshot::Receiver<Result<(), Error>>>,
+    ended: Vec<oneshot::Receiver<()>>,
     /// Dropped once all lanes have ended.
     all_ended: watch::Sender<()>,
 }
 
 impl LaneThreads {
     /// Drives a lane of each queue, on at most `threads` threads. `lane` makes one of its
-    /// queue and of where it tells its answers; the `keeper` hears them.
+    /// queue and of where it tells its answers; the `keeper` hears them. What dies winds the
+    /// stream down by `ending`.
     ///
     /// # Errors
-    /// `STREAM_INTERNAL` if the system gives no thread.
+    /// `STREAM_INTERNAL` if the system gives no thread, or a client makes no lane.
     pub fn start<L: PushLane + 'static, C: Clock>(
         threads: usize,
         queues: Vec<LaneQueue>,
         keeper: &mpsc::Sender<Answers>,
+        ending: &Ending,
         mut lane: impl FnMut(LaneQueue, mpsc::Sender<Answered>) -> Lane<L, C>,
     ) -> Result<Self, Error> {
         let threads = threads.clamp(1, queues.len());
-        let mut shares: Vec<_> = (0..threads).map(|_| Share::new(keeper.clone())).collect();
+        let share = |_| Share::new(keeper.clone(), ending.clone());
+        let mut shares: Vec<_> = (0..threads).map(share).collect();
         for (queue, number) in queues.into_iter().zip((0..threads).cycle()) {
             let share = &mut shares[number];
-            share.lanes.push(lane(queue, share.answers.clone()));
+            // A client of the caller's own may panic.
+            let made = catch_unwind(AssertUnwindSafe(|| lane(queue, share.answers.clone())));
+            let made = made.map_err(|_| Error::ended_early("The push client makes no lane."))?;
+            share.lanes.push(made);
         }
         let all_ended = watch::Sender::new(());
         let ended = shares
@@ -80,16 +91,13 @@ impl LaneThreads {
         })
     }
 
-    /// Waits until all lanes have ended.
-    ///
-    /// # Errors
-    /// `STREAM_INTERNAL` if one died.
-    pub async fn join(self) -> Result<(), Error> {
+    /// Waits until all lanes have ended; whatever ended one too early has wound the stream down.
+    pub async fn join(self) {
         for ended in self.ended {
-            ended.await.map_err(died)??;
+            // A thread that died says nothing more.
+            let _ = ended.await;
         }
         drop(self.all_ended);
-        Ok(())
     }
 }
 
@@ -98,15 +106,17 @@ struct Share<L, C> {
     lanes: Vec<Lane<L, C>>,
     answers: mpsc::Sender<Answered>,
     courier: Courier,
+    ending: Ending,
 }
 
 impl<L: PushLane + 'static, C: Clock> Share<L, C> {
-    fn new(keeper: mpsc::Sender<Answers>) -> Self {
+    fn new(keeper: mpsc::Sender<Answers>, ending: Ending) -> Self {
         let (answers, said) = mpsc::channel(READY);
         Self {
             lanes: Vec::new(),
             answers,
             courier: Courier { said, keeper },
+            ending,
         }
     }
 
@@ -114,30 +124,26 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         self,
         number: usize,
         all_ended: watch::Receiver<()>,
-    ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    ) -> Result<oneshot::Receiver<()>, Error> {
         let no_thread = |source| Error::no_thread("The system gave no thread to push on.", source);
         let (end, ended) = oneshot::channel();
-        // Built on its own thread: a runtime may not be dropped on another one's, as it would be
-        // if there were no thread for it.
-        let drive = move || match runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(self.run(end, all_ended)),
-            Err(error) => {
-                // Nobody listens once the engine was dropped.
-                let _ = end.send(Err(no_thread(error)));
+        let work = move || {
+            let guard = self.ending.guard("A thread that pushes ended too early.");
+            // Made here: a runtime that is dropped where its caller awaits is a panic.
+            match runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(self.run(end, all_ended)),
+                Err(source) => self.ending.wind_down(Cause::Failed(no_thread(source))),
             }
+            guard.done();
         };
         thread::Builder::new()
             .name(format!("wsp-lanes-{number}"))
-            .spawn(drive)
+            .spawn(work)
             .map_err(no_thread)?;
         Ok(ended)
     }
 
-    async fn run(
-        self,
-        end: oneshot::Sender<Result<(), Error>>,
-        mut all_ended: watch::Receiver<()>,
-    ) {
+    async fn run(self, end: oneshot::Sender<()>, mut all_ended: watch::Receiver<()>) {
         let mut tasks = JoinSet::new();
         self.lanes.into_iter().for_each(|lane| {
             tasks.spawn(lane.run());
@@ -145,12 +151,15 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         // Ends when the last lane has let go of its own.
         drop(self.answers);
         tasks.spawn(self.courier.run());
-        let mut result = Ok(());
         while let Some(task) = tasks.join_next().await {
-            result = result.and(task.map_err(died));
+            if let Err(source) = task {
+                let what = "A lane ended in the middle of an event.";
+                self.ending
+                    .wind_down(Cause::Failed(Error::died(what, source)));
+            }
         }
         // Nobody listens once the engine was dropped.
-        let _ = end.send(result);
+        let _ = end.send(());
         let _ = all_ended.changed().await;
     }
 }
@@ -173,8 +182,4 @@ impl Courier {
             }
         }
     }
-}
-
-fn died(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::died("A lane ended in the middle of an event.", source)
 }

@@ -77,6 +77,7 @@ mod outline;
 pub mod pace;
 pub mod pack;
 pub mod parts;
+mod patient_store;
 pub mod pilot;
 pub mod plan;
 pub mod platform_run;

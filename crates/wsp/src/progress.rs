@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::meters::Reading;
 use crate::pace::Pace;
-use crate::push::GateAway;
+use crate::push::Away;
 use crate::steering::State;
 
 /// A snapshot of a running stream.
@@ -34,7 +34,9 @@ pub struct Progress {
     /// second.
     pub next_due: Option<SystemTime>,
     /// What is wrong with the ingestion gate; `None` while it answers.
-    pub gate_away: Option<GateAway>,
+    pub gate_away: Option<Away>,
+    /// What is wrong with the checkpoint store; `None` while it answers.
+    pub store_away: Option<Away>,
 }
 
 /// Told what a stream is at: a few times a second, and once more at its end. Implemented by
@@ -58,11 +60,15 @@ pub(crate) async fn tell_until_the_end<S: ProgressSink>(
 }
 
 impl Progress {
-    /// What the stream is at, for people: a stream that waits for a gate that is away says so.
+    /// What the stream is at, for people: a stream that waits for a gate or a store that is away
+    /// says so.
     pub fn shown(&self, state: State) -> State {
         match state {
             State::Starting | State::Running | State::HeldBack if self.gate_away.is_some() => {
                 State::GateAway
+            }
+            State::Starting | State::Running | State::HeldBack if self.store_away.is_some() => {
+                State::StoreAway
             }
             state => state,
         }

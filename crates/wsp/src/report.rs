@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::data_evidence::DataVerified;
 use crate::dispatch::Scheduled;
-use crate::keeper::{CheckpointCounts, Decisions};
+use crate::keeper::{CheckpointCounts, Decisions, OutagesReport};
 use crate::lateness::LatenessReport;
 use crate::meters::Reading;
 use crate::pace::Pace;
@@ -127,6 +127,8 @@ pub struct StreamReport {
     pub lateness_ms: LatenessReport,
     /// The saves.
     pub checkpoints: CheckpointCounts,
+    /// How often the ingestion gate and the checkpoint store were away, and for how long.
+    pub outages: OutagesReport,
     /// SHA-256 over the event ids in schedule order, as handed over by this run.
     pub stream_digest: Option<String>,
 }
@@ -160,6 +162,7 @@ impl StreamReport {
             schedule: None,
             lateness_ms: LatenessReport::default(),
             checkpoints: CheckpointCounts::default(),
+            outages: OutagesReport::default(),
             stream_digest: None,
         }
     }

@@ -52,6 +52,8 @@ pub enum State {
     HeldBack,
     /// The ingestion gate takes no event; the stream tries on.
     GateAway,
+    /// The checkpoint store takes no cursor; the stream tries on.
+    StoreAway,
     /// Somebody paused it.
     Paused,
     /// No new event leaves any more.
@@ -59,12 +61,13 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Starting,
         Self::WaitingForStart,
         Self::Running,
         Self::HeldBack,
         Self::GateAway,
+        Self::StoreAway,
         Self::Paused,
         Self::Ending,
     ];
@@ -77,6 +80,7 @@ impl State {
             Self::Running => "running",
             Self::HeldBack => "held_back",
             Self::GateAway => "gate_away",
+            Self::StoreAway => "store_away",
             Self::Paused => "paused",
             Self::Ending => "ending",
         }

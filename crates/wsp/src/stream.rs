@@ -1,11 +1,12 @@
 //! One run: plan, take the leases, resume, stream, report.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, OrderMode};
 use oracle_store::footer;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -22,11 +23,12 @@ use crate::held_lease::watch_lease;
 use crate::keeper::KeptOutput;
 use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartId};
 use crate::parts::{ClearedParts, PartOpener};
+use crate::patient_store::PatientStore;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare};
-use crate::profile::OnReject;
+use crate::profile::{CheckpointBackend, OnReject};
 use crate::progress::{Progress, ProgressSink, tell_until_the_end};
-use crate::push::{GateAway, PushClient, RetryPolicy};
+use crate::push::{Away, PushClient, RetryPolicy, Trouble};
 use crate::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::request::StreamRequest;
 use crate::resume;
@@ -61,6 +63,7 @@ pub struct Stream<K = TokioClock> {
     helm: Helm,
     progress: watch::Sender<Progress>,
     has_control_socket: bool,
+    store_trouble: Trouble,
 }
 
 impl Stream {
@@ -84,6 +87,7 @@ impl<K: Clock> Stream<K> {
             helm,
             progress,
             has_control_socket: false,
+            store_trouble: Trouble::of_store(),
         }
     }
 
@@ -126,16 +130,30 @@ impl<K: Clock> Stream<K> {
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
         let opened = open_checkpoint_store(profile, &self.request.working_dir)
-            .and_then(|store| Ok((store, push_client(profile)?)));
+            .and_then(|store| Ok((self.patient_with(store), push_client(profile)?)));
         // On the heap: there is a future for each kind of client.
         match opened {
             Ok((store, (ProfileClient::Direct(client), endpoint))) => {
-                Box::pin(self.run_with(store, client, endpoint.as_str())).await
+                Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
-                Box::pin(self.run_with(store, client, endpoint.as_str())).await
+                Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
             Err(error) => StreamReport::empty(profile.posture).failed(&error),
+        }
+    }
+
+    /// A store over the network may come back, at the start as in the middle of a run. One on this
+    /// machine's disk is not on its way: what hinders it at the start is for the operator to mend.
+    fn patient_with(&self, store: Arc<dyn CheckpointStore>) -> Arc<dyn CheckpointStore> {
+        let profile = &self.request.profile;
+        match profile.checkpoint.backend {
+            CheckpointBackend::File | CheckpointBackend::Sqlite => store,
+            CheckpointBackend::Postgres | CheckpointBackend::Object => Arc::new(PatientStore {
+                store,
+                trouble: self.store_trouble.clone(),
+                give_up_after: profile.retry.give_up_after,
+            }),
         }
     }
 
@@ -143,6 +161,20 @@ impl<K: Clock> Stream<K> {
     /// `endpoint` names where the client pushes to, for errors. To drop the future is as in
     /// [`Stream::run`].
     pub async fn run_with<C: PushClient>(
+        self,
+        store: Arc<dyn CheckpointStore>,
+        client: C,
+        endpoint: &str,
+    ) -> StreamReport {
+        let store = Arc::new(PatientStore {
+            store,
+            trouble: self.store_trouble.clone(),
+            give_up_after: self.request.profile.retry.give_up_after,
+        });
+        Box::pin(self.run_over(store, client, endpoint)).await
+    }
+
+    async fn run_over<C: PushClient>(
         self,
         store: Arc<dyn CheckpointStore>,
         client: C,
@@ -184,6 +216,8 @@ impl<K: Clock> Stream<K> {
             ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
         });
         let save_timeout = self.request.profile.checkpoint.save_timeout;
+        // An engine that cannot start does not give the audit back.
+        let spare_audit = audit.another();
         let ran = self
             .run_engine(&mut prepared, audit, client, endpoint)
             .await;
@@ -195,6 +229,10 @@ impl<K: Clock> Stream<K> {
             save_timeout
         };
         prepared.held.give_back(patience).await;
+        if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
+            // The failure is the one to report, whatever the audit says.
+            let _ = audit.append(EventKind::StreamFailed, failure(error, report));
+        }
         let Ran {
             dispatched,
             kept,
@@ -219,7 +257,8 @@ impl<K: Clock> Stream<K> {
         report.schedule = dispatched.schedule.as_ref().map(ScheduleReport::new);
         report.lateness_ms = kept.lateness;
         report.checkpoints = kept.checkpoints;
-        report.stream_digest = Some(dispatched.digest);
+        report.outages = kept.outages;
+        report.stream_digest = dispatched.digest;
         let outputs = prepared
             .plan
             .outputs
@@ -236,7 +275,7 @@ impl<K: Clock> Stream<K> {
             })
             .collect();
         conclude(report, dispatched.end, ending.take_cause(), &mut audit)?;
-        if let (Status::Stopped, Some(GateAway { seconds, cause })) = (report.status, gate_away) {
+        if let (Status::Stopped, Some(Away { seconds, cause })) = (report.status, gate_away) {
             report.detail = Some(format!(
                 "The ingestion gate had taken no event for {seconds} s when the run was stopped: \
                  {cause}."
@@ -263,8 +302,17 @@ impl<K: Clock> Stream<K> {
         let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
-        watching.spawn(watch_lease(prepared.held.watch(), window, ending));
-        let ran = engine.run(audit).await;
+        watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
+        let mut running = pin!(engine.run(audit));
+        let ran = loop {
+            tokio::select! {
+                ran = &mut running => break ran,
+                Some(Err(source)) = watching.join_next() => {
+                    let what = "Nothing looks after the lease any more.";
+                    ending.wind_down(Cause::Failed(Error::died(what, source)));
+                }
+            }
+        };
         // To give the leases back is no fault to be told of.
         watching.shutdown().await;
         ran
@@ -372,6 +420,7 @@ impl<K: Clock> Stream<K> {
             flush_every: profile.checkpoint.flush_every,
             give_up_after: profile.retry.give_up_after,
             save_timeout: profile.checkpoint.save_timeout,
+            store_trouble: self.store_trouble.clone(),
             ending: self.ending.clone(),
             progress: self.progress.clone(),
         })
@@ -436,8 +485,17 @@ fn conclude(
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };
-    let failure = json!({"reason": error.code(), "detail": error.detail(), "emitted": report.emitted, "quarantined": quarantined(report)});
     // The first failure is the one to report, whatever the audit says.
-    let _ = audit.append(EventKind::StreamFailed, failure);
+    let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
     Err(error)
+}
+
+/// A failure, as the audit says it.
+fn failure(error: &Error, report: &StreamReport) -> Value {
+    json!({
+        "reason": error.code(),
+        "detail": error.detail(),
+        "emitted": report.emitted,
+        "quarantined": quarantined(report),
+    })
 }

@@ -1,5 +1,6 @@
 //! Leases under stress: kept on a saturated machine, and lost to one who takes them over.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::scope;
 use std::time::Duration;
@@ -123,4 +124,42 @@ fn a_producer_that_wakes_after_its_lease_was_taken_sends_nothing_of_its_backlog(
         let since = rig.gate.stats().posts - before;
         assert!(since <= 4, "{backend:?}: {since} posts after it woke");
     }
+}
+
+/// The lock files of all cursors in a folder.
+fn cursor_locks(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(cursor_locks(&path));
+        } else if path.ends_with("cursor.lock") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_keeps_a_cursor_locked_is_named_with_what_to_do() {
+    let checkpoints = Checkpoints::on(Backend::File);
+    let rig = rig(&checkpoints, "1");
+    let bounded = ["--max-events", "10", "--speedup", "0"];
+    rig.stream(&bounded).expect(0, "MAX_EVENTS");
+    // As a producer that was stopped in the middle of a save does.
+    let lock = cursor_locks(&checkpoints.root()).swap_remove(0);
+    let held = std::fs::File::open(lock).unwrap();
+    held.lock().unwrap();
+    let ran = rig.stream(&["--take-over", "--max-events", "10", "--speedup", "0"]);
+    ran.expect(1, "CHECKPOINT_UNAVAILABLE");
+    let detail = ran.report["detail"].as_str().unwrap();
+    let own = format!("Process {} keeps it locked", std::process::id());
+    assert!(
+        detail.contains(&own) && detail.contains("end it"),
+        "{detail}"
+    );
+    drop(held);
+    rig.stream(&bounded).expect(0, "MAX_EVENTS");
+    assert_eq!(rig.gate.stats().unique, 20);
 }

@@ -212,12 +212,7 @@ impl Inner {
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
         }
-        Err(Error::Unavailable {
-            operation: "lock the cursor",
-            place: path.display().to_string(),
-            advice: "Another process keeps it locked: if that process is stopped, continue or kill it",
-            source: None,
-        })
+        Err(unavailable::locked("lock the cursor", &path, &[&path]))
     }
 
     /// Makes the folders of all keys, each one's name synced. What an earlier process made and did

@@ -215,11 +215,11 @@ fn known_integer(int: Int<'_>) -> Result<(), Unknown> {
         8 | 16 | 32 | 64 => Ok(()),
         bits => {
             let sign = if int.is_signed() {
-                "signed"
+                "a signed"
             } else {
-                "unsigned"
+                "an unsigned"
             };
-            Err(Unknown::here(format!("a {sign} integer of {bits} bits")))
+            Err(Unknown::here(format!("{sign} integer of {bits} bits")))
         }
     }
 }

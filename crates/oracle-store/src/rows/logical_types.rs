@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | ENUM, by logical or converted type | bytes | text |
 //! | UUID | 16 bytes | text of 36 characters |
-//! | INT96 | nanoseconds, wrapped outside the years 1677 to 2262 | the same, and a wrapped value is refused |
+//! | INT96 | a timestamp, wrapped outside the years 1677 to 2262 | the same, and one that is not exact is refused |
 //!
 //! Columns are found by their place among the leaves of the schema, so that it makes no
 //! difference how deeply they are nested. A part without such a column is read as Arrow's
@@ -15,10 +15,6 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
-};
 use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch,
     RecordBatchOptions, StructArray,
@@ -37,6 +33,8 @@ pub(super) struct LogicalTypes {
     shown: Option<SchemaRef>,
     /// INT96 leaves.
     int96: Vec<usize>,
+    /// Whether all of those are read as nanoseconds.
+    in_nanos: bool,
 }
 
 impl LogicalTypes {
@@ -55,10 +53,22 @@ impl LogicalTypes {
         let shown = with_leaves(read.as_ref().unwrap_or(arrow), |leaf, _| {
             is_uuid(&parquet.column(leaf)).then_some(DataType::Utf8)
         });
-        let int96 = (0..parquet.num_columns())
-            .filter(|&leaf| parquet.column(leaf).physical_type() == PhysicalType::INT96)
-            .collect();
-        Self { read, shown, int96 }
+        let (mut int96, mut in_nanos) = (Vec::new(), true);
+        with_leaves(arrow, |leaf, given| {
+            let is_int96 = parquet.column(leaf).physical_type() == PhysicalType::INT96;
+            // A column annotated UNKNOWN has nulls only.
+            if is_int96 && *given != DataType::Null {
+                int96.push(leaf);
+                in_nanos &= matches!(given, DataType::Timestamp(TimeUnit::Nanosecond, _));
+            }
+            None
+        });
+        Self {
+            read,
+            shown,
+            int96,
+            in_nanos,
+        }
     }
 
     /// The schema of the rows, where it is not that of what is read.
@@ -72,13 +82,18 @@ impl LogicalTypes {
         wanted.filter(|&leaf| columns.leaf_included(leaf)).collect()
     }
 
-    /// A schema that reads INT96 leaves as whole seconds, which cannot wrap.
-    pub(super) fn in_seconds(&self, read: &SchemaRef) -> SchemaRef {
-        let seconds = with_leaves(read, |leaf, _| {
-            let second = DataType::Timestamp(TimeUnit::Second, None);
-            self.int96.contains(&leaf).then_some(second)
+    /// Whether all INT96 leaves are read as nanoseconds.
+    pub(super) fn are_in_nanos(&self) -> bool {
+        self.in_nanos
+    }
+
+    /// A schema that reads INT96 leaves in a unit.
+    pub(super) fn int96_in(&self, unit: TimeUnit, read: &SchemaRef) -> SchemaRef {
+        let in_unit = with_leaves(read, |leaf, _| {
+            let timestamp = DataType::Timestamp(unit, None);
+            self.int96.contains(&leaf).then_some(timestamp)
         });
-        seconds.unwrap_or_else(|| read.clone())
+        in_unit.unwrap_or_else(|| read.clone())
     }
 
     /// The rows of a batch as they are shown.
@@ -109,64 +124,6 @@ impl LogicalTypes {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
     }
-}
-
-/// A timestamp that wrapped.
-pub(super) struct Wrapped {
-    /// The leaf of the schema.
-    pub(super) leaf: usize,
-    /// The row within the batch, where the column is not nested.
-    pub(super) row: Option<usize>,
-}
-
-/// The first timestamp of a batch that is not the one which a batch of the same rows has in
-/// whole seconds. Both come with the columns of their masks.
-pub(super) fn first_wrapped(
-    (rows, columns): (&RecordBatch, &ProjectionMask),
-    (seconds, leaves): (&RecordBatch, &[usize]),
-) -> Option<Wrapped> {
-    let wanted = (0..).filter(|&leaf| columns.leaf_included(leaf));
-    let read = wanted.zip(leaves_of(rows));
-    let checked = leaves.iter().zip(leaves_of(seconds));
-    let mut read = read;
-    for (&leaf, seconds) in checked {
-        let (_, values) = read.find(|(at, _)| *at == leaf)?;
-        let seconds = seconds.as_primitive_opt::<TimestampSecondType>()?;
-        let wrapped = (0..seconds.len()).find(|&at| {
-            let whole = whole_seconds(&values, at);
-            seconds.is_valid(at) && whole.is_some_and(|whole| whole != seconds.value(at))
-        });
-        if let Some(at) = wrapped {
-            let flat = seconds.len() == rows.num_rows();
-            return Some(Wrapped {
-                leaf,
-                row: flat.then_some(at),
-            });
-        }
-    }
-    None
-}
-
-fn whole_seconds(values: &dyn Array, at: usize) -> Option<i64> {
-    let DataType::Timestamp(unit, _) = values.data_type() else {
-        return None;
-    };
-    let (value, per_second) = match unit {
-        TimeUnit::Second => (values.as_primitive::<TimestampSecondType>().value(at), 1),
-        TimeUnit::Millisecond => {
-            let values = values.as_primitive::<TimestampMillisecondType>();
-            (values.value(at), 1_000)
-        }
-        TimeUnit::Microsecond => {
-            let values = values.as_primitive::<TimestampMicrosecondType>();
-            (values.value(at), 1_000_000)
-        }
-        TimeUnit::Nanosecond => {
-            let values = values.as_primitive::<TimestampNanosecondType>();
-            (values.value(at), 1_000_000_000)
-        }
-    };
-    Some(value.div_euclid(per_second))
 }
 
 fn is_enum(column: &ColumnDescriptor) -> bool {
@@ -221,34 +178,6 @@ fn field_with_leaves(field: &Field, leaf: &mut usize, change: Change<'_>) -> Fie
         }
     };
     Arc::new(field.clone().with_data_type(data_type))
-}
-
-/// The leaves of a batch, in the order of its schema.
-fn leaves_of(batch: &RecordBatch) -> Vec<ArrayRef> {
-    let mut leaves = Vec::new();
-    for column in batch.columns() {
-        add_leaves(column, &mut leaves);
-    }
-    leaves
-}
-
-fn add_leaves(array: &ArrayRef, leaves: &mut Vec<ArrayRef>) {
-    match array.data_type() {
-        DataType::Struct(_) => {
-            let columns = array.as_struct().columns().iter();
-            columns.for_each(|column| add_leaves(column, leaves));
-        }
-        DataType::List(_) => add_leaves(array.as_list::<i32>().values(), leaves),
-        DataType::LargeList(_) => add_leaves(array.as_list::<i64>().values(), leaves),
-        DataType::ListView(_) => add_leaves(array.as_list_view::<i32>().values(), leaves),
-        DataType::LargeListView(_) => add_leaves(array.as_list_view::<i64>().values(), leaves),
-        DataType::FixedSizeList(..) => add_leaves(array.as_fixed_size_list().values(), leaves),
-        DataType::Map(..) => {
-            let entries = array.as_map().entries().columns().iter();
-            entries.for_each(|column| add_leaves(column, leaves));
-        }
-        _ => leaves.push(array.clone()),
-    }
 }
 
 /// An array with its UUIDs as text.

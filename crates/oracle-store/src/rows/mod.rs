@@ -2,6 +2,7 @@
 
 mod arrow_hint;
 mod containment;
+mod int96;
 mod json_field;
 mod json_lines;
 mod logical_types;

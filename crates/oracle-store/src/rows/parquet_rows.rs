@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{SchemaRef, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -19,7 +19,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::ReadOptions;
-use super::logical_types::{LogicalTypes, first_wrapped};
+use super::int96::{self, Leaves};
+use super::logical_types::LogicalTypes;
 use super::parquet_footer::{read_footer, with_schema};
 use super::source::PartSource;
 use crate::error::{Error, ReasonCode};
@@ -121,8 +122,23 @@ impl ParquetPart {
         ProjectionMask::none(self.metadata.parquet_schema().num_columns())
     }
 
-    fn read_as(&self, schema: SchemaRef) -> Result<ArrowReaderMetadata, Error> {
-        with_schema(&self.source, &self.metadata, schema)
+    /// How the INT96 columns among the wanted ones are read again, if there are any.
+    fn int96_of(&self, columns: &ProjectionMask) -> Result<Option<Int96Columns>, Error> {
+        let leaves = self.types.int96_of(columns);
+        if leaves.is_empty() {
+            return Ok(None);
+        }
+        let read_in = |unit| {
+            let schema = self.types.int96_in(unit, self.metadata.schema());
+            with_schema(&self.source, &self.metadata, schema)
+        };
+        let nanos = !self.types.are_in_nanos();
+        Ok(Some(Int96Columns {
+            columns: int96::columns_with(&leaves, self.metadata.parquet_schema()),
+            seconds: read_in(TimeUnit::Second)?,
+            nanos: nanos.then(|| read_in(TimeUnit::Nanosecond)).transpose()?,
+            leaves,
+        }))
     }
 
     /// The rows from a position on.
@@ -146,14 +162,10 @@ impl ParquetPart {
         if skip > 0 {
             (self.metadata, self.types) = read_footer(&self.source, true)?;
         }
-        let int96 = self.types.int96_of(&columns);
-        let in_seconds = (!int96.is_empty())
-            .then(|| self.read_as(self.types.in_seconds(self.metadata.schema())))
-            .transpose()?;
+        let int96 = self.int96_of(&columns)?;
         Ok(ParquetRows {
             part: self,
             int96,
-            in_seconds,
             columns,
             batch_rows: options.batch_rows.max(1),
             position: options.from_row,
@@ -209,10 +221,7 @@ pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Err
 pub(crate) struct ParquetRows {
     part: ParquetPart,
     columns: ProjectionMask,
-    /// The INT96 leaves among the columns.
-    int96: Vec<usize>,
-    /// How those are read a second time, in seconds, to find values that wrapped.
-    in_seconds: Option<ArrowReaderMetadata>,
+    int96: Option<Int96Columns>,
     batch_rows: usize,
     /// The index of the next row.
     position: u64,
@@ -222,12 +231,26 @@ pub(crate) struct ParquetRows {
     group: Option<OpenGroup>,
 }
 
+/// INT96 columns, and how they are read again to find values that are not exact.
+struct Int96Columns {
+    leaves: Vec<usize>,
+    columns: ProjectionMask,
+    seconds: ArrowReaderMetadata,
+    /// None where the rows themselves have nanoseconds.
+    nanos: Option<ArrowReaderMetadata>,
+}
+
 struct OpenGroup {
     rows: ParquetRecordBatchReader,
-    /// The same rows with their INT96 columns alone, in seconds.
-    seconds: Option<ParquetRecordBatchReader>,
+    /// The same rows with their INT96 columns alone.
+    int96: Option<OpenInt96>,
     /// The index of the row after the row group's last.
     end: u64,
+}
+
+struct OpenInt96 {
+    seconds: ParquetRecordBatchReader,
+    nanos: Option<ParquetRecordBatchReader>,
 }
 
 impl std::fmt::Debug for ParquetRows {
@@ -283,32 +306,44 @@ impl ParquetRows {
         }
     }
 
-    /// A batch as it is shown, once no INT96 timestamp of it is found to have wrapped.
+    /// A batch as it is shown, once its INT96 timestamps are found to be exact.
     fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch, Error> {
-        if let Some(seconds) = self.group.as_mut().and_then(|group| group.seconds.as_mut()) {
-            let source = &self.part.source;
-            let seconds = source.decode(DAMAGED_ROWS, || seconds.next().transpose());
-            let seconds = seconds.map_err(|error| error.row(self.position))?;
-            let Some(seconds) = seconds.filter(|read| read.num_rows() == batch.num_rows()) else {
-                let what = "The part's INT96 columns have fewer rows than the others";
-                return Err(Error::new(ReasonCode::OracleReadFailed, what)
-                    .object(source.name())
-                    .row(self.position));
-            };
-            let wrapped = first_wrapped((&batch, &self.columns), (&seconds, &self.int96));
-            if let Some(wrapped) = wrapped {
-                let what = "An INT96 timestamp lies outside the years 1677 to 2262 and cannot be \
-                            read exactly; write the column as INT64 timestamps";
-                let column = self.part.metadata.parquet_schema().column(wrapped.leaf);
-                return Err(Error::new(ReasonCode::OracleReadFailed, what)
-                    .object(source.name())
-                    .row(self.position + wrapped.row.unwrap_or_default() as u64)
-                    .field(column.path().string()));
-            }
-        }
+        self.check_int96(&batch)?;
         let types = &self.part.types;
         let shown = self.part.source.decode(DAMAGED_ROWS, || types.show(batch));
         shown.map_err(|error| error.row(self.position))
+    }
+
+    fn check_int96(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let Some(int96) = &self.int96 else {
+            return Ok(());
+        };
+        let (source, schema) = (&self.part.source, self.part.metadata.parquet_schema());
+        let refused = |fault: int96::Fault| {
+            let row = self.position + fault.row.unwrap_or_default() as u64;
+            let error = Error::new(ReasonCode::OracleReadFailed, fault.what)
+                .object(source.name())
+                .row(row);
+            match fault.leaf {
+                Some(leaf) => error.field(schema.column(leaf).path().string()),
+                None => error,
+            }
+        };
+        let Some(open) = self.group.as_mut().and_then(|group| group.int96.as_mut()) else {
+            return Err(refused(int96::Fault::unknown(None)));
+        };
+        let again = |rows: &mut ParquetRecordBatchReader| {
+            let rows = source.decode(DAMAGED_ROWS, || rows.next().transpose());
+            let rows = rows.map_err(|error| error.row(self.position))?;
+            let rows = rows.filter(|rows| rows.num_rows() == batch.num_rows());
+            let rows = rows.ok_or_else(|| refused(int96::Fault::unknown(None)))?;
+            Leaves::of(&rows, &int96.columns, schema.num_columns()).map_err(refused)
+        };
+        let seconds = again(&mut open.seconds)?;
+        let nanos = open.nanos.as_mut().map(again).transpose()?;
+        let rows = Leaves::of(batch, &self.columns, schema.num_columns()).map_err(refused)?;
+        let count = batch.num_rows();
+        int96::check(&int96.leaves, &rows, &seconds, nanos.as_ref(), count).map_err(refused)
     }
 
     fn open_next_group(&mut self) -> Result<OpenGroup, Error> {
@@ -318,13 +353,16 @@ impl ParquetRows {
         let chunks = self.chunks_of(group)?;
         self.part.source.plan(chunks, skip == 0)?;
         let rows = self.open_group(group, skip, &self.part.metadata, self.columns.clone())?;
-        let seconds = self.in_seconds.as_ref().map(|metadata| {
-            let int96 = ProjectionMask::leaves(metadata.parquet_schema(), self.int96.clone());
-            self.open_group(group, skip, metadata, int96)
+        let int96 = self.int96.as_ref().map(|int96| {
+            let open = |read| self.open_group(group, skip, read, int96.columns.clone());
+            Ok(OpenInt96 {
+                seconds: open(&int96.seconds)?,
+                nanos: int96.nanos.as_ref().map(open).transpose()?,
+            })
         });
         Ok(OpenGroup {
             rows,
-            seconds: seconds.transpose()?,
+            int96: int96.transpose()?,
             end: self.position + self.part.group_rows[group] - skip,
         })
     }

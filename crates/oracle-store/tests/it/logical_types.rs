@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use oracle_store::{
@@ -12,7 +11,6 @@ use oracle_store::{
 };
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType as Physical, FixedLenByteArray, FixedLenByteArrayType,
-    Int96, Int96Type,
 };
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -23,9 +21,18 @@ use crate::world::*;
 type PartWriter = SerializedFileWriter<Vec<u8>>;
 
 /// A part of one row group with that schema, its columns written one after the other.
-fn part(schema: &str, columns: impl FnOnce(&mut Columns<'_, '_>)) -> Vec<u8> {
+pub fn part(schema: &str, columns: impl FnOnce(&mut Columns<'_, '_>)) -> Vec<u8> {
+    part_with(schema, WriterProperties::builder().build(), columns)
+}
+
+/// The same with other properties.
+pub fn part_with(
+    schema: &str,
+    properties: WriterProperties,
+    columns: impl FnOnce(&mut Columns<'_, '_>),
+) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = Arc::new(WriterProperties::builder().build());
+    let properties = Arc::new(properties);
     let mut writer = PartWriter::new(Vec::new(), schema, properties).unwrap();
     let mut group = writer.next_row_group().unwrap();
     columns(&mut Columns(&mut group));
@@ -33,11 +40,11 @@ fn part(schema: &str, columns: impl FnOnce(&mut Columns<'_, '_>)) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-struct Columns<'a, 'b>(&'a mut SerializedRowGroupWriter<'b, Vec<u8>>);
+pub struct Columns<'a, 'b>(&'a mut SerializedRowGroupWriter<'b, Vec<u8>>);
 
 impl Columns<'_, '_> {
     /// Writes a column; nested ones with their definition and repetition levels.
-    fn add<T: Physical>(&mut self, values: &[T::T], levels: Option<(&[i16], &[i16])>) {
+    pub fn add<T: Physical>(&mut self, values: &[T::T], levels: Option<(&[i16], &[i16])>) {
         let mut column = self.0.next_column().unwrap().unwrap();
         let (definitions, repetitions) = levels.unzip();
         column
@@ -48,11 +55,11 @@ impl Columns<'_, '_> {
     }
 }
 
-fn texts(values: &[&str]) -> Vec<ByteArray> {
+pub fn texts(values: &[&str]) -> Vec<ByteArray> {
     values.iter().map(|&value| ByteArray::from(value)).collect()
 }
 
-async fn rows_of(bytes: Vec<u8>, batch_rows: usize) -> Result<Vec<RecordBatch>, Error> {
+pub async fn rows_of(bytes: Vec<u8>, batch_rows: usize) -> Result<Vec<RecordBatch>, Error> {
     let world = TestWorld::on_disk(&[object("data/single.parquet", bytes)]).await;
     let located = world.locate("single").await;
     let store = world.store.clone();
@@ -174,87 +181,4 @@ async fn uuids_are_text_of_36_characters_wherever_they_stand() {
         DataType::FixedSizeBinary(16),
         "bytes without the annotation stay bytes"
     );
-}
-
-/// The INT96 form of a Julian day and nanoseconds of it.
-fn int96(julian_day: u32, nanos: u64) -> Int96 {
-    let mut value = Int96::new();
-    value.set_data(nanos as u32, (nanos >> 32) as u32, julian_day);
-    value
-}
-
-const EPOCH: u32 = 2_440_588;
-
-#[tokio::test]
-async fn int96_is_exact_within_its_range_and_refused_with_row_and_column_outside() {
-    let schema = "message m { required int96 a; optional int96 b; }";
-    let part_with = |b: Int96| {
-        part(schema, |columns| {
-            let a = [int96(EPOCH, 1), int96(EPOCH - 1, 5), int96(EPOCH + 1, 7)];
-            columns.add::<Int96Type>(&a, None);
-            columns.add::<Int96Type>(&[int96(EPOCH, 0), b], Some((&[1, 0, 1], &[0, 0, 0])));
-        })
-    };
-    let day = 86_400_000_000_000_i64;
-    for batch_rows in [1, 2, 10] {
-        // 1677-09-22 and 2262-04-11 are the last whole days.
-        for last_day in [EPOCH - 106_751, EPOCH, EPOCH + 106_750] {
-            let batches = rows_of(part_with(int96(last_day, 9)), batch_rows).await;
-            let batches = batches.unwrap();
-            let values = batches.iter().flat_map(|batch| {
-                let [a, b] = [0, 1].map(|column| {
-                    let values = batch.column(column);
-                    values.as_primitive::<TimestampNanosecondType>().clone()
-                });
-                a.iter().zip(b.iter()).collect::<Vec<_>>()
-            });
-            let values: Vec<_> = values.collect();
-            let last = (i64::from(last_day) - i64::from(EPOCH)) * day + 9;
-            let expected = [
-                (Some(1), Some(0)),
-                (Some(5 - day), None),
-                (Some(day + 7), Some(last)),
-            ];
-            assert_eq!(values, expected);
-        }
-        // The years 1000, 1600, 2262 in summer and 9999, and what is no day at all.
-        for outside in [
-            2_086_308,
-            2_305_448,
-            EPOCH + 106_800,
-            5_373_484,
-            0,
-            u32::MAX,
-        ] {
-            let error = rows_of(part_with(int96(outside, 0)), batch_rows).await;
-            let error = error.expect_err("a value outside");
-            assert_eq!(error.code(), ReasonCode::OracleReadFailed);
-            assert_eq!(error.row_index(), Some(2), "{error}");
-            let text = error.to_string();
-            assert!(
-                text.contains("`b`") && text.contains("data/single.parquet"),
-                "{text}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_nested_int96_outside_its_range_is_refused_too() {
-    let schema = "message m {
-        required binary kind (ENUM);
-        optional group times (LIST) { repeated group list { optional int96 element; } }
-        required int96 last;
-    }";
-    let with = |nested: u32| {
-        part(schema, |columns| {
-            columns.add::<ByteArrayType>(&texts(&["A", "B"]), None);
-            let values = [int96(EPOCH, 1), int96(nested, 2)];
-            columns.add::<Int96Type>(&values, Some((&[3, 3, 0], &[0, 1, 0])));
-            columns.add::<Int96Type>(&[int96(EPOCH, 3), int96(EPOCH, 4)], None);
-        })
-    };
-    assert_eq!(rows_of(with(EPOCH + 3), 10).await.unwrap()[0].num_rows(), 2);
-    let error = rows_of(with(5_373_484), 10).await.unwrap_err();
-    assert!(error.to_string().contains("times.list.element"), "{error}");
 }

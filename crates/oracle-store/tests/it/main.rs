@@ -7,6 +7,7 @@ mod damaged_footers;
 mod evidence;
 mod faults;
 mod instance_proof;
+mod int96;
 mod locating;
 mod logical_types;
 mod opening;

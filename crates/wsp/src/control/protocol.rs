@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::meters::Reading;
 use crate::pace::{Pace, RateSteps, Speedup};
 use crate::progress::Progress;
-use crate::push::GateAway;
+use crate::push::Away;
 use crate::steering::{Act, State};
 
 /// The only version of the protocol.
@@ -114,7 +114,10 @@ pub struct Snapshot {
     pub next_due: Option<String>,
     /// What is wrong with the ingestion gate; absent while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate_away: Option<GateAway>,
+    pub gate_away: Option<Away>,
+    /// What is wrong with the checkpoint store; absent while it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_away: Option<Away>,
 }
 
 impl Snapshot {
@@ -130,6 +133,7 @@ impl Snapshot {
             lateness_ms: (!progress.pace.is_unpaced()).then_some(progress.lateness_ms),
             next_due: progress.next_due_text(),
             gate_away: progress.gate_away.clone(),
+            store_away: progress.store_away.clone(),
         }
     }
 }
