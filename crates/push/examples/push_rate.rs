@@ -20,11 +20,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 use push::{
-    ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, PushClient,
-    PushEndpoint, PushOutcome, Pusher, ReqwestClient, RetryPolicy, Stop,
+    ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, PushClient, PushEndpoint,
+    PushOutcome, Pusher, ReqwestClient, RetryPolicy, Stop,
 };
+use tokio::net::TcpListener;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -11,10 +11,7 @@ const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// Names the proxy variable that would carry a request for `host` over plain http to another
 /// machine; `None` if none would. What is not understood counts as such a proxy.
-pub fn clear_text_proxy(
-    host: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Option<&'static str> {
+pub fn clear_text_proxy(host: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<&'static str> {
     let is_set = |name: &&str| env(name).is_some_and(|value| !value.trim().is_empty());
     let name = PROXIES.into_iter().find(|name| is_set(name))?;
     let exceptions = EXCEPTIONS

@@ -125,7 +125,9 @@ fn events_leave_by_the_push_clients_and_in_no_other_way() {
         })
         .collect();
     assert!(unknown.is_empty(), "{unknown:?} can open connections");
-    let wire = diallers.iter().any(|path| path.ends_with("push/src/wire.rs"));
+    let wire = diallers
+        .iter()
+        .any(|path| path.ends_with("push/src/wire.rs"));
     assert!(wire, "the search finds the one that is known: {diallers:?}");
 }
 

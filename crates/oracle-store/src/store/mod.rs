@@ -22,9 +22,9 @@ use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ReasonCode};
-use model::Hex64;
 use crate::location::{EngineRunRoot, Location};
 use crate::locator::Pin;
+use model::Hex64;
 
 pub(crate) use disk::STAGING_PREFIX;
 

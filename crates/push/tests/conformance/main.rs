@@ -11,10 +11,8 @@ mod scripted_gate;
 use std::sync::Arc;
 use std::time::Duration;
 
+use push::{ClientOptions, DirectClient, PushClient, PushEndpoint, PushToken, ReqwestClient};
 use rustls::pki_types::CertificateDer;
-use push::{
-    ClientOptions, DirectClient, PushClient, PushEndpoint, PushToken, ReqwestClient,
-};
 
 /// A client under test.
 trait Subject {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use push::client::ANSWER_LIMIT;
 use push::{
     Answer, ClientOptions, ConcurrencyLimit, FaultKind, GateWatch, PushClient, PushEndpoint,
     PushFault, PushLane, PushOutcome, Pusher, RetryAfter, RetryPolicy, Stop,
 };
+use tokio::net::TcpListener;
 
 use crate::scripted_gate::{Act, ScriptedGate, admit, answer};
 use crate::{Subject, patient};

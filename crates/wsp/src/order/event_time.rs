@@ -15,14 +15,14 @@ use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TimeWindow, open_spans,
 };
 use crate::Error;
-use crate::ending::Ending;
-use crate::lane::NamePosition;
+use crate::lanes::lane::NamePosition;
+use crate::order::time_index::{TimeIndex, TimeIndexCache};
 use crate::plan::Plan;
-use crate::process_limits::{check_room_for, file_handles};
 use crate::profile::{OnDisorder, OrderSettings};
-use crate::progress::Progress;
-use crate::request::StreamRequest;
-use crate::time_index::{TimeIndex, TimeIndexCache};
+use crate::run::ending::Ending;
+use crate::run::process_limits::{check_room_for, file_handles};
+use crate::run::progress::Progress;
+use crate::run::request::StreamRequest;
 
 /// Threads that read time columns out of a bucket.
 const BUCKET_READERS: usize = 8;

@@ -10,7 +10,7 @@ use super::document::{Document, invalid};
 use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
-use crate::pace::{Pace, RateStep, RateSteps, Speedup};
+use crate::lead::pace::{Pace, RateStep, RateSteps, Speedup};
 use crate::push::{MAX_EVENT_BYTES, RetryPolicy};
 
 pub use checkpoint::OrderMode;
