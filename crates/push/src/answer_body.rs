@@ -18,8 +18,9 @@ use super::client::BodyBuffer;
 
 /// The longest line of a chunk's size, and the most that trailers may take.
 const LINES_LIMIT: usize = 16 * 1024;
-/// Trailers that a chunked body may have.
-const MOST_TRAILERS: usize = 32;
+/// Trailers that nearly every chunked body keeps to, and those that one may have.
+const FEW_TRAILERS: usize = 32;
+const MOST_TRAILERS: usize = 2_000;
 
 /// How far a body has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +152,14 @@ fn line_end(bytes: &[u8]) -> Result<Step, BodyError> {
 }
 
 fn trailers(bytes: &[u8]) -> Result<Step, BodyError> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_TRAILERS];
-    match httparse::parse_headers(bytes, &mut headers) {
+    let mut few = [httparse::EMPTY_HEADER; FEW_TRAILERS];
+    let mut parsed = httparse::parse_headers(bytes, &mut few);
+    let mut most;
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        most = vec![httparse::EMPTY_HEADER; MOST_TRAILERS];
+        parsed = httparse::parse_headers(bytes, &mut most);
+    }
+    match parsed {
         Ok(Status::Complete((lines, _))) => Ok(Some((lines, AnswerBody::Ended))),
         Ok(Status::Partial) if bytes.len() <= LINES_LIMIT => Ok(None),
         Ok(Status::Partial) | Err(_) => Err(BodyError),
@@ -189,6 +196,20 @@ mod tests {
         assert!(!is_whole);
         let (_, is_whole, left) = feed(BodyEnd::Length(0), b"abcd", 9).unwrap();
         assert_eq!((is_whole, left), (true, 4));
+    }
+
+    #[test]
+    fn a_body_with_many_trailers_is_whole() {
+        for trailers in [0, 1, 32, 33, 1_000] {
+            let lines = "x: y\r\n".repeat(trailers);
+            let bytes = format!("2\r\nok\r\n0\r\n{lines}\r\n");
+            let (body, is_whole, left) = feed(BodyEnd::Chunked, bytes.as_bytes(), 50).unwrap();
+            assert_eq!(
+                (&*body, is_whole, left),
+                (&b"ok"[..], true, 0),
+                "{trailers}"
+            );
+        }
     }
 
     #[test]

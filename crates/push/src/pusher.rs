@@ -22,7 +22,7 @@ use super::leave::{ASK_AGAIN, Leave, PostLeave, always};
 use super::retry::Next;
 use super::retry_after::RetryAfter;
 use super::stop::{Ear, Stop};
-use super::suspects::Suspicion;
+use super::suspects::{Before, Suspicion};
 use super::trouble::with_causes;
 
 /// How long an event must have been asked to slow down before it can be singled out for that.
@@ -211,6 +211,8 @@ struct Trial<'a> {
     failures: u32,
     backpressure: u32,
     sent_at: Option<Instant>,
+    /// What had become of others when it was first posted.
+    before: Before,
     /// Since when it has been failing.
     failing: Option<Instant>,
     /// What became of others since it was not taken for the first time.
@@ -276,7 +278,10 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         let unsent_before = !mem::replace(&mut self.trial.maybe_sent, true);
         self.trial.attempts += 1;
         let began_at = watch.clock.now();
-        let sent_at = *self.trial.sent_at.get_or_insert(began_at);
+        let sent_at = *self.trial.sent_at.get_or_insert_with(|| {
+            self.trial.before = watch.suspects.now();
+            began_at
+        });
         let posted = self.lane.post(body.clone()).await;
         let now = watch.clock.now();
         let answer = match posted {
@@ -457,7 +462,8 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     fn suspicion(&mut self) -> &mut Suspicion<'w> {
         let suspects = &self.watch.suspects;
         let suspicion = &mut self.trial.suspicion;
-        suspicion.get_or_insert_with(|| suspects.suspect())
+        let before = self.trial.before;
+        suspicion.get_or_insert_with(|| suspects.suspect(before))
     }
 
     /// Whether a fault, or an answer that says the gate failed, is this event's own.
@@ -490,7 +496,12 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             && passed
             && unslowed;
         if !is_suspect {
-            return None;
+            // A gate that asks all to slow down may do so for ever; one event it may not.
+            let is_given_up = now - since >= policy.give_up_after && passed && unslowed;
+            return (is_given_up && !policy.single_out).then(|| {
+                let last = Failure::Answer(refusal.clone());
+                self.next(Next::GiveUp, now - since, last)
+            });
         }
         self.trial.is_alone = true;
         self.watch.hold(now, OTHERS_REST);
@@ -1016,8 +1027,8 @@ mod tests {
             (Kind::ClosedEarly, 10, true),
             (Kind::Timeout, 10, true),
             (Kind::BodyTruncated, 10, true),
-            // Four tries after the first one: 16 others.
-            (Kind::Reset, 4, false),
+            // Five tries: 15 others.
+            (Kind::Reset, 3, false),
             // The gate never saw the event.
             (Kind::ConnectRefused, 10, false),
         ] {
@@ -1062,6 +1073,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_event_that_is_slowed_down_for_ever_ends_a_stream_that_sets_nothing_aside() {
+        for status in [429, 503] {
+            let bench = Bench::new(RetryPolicy::default());
+            let script = [Reply::Status(status, None)];
+            let mut pusher = bench.pusher_with(script, bench.others(200));
+            let outcome = pusher.push(Bytes::new()).await;
+            assert!(matches!(outcome, PushOutcome::GaveUp { .. }), "{outcome:?}");
+            assert!(bench.clock.elapsed() >= 900 * S, "{status}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_rate_limit_that_meets_others_too_singles_nothing_out() {
         let bench = Bench::new(RetryPolicy {
             single_out: true,
@@ -1070,7 +1093,7 @@ mod tests {
         let (pass, watch) = (bench.others(50), Arc::clone(&bench.watch));
         let meanwhile = move || {
             pass();
-            watch.suspects.slowed();
+            watch.suspects.suspect(watch.suspects.now()).slowed();
         };
         let mut script = vec![Reply::Status(429, None); 200];
         script.push(ADMIT);

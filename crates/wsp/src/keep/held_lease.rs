@@ -10,6 +10,7 @@ use checkpoint::{
 };
 
 use crate::keep::window::Window;
+use crate::lanes::sending::Sending;
 use crate::push::{Leave, PostLeave};
 use crate::run::ending::{Cause, Ending};
 use crate::{Error, ReasonCode};
@@ -118,6 +119,8 @@ pub(crate) struct UnderLease {
     /// Absent where nothing renews the lease, and so nothing tells.
     pub(crate) lease: Option<LeaseWatch>,
     pub(crate) ending: Ending,
+    /// Holds back events that were never posted while the stream is paused.
+    pub(crate) sending: Sending,
 }
 
 impl PostLeave for UnderLease {
@@ -127,6 +130,8 @@ impl PostLeave for UnderLease {
         }
         match &self.lease {
             Some(lease) if !lease.is_held() => Leave::Later,
+            // Last of all, since it may take a step.
+            _ if !was_posted && !self.sending.begins() => Leave::Later,
             _ => Leave::Now,
         }
     }

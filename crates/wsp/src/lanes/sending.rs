@@ -47,15 +47,17 @@ impl Sending {
         self.shared.changed.notify_waiters();
     }
 
-    /// Waits until a lane may begin an event; `false` if the stream winds down first. While
-    /// nothing is paused that is two reads of atomics.
+    /// Waits until a lane may have an event to begin; `false` if the stream winds down first. While
+    /// nothing is paused that is two reads of atomics. The lane asks [`begins`](Self::begins) when
+    /// it comes to posting: it may have to wait for other things first.
     pub async fn may_begin(&self, ending: &Ending) -> bool {
         loop {
             let changed = self.shared.changed.notified();
             if ending.is_winding_down() {
                 return false;
             }
-            if !self.shared.paused.load(Ordering::Acquire) || self.takes_step() {
+            let is_paused = self.shared.paused.load(Ordering::Acquire);
+            if !is_paused || self.shared.steps.load(Ordering::Acquire) > 0 {
                 return true;
             }
             tokio::select! {
@@ -64,6 +66,11 @@ impl Sending {
                 () = changed => {}
             }
         }
+    }
+
+    /// Whether a lane may post an event for the first time now; while paused, that takes a step.
+    pub fn begins(&self) -> bool {
+        !self.shared.paused.load(Ordering::Acquire) || self.takes_step()
     }
 
     fn takes_step(&self) -> bool {
@@ -96,14 +103,16 @@ mod tests {
         sending.pause();
         assert!(is_held(&sending, &ending).await);
         sending.step(2);
-        assert!(sending.may_begin(&ending).await);
-        assert!(sending.may_begin(&ending).await);
-        assert!(is_held(&sending, &ending).await);
+        for _ in 0..2 {
+            assert!(sending.may_begin(&ending).await && sending.begins());
+        }
+        assert!(is_held(&sending, &ending).await && !sending.begins());
         sending.step(1);
         sending.pause();
         assert!(is_held(&sending, &ending).await, "a pause ends the steps");
+        assert!(!sending.begins());
         sending.resume();
-        assert!(sending.may_begin(&ending).await);
+        assert!(sending.may_begin(&ending).await && sending.begins());
     }
 
     #[tokio::test]

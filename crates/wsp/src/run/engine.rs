@@ -140,6 +140,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let leave: Arc<dyn PostLeave> = Arc::new(UnderLease {
             lease: self.lease_watch,
             ending: self.ending.clone(),
+            sending: sending.clone(),
         });
         let made = LaneThreads::start(
             lane_threads(),
