@@ -27,6 +27,12 @@ use crate::args::{Cli, Command, LogFormat};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    let status = run();
+    output::finish_messages();
+    status
+}
+
+fn run() -> ExitCode {
     // First of all: where there is no room, the next allocation ends the process.
     if let Err(error) = wsp::check_address_space() {
         logging::start(LogFormat::Text, 0);

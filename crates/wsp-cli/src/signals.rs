@@ -5,6 +5,8 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wsp::ending::{Cause, Ending};
 
+use crate::output;
+
 /// The signal of a write beyond the limit of file sizes, on Linux and the BSDs.
 const SIGXFSZ: i32 = 25;
 
@@ -32,6 +34,7 @@ pub fn wind_down_on_signal(ending: Ending) {
                     "stopping: waiting for answers, then saving; a second signal ends at once"
                 );
             } else {
+                output::finish_messages();
                 std::process::exit(130);
             }
         }

@@ -382,7 +382,7 @@ impl Run {
             flush_every: self.flush_every,
             window: Arc::new(Window::new(self.flush_every, self.lanes)),
             give_up_after: Duration::from_secs(1),
-            save_timeout: Duration::from_secs(1),
+            stop_timeout: Duration::from_secs(1),
             ending: ending.clone(),
             progress: self.progress,
         };

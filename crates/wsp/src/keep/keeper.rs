@@ -145,8 +145,8 @@ pub struct Keeping {
     pub flush_every: u64,
     /// How long the store may be away.
     pub give_up_after: Duration,
-    /// How long a save may take once the stream winds down.
-    pub save_timeout: Duration,
+    /// How long after the stream began to wind down a save is given up.
+    pub stop_timeout: Duration,
     /// Opened by every save.
     pub window: Arc<Window>,
     /// Counted with every answer.
@@ -414,7 +414,7 @@ impl Keeper {
         let store = Arc::clone(&self.with.store);
         let lease = Arc::clone(&self.with.lease);
         let ending = self.with.ending.clone();
-        let (give_up_after, save_timeout) = (self.with.give_up_after, self.with.save_timeout);
+        let (give_up_after, stop_timeout) = (self.with.give_up_after, self.with.stop_timeout);
         let trouble = self.with.troubles.store.clone();
         Some(
             async move {
@@ -425,7 +425,9 @@ impl Keeper {
                 let result = tokio::select! {
                     biased;
                     result = saving => result,
-                    () = ending.wound_down_for(save_timeout) => Err(not_saved_in_time(&cursors)),
+                    () = ending.wound_down_for(stop_timeout) => {
+                        Err(not_saved_in_time(&cursors, trouble.outages().last_cause))
+                    }
                 };
                 Saved {
                     covers,
@@ -554,7 +556,11 @@ impl Keeper {
     }
 }
 
-fn not_saved_in_time(cursors: &BTreeMap<CursorKey, Cursor>) -> checkpoint::Error {
+/// `cause` is what was wrong with the store at last, if anything is known to be.
+fn not_saved_in_time(
+    cursors: &BTreeMap<CursorKey, Cursor>,
+    cause: Option<String>,
+) -> checkpoint::Error {
     checkpoint::Error::Unavailable {
         operation: "save within `save_timeout_s` of the stop",
         place: cursors
@@ -563,7 +569,7 @@ fn not_saved_in_time(cursors: &BTreeMap<CursorKey, Cursor>) -> checkpoint::Error
             .map(ToString::to_string)
             .unwrap_or_default(),
         advice: "A rerun repeats what is not saved; bring the store back first",
-        source: None,
+        source: cause.map(Into::into),
     }
 }
 

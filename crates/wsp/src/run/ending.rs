@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -28,6 +28,8 @@ pub enum Cause {
 #[derive(Debug, Default)]
 struct Shared {
     winding_down: AtomicBool,
+    /// When it began to wind down.
+    since: OnceLock<Instant>,
     cause: Mutex<Option<Cause>>,
     changed: Notify,
     dispatcher: OnceLock<Thread>,
@@ -57,6 +59,7 @@ impl Ending {
                 Some(Cause::Asked) => *first = Some(cause),
                 _ => {}
             }
+            self.shared.since.get_or_init(Instant::now);
             self.shared.winding_down.store(true, Ordering::Release);
         }
         if is_lease_lost {
@@ -91,10 +94,16 @@ impl Ending {
         }
     }
 
-    /// Resolves once the stream has wound down for this long.
+    /// Resolves once the stream has wound down for this long, whenever it is asked.
     pub(crate) async fn wound_down_for(&self, time: Duration) {
         self.winding_down().await;
-        tokio::time::sleep(time).await;
+        tokio::time::sleep(self.left_of(time)).await;
+    }
+
+    /// What is left of a time that began when the stream began to wind down; all of it before.
+    pub(crate) fn left_of(&self, time: Duration) -> Duration {
+        let since = self.shared.since.get();
+        time.saturating_sub(since.map_or(Duration::ZERO, Instant::elapsed))
     }
 
     /// The switch that gives up requests in flight.

@@ -94,8 +94,8 @@ pub struct Engine<C, K = TokioClock> {
     pub give_up_after: Duration,
     /// What is known of a store that is away.
     pub store_trouble: Trouble,
-    /// How long a save may take once the stream winds down.
-    pub save_timeout: Duration,
+    /// How long after the stream began to wind down a save is given up.
+    pub stop_timeout: Duration,
     /// How far handing over may run ahead of what is durable.
     pub window: Arc<Window>,
     /// How the stream ends.
@@ -196,7 +196,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             platform_run_id: self.platform_run_id,
             flush_every: self.flush_every,
             give_up_after: self.give_up_after,
-            save_timeout: self.save_timeout,
+            stop_timeout: self.stop_timeout,
             window,
             meters: Arc::clone(&meters),
             ending: self.ending.clone(),

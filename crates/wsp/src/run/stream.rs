@@ -23,7 +23,7 @@ use crate::order::feed::FeedPool;
 use crate::order::parts::{ClearedParts, PartOpener};
 use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartId};
 use crate::plan::Plan;
-use crate::profile::{CheckpointBackend, OnReject};
+use crate::profile::{CheckpointBackend, OnReject, Profile};
 use crate::push::{Away, PushClient, RetryPolicy, Trouble};
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
@@ -215,7 +215,7 @@ impl<K: Clock> Stream<K> {
             let progress = self.progress.subscribe();
             ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
         });
-        let save_timeout = self.request.profile.checkpoint.save_timeout;
+        let stop_timeout = stop_timeout(&self.request.profile);
         // An engine that cannot start does not give the audit back.
         let spare_audit = audit.another();
         let ran = self
@@ -224,9 +224,9 @@ impl<K: Clock> Stream<K> {
         drop(socket);
         let is_store_away = ran.as_ref().is_ok_and(|ran| ran.kept.save_failed);
         let patience = if is_store_away {
-            save_timeout.min(LAST_TRY)
+            LAST_TRY
         } else {
-            save_timeout
+            ending.left_of(stop_timeout).max(LAST_TRY)
         };
         prepared.held.give_back(patience).await;
         if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
@@ -419,7 +419,7 @@ impl<K: Clock> Stream<K> {
             platform_run_id: prepared.run.to_string(),
             flush_every: profile.checkpoint.flush_every,
             give_up_after: profile.retry.give_up_after,
-            save_timeout: profile.checkpoint.save_timeout,
+            stop_timeout: stop_timeout(profile),
             store_trouble: self.store_trouble.clone(),
             ending: self.ending.clone(),
             progress: self.progress.clone(),
@@ -451,6 +451,11 @@ impl<K: Clock> Stream<K> {
             }
         });
     }
+}
+
+/// How long a stop may take in all: answers are waited for, then cursors are saved.
+fn stop_timeout(profile: &Profile) -> Duration {
+    profile.push.drain_timeout + profile.checkpoint.save_timeout
 }
 
 fn quarantined(report: &StreamReport) -> u64 {
