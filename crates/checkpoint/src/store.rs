@@ -85,7 +85,9 @@ pub trait CheckpointStore: Debug + Send + Sync {
     /// (folder, tables). A damaged record does not hinder it: it will be refused by `load`.
     ///
     /// # Errors
-    /// `LEASE_HELD` naming the first key and holder in the way; as [`load`](Self::load).
+    /// `LEASE_HELD` naming the first key and holder in the way: of a take-over, another that takes
+    /// over at the same time, or a holder that could not be made to let go. As
+    /// [`load`](Self::load).
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error>;
 
     /// Renews every lease of the set: the period starts anew.
@@ -121,7 +123,7 @@ pub trait CheckpointStore: Debug + Send + Sync {
 }
 
 /// Takes all leases, waiting up to one period for a living holder; `on_held` is told each new
-/// holder that is in the way.
+/// holder that is in the way. A take-over is tried once.
 ///
 /// # Errors
 /// As [`CheckpointStore::acquire`]; `LEASE_HELD` once the period is over.
@@ -153,7 +155,10 @@ pub(crate) async fn acquire_until(
         // Read before the try, so that the last try comes when the whole period has passed.
         let now = clock.monotonic();
         let held = match store.acquire(request).await {
-            Err(Error::LeaseHeld { key, holder }) if deadline.is_none_or(|end| now < end) => {
+            // To take over once more is to end whoever took over meanwhile.
+            Err(Error::LeaseHeld { key, holder })
+                if !request.take_over && deadline.is_none_or(|end| now < end) =>
+            {
                 if named.as_ref() != Some(&*holder) {
                     on_held(&key, &holder);
                     named = Some((*holder).clone());
