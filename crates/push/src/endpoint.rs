@@ -45,10 +45,10 @@ pub enum EndpointError {
 /// The ingestion gate's push endpoint: scheme, host, port and path, never a secret.
 ///
 /// ```
-/// # use wsp::push::PushEndpoint;
+/// # use push::PushEndpoint;
 /// let endpoint: PushEndpoint = "http://localhost:8081".parse()?;
 /// assert_eq!(endpoint.to_string(), "http://localhost:8081/v1/ingest/push");
-/// # Ok::<(), wsp::push::EndpointError>(())
+/// # Ok::<(), push::EndpointError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushEndpoint {
