@@ -1,18 +1,20 @@
 //! OS locks on files that are never renamed: free at once when their holder dies.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, FileTimes, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// A held lock. Dropping it frees it; so does the death of the process.
 #[derive(Debug)]
 pub(crate) struct OsLock {
-    _file: File,
+    file: File,
 }
 
 impl OsLock {
-    /// Takes the lock alone, making the file if need be; `None` while another holds it.
+    /// Takes the lock alone, making the file if need be; `None` while another holds it. The file
+    /// counts as used now, so that no cleaner of old files removes it under its holder.
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new()
@@ -23,7 +25,12 @@ impl OsLock {
                 .open(path)?;
             match file.try_lock() {
                 // A lock on a file that was meanwhile removed keeps nobody out.
-                Ok(()) if is_at(&file, path)? => return Ok(Some(Self { _file: file })),
+                Ok(()) if is_at(&file, path)? => {
+                    let lock = Self { file };
+                    // Its age matters to cleaners alone.
+                    let _ = lock.touch();
+                    return Ok(Some(lock));
+                }
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -31,16 +38,29 @@ impl OsLock {
         }
     }
 
-    /// Whether somebody holds the lock alone. Asking does not disturb others who ask.
-    pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+    /// Whether `path` still names the file that is locked.
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(&self.file, path)
+    }
+
+    /// Sets the file's times to now.
+    pub(crate) fn touch(&self) -> io::Result<()> {
+        let now = SystemTime::now();
+        let times = FileTimes::new().set_accessed(now).set_modified(now);
+        self.file.set_times(times)
+    }
+
+    /// Whether somebody holds the lock alone; `None` if there is no such file. Asking does not
+    /// disturb others who ask.
+    pub(crate) fn is_held(path: &Path) -> io::Result<Option<bool>> {
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
+            Ok(()) => Ok(Some(false)),
+            Err(TryLockError::WouldBlock) => Ok(Some(true)),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
