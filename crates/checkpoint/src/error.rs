@@ -3,8 +3,6 @@
 //! An [`Error`] says what happened, where (file, table or object, and the key) and what to do.
 //! Its source stays in the chain and is not repeated in `Display`.
 
-use std::fmt;
-
 use crate::cursor::OrderMode;
 use crate::key::CursorKey;
 use crate::lease::Holder;
@@ -12,82 +10,51 @@ use crate::lease::Holder;
 /// The cause below an [`Error`].
 pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// The stable machine code of an [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ReasonCode {
-    /// A record is torn, edited or not ours to understand.
-    Corrupt,
-    /// A record was written by a newer format.
-    VersionUnsupported,
-    /// The store is away, full, or its folder is gone. Worth waiting for.
-    Unavailable,
-    /// The store cannot work as configured: waiting does not help.
-    ConfigInvalid,
-    /// A pack key or output id that no store can hold.
-    KeyInvalid,
-    /// The place of one key holds the record of another.
-    KeyMismatch,
-    /// A save would move a cursor backwards.
-    Regression,
-    /// The stored cursor belongs to another plan.
-    PlanMismatch,
-    /// The stored cursor belongs to another platform run.
-    RunMismatch,
-    /// The stored cursor belongs to another stream order.
-    OrderMismatch,
-    /// The cursor's part is not among the output's parts.
-    PartMissing,
-    /// The cursor's row lies past the end of its part.
-    RowPastEnd,
-    /// Another producer holds the lease.
-    LeaseHeld,
-    /// The lease was taken by another, released, or never held.
-    LeaseLost,
-}
-
-impl ReasonCode {
-    /// Every code, in the order of the enum.
-    pub const ALL: &'static [ReasonCode] = &[
-        ReasonCode::Corrupt,
-        ReasonCode::VersionUnsupported,
-        ReasonCode::Unavailable,
-        ReasonCode::ConfigInvalid,
-        ReasonCode::KeyInvalid,
-        ReasonCode::KeyMismatch,
-        ReasonCode::Regression,
-        ReasonCode::PlanMismatch,
-        ReasonCode::RunMismatch,
-        ReasonCode::OrderMismatch,
-        ReasonCode::PartMissing,
-        ReasonCode::RowPastEnd,
-        ReasonCode::LeaseHeld,
-        ReasonCode::LeaseLost,
-    ];
-
-    /// The code as reports, logs and docs spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ReasonCode::Corrupt => "CHECKPOINT_CORRUPT",
-            ReasonCode::VersionUnsupported => "CHECKPOINT_VERSION_UNSUPPORTED",
-            ReasonCode::Unavailable => "CHECKPOINT_UNAVAILABLE",
-            ReasonCode::ConfigInvalid => "CHECKPOINT_CONFIG_INVALID",
-            ReasonCode::KeyInvalid => "CHECKPOINT_KEY_INVALID",
-            ReasonCode::KeyMismatch => "CHECKPOINT_KEY_MISMATCH",
-            ReasonCode::Regression => "CHECKPOINT_REGRESSION",
-            ReasonCode::PlanMismatch => "CHECKPOINT_PLAN_MISMATCH",
-            ReasonCode::RunMismatch => "CHECKPOINT_RUN_MISMATCH",
-            ReasonCode::OrderMismatch => "CHECKPOINT_ORDER_MISMATCH",
-            ReasonCode::PartMissing => "CHECKPOINT_PART_MISSING",
-            ReasonCode::RowPastEnd => "CHECKPOINT_ROW_PAST_END",
-            ReasonCode::LeaseHeld => "LEASE_HELD",
-            ReasonCode::LeaseLost => "LEASE_LOST",
-        }
-    }
-}
-
-impl fmt::Display for ReasonCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+model::reason_codes! {
+    /// The stable machine code of an [`Error`].
+    pub enum ReasonCode {
+        /// A record is torn, edited or not ours to understand.
+        Corrupt => "CHECKPOINT_CORRUPT", Failed,
+            "Look at `checkpoint show` and the history beside it; `checkpoint reset` starts over deliberately.";
+        /// A record was written by a newer format.
+        VersionUnsupported => "CHECKPOINT_VERSION_UNSUPPORTED", Refused,
+            "Use the release that wrote it, or a newer one.";
+        /// The store is away, full, or its folder is gone. Worth waiting for.
+        Unavailable => "CHECKPOINT_UNAVAILABLE", Failed,
+            "Bring it back: a stream waits up to `give_up_after_s`, then a rerun resumes.";
+        /// The store cannot work as configured: waiting does not help.
+        ConfigInvalid => "CHECKPOINT_CONFIG_INVALID", Refused,
+            "Mend `wsp_checkpoint`; the message says what.";
+        /// A pack key or output id that no store can hold.
+        KeyInvalid => "CHECKPOINT_KEY_INVALID", Refused,
+            "Mend the id.";
+        /// The place of one key holds the record of another.
+        KeyMismatch => "CHECKPOINT_KEY_MISMATCH", Refused,
+            "Somebody moved files: put them back.";
+        /// A save would move a cursor backwards.
+        Regression => "CHECKPOINT_REGRESSION", Refused,
+            "Look for a second producer; `checkpoint reset` goes back deliberately.";
+        /// The stored cursor belongs to another plan.
+        PlanMismatch => "CHECKPOINT_PLAN_MISMATCH", Refused,
+            "Find out what changed; `--allow-plan-change` resumes deliberately.";
+        /// The stored cursor belongs to another platform run.
+        RunMismatch => "CHECKPOINT_RUN_MISMATCH", Refused,
+            "Name that run, use `scope: platform_run`, or `--allow-run-change` deliberately.";
+        /// The stored cursor belongs to another stream order.
+        OrderMismatch => "CHECKPOINT_ORDER_MISMATCH", Refused,
+            "Stream in the order of the cursor, or reset it.";
+        /// The cursor's part is not among the output's parts.
+        PartMissing => "CHECKPOINT_PART_MISSING", Refused,
+            "Restore the world, or reset the cursor deliberately.";
+        /// The cursor's row lies past the end of its part.
+        RowPastEnd => "CHECKPOINT_ROW_PAST_END", Refused,
+            "Restore the world, or reset the cursor deliberately.";
+        /// Another producer holds the lease.
+        LeaseHeld => "LEASE_HELD", Refused,
+            "Stop it, or take over deliberately with `--take-over`.";
+        /// The lease was taken by another, released, or never held.
+        LeaseLost => "LEASE_LOST", Failed,
+            "Find out who took it; nothing is lost.";
     }
 }
 

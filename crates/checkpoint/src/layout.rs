@@ -1,7 +1,9 @@
 //! Where the file and object backends keep a key, as the existing producer does:
 //! `<root>/<pack_key>/output_id=<id with / as _>/`.
 
-use crate::key::{CursorKey, sha256_hex};
+use model::Hex64;
+
+use crate::key::CursorKey;
 
 /// The longest file name that every common file system holds, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -9,7 +11,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// The folder name of an output. An id that does not fit a file name is hashed; the record inside
 /// says whose it is either way.
 pub(crate) fn folder_name(key: &CursorKey) -> String {
-    let name = format!("output_id={}", key.output_id().replace('/', "_"));
+    let name = format!("output_id={}", key.output_id().as_str().replace('/', "_"));
     let fits = name.len() <= MAX_NAME_BYTES
         && !name.contains(|c: char| c.is_control() || matches!(c, '\\' | ':'));
     if fits {
@@ -17,7 +19,7 @@ pub(crate) fn folder_name(key: &CursorKey) -> String {
     }
     format!(
         "output_id=sha256-{}",
-        sha256_hex(key.output_id().as_bytes())
+        Hex64::sha256_of(key.output_id().as_str())
     )
 }
 

@@ -33,10 +33,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use model::Hex64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::key::{CursorKey, sha256_hex};
+use crate::key::CursorKey;
 use crate::record::Record;
 
 /// How long a lease lasts without renewal, unless the request says otherwise.
@@ -129,7 +130,7 @@ impl SessionId {
             TAKEN.fetch_add(1, Ordering::Relaxed),
             RandomState::new().hash_one(0),
         );
-        let mut digest = sha256_hex(seed.as_bytes());
+        let mut digest = Hex64::sha256_of(seed).to_string();
         digest.truncate(32);
         Self(digest)
     }

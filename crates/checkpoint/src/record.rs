@@ -28,7 +28,9 @@ use serde_json::Value;
 
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 use crate::error::{Error, Source};
-use crate::key::{CursorKey, PackKey, sha256_hex};
+use model::{Hex64, PackKey};
+
+use crate::key::CursorKey;
 use crate::lease::Lease;
 
 /// The record format this release writes.
@@ -162,7 +164,7 @@ impl Wire {
             last_row_index: cursor.last_row_index,
             last_ts_utc: cursor.last_ts_utc.clone(),
             order: cursor.order.mode(),
-            output_id: key.output_id().to_owned(),
+            output_id: key.output_id().to_string(),
             pack_key: key.pack_key().as_str().to_owned(),
             plan_digest: cursor.plan_digest.clone(),
             platform_run_id: cursor.platform_run_id.clone(),
@@ -218,7 +220,7 @@ impl Wire {
             sort_time_ns: self.sort_time_ns.clone(),
             updated_at_utc: &self.updated_at_utc,
         };
-        sha256_hex(json(&content).as_bytes())
+        Hex64::sha256_of(json(&content)).to_string()
     }
 
     /// Checks version, checksum and key, and gives the record.
@@ -364,14 +366,15 @@ pub(crate) fn check_key(
     output_id: &str,
     place: &str,
 ) -> Result<(), Error> {
-    if pack_key == key.pack_key().as_str() && output_id == key.output_id() {
+    if pack_key == key.pack_key().as_str() && output_id == key.output_id().as_str() {
         return Ok(());
     }
-    let found = PackKey::parse(pack_key).and_then(|pack| CursorKey::new(pack, output_id));
+    let found = PackKey::parse(pack_key).ok();
+    let found = found.and_then(|pack| CursorKey::new(pack, output_id).ok());
     Err(Error::KeyMismatch {
         place: place.to_owned(),
         key: key.clone(),
-        found: found.map_or_else(|_| format!("{output_id:?}"), |found| found.to_string()),
+        found: found.map_or_else(|| format!("{output_id:?}"), |found| found.to_string()),
     })
 }
 
@@ -431,7 +434,7 @@ mod tests {
     fn a_record_is_spelt_as_ever() {
         let text = golden().to_json();
         let content = GOLDEN.replace(r#""checksum":"CHECKSUM","#, "");
-        let expected = GOLDEN.replace("CHECKSUM", &sha256_hex(content.as_bytes()));
+        let expected = GOLDEN.replace("CHECKSUM", Hex64::sha256_of(content).as_str());
         assert_eq!(text, expected);
     }
 

@@ -8,9 +8,9 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayAccessor};
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::error::{Error, RowPlace, quoted};
-use crate::event_time::{EventTime, UnreadableTime};
+use crate::error::{Error, ReasonCode, RowPlace, quoted};
 use crate::json_lines::LineReader;
+use model::{EventTime, UnreadableTime};
 
 /// The column that holds the event time.
 pub(crate) const TIME_COLUMN: &str = "ts_utc";
@@ -74,19 +74,23 @@ pub(crate) enum TimeFault {
 }
 
 impl TimeFault {
-    pub(crate) fn text(text: &str, UnreadableTime(why): UnreadableTime) -> Self {
-        Self::Unreadable(quoted(text), why)
+    pub(crate) fn text(text: &str, unreadable: UnreadableTime) -> Self {
+        Self::Unreadable(quoted(text), unreadable.why())
     }
 
     pub(crate) fn at(self, at: RowPlace) -> Error {
-        match self {
-            Self::NoColumn => Error::MissingEventTime {
-                at,
-                found: "not among its columns",
-            },
-            Self::Null => Error::MissingEventTime { at, found: "null" },
-            Self::Unreadable(found, why) => Error::EventTimeInvalid { at, found, why },
-        }
+        let error = match self {
+            Self::NoColumn => {
+                let what = "The event time is not among the row's columns";
+                at.error(ReasonCode::MissingEventTime, what)
+            }
+            Self::Null => at.error(ReasonCode::MissingEventTime, "The event time is null"),
+            Self::Unreadable(found, why) => {
+                let what = format!("The event time is {found}, which cannot be read: {why}");
+                at.error(ReasonCode::EventTimeInvalid, what)
+            }
+        };
+        error.field(TIME_COLUMN)
     }
 }
 

@@ -12,9 +12,8 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use crate::constant_column::is_constant;
-use crate::error::{Error, RowPlace};
+use crate::error::{Error, ReasonCode, RowPlace};
 use crate::event_id::EventId;
-use crate::event_time::EventTime;
 use crate::event_times::{TIME_COLUMN, TimeFault, event_times};
 use crate::framed_batch::FramedBatch;
 use crate::head::EnvelopeHead;
@@ -22,12 +21,13 @@ use crate::identity::{Identities, Identity};
 use crate::json_lines::{LineReader, payload_of};
 use crate::payload::{PayloadEncoder, Unsupported};
 use crate::pins::{Pins, bounded};
+use model::{EventTime, OutputId};
 
 /// What all events of one output have in common.
 #[derive(Debug, Clone)]
 pub struct FrameSpec {
     /// The output, which is also the event type.
-    pub output_id: String,
+    pub output_id: OutputId,
     /// The columns that name a row, in the order of the catalogue.
     pub primary_key: Vec<String>,
     /// The world and the run.
@@ -57,11 +57,13 @@ impl Framer {
             primary_key,
             pins,
         } = spec;
-        bounded("event_type", output_id.clone(), 256)?;
+        let output_id = output_id.as_str();
+        bounded("event_type", output_id, 256)?;
         if primary_key.is_empty() {
-            return Err(Error::PrimaryKeyUndefined {
-                output_id: output_id.clone(),
-            });
+            let what = format!(
+                "Output {output_id} has no primary key, so that all its rows would get one event id"
+            );
+            return Err(Error::new(ReasonCode::PrimaryKeyUndefined, what));
         }
         Ok(Self {
             head: EnvelopeHead::new(output_id, pins),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::event_id::EventId;
-use crate::event_time::EventTime;
+use model::EventTime;
 
 /// The envelopes of consecutive rows, in the order of the rows.
 #[derive(Debug, Default)]

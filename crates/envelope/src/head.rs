@@ -1,9 +1,9 @@
 //! The constant text of an output's envelopes.
 
 use crate::event_id::EventId;
-use crate::event_time::EventTime;
 use crate::json_text::{append_name, append_string};
 use crate::pins::Pins;
+use model::EventTime;
 
 /// The version of the envelope format.
 const SCHEMA_VERSION: &str = "v1";

@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayAccessor, ArrowPrimitiveType, PrimitiveArray, Reco
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
-use crate::error::{Error, RowPlace};
+use crate::error::{Error, ReasonCode, RowPlace};
 use crate::event_id::{EventId, IdHead, id_tail};
 use crate::ordering_key::{ordering_column, ordering_key};
 use crate::pins::Pins;
@@ -173,20 +173,21 @@ impl KeyFault {
 
 impl KeyFaultKind {
     pub(crate) fn at(self, at: RowPlace, column: &str) -> Error {
-        let column = column.to_owned();
-        match self {
-            Self::NoColumn => Error::PrimaryKeyMissing {
-                at,
-                column,
-                found: "not among its columns",
-            },
-            Self::Null => Error::PrimaryKeyMissing {
-                at,
-                column,
-                found: "null",
-            },
-            Self::Type(found) => Error::PrimaryKeyTypeUnsupported { at, column, found },
-        }
+        let error = match self {
+            Self::NoColumn => {
+                let what = "A primary-key column is not among the row's columns";
+                at.error(ReasonCode::PrimaryKeyMissing, what)
+            }
+            Self::Null => at.error(
+                ReasonCode::PrimaryKeyMissing,
+                "A primary-key column is null",
+            ),
+            Self::Type(found) => {
+                let what = format!("A primary-key column is {found}");
+                at.error(ReasonCode::PrimaryKeyTypeUnsupported, what)
+            }
+        };
+        error.field(column)
     }
 }
 

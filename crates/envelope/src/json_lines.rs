@@ -10,10 +10,10 @@ use std::ops::Range;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::error::{Error, RowPlace};
-use crate::event_time::EventTime;
+use crate::error::{Error, ReasonCode, RowPlace};
 use crate::event_times::{TIME_COLUMN, TimeFault};
 use crate::identity::{KeyFaultKind, boolean_text};
+use model::EventTime;
 
 /// Reads the event time and the key values of lines. Between lines it keeps only memory.
 #[derive(Debug)]
@@ -84,7 +84,11 @@ impl LineReader {
             .and_then(|()| parser.end())
         {
             Ok(()) => Ok(LineRow(self)),
-            Err(source) => Err(Error::LineUnreadable { at: at(), source }),
+            Err(source) => {
+                let what = "The line is not one JSON object with distinct names";
+                let unreadable = at().error(ReasonCode::PayloadValueUnsupported, what);
+                Err(unreadable.because(source))
+            }
         }
     }
 

@@ -38,11 +38,9 @@
 //! # Ok::<(), envelope::Error>(())
 //! ```
 
-mod calendar;
 mod constant_column;
 mod error;
 mod event_id;
-mod event_time;
 mod event_times;
 mod frame;
 mod framed_batch;
@@ -55,12 +53,12 @@ mod payload;
 mod pins;
 mod schema;
 
-pub use error::{Error, ReasonCode, RowPlace};
+pub use error::{Error, ReasonCode};
 pub use event_id::EventId;
-pub use event_time::{EventTime, UnreadableTime};
 pub use event_times::{event_times, event_times_of_json_lines};
 pub use frame::{FrameSpec, Framer};
 pub use framed_batch::FramedBatch;
+pub use model::{EventTime, OutputId, PlatformRunId, UnreadableTime};
 pub use ordering_key::ordering_key;
-pub use pins::{PinValues, Pins, PlatformRunId, Provenance};
+pub use pins::{PinValues, Pins, Provenance};
 pub use schema::{CANONICAL_EVENT_ENVELOPE_SCHEMA, EnvelopeValidator};

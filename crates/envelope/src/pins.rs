@@ -3,10 +3,9 @@
 //! [`PinValues`] is what a caller has at hand, [`Pins`] is what the envelope takes: checked once
 //! against the field rules of the schema, so that framing need not look again.
 
-use std::fmt;
-use std::str::FromStr;
+use model::PlatformRunId;
 
-use crate::error::{Error, quoted};
+use crate::error::{Error, field_invalid};
 
 /// The values of the constant envelope fields, not yet checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,18 +71,18 @@ impl Pins {
             manifest_fingerprint: hex("manifest_fingerprint", values.manifest_fingerprint, 64)?,
             parameter_hash: hex("parameter_hash", values.parameter_hash, 64)?,
             seed: values.seed,
-            scenario_id: bounded("scenario_id", values.scenario_id, 256)?,
+            scenario_id: bounded("scenario_id", &values.scenario_id, 256)?,
             run_id,
-            platform_run_id: values.platform_run_id.parse()?,
+            platform_run_id: platform_run_id(&values.platform_run_id)?,
             scenario_run_id,
-            producer: bounded("producer", values.producer, 128)?,
+            producer: bounded("producer", &values.producer, 128)?,
             trace_id: values
                 .trace_id
-                .map(|id| bounded("trace_id", id, 128))
+                .map(|id| bounded("trace_id", &id, 128))
                 .transpose()?,
             span_id: values
                 .span_id
-                .map(|id| bounded("span_id", id, 128))
+                .map(|id| bounded("span_id", &id, 128))
                 .transpose()?,
         })
     }
@@ -94,11 +93,11 @@ impl Pins {
     /// `ENVELOPE_FIELD_INVALID` if a stamp that is needed does not fit.
     pub fn stamped(mut self, provenance: &Provenance) -> Result<Self, Error> {
         if self.trace_id.is_none() {
-            self.trace_id = Some(bounded("trace_id", provenance.trace_id.clone(), 128)?);
+            self.trace_id = Some(bounded("trace_id", &provenance.trace_id, 128)?);
         }
         if self.span_id.is_none() {
             let stamp = provenance.span_id.clone();
-            self.span_id = stamp.map(|id| bounded("span_id", id, 128)).transpose()?;
+            self.span_id = stamp.map(|id| bounded("span_id", &id, 128)).transpose()?;
         }
         Ok(self)
     }
@@ -163,47 +162,10 @@ pub struct Provenance {
     pub span_id: Option<String>,
 }
 
-/// A platform run: `platform_`, then a UTC time like `20260128T090000Z`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PlatformRunId(String);
-
-impl PlatformRunId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PlatformRunId {
-    type Err = Error;
-
-    /// # Errors
-    /// `ENVELOPE_FIELD_INVALID` if the text does not match `^platform_[0-9]{8}T[0-9]{6}Z$`.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let fits = text.strip_prefix("platform_").is_some_and(|stamp| {
-            stamp.len() == 16
-                && stamp.bytes().enumerate().all(|(index, byte)| match index {
-                    8 => byte == b'T',
-                    15 => byte == b'Z',
-                    _ => byte.is_ascii_digit(),
-                })
-        });
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::FieldInvalid {
-                field: "platform_run_id",
-                found: quoted(text),
-                expected: "like platform_20260128T090000Z",
-            })
-        }
-    }
-}
-
-impl fmt::Display for PlatformRunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+fn platform_run_id(text: &str) -> Result<PlatformRunId, Error> {
+    let invalid =
+        |invalid: model::InvalidId| field_invalid("platform_run_id", text, invalid.expected());
+    text.parse().map_err(invalid)
 }
 
 fn hex(field: &'static str, text: String, digits: usize) -> Result<String, Error> {
@@ -211,30 +173,16 @@ fn hex(field: &'static str, text: String, digits: usize) -> Result<String, Error
     if text.len() == digits && text.bytes().all(is_hex) {
         return Ok(text);
     }
-    let expected = match digits {
-        32 => "32 lowercase hex digits",
-        _ => "64 lowercase hex digits",
-    };
-    Err(Error::FieldInvalid {
-        field,
-        found: quoted(&text),
-        expected,
-    })
+    let expected = format!("{digits} lowercase hex digits");
+    Err(field_invalid(field, &text, &expected))
 }
 
-pub(crate) fn bounded(field: &'static str, text: String, most: usize) -> Result<String, Error> {
+pub(crate) fn bounded(field: &'static str, text: &str, most: usize) -> Result<String, Error> {
     if (1..=most).contains(&text.chars().count()) {
-        return Ok(text);
+        return Ok(text.to_owned());
     }
-    let expected = match most {
-        128 => "1 to 128 characters long",
-        _ => "1 to 256 characters long",
-    };
-    Err(Error::FieldInvalid {
-        field,
-        found: quoted(&text),
-        expected,
-    })
+    let expected = format!("1 to {most} characters long");
+    Err(field_invalid(field, text, &expected))
 }
 
 #[cfg(test)]
@@ -256,11 +204,10 @@ mod tests {
         }
     }
 
-    fn refused_field(values: PinValues) -> &'static str {
-        match Pins::new(values).unwrap_err() {
-            Error::FieldInvalid { field, .. } => field,
-            other => panic!("another error: {other}"),
-        }
+    fn refused_field(values: PinValues) -> String {
+        let error = Pins::new(values).unwrap_err();
+        assert_eq!(error.code(), crate::ReasonCode::EnvelopeFieldInvalid);
+        error.place().field().unwrap().to_owned()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::error::{Error, ReasonCode};
 
 /// The JSON Schema (draft 2020-12) of the canonical event envelope, as YAML.
 pub const CANONICAL_EVENT_ENVELOPE_SCHEMA: &str =
@@ -35,9 +35,9 @@ impl EnvelopeValidator {
     /// # Errors
     /// `ENVELOPE_INVALID` with the first fault.
     pub fn parse(&self, body: &[u8]) -> Result<Value, Error> {
-        let document = serde_json::from_slice(body).map_err(|fault| Error::EnvelopeInvalid {
-            place: "the document".into(),
-            why: format!("is not JSON: {fault}"),
+        let document = serde_json::from_slice(body).map_err(|fault| {
+            let what = "The document is not JSON, and so no canonical event envelope";
+            Error::new(ReasonCode::EnvelopeInvalid, what).because(fault)
         })?;
         self.check(&document)?;
         Ok(document)
@@ -49,13 +49,11 @@ impl EnvelopeValidator {
     /// `ENVELOPE_INVALID` with the first fault.
     pub fn check(&self, document: &Value) -> Result<(), Error> {
         self.schema.validate(document).map_err(|fault| {
-            let place = match fault.instance_path().as_str() {
-                "" => "the document".to_owned(),
-                pointer => pointer.to_owned(),
-            };
-            Error::EnvelopeInvalid {
-                place,
-                why: format!("is wrong: {}", fault.masked()),
+            let what = format!("No canonical event envelope: {}", fault.masked());
+            let error = Error::new(ReasonCode::EnvelopeInvalid, what);
+            match fault.instance_path().as_str() {
+                "" => error,
+                pointer => error.field(pointer),
             }
         })
     }

@@ -18,7 +18,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::error::{Cause, Error, ReasonCode};
+use model::Cause;
+
+use crate::error::{Error, ReasonCode};
 
 /// Files that are fetched before their turn, and how large they may be.
 const FILES_AHEAD: usize = 8;

@@ -45,8 +45,25 @@ hex_type! {
     Hex64, 64
 }
 hex_type! {
-    /// 32 lowercase hex digits: a run id.
-    Hex32, 32
+    /// The id of one run of the engine: 32 lowercase hex digits.
+    EngineRunId, 32
+}
+hex_type! {
+    /// The id of a pack, which its facts give: 64 lowercase hex digits.
+    PackId, 64
+}
+
+impl PackId {
+    /// The same digits as a digest.
+    pub fn digest(&self) -> Hex64 {
+        Hex64(self.0.clone())
+    }
+}
+
+impl From<Hex64> for PackId {
+    fn from(digest: Hex64) -> Self {
+        Self(digest.0)
+    }
 }
 
 impl Hex64 {
@@ -81,8 +98,8 @@ mod tests {
         assert_eq!(Hex64::parse(&digits.to_uppercase()), None);
         assert_eq!(Hex64::parse(&digits[1..]), None);
         assert_eq!(Hex64::parse(&format!("{digits}0")), None);
-        assert_eq!(Hex32::parse(&format!("{}g", &digits[..31])), None);
-        assert!(Hex32::parse(&digits[..32]).is_some());
+        assert_eq!(EngineRunId::parse(&format!("{}g", &digits[..31])), None);
+        assert!(EngineRunId::parse(&digits[..32]).is_some());
     }
 
     #[test]

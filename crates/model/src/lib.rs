@@ -2,11 +2,37 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `clock` | time, injected |
-//! | `hex` | digests and run ids, well-formed by construction |
+//! | `failure` | one design of errors: code, what, where, what to do, cause |
+//! | `world_key`, `ids`, `hex` | names and digests, well-formed by construction |
+//! | `event_time`, `calendar` | an event's time, and its text |
+//! | `backoff`, `random`, `clock` | waits, chance and time, injected |
+//!
+//! ```
+//! use model::{EventTime, PackKey, PlatformRunId};
+//!
+//! let time = EventTime::parse("2026-01-28 09:55:40+01:00").unwrap();
+//! assert_eq!(time.to_string(), "2026-01-28T08:55:40.000000Z");
+//!
+//! let run: PlatformRunId = "platform_20260128T090000Z".parse().unwrap();
+//! let key = PackKey::of_root("runs/world").scoped_to_run(&run);
+//! assert_eq!(key.as_str().len(), 64);
+//! ```
 
-mod clock;
+mod failure;
+mod world_key;
+mod ids;
 mod hex;
+mod event_time;
+pub mod calendar;
+mod backoff;
+mod random;
+mod clock;
 
+pub use backoff::Backoff;
 pub use clock::Clock;
-pub use hex::{Hex32, Hex64};
+pub use event_time::{EventTime, UnreadableTime};
+pub use failure::{Cause, Class, Code, Failure, Place, with_causes};
+pub use hex::{EngineRunId, Hex64, PackId};
+pub use ids::{InvalidId, OutputId, PackKey, PlatformRunId, ScenarioId};
+pub use random::Random;
+pub use world_key::WorldKey;

@@ -3,45 +3,14 @@
 //!
 //! It is strict about the types it needs and indifferent to what else an entry holds.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
 use crate::yaml::from_yaml;
-use model::Hex64;
-
-/// The name of one dataset of the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OutputId(String);
-
-impl OutputId {
-    /// Wraps a name; whether the catalogue knows it is asked of [`Catalogue::output`].
-    pub fn new(id: impl Into<String>) -> Self {
-        Self(id.into())
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for OutputId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Borrow<str> for OutputId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
+use model::{Hex64, OutputId};
 
 /// What an output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -14,7 +14,7 @@ use crate::locator::{DataPlaces, OutputLocator, Part, PartPattern, Pin};
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG};
 use crate::store::{Entry, STAGING_PREFIX, WorldStore, is_plain_key};
-use model::Hex64;
+use model::{Hex64, PackId};
 
 /// The index's key under an engine run root.
 pub const PACK_CONTENTS: &str = "_oracle_pack_contents.json";
@@ -50,14 +50,14 @@ pub struct ContentsEntry {
 #[serde(deny_unknown_fields)]
 struct ContentsFile {
     version: String,
-    oracle_pack_id: Hex64,
+    oracle_pack_id: PackId,
     objects: Vec<ContentsEntry>,
 }
 
 /// The contents of a pack, in byte order of the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentsIndex {
-    oracle_pack_id: Hex64,
+    oracle_pack_id: PackId,
     objects: BTreeMap<String, ContentsEntry>,
 }
 
@@ -73,7 +73,7 @@ pub struct ContentsReport {
 }
 
 impl ContentsIndex {
-    pub(crate) fn new(oracle_pack_id: Hex64, objects: Vec<ContentsEntry>) -> Self {
+    pub(crate) fn new(oracle_pack_id: PackId, objects: Vec<ContentsEntry>) -> Self {
         let objects = objects
             .into_iter()
             .map(|entry| (entry.path.clone(), entry))
@@ -90,7 +90,7 @@ impl ContentsIndex {
     /// `PACK_CONTENTS_INVALID`, `PACK_CONTENTS_MISMATCH`, `ORACLE_READ_FAILED`.
     pub async fn load_if_exists(
         store: &WorldStore,
-        oracle_pack_id: &Hex64,
+        oracle_pack_id: &PackId,
     ) -> Result<Option<Self>, Error> {
         let Some(object) = store.get_if_exists(PACK_CONTENTS).await? else {
             return Ok(None);
@@ -113,7 +113,7 @@ impl ContentsIndex {
     ///
     /// # Errors
     /// `PACK_CONTENTS_MISSING`, and as [`load_if_exists`](Self::load_if_exists).
-    pub async fn load(store: &WorldStore, oracle_pack_id: &Hex64) -> Result<Self, Error> {
+    pub async fn load(store: &WorldStore, oracle_pack_id: &PackId) -> Result<Self, Error> {
         Self::load_if_exists(store, oracle_pack_id)
             .await?
             .ok_or_else(|| Self::missing(store))
@@ -165,7 +165,7 @@ impl ContentsIndex {
     }
 
     /// The pack that the index belongs to.
-    pub fn oracle_pack_id(&self) -> &Hex64 {
+    pub fn oracle_pack_id(&self) -> &PackId {
         &self.oracle_pack_id
     }
 

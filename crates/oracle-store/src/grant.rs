@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::catalogue::OutputId;
 use crate::error::{Error, ReasonCode};
 use crate::locator::{Part, Pin};
 use crate::store::{WorldStore, changed};
+use model::OutputId;
 
 /// Permission to open the rows of one output of one world.
 ///

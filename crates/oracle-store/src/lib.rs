@@ -78,10 +78,9 @@ pub mod schema;
 pub mod seal;
 pub mod store;
 pub mod template;
-pub mod world_key;
 mod yaml;
 
-pub use catalogue::{Catalogue, CatalogueEntry, OutputClass, OutputId};
+pub use catalogue::{Catalogue, CatalogueEntry, OutputClass};
 pub use contents::{ContentsEntry, ContentsIndex, ContentsReport, DataVerification};
 pub use error::{Error, ReasonCode};
 pub use grant::ReadGrant;
@@ -89,7 +88,7 @@ pub use instance_proof::{InstanceProof, verify_instance_proof};
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
 pub use locator::{DataPlaces, OutputLocator, Part, PartFormat, Pin, locate};
 pub use manifest::{PackFacts, PackManifest};
-pub use model::{Hex32, Hex64};
+pub use model::{EngineRunId, Hex64, OutputId, PackId, ScenarioId, WorldKey};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
 pub use platform_runs::{lies_in_world, refuse_platform_runs};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
@@ -104,5 +103,4 @@ pub use store::{
     Entry, Level, Object, ObjectStoreConfig, RetryPolicy, WorldStore, object_store_at,
 };
 pub use template::Tokens;
-pub use world_key::{ScenarioId, WorldKey};
 pub use yaml::{edit_distance, from_yaml};

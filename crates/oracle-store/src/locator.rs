@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{Catalogue, CatalogueEntry, OutputClass, OutputId};
+use crate::catalogue::{Catalogue, CatalogueEntry, OutputClass};
 use crate::error::{Error, ReasonCode};
 use crate::store::{Entry, WorldStore};
 use crate::template::{Tokens, render};
+use model::OutputId;
 
 /// Which bytes an object had: what is verified under a pin is what is read under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

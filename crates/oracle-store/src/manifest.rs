@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
 use crate::store::WorldStore;
-use crate::world_key::WorldKey;
-use model::Hex64;
+use model::{Hex64, PackId, WorldKey};
 
 /// The manifest's key under an engine run root.
 pub const PACK_MANIFEST: &str = "_oracle_pack_manifest.json";
@@ -20,7 +19,7 @@ pub struct PackManifest {
     /// Always `v0`.
     pub version: String,
     /// What [`PackFacts::pack_id`] gives.
-    pub oracle_pack_id: Hex64,
+    pub oracle_pack_id: PackId,
     /// Which world the pack holds.
     pub world_key: WorldKey,
     /// The release of the engine that made the world.
@@ -48,7 +47,7 @@ pub struct PackFacts {
 
 impl PackFacts {
     /// The sha256 of the facts, joined by `|` in a fixed order.
-    pub fn pack_id(&self) -> Hex64 {
+    pub fn pack_id(&self) -> PackId {
         let WorldKey {
             manifest_fingerprint,
             parameter_hash,
@@ -61,10 +60,11 @@ impl PackFacts {
             gate_map_digest,
             ..
         } = self;
-        Hex64::sha256_of(format!(
+        let digest = Hex64::sha256_of(format!(
             "{manifest_fingerprint}|{parameter_hash}|{scenario_id}|{seed}|{engine_release}|\
              {catalogue_digest}|{gate_map_digest}"
-        ))
+        ));
+        PackId::from(digest)
     }
 }
 

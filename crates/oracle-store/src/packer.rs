@@ -19,7 +19,7 @@ use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST, PackFacts, PackManifest};
 use crate::receipt::{RUN_RECEIPT, RunReceipt};
 use crate::seal::{PACK_SEAL, PackSeal, Seal, SealStatus};
 use crate::store::{Entry, WorldStore};
-use model::Hex64;
+use model::PackId;
 
 /// Objects that are hashed at one time.
 const OBJECTS_IN_FLIGHT: usize = 4;
@@ -76,7 +76,7 @@ pub struct PackFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PackReport {
     /// The pack.
-    pub oracle_pack_id: Hex64,
+    pub oracle_pack_id: PackId,
     /// How it came out.
     pub outcome: PackOutcome,
     /// What the seal says.
@@ -265,7 +265,7 @@ fn other_facts(stated: &PackFacts, asked: &PackFacts) -> Vec<String> {
 fn check_seal(
     store: &WorldStore,
     seal: &Seal,
-    pack_id: &Hex64,
+    pack_id: &PackId,
     request: &PackRequest,
 ) -> Result<(), Error> {
     let same = match seal {
@@ -308,7 +308,7 @@ async fn hash_all(store: &WorldStore, listed: &[Entry]) -> Result<Vec<ContentsEn
         .await
 }
 
-fn manifest_json(pack_id: &Hex64, request: &PackRequest) -> Vec<u8> {
+fn manifest_json(pack_id: &PackId, request: &PackRequest) -> Vec<u8> {
     let PackFacts {
         world_key,
         engine_release,
@@ -327,7 +327,7 @@ fn manifest_json(pack_id: &Hex64, request: &PackRequest) -> Vec<u8> {
     serde_json::to_vec(&manifest).expect("a manifest of plain texts and numbers is JSON")
 }
 
-fn seal_json(pack_id: &Hex64, request: &PackRequest) -> Vec<u8> {
+fn seal_json(pack_id: &PackId, request: &PackRequest) -> Vec<u8> {
     let seal = PackSeal {
         version: FORMAT_VERSION.to_owned(),
         oracle_pack_id: pack_id.clone(),

@@ -14,8 +14,7 @@ use crate::error::{Error, ReasonCode};
 use crate::manifest::{PACK_MANIFEST, PackManifest};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG, PackSeal, Seal, SealStatus};
 use crate::store::WorldStore;
-use crate::world_key::WorldKey;
-use model::Hex64;
+use model::{Hex64, PackId, WorldKey};
 
 /// How much evidence a world must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +38,7 @@ pub struct PackExpectation<'a> {
     /// The sha256 of the gate map in use.
     pub gate_map_digest: &'a Hex64,
     /// The pack that was asked for, if one was.
-    pub oracle_pack_id: Option<&'a Hex64>,
+    pub oracle_pack_id: Option<&'a PackId>,
 }
 
 /// How a world is sealed.
@@ -58,7 +57,7 @@ pub enum SealKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PackEvidence {
     /// The pack's id, if there is a manifest.
-    pub oracle_pack_id: Option<Hex64>,
+    pub oracle_pack_id: Option<PackId>,
     /// The engine's release, if there is a manifest.
     pub engine_release: Option<String>,
     /// How the world is sealed.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ReasonCode};
 use crate::store::WorldStore;
-use crate::world_key::{ScenarioId, WorldKey};
-use model::{Hex32, Hex64};
+use model::{EngineRunId, Hex64};
+use model::{ScenarioId, WorldKey};
 
 /// The receipt's key under an engine run root.
 pub const RUN_RECEIPT: &str = "run_receipt.json";
@@ -17,7 +17,7 @@ pub const RUN_RECEIPT: &str = "run_receipt.json";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunReceipt {
     /// The engine run's id.
-    pub run_id: Hex32,
+    pub run_id: EngineRunId,
     /// What the engine's inputs come to.
     pub manifest_fingerprint: Hex64,
     /// What the engine's parameters come to.
@@ -68,7 +68,7 @@ impl RunReceipt {
                 )
             })
         };
-        let run_id = text("run_id").and_then(Hex32::parse).ok_or_else(|| {
+        let run_id = text("run_id").and_then(EngineRunId::parse).ok_or_else(|| {
             refuse(
                 ReasonCode::RunReceiptUnreadable,
                 "run_id",

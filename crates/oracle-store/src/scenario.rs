@@ -8,7 +8,7 @@ use crate::error::{Error, ReasonCode};
 use crate::manifest::PackManifest;
 use crate::store::WorldStore;
 use crate::template::{Tokens, render};
-use crate::world_key::ScenarioId;
+use model::ScenarioId;
 
 /// The folder of a path template that names the scenario.
 const SCENARIO_FOLDER: &str = "scenario_id={scenario_id}";
@@ -29,7 +29,7 @@ pub async fn resolve_scenario_id(
     tokens: &Tokens,
 ) -> Result<ScenarioId, Error> {
     if let Some(id) = named.iter().flatten().find(|id| !id.is_empty()) {
-        return ScenarioId::parse(id);
+        return parse(id);
     }
     if let Some(manifest) = PackManifest::load(store).await? {
         return Ok(manifest.world_key.scenario_id);
@@ -51,7 +51,7 @@ pub async fn resolve_scenario_id(
             "No scenario id is named, and the selected outputs' paths hold none",
         )
         .object(store.root().as_str())),
-        (Some(id), None) => ScenarioId::parse(id),
+        (Some(id), None) => parse(id),
         (Some(_), Some(_)) => {
             let ids: Vec<_> = found.iter().map(String::as_str).collect();
             let what = format!(
@@ -61,6 +61,13 @@ pub async fn resolve_scenario_id(
             Err(Error::new(ReasonCode::ScenarioIdAmbiguous, what).object(store.root().as_str()))
         }
     }
+}
+
+fn parse(id: &str) -> Result<ScenarioId, Error> {
+    ScenarioId::parse(id).map_err(|invalid| {
+        let what = "The scenario id cannot be used";
+        Error::new(ReasonCode::ScenarioIdMissing, what).because(invalid)
+    })
 }
 
 /// The template of the folder whose sub-folders are the scenarios, if the output has one.

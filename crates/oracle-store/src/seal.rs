@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ReasonCode};
 use crate::manifest::FORMAT_VERSION;
 use crate::store::WorldStore;
-use model::Hex64;
+use model::PackId;
 
 /// The JSON seal's key under an engine run root.
 pub const PACK_SEAL: &str = "_SEALED.json";
@@ -29,7 +29,7 @@ pub struct PackSeal {
     /// Always `v0`.
     pub version: String,
     /// The pack that is sealed.
-    pub oracle_pack_id: Hex64,
+    pub oracle_pack_id: PackId,
     /// Whether it may be used.
     pub seal_status: SealStatus,
     /// When it was sealed, RFC 3339.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, ReasonCode};
 use crate::receipt::RunReceipt;
-use crate::world_key::ScenarioId;
+use model::ScenarioId;
 
 /// The values that a world gives to the tokens of a path template.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -142,7 +142,7 @@ async fn walk_to_fault(world: &World, look: Look, framed: &mut u64) -> Result<()
     for output in &located {
         let key = &catalogue.output(&output.output_id).unwrap().primary_key;
         let framer = Framer::new(&FrameSpec {
-            output_id: output.output_id.to_string(),
+            output_id: output.output_id.clone(),
             primary_key: key.clone(),
             pins: pins(world),
         });

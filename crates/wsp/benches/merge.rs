@@ -83,7 +83,7 @@ fn chunks(times: &[i64]) -> Vec<Chunk> {
         ..PinValues::default()
     };
     let spec = FrameSpec {
-        output_id: "o".to_owned(),
+        output_id: "o".into(),
         primary_key: vec!["number".to_owned()],
         pins: Pins::new(pins).unwrap(),
     };

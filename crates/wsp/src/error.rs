@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
+use model::{Class, Failure, with_causes};
+
 use crate::ReasonCode;
 
 /// What to do about a thread that ended where it must not.
@@ -36,25 +38,13 @@ pub enum Error {
 }
 
 /// A refusal or failure of the stream's own.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} {fix}")]
-pub struct Fault {
-    code: ReasonCode,
-    what: String,
-    fix: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
+pub type Fault = Failure<ReasonCode>;
 
 impl Error {
     /// A fault of the stream's own: the code, what happened and where (a
     /// sentence), and what to do about it (a sentence).
     pub fn new(code: ReasonCode, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Stream(Fault {
-            code,
-            what: what.into(),
-            fix: fix.into(),
-            source: None,
-        })
+        Self::Stream(own(code, what.into()).advise(fix))
     }
 
     /// The same with the cause kept in the chain.
@@ -64,12 +54,7 @@ impl Error {
         fix: impl Into<String>,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Self::Stream(Fault {
-            code,
-            what: what.into(),
-            fix: fix.into(),
-            source: Some(Box::new(source)),
-        })
+        Self::Stream(own(code, what.into()).advise(fix).because(source))
     }
 
     /// A thread or task of the stream ended where it must not.
@@ -96,31 +81,32 @@ impl Error {
             Self::Envelope(error) => error.code().as_str(),
             Self::Checkpoint(error) => error.code().as_str(),
             Self::Lease(error) => error.code().as_str(),
-            Self::Stream(fault) => fault.code.as_str(),
+            Self::Stream(fault) => fault.code().as_str(),
         }
     }
 
-    /// Whether the arguments or the profile are at fault, and nothing else was
-    /// looked at yet (exit status 2).
-    pub fn is_usage(&self) -> bool {
-        let code = self.code();
-        code.starts_with("PROFILE_") || code == ReasonCode::ResetNotConfirmed.as_str()
+    /// What the reason code says about the command: [`Class::exit_status`] is its exit status.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Oracle(error) => error.code().class(),
+            Self::Gates(error) => error.code().class(),
+            Self::Envelope(error) => error.code().class(),
+            Self::Checkpoint(error) => error.code().class(),
+            Self::Lease(error) => error.code().class(),
+            Self::Stream(fault) => fault.code().class(),
+        }
     }
 
     /// The message with its causes, outermost first, for people.
     pub fn detail(&self) -> String {
-        let mut text = self.to_string();
-        let mut joint = " Cause: ";
-        let mut cause = self.source();
-        while let Some(source) = cause {
-            let next = source.to_string();
-            if !text.contains(&next) {
-                text.push_str(joint);
-                text.push_str(&next);
-                joint = ": ";
-            }
-            cause = source.source();
-        }
-        text
+        with_causes(self)
     }
+}
+
+/// A fault whose sentence may have its final stop already.
+fn own(code: ReasonCode, mut what: String) -> Fault {
+    if what.ends_with('.') {
+        what.pop();
+    }
+    Fault::new(code, what)
 }

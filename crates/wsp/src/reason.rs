@@ -5,103 +5,112 @@
 //! codes of their own rooms; [`all_reason_codes`] lists the union, and a test
 //! holds `docs/reason-codes.md` against it.
 
-macro_rules! reason_codes {
-    ($($(#[$doc:meta])* $variant:ident => $code:literal,)+) => {
-        /// Why the stream was refused, failed or ended early.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum ReasonCode {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl ReasonCode {
-            /// Every code, in the order in which a stream checks them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The stable, upper-snake-case form.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $code,)+
-                }
-            }
-        }
-    };
-}
-
-reason_codes! {
-    /// The profile file cannot be read or is not YAML.
-    ProfileUnreadable => "PROFILE_UNREADABLE",
-    /// A key of the profile, or a flag that stands for one, has an unusable value.
-    ProfileInvalid => "PROFILE_INVALID",
-    /// A key inside one of WSP's own blocks is not known.
-    ProfileKeyUnknown => "PROFILE_KEY_UNKNOWN",
-    /// A value that this command needs is absent (or its `${VAR}` is unset).
-    ProfileValueMissing => "PROFILE_VALUE_MISSING",
-    /// A credential stands in the profile as a literal (strict posture).
-    ProfileSecretLiteral => "PROFILE_SECRET_LITERAL",
-    /// A token would travel over plain http to another host (strict posture).
-    ProfileTokenInClear => "PROFILE_TOKEN_IN_CLEAR",
-    /// A file that the profile refers to cannot be read.
-    ProfileRefUnreadable => "PROFILE_REF_UNREADABLE",
-    /// `checkpoint reset` without `--yes`.
-    ResetNotConfirmed => "RESET_NOT_CONFIRMED",
-    /// The policy's list of outputs is absent or empty.
-    NoTrafficOutputs => "NO_TRAFFIC_OUTPUTS",
-    /// An output is not in the catalogue.
-    OutputUnknown => "OUTPUT_UNKNOWN",
-    /// An output was asked for that the policy does not list.
-    OutputNotInPolicy => "OUTPUT_NOT_IN_POLICY",
-    /// An output without a primary key: every row would get one id.
-    PrimaryKeyUndefined => "PRIMARY_KEY_UNDEFINED",
-    /// The profile names no producer.
-    ProducerIdMissing => "PRODUCER_ID_MISSING",
-    /// The profile names no allowlist, or the file is not there.
-    ProducerAllowlistMissing => "PRODUCER_ALLOWLIST_MISSING",
-    /// The allowlist is there and cannot be read.
-    ProducerAllowlistUnreadable => "PRODUCER_ALLOWLIST_UNREADABLE",
-    /// The allowlist holds no id.
-    ProducerAllowlistEmpty => "PRODUCER_ALLOWLIST_EMPTY",
-    /// The producer is not on the allowlist.
-    ProducerNotAllowed => "PRODUCER_NOT_ALLOWED",
-    /// The audit log cannot be written (strict posture).
-    AuditUnwritable => "AUDIT_UNWRITABLE",
-    /// A row would come before one that was already sent, or a part is not in time order
-    /// and may not or cannot be sorted.
-    EventTimeDisorder => "EVENT_TIME_DISORDER",
-    /// More parts overlap in event time than the memory budget allows.
-    MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED",
-    /// More parts overlap in event time than the process may have files open.
-    FileHandlesExceeded => "FILE_HANDLES_EXCEEDED",
-    /// The process may not have the threads or the address space that it needs.
-    ProcessLimitExceeded => "PROCESS_LIMIT_EXCEEDED",
-    /// The ingestion gate gave a final refusal.
-    IgPushRejected => "IG_PUSH_REJECTED",
-    /// As many events lie in the quarantine as may.
-    QuarantineLimit => "QUARANTINE_LIMIT",
-    /// A rejected event cannot be set aside durably.
-    QuarantineUnwritable => "QUARANTINE_UNWRITABLE",
-    /// A quarantine file is missing, damaged, or cannot be read.
-    QuarantineUnreadable => "QUARANTINE_UNREADABLE",
-    /// Another redrive works on the same quarantine file.
-    RedriveHeld => "REDRIVE_HELD",
-    /// An event that is to be given up does not wait in the quarantine.
-    QuarantineEventUnknown => "QUARANTINE_EVENT_UNKNOWN",
-    /// The ingestion gate answered 2xx without a decision.
-    IgResponseUnknown => "IG_RESPONSE_UNKNOWN",
-    /// The ingestion gate does not know whether an event is on its bus, and does not find out.
-    IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS",
-    /// The ingestion gate was away for longer than `give_up_after_s`.
-    IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED",
-    /// A stage of the stream ended without saying why: a defect of this program.
-    StreamInternal => "STREAM_INTERNAL",
-    /// The run was bounded by `--max-events` and got there.
-    MaxEvents => "MAX_EVENTS",
-    /// The run was stopped by a signal or by its caller.
-    Stopped => "STOPPED",
-}
-
-impl std::fmt::Display for ReasonCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+model::reason_codes! {
+    /// Why the stream was refused, failed or ended early. The text form is API.
+    pub enum ReasonCode {
+        /// The profile file cannot be read or is not YAML.
+        ProfileUnreadable => "PROFILE_UNREADABLE", Usage,
+            "Name a profile; `config/platform/profiles/` holds four.";
+        /// A key of the profile, or a flag that stands for one, has an unusable value.
+        ProfileInvalid => "PROFILE_INVALID", Usage,
+            "Mend the key that is named; `config/platform/profiles/README.md` lists every key.";
+        /// A key inside one of WSP's own blocks is not known.
+        ProfileKeyUnknown => "PROFILE_KEY_UNKNOWN", Usage,
+            "Correct the spelling; the message lists the known keys.";
+        /// A value that this command needs is absent (or its `${VAR}` is unset).
+        ProfileValueMissing => "PROFILE_VALUE_MISSING", Usage,
+            "Set the key, its variable, or the flag that is named.";
+        /// A credential stands in the profile as a literal (strict posture).
+        ProfileSecretLiteral => "PROFILE_SECRET_LITERAL", Usage,
+            "Name an environment variable instead: `${VAR}`.";
+        /// A token would travel over plain http to another host (strict posture).
+        ProfileTokenInClear => "PROFILE_TOKEN_IN_CLEAR", Usage,
+            "Use an https `ig_ingest_url`.";
+        /// A file that the profile refers to cannot be read.
+        ProfileRefUnreadable => "PROFILE_REF_UNREADABLE", Usage,
+            "Mend the file, or the reference to it.";
+        /// `checkpoint reset` without `--yes`.
+        ResetNotConfirmed => "RESET_NOT_CONFIRMED", Usage,
+            "Add `--yes`: the next run then streams everything again.";
+        /// The policy's list of outputs is absent or empty.
+        NoTrafficOutputs => "NO_TRAFFIC_OUTPUTS", Refused,
+            "List at least one output in the policy.";
+        /// An output is not in the catalogue.
+        OutputUnknown => "OUTPUT_UNKNOWN", Refused,
+            "Check the spelling, and that catalogue and world are of one engine release.";
+        /// An output was asked for that the policy does not list.
+        OutputNotInPolicy => "OUTPUT_NOT_IN_POLICY", Refused,
+            "Add it to the policy, or ask for another.";
+        /// An output without a primary key: every row would get one id.
+        PrimaryKeyUndefined => "PRIMARY_KEY_UNDEFINED", Refused,
+            "Stream another output, or have the catalogue define its key.";
+        /// The profile names no producer.
+        ProducerIdMissing => "PRODUCER_ID_MISSING", Refused,
+            "Set `wsp_producer.producer_id`.";
+        /// The profile names no allowlist, or the file is not there.
+        ProducerAllowlistMissing => "PRODUCER_ALLOWLIST_MISSING", Refused,
+            "Set `wsp_producer.allowlist_ref` to a file that is there.";
+        /// The allowlist is there and cannot be read.
+        ProducerAllowlistUnreadable => "PRODUCER_ALLOWLIST_UNREADABLE", Refused,
+            "Mend the file or its permissions.";
+        /// The allowlist holds no id.
+        ProducerAllowlistEmpty => "PRODUCER_ALLOWLIST_EMPTY", Refused,
+            "Write one id a line.";
+        /// The producer is not on the allowlist.
+        ProducerNotAllowed => "PRODUCER_NOT_ALLOWED", Refused,
+            "Have the id added, or use another.";
+        /// The audit log cannot be written (strict posture).
+        AuditUnwritable => "AUDIT_UNWRITABLE", Failed,
+            "Make `wsp_audit.root` a writable local folder.";
+        /// A row would come before one that was already sent, or a part is not in time order
+        /// and may not or cannot be sorted.
+        EventTimeDisorder => "EVENT_TIME_DISORDER", Refused,
+            "Allow sorting (`on_disorder: sort`), raise `sort_budget_mib`, or stream `as_written`.";
+        /// More parts overlap in event time than the memory budget allows.
+        MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED", Refused,
+            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs at once, or stream `as_written`.";
+        /// More parts overlap in event time than the process may have files open.
+        FileHandlesExceeded => "FILE_HANDLES_EXCEEDED", Refused,
+            "Raise the limit (`ulimit -n`), stream fewer outputs at once, or stream `as_written`.";
+        /// The process may not have the threads or the address space that it needs.
+        ProcessLimitExceeded => "PROCESS_LIMIT_EXCEEDED", Refused,
+            "Raise the limit that it names (`ulimit -u`, `ulimit -v`, `pids.max` of the control group).";
+        /// The ingestion gate gave a final refusal.
+        IgPushRejected => "IG_PUSH_REJECTED", Refused,
+            "Read the answer in the message; mend what it names; after 401 or 403 renew the token. A rerun resumes with the same event.";
+        /// As many events lie in the quarantine as may.
+        QuarantineLimit => "QUARANTINE_LIMIT", Refused,
+            "Find out why the gate rejects them, then `wsp-cli redrive`, or raise the limit. A rerun resumes.";
+        /// A rejected event cannot be set aside durably.
+        QuarantineUnwritable => "QUARANTINE_UNWRITABLE", Failed,
+            "Mend the file or its disk. No cursor has passed the event: a rerun resumes with it.";
+        /// A quarantine file is missing, damaged, or cannot be read.
+        QuarantineUnreadable => "QUARANTINE_UNREADABLE", Failed,
+            "Name one that is there; restore a file that somebody changed.";
+        /// Another redrive works on the same quarantine file.
+        RedriveHeld => "REDRIVE_HELD", Refused,
+            "Wait for it, or end it. What it delivered is not pushed again.";
+        /// An event that is to be given up does not wait in the quarantine.
+        QuarantineEventUnknown => "QUARANTINE_EVENT_UNKNOWN", Refused,
+            "Name it by the `event_id` of its line.";
+        /// The ingestion gate answered 2xx without a decision.
+        IgResponseUnknown => "IG_RESPONSE_UNKNOWN", Failed,
+            "Look whether `ig_ingest_url` names an ingestion gate. A rerun resumes here.";
+        /// The ingestion gate does not know whether an event is on its bus, and does not find out.
+        IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS", Failed,
+            "Look there whether it is. A rerun asks again; `on_reject: quarantine` sets such events aside, and `redrive --give-up ID` closes one.";
+        /// The ingestion gate was away for longer than `give_up_after_s`.
+        IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED", Failed,
+            "Bring the gate back. A rerun resumes here.";
+        /// A stage of the stream ended without saying why: a defect of this program.
+        StreamInternal => "STREAM_INTERNAL", Failed,
+            "Report it with the log. A rerun resumes.";
+        /// The run was bounded by `--max-events` and got there.
+        MaxEvents => "MAX_EVENTS", Stopped,
+            "Nothing: the run did what was asked (exit status 0).";
+        /// The run was stopped by a signal or by its caller.
+        Stopped => "STOPPED", Stopped,
+            "Nothing: a rerun resumes (exit status 3).";
     }
 }
 

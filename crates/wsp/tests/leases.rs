@@ -278,7 +278,11 @@ async fn a_stream_that_fails_before_its_first_event_says_so_in_the_audit() {
     assert_eq!(report.reason, Some("STREAM_INTERNAL"));
     assert_eq!(bench.count(|site| &site.releases), 1);
     let run = report.platform_run_id.unwrap();
-    let log = bench.world.runs_root().join(run).join("session.jsonl");
+    let log = bench
+        .world
+        .runs_root()
+        .join(run.as_str())
+        .join("session.jsonl");
     let log = std::fs::read_to_string(log).unwrap();
     let last = log.lines().last().unwrap();
     assert!(

@@ -63,7 +63,7 @@ impl Claim {
             beats: 0,
             format_version: FORMAT_VERSION,
             holder: request.holder.clone(),
-            outputs: of_pack.map(|key| key.output_id().to_owned()).collect(),
+            outputs: of_pack.map(|key| key.output_id().to_string()).collect(),
             session: session.clone(),
             state: ClaimState::Open,
         }

@@ -77,7 +77,7 @@ impl<'a> Taking<'a> {
     /// The first of the keys that a claim names too.
     fn shared_with(&self, pack: &PackKey, claim: &Claim) -> Option<&'a CursorKey> {
         let mut keys = self.request.keys.iter();
-        keys.find(|key| key.pack_key() == pack && claim.names(key.output_id()))
+        keys.find(|key| key.pack_key() == pack && claim.names(key.output_id().as_str()))
     }
 }
 

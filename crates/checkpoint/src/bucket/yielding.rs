@@ -55,7 +55,7 @@ impl Inner {
             };
             let claim = found.open_to_others(lease.session()).filter(|claim| {
                 let mut keys = lease.keys().filter(|key| key.pack_key() == pack);
-                keys.any(|key| claim.names(key.output_id()))
+                keys.any(|key| claim.names(key.output_id().as_str()))
             });
             let Some(claim) = claim else {
                 return Ok(found.claim);

@@ -110,7 +110,7 @@ impl<'a> Place<'a> {
     pub(super) fn write_lease(&self, disk: &dyn Disk, lease: &LeaseRecord) -> Result<(), Error> {
         let file = LeaseFile {
             lease: lease.clone(),
-            output_id: self.key.output_id().to_owned(),
+            output_id: self.key.output_id().to_string(),
             pack_key: self.key.pack_key().as_str().to_owned(),
         };
         self.replace(disk, &self.lease_file(), &json(&file), "write the lease")

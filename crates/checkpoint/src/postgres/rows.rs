@@ -74,7 +74,7 @@ impl<'a> KeyArrays<'a> {
     pub(super) fn of(keys: impl IntoIterator<Item = &'a CursorKey>) -> Self {
         let keys = keys.into_iter();
         let (packs, outputs) = keys
-            .map(|key| (key.pack_key().as_str(), key.output_id()))
+            .map(|key| (key.pack_key().as_str(), key.output_id().as_str()))
             .unzip();
         Self { packs, outputs }
     }
@@ -121,7 +121,7 @@ impl StoredRow {
             last_row_index: u64::try_from(index)
                 .map_err(|_| "its `last_row_index` is negative".to_owned())?,
             last_ts_utc: value(row, "last_ts_utc")?,
-            output_id: key.output_id().to_owned(),
+            output_id: key.output_id().to_string(),
             pack_key: key.pack_key().as_str().to_owned(),
             // `infinity` has no text, and is NULL here.
             updated_at_utc: present(row, "updated_at_utc")?,
@@ -482,7 +482,7 @@ async fn trim(change: &Transaction<'_>, key: &CursorKey, place: &str) -> Result<
         WHERE pack_key = $1 AND output_id = $2 AND entry <= (
             SELECT entry FROM wsp_checkpoint_history WHERE pack_key = $1 AND output_id = $2
             ORDER BY entry DESC OFFSET $3 LIMIT 1)";
-    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id().as_str());
     let parameters: &Parameters<'_> = &[&pack_key, &output_id, &HISTORY_LINES];
     execute(change, "trim the history", place, delete, parameters).await?;
     Ok(())
@@ -497,7 +497,7 @@ pub(super) async fn read_history(
 ) -> Result<Vec<HistoryEntry>, Error> {
     let select = "SELECT line FROM wsp_checkpoint_history
         WHERE pack_key = $1 AND output_id = $2 ORDER BY entry DESC LIMIT $3";
-    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id().as_str());
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters: &Parameters<'_> = &[&pack_key, &output_id, &limit];
     let rows = query(client, "read the history", place, select, parameters).await?;
@@ -515,7 +515,7 @@ pub(super) async fn delete_record(
     place: &str,
 ) -> Result<(), Error> {
     let delete = "DELETE FROM wsp_checkpoint WHERE pack_key = $1 AND output_id = $2";
-    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+    let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id().as_str());
     execute(
         change,
         "reset the cursor",

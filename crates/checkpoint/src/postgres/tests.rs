@@ -54,7 +54,7 @@ impl Backend for InSchema {
             Damage::Torn => "plan_digest = NULL, sequence = sequence + 1",
             Damage::NewerVersion => "format_version = 2, sequence = sequence + 1",
         };
-        let (pack_key, output_id) = (key.pack_key(), key.output_id());
+        let (pack_key, output_id) = (key.pack_key(), key.output_id().as_str());
         let update = format!(
             "UPDATE wsp_checkpoint SET {change}
             WHERE pack_key = '{pack_key}' AND output_id = '{output_id}'"

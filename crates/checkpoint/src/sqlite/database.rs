@@ -210,7 +210,7 @@ impl Row {
                 "SELECT lease, record FROM wsp_checkpoint WHERE pack_key = ?1 AND output_id = ?2",
             )
             .and_then(|mut select| {
-                let key = (key.pack_key().as_str(), key.output_id());
+                let key = (key.pack_key().as_str(), key.output_id().as_str());
                 select
                     .query_row(key, |row| {
                         Ok((row.get::<_, Option<String>>(0)?, row.get(1)?))
@@ -243,7 +243,11 @@ impl Row {
                  ON CONFLICT DO UPDATE SET lease = excluded.lease",
             )
             .and_then(|mut write| {
-                write.execute((key.pack_key().as_str(), key.output_id(), json(lease)))
+                write.execute((
+                    key.pack_key().as_str(),
+                    key.output_id().as_str(),
+                    json(lease),
+                ))
             })
             .map_err(|error| failed("write the lease", path, error))?;
         Ok(())
@@ -257,7 +261,7 @@ impl Row {
         line: &str,
         path: &Path,
     ) -> Result<(), Error> {
-        let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id());
+        let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id().as_str());
         let write = || {
             change
                 .prepare_cached(
@@ -295,9 +299,10 @@ pub(super) fn history(
             "SELECT line FROM wsp_checkpoint_history WHERE pack_key = ?1 AND output_id = ?2
              ORDER BY entry DESC LIMIT ?3",
         )?
-        .query_map((key.pack_key().as_str(), key.output_id(), limit), |row| {
-            row.get(0)
-        })?
+        .query_map(
+            (key.pack_key().as_str(), key.output_id().as_str(), limit),
+            |row| row.get(0),
+        )?
         .collect()
 }
 

@@ -46,7 +46,7 @@ impl Backend for InFile {
             .connection
             .execute(
                 "UPDATE wsp_checkpoint SET record = ?1 WHERE output_id = ?2",
-                (spoilt, key.output_id()),
+                (spoilt, key.output_id().as_str()),
             )
             .unwrap();
     }

@@ -37,7 +37,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
-use crate::error::{Error, RowPlace};
+use crate::error::{Error, ReasonCode, RowPlace};
 use crate::json_text;
 
 /// A value without an exact JSON form.
@@ -52,11 +52,9 @@ pub(crate) struct Unsupported {
 impl Unsupported {
     pub(crate) fn at(self, at: RowPlace) -> Error {
         let Self { path: column, why } = self;
-        Error::PayloadValueUnsupported {
-            at,
-            column,
-            why: why.into(),
-        }
+        let what = format!("The value {why}");
+        at.error(ReasonCode::PayloadValueUnsupported, what)
+            .field(column)
     }
 }
 

@@ -10,8 +10,7 @@ use arrow_array::{Array, PrimitiveArray};
 use arrow_schema::TimeUnit;
 
 use super::{AppendValue, Appended, unsupported};
-use crate::calendar::{self, Date};
-use crate::event_time::date_and_clock;
+use model::calendar::{self, Date, date_and_clock};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 const OUTSIDE: &str = "is outside the years 0000 to 9999";

@@ -16,7 +16,7 @@ fn fault_of(line: impl AsRef<[u8]>) -> Error {
     let (framed, error) = framer("output", &["k"]).frame_json_lines("part.jsonl", 40, lines);
     let error = error.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(line.as_ref())));
     assert_eq!(framed.len(), 1);
-    assert_eq!(error.place().unwrap().row, 41);
+    assert_eq!(error.row_index().unwrap(), 41);
     error
 }
 
@@ -142,7 +142,7 @@ fn times_are_read_without_a_key() {
     assert_eq!(times.len(), 1);
     let error = error.unwrap();
     assert_eq!(
-        (error.code(), error.place().unwrap().row),
+        (error.code(), error.row_index().unwrap()),
         (ReasonCode::MissingEventTime, 4)
     );
 }

@@ -1,8 +1,8 @@
 //! Manifest, seal and posture: one code for each thing that may be wrong.
 
 use oracle_store::{
-    Hex64, PackEvidence, PackExpectation, PackFacts, Posture, ReasonCode, ScenarioId, SealKind,
-    WorldKey, check_pack,
+    Hex64, PackEvidence, PackExpectation, PackFacts, PackId, Posture, ReasonCode, ScenarioId,
+    SealKind, WorldKey, check_pack,
 };
 use serde_json::{Value, json};
 
@@ -302,7 +302,7 @@ async fn a_manifest_of_other_facts_is_told_apart_by_fact() {
 async fn a_pack_asked_for_by_id_must_be_that_pack() {
     let world = TestWorld::on_disk(&[]).await;
     let facts = facts();
-    let code = async |id: &Hex64| {
+    let code = async |id: &PackId| {
         let expected = PackExpectation {
             posture: Posture::Local,
             world_key: &facts.world_key,
@@ -322,7 +322,7 @@ async fn a_pack_asked_for_by_id_must_be_that_pack() {
     place(&world, &[], &[]).await;
     assert_eq!(code(&facts.pack_id()).await, None);
     assert_eq!(
-        code(&Hex64::sha256_of("x")).await,
+        code(&Hex64::sha256_of("x").into()).await,
         Some(ReasonCode::PackIdMismatch)
     );
 }
@@ -334,5 +334,5 @@ fn the_pack_id_is_the_sha256_of_the_facts_in_order() {
         "{FINGERPRINT}|{PARAMETERS}|{SCENARIO}|7|engine-1.4.0|{}|{}",
         facts.catalogue_digest, facts.gate_map_digest
     );
-    assert_eq!(facts.pack_id(), Hex64::sha256_of(text));
+    assert_eq!(facts.pack_id(), Hex64::sha256_of(text).into());
 }

@@ -67,7 +67,7 @@ pub fn conclude<T: Serialize>(found: Result<T, Error>) -> ExitCode {
 pub fn refuse(error: &Error) -> ExitCode {
     complain(error.code(), &error.detail());
     output::print(&json!({"status": "FAILED", "reason": error.code(), "detail": error.detail()}));
-    ExitCode::from(if error.is_usage() { 2 } else { 1 })
+    ExitCode::from(error.class().exit_status())
 }
 
 /// Tells people, beside the JSON object for programs.

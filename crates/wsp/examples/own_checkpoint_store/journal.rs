@@ -164,7 +164,7 @@ impl State {
         }
         let changes = acts.iter().map(|(key, act)| Change {
             pack_key: key.pack_key().as_str().to_owned(),
-            output_id: key.output_id().to_owned(),
+            output_id: key.output_id().to_string(),
             act: act.clone(),
         });
         let mut line = serde_json::to_vec(&changes.collect::<Vec<_>>())?;

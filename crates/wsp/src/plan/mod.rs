@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use checkpoint::PackKey;
 use gates::{Clearance, ClearanceRequest, GateMap};
 use oracle_store::{
-    Catalogue, Hex64, OutputLocator, PackEvidence, PackExpectation, RunReceipt, Tokens, WorldKey,
-    WorldStore, check_pack, locate, refuse_platform_runs, resolve_engine_run_root,
+    Catalogue, OutputId, OutputLocator, PackEvidence, PackExpectation, PackId, RunReceipt, Tokens,
+    WorldKey, WorldStore, check_pack, locate, refuse_platform_runs, resolve_engine_run_root,
     resolve_scenario_id,
 };
 
@@ -43,8 +43,8 @@ pub struct PlannedOutput {
 
 impl PlannedOutput {
     /// The output's id.
-    pub fn id(&self) -> &str {
-        self.locator.output_id.as_str()
+    pub fn id(&self) -> &OutputId {
+        &self.locator.output_id
     }
 }
 
@@ -203,7 +203,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
             locator,
         });
     Ok(Plan {
-        pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store)?,
+        pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store),
         store: world.store,
         receipt: world.receipt,
         world_key: world.world_key,
@@ -216,21 +216,18 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
 }
 
 /// `oracle_pack_id`, else the digest of the engine run root's string.
-///
-/// # Errors
-/// None in practice: a pack id is a key by its form.
-pub(crate) fn pack_key(pack_id: Option<&Hex64>, store: &WorldStore) -> Result<PackKey, Error> {
+pub(crate) fn pack_key(pack_id: Option<&PackId>, store: &WorldStore) -> PackKey {
     match pack_id {
-        Some(id) => PackKey::parse(id.as_str()).map_err(Error::Checkpoint),
-        None => Ok(PackKey::of_root(store.root().as_str())),
+        Some(id) => PackKey::from(id),
+        None => PackKey::of_root(store.root().as_str()),
     }
 }
 
-fn asked_pack_id(request: &StreamRequest) -> Result<Option<Hex64>, Error> {
+fn asked_pack_id(request: &StreamRequest) -> Result<Option<PackId>, Error> {
     let Some(text) = request.overrides.oracle_pack_id.as_deref() else {
         return Ok(None);
     };
-    Hex64::parse(text).map(Some).ok_or_else(|| {
+    PackId::parse(text).map(Some).ok_or_else(|| {
         Error::new(
             crate::ReasonCode::ProfileInvalid,
             format!("--oracle-pack-id is `{}`.", text.escape_debug()),

@@ -1,5 +1,6 @@
 //! What would be streamed: a plan for people and programs, nothing sent or written.
 
+use model::{OutputId, PackKey, PlatformRunId};
 use oracle_store::{PackEvidence, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub struct Outline {
     /// Who would produce.
     pub producer_id: String,
     /// The platform run, as a run started now would have it.
-    pub platform_run_id: String,
+    pub platform_run_id: PlatformRunId,
     /// Where that id comes from.
     pub platform_run_id_from: PlatformRunSource,
     /// The order of the events.
@@ -46,7 +47,7 @@ pub struct Outline {
     /// What makes events due.
     pub pace: Pace,
     /// What the cursors are kept under.
-    pub pack_key: Option<String>,
+    pub pack_key: Option<PackKey>,
     /// Where they are kept.
     pub checkpoint_store: String,
     /// In event time: how many parts are open at once, from the beginning, and the memory
@@ -62,7 +63,7 @@ pub struct Outline {
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputOutline {
     /// The output.
-    pub output_id: String,
+    pub output_id: OutputId,
     /// What it is to the platform.
     pub role: Role,
     /// Where its parts are.
@@ -97,7 +98,7 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
     let mut outputs = Vec::with_capacity(plan.outputs.len());
     for (output, record) in plan.outputs.iter().zip(records?) {
         outputs.push(OutputOutline {
-            output_id: output.id().to_owned(),
+            output_id: output.id().clone(),
             role: output.role,
             path: output.locator.path.clone(),
             parts: output.locator.parts.len(),
@@ -119,7 +120,7 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
         gates: report.gates,
         data_verified: report.data_verified,
         producer_id: plan.producer.as_str().to_owned(),
-        platform_run_id: run.0.to_string(),
+        platform_run_id: run.0,
         platform_run_id_from: run.1,
         order: order.as_str(),
         pace: request.profile.pace.clone(),

@@ -5,6 +5,7 @@
 //! payload: with `order` the time columns, with `data` the bytes of every object of
 //! the pack. It writes nothing.
 
+use model::{EngineRunId, OutputId};
 use std::sync::Arc;
 
 use gates::{ClearanceRequest, GateReceipt, GateStatus, VerificationMode};
@@ -70,7 +71,7 @@ pub struct VerifyReport {
     /// Which world it is.
     pub world_key: Option<WorldKey>,
     /// The engine run.
-    pub run_id: Option<String>,
+    pub run_id: Option<EngineRunId>,
     /// What manifest and seal say.
     pub pack: Option<PackEvidence>,
     /// Every required gate, with what it depends on.
@@ -87,7 +88,7 @@ pub struct VerifyReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputVerification {
     /// The output.
-    pub output_id: String,
+    pub output_id: OutputId,
     /// What it is to the platform.
     pub role: Role,
     /// How many parts it has.
@@ -151,7 +152,7 @@ pub async fn verify(
     let mut report = VerifyReport::new(request.profile.posture);
     let world = match locate_world(request).await {
         Ok(world) => world,
-        Err(error) if error.is_usage() => return Err(error),
+        Err(error) if error.class() == model::Class::Usage => return Err(error),
         Err(error) => {
             report.fail(&error);
             return Ok(report);
@@ -159,7 +160,7 @@ pub async fn verify(
     };
     report.engine_run_root = Some(world.store.root().as_str().to_owned());
     report.world_key = Some(world.world_key.clone());
-    report.run_id = Some(world.receipt.run_id.to_string());
+    report.run_id = Some(world.receipt.run_id.clone());
     verify_pack(request, &world, &mut report).await;
     verify_gates(&world, &mut report).await;
     let located = locate_outputs(&world, &mut report).await;
@@ -331,7 +332,7 @@ async fn describe(
     report: &mut VerifyReport,
 ) -> OutputVerification {
     let mut described = OutputVerification {
-        output_id: output.output_id.to_string(),
+        output_id: output.output_id.clone(),
         role: selected.role,
         parts: output.parts.len(),
         bytes: output.bytes(),

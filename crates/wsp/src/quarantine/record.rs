@@ -126,7 +126,7 @@ impl RejectedEvent {
         let line = Line {
             format_version: FORMAT_VERSION,
             event_id: head.event_id.clone(),
-            output_id: self.key.output_id().into(),
+            output_id: self.key.output_id().as_str().into(),
             pack_key: self.key.pack_key().as_str().into(),
             position: Place {
                 file: self.file.clone(),
@@ -144,7 +144,12 @@ impl RejectedEvent {
         };
         let line = serde_json::to_vec(&line).map_err(|error| error.to_string())?;
         Ok((
-            row_id(&head.event_id, self.key.output_id(), &self.file, self.row),
+            row_id(
+                &head.event_id,
+                self.key.output_id().as_str(),
+                &self.file,
+                self.row,
+            ),
             line,
         ))
     }

@@ -7,6 +7,7 @@
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor};
 use chrono::{DateTime, Utc};
 use envelope::PlatformRunId;
+use model::{OutputId, PackKey};
 use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ pub struct CursorsReport {
     /// Where the cursors are.
     pub checkpoint_store: String,
     /// What they are kept under.
-    pub pack_key: String,
+    pub pack_key: PackKey,
     /// Each output's, in list order.
     pub cursors: Vec<CursorReport>,
 }
@@ -43,7 +44,7 @@ pub struct CursorsReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct CursorReport {
     /// The output.
-    pub output_id: String,
+    pub output_id: OutputId,
     /// The cursor; absent if there is none.
     pub cursor: Option<Value>,
     /// The share of the output's rows that it covers, from 0 to 100; absent where neither footers
@@ -98,6 +99,7 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
 /// The outputs of a request, and what their cursors are called.
 struct Named {
     world: LocatedWorld,
+    pack_key: PackKey,
     /// In the order of the outputs.
     keys: Vec<CursorKey>,
     index: TimeIndexCache,
@@ -110,18 +112,19 @@ impl Named {
             .await
             .map_err(Error::Oracle)?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
-        let pack_key = pack_key(pack_id.as_ref(), &world.store)?;
+        let pack_key = pack_key(pack_id.as_ref(), &world.store);
         let index = TimeIndexCache::load(&index_folder(request, &pack_key));
         let pack_key = match request.profile.checkpoint.scope {
             CheckpointScope::Pack => pack_key,
-            CheckpointScope::PlatformRun => pack_key.scoped_to_run(named_run(request)?.as_str()),
+            CheckpointScope::PlatformRun => pack_key.scoped_to_run(&named_run(request)?),
         };
         let keys = world.outputs.iter().map(|output| {
-            CursorKey::new(pack_key.clone(), output.entry.output_id.as_str())
+            CursorKey::new(pack_key.clone(), output.entry.output_id.clone())
                 .map_err(Error::Checkpoint)
         });
         Ok(Self {
             keys: keys.collect::<Result<_, _>>()?,
+            pack_key,
             world,
             index,
         })
@@ -137,7 +140,7 @@ impl Named {
             let stored = store.load(key).await;
             let lease = store.lease_state(key).await.map_err(Error::Checkpoint)?;
             let mut report = CursorReport {
-                output_id: key.output_id().to_owned(),
+                output_id: key.output_id().clone(),
                 cursor: None,
                 percent: None,
                 age_s: None,
@@ -162,12 +165,11 @@ impl Named {
             cursors.push(report);
         }
         let is_damaged = cursors.iter().any(|cursor| cursor.error.is_some());
-        let pack_key = self.keys.first().map(|key| key.pack_key().as_str());
         Ok(CursorsReport {
             status: if is_damaged { "FAILED" } else { "OK" },
             engine_run_root: self.world.store.root().as_str().to_owned(),
             checkpoint_store: store.place(),
-            pack_key: pack_key.unwrap_or_default().to_owned(),
+            pack_key: self.pack_key.clone(),
             cursors,
         })
     }

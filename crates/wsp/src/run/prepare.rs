@@ -78,11 +78,11 @@ pub async fn look_ahead(
 ) -> Result<Outlook, Error> {
     let plan = plan(request).await?;
     report.engine_run_root = Some(plan.store.root().as_str().to_owned());
-    report.scenario_id = Some(plan.world_key.scenario_id.to_string());
+    report.scenario_id = Some(plan.world_key.scenario_id.clone());
     report.output_ids = plan
         .outputs
         .iter()
-        .map(|output| output.id().to_owned())
+        .map(|output| output.id().clone())
         .collect();
     report.gates = Some(gates_summary(&plan));
     report.data_verified = plan.data.verified();
@@ -94,18 +94,18 @@ pub async fn look_ahead(
     )?;
     let (run, pack_key) = match (named, profile.checkpoint.scope) {
         (Some(named), CheckpointScope::PlatformRun) => {
-            let scoped = plan.pack_key.scoped_to_run(named.0.as_str());
+            let scoped = plan.pack_key.scoped_to_run(&named.0);
             (Some(named), scoped)
         }
         // Cursors of a run's own cannot name the run that they are looked up by.
         (None, CheckpointScope::PlatformRun) => {
             let made = platform_run::make(Utc::now())?;
-            let scoped = plan.pack_key.scoped_to_run(made.as_str());
+            let scoped = plan.pack_key.scoped_to_run(&made);
             (Some((made, PlatformRunSource::New)), scoped)
         }
         (named, CheckpointScope::Pack) => (named, plan.pack_key.clone()),
     };
-    report.pack_key = Some(pack_key.as_str().to_owned());
+    report.pack_key = Some(pack_key.clone());
     let keys = resume::cursor_keys(&pack_key, &plan.outputs)?;
     let records = resume::load(store, &keys).await;
     let run = match (run, &records) {
@@ -116,7 +116,7 @@ pub async fn look_ahead(
         },
         (None, Err(_)) => (platform_run::make(Utc::now())?, PlatformRunSource::New),
     };
-    report.platform_run_id = Some(run.0.to_string());
+    report.platform_run_id = Some(run.0.clone());
     let of_cursors = || {
         let stored = records.as_ref().ok()?.iter().flatten().next()?;
         Some(stored.cursor.order().mode())
@@ -303,7 +303,12 @@ fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
             "Name one with --platform-run-id.",
         ));
     }
-    first.parse().map(Some).map_err(Error::Envelope)
+    let unusable = |invalid: model::InvalidId| {
+        let what = format!("The cursors belong to the platform run {first:?}");
+        let error = envelope::Error::new(envelope::ReasonCode::EnvelopeFieldInvalid, what);
+        Error::Envelope(error.field("platform_run_id").because(invalid))
+    };
+    first.parse().map(Some).map_err(unusable)
 }
 
 fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pins, Error> {

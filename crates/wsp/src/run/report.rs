@@ -2,6 +2,7 @@
 
 use checkpoint::{Cursor, Record};
 use chrono::{DateTime, SecondsFormat, Utc};
+use model::{OutputId, PackKey, PlatformRunId, ScenarioId};
 use oracle_store::Posture;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ pub enum Status {
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputReport {
     /// The output.
-    pub output_id: String,
+    pub output_id: OutputId,
     /// What it is to the platform.
     pub role: Role,
     /// What this run did with it.
@@ -86,13 +87,13 @@ pub struct StreamReport {
     /// Which world.
     pub engine_run_root: Option<String>,
     /// Which scenario of it.
-    pub scenario_id: Option<String>,
+    pub scenario_id: Option<ScenarioId>,
     /// What was streamed, in order.
-    pub output_ids: Vec<String>,
+    pub output_ids: Vec<OutputId>,
     /// What the cursors are kept under.
-    pub pack_key: Option<String>,
+    pub pack_key: Option<PackKey>,
     /// The platform run.
-    pub platform_run_id: Option<String>,
+    pub platform_run_id: Option<PlatformRunId>,
     /// How much evidence was needed.
     pub posture: Posture,
     /// What the evidence said.

@@ -5,6 +5,7 @@ use checkpoint::{
     ResumePlan, position_check, resume_check,
 };
 use envelope::EventTime;
+use model::OutputId;
 use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -22,7 +23,9 @@ use crate::{Error, ReasonCode};
 pub fn cursor_keys(pack_key: &PackKey, outputs: &[PlannedOutput]) -> Result<Vec<CursorKey>, Error> {
     outputs
         .iter()
-        .map(|output| CursorKey::new(pack_key.clone(), output.id()).map_err(Error::Checkpoint))
+        .map(|output| {
+            CursorKey::new(pack_key.clone(), output.id().clone()).map_err(Error::Checkpoint)
+        })
         .collect()
 }
 
@@ -62,7 +65,7 @@ pub fn plan_digest(
     item(world.parameter_hash.as_str());
     item(world.scenario_id.as_str());
     item(&world.seed.to_string());
-    item(output.id());
+    item(output.id().as_str());
     item(&output.locator.parts.len().to_string());
     for part in &output.locator.parts {
         item(part.path());
@@ -145,7 +148,7 @@ pub async fn starts(
     Ok(starts)
 }
 
-fn adoption_json(output_id: &str, adoption: &Adoption) -> Value {
+fn adoption_json(output_id: &OutputId, adoption: &Adoption) -> Value {
     match adoption {
         Adoption::ExistingProducer => {
             json!({"output_id": output_id, "adopted": "existing_producer"})

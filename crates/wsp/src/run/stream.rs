@@ -268,7 +268,7 @@ impl<K: Clock> Stream<K> {
         report.per_output = outputs
             .enumerate()
             .map(|(index, ((output, saved), start))| OutputReport {
-                output_id: output.id().to_owned(),
+                output_id: output.id().clone(),
                 role: output.role,
                 meters: meters.reading(index),
                 cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),

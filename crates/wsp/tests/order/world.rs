@@ -285,7 +285,7 @@ fn framer() -> Framer {
         ..PinValues::default()
     });
     let spec = FrameSpec {
-        output_id: "o".to_owned(),
+        output_id: "o".into(),
         primary_key: vec!["number".to_owned()],
         pins: pins.unwrap(),
     };

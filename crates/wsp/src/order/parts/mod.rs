@@ -62,7 +62,7 @@ impl ClearedParts {
             Ok(OutputSource {
                 grant: grant.clone(),
                 spec: FrameSpec {
-                    output_id: output.id().to_owned(),
+                    output_id: output.id().clone(),
                     primary_key: output.primary_key.clone(),
                     pins: pins.clone(),
                 },

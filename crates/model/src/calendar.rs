@@ -5,23 +5,28 @@
 //! integer arithmetic without tables or loops.
 
 /// The first and last day that a four-digit year can write, counted from 1970-01-01.
-pub(crate) const DAYS: std::ops::RangeInclusive<i64> = -719_528..=2_932_896;
+pub const DAYS: std::ops::RangeInclusive<i64> = -719_528..=2_932_896;
 
+const SECONDS_IN_DAY: i64 = 86_400;
 const DAYS_IN_ERA: i64 = 146_097;
 /// From 0000-03-01, where era 0 begins, to 1970-01-01.
 const ERA_TO_EPOCH: i64 = 719_468;
 
 /// A date with a year of 0 to 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Date {
-    pub(crate) year: u32,
-    pub(crate) month: u32,
-    pub(crate) day: u32,
+pub struct Date {
+    /// 0 to 9999.
+    pub year: u32,
+    /// 1 to 12.
+    pub month: u32,
+    /// 1 to 31.
+    pub day: u32,
 }
 
 impl Date {
     /// The date that is `days` after 1970-01-01; the caller keeps to [`DAYS`].
-    pub(crate) fn from_days(days: i64) -> Self {
+    #[inline]
+    pub fn from_days(days: i64) -> Self {
         debug_assert!(DAYS.contains(&days));
         let since_era_0 = days + ERA_TO_EPOCH;
         let era = since_era_0.div_euclid(DAYS_IN_ERA);
@@ -45,7 +50,8 @@ impl Date {
     }
 
     /// Days from 1970-01-01, or `None` if the calendar has no such date.
-    pub(crate) fn days(self) -> Option<i64> {
+    #[inline]
+    pub fn days(self) -> Option<i64> {
         if !(1..=12).contains(&self.month) || !(1..=self.days_in_month()).contains(&self.day) {
             return None;
         }
@@ -71,7 +77,8 @@ impl Date {
     }
 
     /// `YYYY-MM-DD`.
-    pub(crate) fn text(self) -> [u8; 10] {
+    #[inline]
+    pub fn text(self) -> [u8; 10] {
         let mut text = *b"0000-00-00";
         text[0..2].copy_from_slice(&two_digits(self.year / 100));
         text[2..4].copy_from_slice(&two_digits(self.year % 100));
@@ -82,7 +89,8 @@ impl Date {
 }
 
 /// `HH:MM:SS` of a second of the day.
-pub(crate) fn clock_text(second_of_day: u32) -> [u8; 8] {
+#[inline]
+pub fn clock_text(second_of_day: u32) -> [u8; 8] {
     let mut text = *b"00:00:00";
     text[0..2].copy_from_slice(&two_digits(second_of_day / 3_600));
     text[3..5].copy_from_slice(&two_digits(second_of_day / 60 % 60));
@@ -90,8 +98,17 @@ pub(crate) fn clock_text(second_of_day: u32) -> [u8; 8] {
     text
 }
 
+/// The date and the time of day that are `seconds` after 1970-01-01; the caller keeps to
+/// [`DAYS`].
+#[inline]
+pub fn date_and_clock(seconds: i64) -> ([u8; 10], [u8; 8]) {
+    let date = Date::from_days(seconds.div_euclid(SECONDS_IN_DAY)).text();
+    (date, clock_text(seconds.rem_euclid(SECONDS_IN_DAY) as u32))
+}
+
 /// The last `N` decimal digits of a number, with leading zeros.
-pub(crate) fn digits<const N: usize>(mut number: u32) -> [u8; N] {
+#[inline]
+pub fn digits<const N: usize>(mut number: u32) -> [u8; N] {
     let mut text = [b'0'; N];
     for digit in text.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

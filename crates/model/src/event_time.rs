@@ -21,8 +21,8 @@ const SECONDS_PER_DAY: i64 = 86_400;
 pub struct EventTime(i128);
 
 impl EventTime {
-    /// The length of the envelope form, in bytes.
-    pub(crate) const TEXT_LEN: usize = 27;
+    /// The length of [`EventTime::text`], in bytes.
+    pub const TEXT_LEN: usize = 27;
 
     /// The instant that is `nanos` after 1970-01-01, or `None` outside the years 0000 to 9999.
     pub const fn from_nanos(nanos: i128) -> Option<Self> {
@@ -45,6 +45,7 @@ impl EventTime {
     ///
     /// # Errors
     /// [`UnreadableTime`] says what is wrong with the text.
+    #[inline]
     pub fn parse(text: &str) -> Result<Self, UnreadableTime> {
         let Some((&date_time, rest)) = text.as_bytes().split_first_chunk::<19>() else {
             return Err(UnreadableTime("it is shorter than YYYY-MM-DDTHH:MM:SS"));
@@ -57,7 +58,8 @@ impl EventTime {
     }
 
     /// The form of the envelope, as bytes.
-    pub(crate) fn text(self) -> [u8; Self::TEXT_LEN] {
+    #[inline]
+    pub fn text(self) -> [u8; Self::TEXT_LEN] {
         // Almost every time fits 64 bits, where division is several times faster.
         let (seconds, nanos) = if let Ok(nanos) = i64::try_from(self.0) {
             (
@@ -72,22 +74,12 @@ impl EventTime {
             )
         };
         let mut text = *b"0000-00-00T00:00:00.000000Z";
-        let (date, clock) = date_and_clock(seconds);
+        let (date, clock) = calendar::date_and_clock(seconds);
         text[0..10].copy_from_slice(&date);
         text[11..19].copy_from_slice(&clock);
         text[20..26].copy_from_slice(&calendar::digits::<6>(nanos as u32 / 1_000));
         text
     }
-}
-
-/// The date and the time of day that are `seconds` after 1970-01-01; the caller keeps to
-/// [`calendar::DAYS`].
-pub(crate) fn date_and_clock(seconds: i64) -> ([u8; 10], [u8; 8]) {
-    let date = Date::from_days(seconds.div_euclid(SECONDS_PER_DAY)).text();
-    (
-        date,
-        calendar::clock_text(seconds.rem_euclid(SECONDS_PER_DAY) as u32),
-    )
 }
 
 impl fmt::Display for EventTime {
@@ -107,7 +99,14 @@ impl FromStr for EventTime {
 /// Why a text is no event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct UnreadableTime(pub(crate) &'static str);
+pub struct UnreadableTime(&'static str);
+
+impl UnreadableTime {
+    /// What is wrong with the text, as the rest of a sentence.
+    pub const fn why(self) -> &'static str {
+        self.0
+    }
+}
 
 /// Seconds since 1970-01-01 of `YYYY-MM-DDTHH:MM:SS`.
 fn seconds_of(text: &[u8; 19]) -> Result<i64, UnreadableTime> {
