@@ -102,7 +102,8 @@ pub use rows::{
 pub use scenario::resolve_scenario_id;
 pub use seal::{PackSeal, Seal, SealStatus};
 pub use store::{
-    Entry, Level, Object, ObjectStoreConfig, RetryPolicy, WorldStore, object_store_at,
+    Entry, HeldMemory, Level, Object, ObjectStoreConfig, ReadMemory, RetryPolicy, WorldStore,
+    object_store_at,
 };
 pub use template::Tokens;
 pub use world_key::{ScenarioId, WorldKey};

@@ -124,7 +124,11 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let (start, began) = (self.start, self.start.at(self.clock.now()));
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let window = self.window;
-        let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
+        let (lanes, queues) = Lanes::new(
+            self.push.lanes,
+            self.push.ordering,
+            self.push.in_flight_bytes,
+        );
         let (answers, heard) = mpsc::channel(TURNS);
 
         let limit = match self.push.concurrency {

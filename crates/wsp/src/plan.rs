@@ -17,6 +17,7 @@ use oracle_store::{
 
 use crate::Error;
 use crate::data_evidence::{DataEvidence, DataQuestion};
+use crate::order::read_memory;
 use crate::producer::AllowedProducer;
 use crate::profile::Profile;
 use crate::request::StreamRequest;
@@ -98,7 +99,10 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     )?;
     let root = resolve_engine_run_root(named, profile.oracle_root.as_deref(), &request.working_dir)
         .map_err(Error::Oracle)?;
-    let store = WorldStore::open(root, &profile.object_store).map_err(Error::Oracle)?;
+    let memory = read_memory(profile.ordering.memory_budget);
+    let store = WorldStore::open(root, &profile.object_store)
+        .map_err(Error::Oracle)?
+        .with_memory(memory);
     let runs_root = request.working_dir.join(&profile.runs_root);
     refuse_platform_runs(store.root(), &runs_root).map_err(Error::Oracle)?;
     request.refuse_writes_to_world(store.root())?;

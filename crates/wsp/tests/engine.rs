@@ -297,6 +297,7 @@ impl Run {
                 concurrency: Concurrency::Adaptive,
                 client: PushClientKind::Hyper,
                 when_late: WhenLate::CatchUp,
+                in_flight_bytes: 64 << 20,
             },
             retry: RetryPolicy {
                 max_attempts: 3,

@@ -12,6 +12,7 @@ mod fault_matrix;
 mod faulty_store;
 mod golden;
 mod kill;
+mod large_parts;
 mod layering;
 mod leases;
 mod long_outage;

@@ -8,6 +8,7 @@ mod budget;
 mod connect;
 mod disk;
 pub(crate) mod io;
+mod memory;
 mod retry;
 mod windows;
 
@@ -33,6 +34,7 @@ use disk::{Disk, PinnedFile};
 use windows::RemotePart;
 
 pub use connect::{ObjectStoreConfig, object_store_at};
+pub use memory::{HeldMemory, ReadMemory};
 pub use retry::RetryPolicy;
 
 /// The largest object that [`WorldStore::get`] takes into memory whole: 64 MiB.
@@ -69,6 +71,7 @@ pub struct Level {
 #[derive(Clone)]
 pub struct WorldStore {
     inner: Arc<Inner>,
+    memory: ReadMemory,
 }
 
 struct Inner {
@@ -117,7 +120,19 @@ impl WorldStore {
         };
         Ok(Self {
             inner: Arc::new(Inner { root, backend }),
+            memory: ReadMemory::default(),
         })
+    }
+
+    /// The same world, whose readers share another memory.
+    #[must_use]
+    pub fn with_memory(self, memory: ReadMemory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What the readers of this world may hold.
+    pub fn memory(&self) -> &ReadMemory {
+        &self.memory
     }
 
     /// Reads a world through a given object store, whose keys are those of the root's
@@ -137,6 +152,7 @@ impl WorldStore {
                 root,
                 backend: Backend::Bucket(bucket),
             }),
+            memory: ReadMemory::default(),
         }
     }
 

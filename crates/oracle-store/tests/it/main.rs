@@ -8,6 +8,7 @@ mod evidence;
 mod faults;
 mod instance_proof;
 mod int96;
+mod large_pages;
 mod locating;
 mod logical_types;
 mod opening;

@@ -3,7 +3,7 @@
 //! One file a pack, one JSON object a line:
 //!
 //! ```text
-//! {"format":"wsp_time_index","version":2,"seek_rows":4096}
+//! {"format":"wsp_time_index","version":3,"seek_rows":4096}
 //! {"sha256":"<of entry's text>","entry":{"part":"…","pin":{…},"rows":…,"first":{…},"last":{…},…}}
 //! ```
 //!
@@ -28,7 +28,7 @@ use super::part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow};
 const FILE: &str = "time_index.jsonl";
 const HEADER: Header<'static> = Header {
     format: "wsp_time_index",
-    version: 2,
+    version: 3,
     seek_rows: SEEK_ROWS,
 };
 

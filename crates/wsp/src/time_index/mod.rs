@@ -54,6 +54,11 @@ impl TimeIndex {
         }
     }
 
+    /// The store of the parts.
+    pub fn store(&self) -> &WorldStore {
+        &self.store
+    }
+
     /// The same index, which keeps nothing for later runs.
     #[must_use]
     pub fn without_keeping(self) -> Self {
