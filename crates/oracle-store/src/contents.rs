@@ -14,7 +14,7 @@ use crate::hex::Hex64;
 use crate::locator::{DataPlaces, OutputLocator, Part, PartPattern, Pin};
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG};
-use crate::store::{Entry, STAGING_PREFIX, WorldStore, is_plain_key};
+use crate::store::{Entry, KnownDigests, STAGING_PREFIX, WorldStore, is_plain_key};
 
 /// The index's key under an engine run root.
 pub const PACK_CONTENTS: &str = "_oracle_pack_contents.json";
@@ -59,6 +59,12 @@ struct ContentsFile {
 pub struct ContentsIndex {
     oracle_pack_id: Hex64,
     objects: BTreeMap<String, ContentsEntry>,
+}
+
+impl KnownDigests for ContentsIndex {
+    fn sha256_of(&self, path: &str) -> Option<&Hex64> {
+        self.objects.get(path).map(|entry| &entry.sha256)
+    }
 }
 
 /// What came of verifying objects: how many bytes were hashed, and every fault.

@@ -102,8 +102,8 @@ pub use rows::{
 pub use scenario::resolve_scenario_id;
 pub use seal::{PackSeal, Seal, SealStatus};
 pub use store::{
-    Entry, HeldMemory, Level, Object, ObjectStoreConfig, ReadMemory, RetryPolicy, WorldStore,
-    object_store_at,
+    Entry, HeldMemory, KnownDigests, Level, Object, ObjectStoreConfig, Proofs, Prover, ReadMemory,
+    RetryPolicy, WorldStore, object_store_at,
 };
 pub use template::Tokens;
 pub use world_key::{ScenarioId, WorldKey};

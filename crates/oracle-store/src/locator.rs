@@ -59,6 +59,15 @@ impl Part {
         &self.pin
     }
 
+    /// The same part under another pin.
+    #[must_use]
+    pub fn under(&self, pin: &Pin) -> Self {
+        Self {
+            pin: pin.clone(),
+            ..self.clone()
+        }
+    }
+
     /// What the part holds.
     pub fn format(&self) -> PartFormat {
         self.format

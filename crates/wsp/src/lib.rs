@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
 //! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
+//! | [`part_proofs`] | what is proven again where a file changed in its inode or change time alone | IO |
 //! | [`prepare`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
 //! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
 //! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
@@ -76,6 +77,7 @@ pub mod order;
 mod outline;
 pub mod pace;
 pub mod pack;
+pub mod part_proofs;
 pub mod parts;
 pub mod pilot;
 pub mod plan;

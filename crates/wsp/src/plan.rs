@@ -18,6 +18,7 @@ use oracle_store::{
 use crate::Error;
 use crate::data_evidence::{DataEvidence, DataQuestion};
 use crate::order::read_memory;
+use crate::part_proofs::PartProofs;
 use crate::producer::AllowedProducer;
 use crate::profile::Profile;
 use crate::request::StreamRequest;
@@ -46,6 +47,8 @@ impl PlannedOutput {
 pub struct Plan {
     /// The world's store.
     pub store: WorldStore,
+    /// What proves its parts again.
+    pub proofs: PartProofs,
     /// The run receipt.
     pub receipt: RunReceipt,
     /// Which world it is.
@@ -73,6 +76,8 @@ pub struct LocatedWorld {
     pub gate_map: GateMap,
     /// The world's store.
     pub store: WorldStore,
+    /// What proves its parts again.
+    pub proofs: PartProofs,
     /// The run receipt.
     pub receipt: RunReceipt,
     /// What the policy streams.
@@ -122,6 +127,7 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     Ok(LocatedWorld {
         catalogue,
         gate_map,
+        proofs: PartProofs::of(&store),
         store,
         receipt,
         outputs,
@@ -200,6 +206,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         });
     Ok(Plan {
         pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store)?,
+        proofs: world.proofs,
         store: world.store,
         receipt: world.receipt,
         world_key: world.world_key,

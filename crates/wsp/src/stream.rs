@@ -292,7 +292,12 @@ impl<K: Clock> Stream<K> {
             progress.pace = profile.pace.clone();
             progress.max_events = self.request.overrides.max_events;
         });
-        let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
+        let parts = ClearedParts::new(&prepared.plan, &prepared.pins)?;
+        let parts = Arc::new(match prepared.order {
+            OrderMode::AsWritten => parts.hashed(&self.ending),
+            // Their time columns are known.
+            OrderMode::EventTime => parts,
+        });
         let opener = Box::new(PartOpener {
             parts: Arc::clone(&parts),
             pool: FeedPool::start(FEED_WORKERS, &self.ending)?,

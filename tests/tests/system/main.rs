@@ -19,6 +19,7 @@ mod long_outage;
 mod main_path;
 mod mutations;
 mod outages;
+mod pins;
 mod quarantine;
 mod reason_codes;
 mod refusals;

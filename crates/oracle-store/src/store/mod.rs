@@ -9,6 +9,8 @@ mod connect;
 mod disk;
 pub(crate) mod io;
 mod memory;
+mod pinned_file;
+mod proofs;
 mod retry;
 mod windows;
 
@@ -30,11 +32,13 @@ use crate::locator::Pin;
 pub(crate) use disk::STAGING_PREFIX;
 
 use bucket::Bucket;
-use disk::{Disk, PinnedFile};
+use disk::Disk;
+use pinned_file::PinnedFile;
 use windows::RemotePart;
 
 pub use connect::{ObjectStoreConfig, object_store_at};
 pub use memory::{HeldMemory, ReadMemory};
+pub use proofs::{KnownDigests, Proofs, Prover};
 pub use retry::RetryPolicy;
 
 /// The largest object that [`WorldStore::get`] takes into memory whole: 64 MiB.
@@ -77,6 +81,7 @@ pub struct WorldStore {
 struct Inner {
     root: EngineRunRoot,
     backend: Backend,
+    proofs: Proofs,
 }
 
 enum Backend {
@@ -109,8 +114,9 @@ impl WorldStore {
     /// `ENGINE_ROOT_MISSING` if a local root is no readable folder;
     /// `OBJECT_STORE_INVALID` if the bucket cannot be addressed with this configuration.
     pub fn open(root: EngineRunRoot, config: &ObjectStoreConfig) -> Result<Self, Error> {
+        let proofs = Proofs::default();
         let backend = match root.location() {
-            Location::Local(folder) => Backend::Disk(Disk::open(folder)?),
+            Location::Local(folder) => Backend::Disk(Disk::open(folder, proofs.clone())?),
             Location::S3 { prefix, .. } => Backend::Bucket(Bucket::new(
                 connect::for_reads(root.location(), config)?,
                 prefix,
@@ -119,7 +125,11 @@ impl WorldStore {
             )),
         };
         Ok(Self {
-            inner: Arc::new(Inner { root, backend }),
+            inner: Arc::new(Inner {
+                root,
+                backend,
+                proofs,
+            }),
             memory: ReadMemory::default(),
         })
     }
@@ -128,6 +138,24 @@ impl WorldStore {
     #[must_use]
     pub fn with_memory(self, memory: ReadMemory) -> Self {
         Self { memory, ..self }
+    }
+
+    /// The same world, of whose objects nothing is known.
+    #[must_use]
+    pub fn without_proofs(&self) -> Self {
+        let proofs = Proofs::default();
+        let backend = match &self.inner.backend {
+            Backend::Disk(disk) => Backend::Disk(disk.with_proofs(proofs.clone())),
+            Backend::Bucket(bucket) => Backend::Bucket(bucket.clone()),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                root: self.inner.root.clone(),
+                backend,
+                proofs,
+            }),
+            memory: self.memory.clone(),
+        }
     }
 
     /// What the readers of this world may hold.
@@ -151,9 +179,36 @@ impl WorldStore {
             inner: Arc::new(Inner {
                 root,
                 backend: Backend::Bucket(bucket),
+                proofs: Proofs::default(),
             }),
             memory: ReadMemory::default(),
         }
+    }
+
+    /// What is known of this world's objects, and proves them again where a file changed in
+    /// its inode or change time alone.
+    pub fn proofs(&self) -> &Proofs {
+        &self.inner.proofs
+    }
+
+    /// Hashes an object of a local world under its pin, and remembers the sha256 as proof of
+    /// it; gives up once `goes_on` says so. An object in a bucket needs none. Blocks.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub fn hash_as_proof(
+        &self,
+        key: &str,
+        pin: &Pin,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        self.check(key)?;
+        if let Backend::Disk(disk) = &self.inner.backend
+            && let Some(sha256) = disk.sha256_of_exactly(key, pin, goes_on)?
+        {
+            self.proofs().add_hashed(key, pin, Some(sha256));
+        }
+        Ok(())
     }
 
     /// The root that this store was opened at.

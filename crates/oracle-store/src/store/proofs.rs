@@ -11,8 +11,7 @@
 //! |---|---|
 //! | its sha256, by the contents index, a gate's index, or a hash taken under the same pin | the sha256 of its bytes |
 //! | that evidence hashed it together with others | nothing: it is refused |
-//! | when its rows come, by the time index | its time column |
-//! | nothing, and nothing was read of it | nothing: there is nothing that could be mixed |
+//! | what its reader knows ([`Prover`]), such as when its rows come | what that says |
 //! | nothing else | nothing: it is refused |
 //!
 //! An object that is proven again is read on under its new pin, and a warning says so, once.
@@ -31,9 +30,9 @@ pub trait KnownDigests: Send + Sync {
 
 /// Proves an object by what its reader knows of it.
 pub trait Prover: Send + Sync {
-    /// Whether the object under a new pin is what it was; `None` if nothing is known of it.
-    /// Blocks.
-    fn is_same(&self, path: &str, pin: &Pin) -> Option<bool>;
+    /// Whether the object under a new pin is what it was; `has_read` says that bytes of it
+    /// were read since it was opened. Blocks.
+    fn is_same(&self, path: &str, pin: &Pin, has_read: bool) -> bool;
 }
 
 /// What is known of a world's objects. Cheap to clone.
@@ -95,6 +94,11 @@ impl Proofs {
     /// Has objects that no digest is known of proven by their reader.
     pub fn set_prover(&self, prover: Arc<dyn Prover>) {
         self.known().prover = Some(prover);
+    }
+
+    /// Whether a digest proves an object that is read under a pin.
+    pub fn have_digest(&self, path: &str, pin: &Pin) -> bool {
+        matches!(self.proof_of(path, pin), Proof::Digest(_))
     }
 
     /// The pin that an object is read under in place of another, if it was proven again.

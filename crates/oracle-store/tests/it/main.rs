@@ -13,6 +13,7 @@ mod locating;
 mod logical_types;
 mod opening;
 mod packing;
+mod pins;
 mod rows;
 mod s3_server;
 mod schemas;

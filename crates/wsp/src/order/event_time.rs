@@ -19,6 +19,7 @@ use crate::Error;
 use crate::ending::Ending;
 use crate::file_handles::file_handles;
 use crate::lane::NamePosition;
+use crate::part_proofs::PartProofs;
 use crate::plan::Plan;
 use crate::profile::{OnDisorder, OrderSettings};
 use crate::progress::Progress;
@@ -50,6 +51,8 @@ pub struct EventTimeSource {
     pub settings: OrderSettings,
     /// Knows, or learns, when rows come.
     pub index: TimeIndex,
+    /// Told of what is learnt.
+    pub proofs: PartProofs,
     /// Connections that stand beside the open parts, if these are files of this machine.
     pub lanes: Option<usize>,
 }
@@ -80,6 +83,7 @@ impl EventTimeSource {
                 Location::S3 { .. } => None,
             },
             index: TimeIndex::new(plan.store.clone(), cache, readers),
+            proofs: plan.proofs.clone(),
         }
     }
 
@@ -89,7 +93,11 @@ impl EventTimeSource {
     /// Those of [`TimeIndex::learn`].
     pub fn survey(&mut self, ending: &Ending) -> Result<Survey, Error> {
         let all: Vec<&Part> = self.parts.iter().flatten().collect();
-        let mut times = self.index.learn(&all, ending)?.into_iter();
+        let times = self.index.learn(&all, ending)?;
+        for (part, times) in all.iter().zip(&times) {
+            self.proofs.know(part, times);
+        }
+        let mut times = times.into_iter();
         let times: Vec<Vec<_>> = self
             .parts
             .iter()

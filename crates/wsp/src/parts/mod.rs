@@ -13,9 +13,11 @@ use oracle_store::{
 
 use crate::chunk_budget::{ChunkBudget, ChunkShare};
 use crate::data_evidence::DataEvidence;
+use crate::ending::Ending;
 use crate::feed::{FeedPool, PartFeed};
 use crate::lane::NamePosition;
 use crate::order::{OpenPart, PartId, PartStart};
+use crate::part_proofs::PartProofs;
 use crate::plan::Plan;
 use crate::time_index::TIME_COLUMN;
 use crate::watermark::Position;
@@ -44,6 +46,9 @@ pub struct ClearedParts {
     outputs: Vec<OutputSource>,
     data: DataEvidence,
     memory: ReadMemory,
+    proofs: PartProofs,
+    /// Whether a part is hashed when it is opened, and until when.
+    hashing: Option<Ending>,
 }
 
 impl ClearedParts {
@@ -77,7 +82,17 @@ impl ClearedParts {
             outputs: outputs.collect::<Result<_, Error>>()?,
             data: plan.data.clone(),
             memory: plan.store.memory().clone(),
+            proofs: plan.proofs.clone(),
+            hashing: None,
         })
+    }
+
+    /// The same parts, each hashed when it is opened: for a run that knows nothing of them
+    /// beforehand.
+    #[must_use]
+    pub fn hashed(mut self, ending: &Ending) -> Self {
+        self.hashing = Some(ending.clone());
+        self
     }
 
     fn part(&self, id: PartId) -> (&OutputSource, &Part) {
@@ -145,6 +160,9 @@ impl OpenRows {
     fn open(&self, from_row: u64) -> Result<RowReader, Error> {
         let (output, part) = self.parts.part(self.part);
         self.parts.data.verify_part(part)?;
+        if let Some(ending) = &self.parts.hashing {
+            self.parts.proofs.hash(part, ending);
+        }
         // No more than a chunk's: decoded rows that wait would take as much again.
         let batch_rows = (self.share.bytes() / EVENT_BYTES).min(BATCH_ROWS);
         open_rows(

@@ -220,7 +220,11 @@ fn stopped() -> Error {
 }
 
 /// Reads the whole time column of a part.
-fn read_times(store: &WorldStore, part: &Part, ending: &Ending) -> Result<PartTimes, Error> {
+pub(crate) fn read_times(
+    store: &WorldStore,
+    part: &Part,
+    ending: &Ending,
+) -> Result<PartTimes, Error> {
     let options = ReadOptions {
         from_row: 0,
         batch_rows: BATCH_ROWS,
