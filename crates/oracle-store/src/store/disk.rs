@@ -285,24 +285,19 @@ impl Disk {
         .await
     }
 
-    pub(crate) async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn list_tree(&self, folder: &str) -> Result<Level, Error> {
         let (disk, folder) = (self.clone(), folder.to_owned());
         io::blocking(move || {
-            let mut entries = Vec::new();
-            disk.walk(&folder, &mut Vec::new(), &mut entries)?;
-            Ok(entries)
+            let mut tree = Level::default();
+            disk.walk(&folder, &mut Vec::new(), &mut tree)?;
+            Ok(tree)
         })
         .await
     }
 
     /// Goes down a folder; `above` are the real folders on the way, so that a symlink to
     /// one of them is seen as the loop it is.
-    fn walk(
-        &self,
-        folder: &str,
-        above: &mut Vec<PathBuf>,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), Error> {
+    fn walk(&self, folder: &str, above: &mut Vec<PathBuf>, tree: &mut Level) -> Result<(), Error> {
         let Some(real) = self.resolve_folder(folder)? else {
             return Ok(());
         };
@@ -314,7 +309,7 @@ impl Disk {
         let mut folders = Vec::new();
         self.for_each_in(folder, |key, path, stat| {
             if stat.is_file() {
-                entries.push(Entry {
+                tree.objects.push(Entry {
                     path: key,
                     pin: pin_of(&stat),
                 });
@@ -326,7 +321,8 @@ impl Disk {
             Ok(())
         })?;
         for inner in folders {
-            self.walk(&inner, above, entries)?;
+            self.walk(&inner, above, tree)?;
+            tree.folders.push(inner);
         }
         above.pop();
         Ok(())

@@ -62,12 +62,12 @@ pub struct Entry {
     pub pin: Pin,
 }
 
-/// What stands directly inside a folder.
+/// What stands in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Level {
     /// The objects.
     pub objects: Vec<Entry>,
-    /// The names of the folders.
+    /// The folders: by their names in a level, by their keys in a tree.
     pub folders: Vec<String>,
 }
 
@@ -311,10 +311,25 @@ impl WorldStore {
     /// # Errors
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
     pub async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        Ok(self.list_tree(folder).await?.objects)
+    }
+
+    /// Every object and folder under a folder (the empty one: the whole root), recursively,
+    /// each by its key, in byte order. A folder may be empty.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn list_tree(&self, folder: &str) -> Result<Level, Error> {
         let folder = self.check_folder(folder)?;
-        Ok(in_key_order(
-            on_backend!(self, backend => backend.list_under(folder).await)?,
-        ))
+        let Level {
+            objects,
+            mut folders,
+        } = on_backend!(self, backend => backend.list_tree(folder).await)?;
+        folders.sort_unstable();
+        Ok(Level {
+            objects: in_key_order(objects),
+            folders,
+        })
     }
 
     /// The object's bytes in order, in chunks of at most 1 MiB, in constant memory.
