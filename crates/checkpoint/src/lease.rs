@@ -16,9 +16,10 @@
 //! | held | alive or unknown, period over | | taken, next fence |
 //!
 //! Death is known at once where the backend can tell: an OS lock (file, SQLite), a session
-//! advisory lock (Postgres), a dropped [`Lease`] (memory). The period is over by the server's
-//! clock (Postgres, where the holder's advisory lock is gone), else when the lease was *observed
-//! unchanged* for that long by the one who wants it: no two machines' clocks are ever compared.
+//! advisory lock (Postgres, in the life of the server in which the lock was taken), a dropped
+//! [`Lease`] (memory). The period is over when the lease was *observed unchanged* for that long by
+//! the one who wants it (Postgres: and has expired by the server's clock, too): no two machines'
+//! clocks are ever compared.
 //!
 //! An expired lease that nobody took is still its holder's, to renew and to save under.
 //!

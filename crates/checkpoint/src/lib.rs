@@ -8,9 +8,9 @@
 //! The life of a stream's checkpoints:
 //!
 //! ```text
-//! acquire_or_wait ─► load each key ─► resume_check ─► stream … save_many … ─► release
-//!        │                                               ▲
-//!        └──────────► LeaseKeeper renews, says Overdue or Lost
+//! LeaseKeeper::acquire ─► load each key ─► resume_check ─► stream … save_many … ─► release
+//!        │                                                    ▲
+//!        └─► renews, and its LeaseWatch says whether the lease is held
 //! ```
 
 #[cfg(any(feature = "file", feature = "sqlite"))]
@@ -62,7 +62,7 @@ pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 pub use error::{Error, ReasonCode, Source};
 #[cfg(feature = "file")]
 pub use file::FileStore;
-pub use keeper::{LeaseKeeper, LeaseStatus};
+pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
 pub use memory::MemoryStore;

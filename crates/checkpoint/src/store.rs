@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -84,7 +85,9 @@ pub trait CheckpointStore: Debug + Send + Sync {
     /// (folder, tables). A damaged record does not hinder it: it will be refused by `load`.
     ///
     /// # Errors
-    /// `LEASE_HELD` naming the first key and holder in the way; as [`load`](Self::load).
+    /// `LEASE_HELD` naming the first key and holder in the way: of a take-over, another that takes
+    /// over at the same time, or a holder that could not be made to let go. As
+    /// [`load`](Self::load).
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error>;
 
     /// Renews every lease of the set: the period starts anew.
@@ -120,7 +123,7 @@ pub trait CheckpointStore: Debug + Send + Sync {
 }
 
 /// Takes all leases, waiting up to one period for a living holder; `on_held` is told each new
-/// holder that is in the way.
+/// holder that is in the way. A take-over is tried once.
 ///
 /// # Errors
 /// As [`CheckpointStore::acquire`]; `LEASE_HELD` once the period is over.
@@ -128,8 +131,22 @@ pub async fn acquire_or_wait(
     store: &dyn CheckpointStore,
     request: &LeaseRequest,
     clock: &dyn Clock,
-    mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
+    on_held: impl FnMut(&CursorKey, &Holder) + Send,
 ) -> Result<Lease, Error> {
+    let taken = acquire_until(store, request, clock, on_held, std::future::pending()).await;
+    taken.map(|(lease, _)| lease)
+}
+
+/// The same, with the clock's time at which the try began that took the leases; `LEASE_HELD` also
+/// once `give_up` resolves. A try that is under way then is brought to its end.
+pub(crate) async fn acquire_until(
+    store: &dyn CheckpointStore,
+    request: &LeaseRequest,
+    clock: &dyn Clock,
+    mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
+    give_up: impl Future<Output = ()> + Send,
+) -> Result<(Lease, Duration), Error> {
+    let mut give_up = pin!(give_up);
     let mut deadline = None;
     // A lease that is given back is taken within a second, however long its period.
     let pause = (request.period / 30).min(Duration::from_secs(1));
@@ -137,17 +154,25 @@ pub async fn acquire_or_wait(
     loop {
         // Read before the try, so that the last try comes when the whole period has passed.
         let now = clock.monotonic();
-        match store.acquire(request).await {
-            Err(Error::LeaseHeld { key, holder }) if deadline.is_none_or(|end| now < end) => {
+        let held = match store.acquire(request).await {
+            // To take over once more is to end whoever took over meanwhile.
+            Err(Error::LeaseHeld { key, holder })
+                if !request.take_over && deadline.is_none_or(|end| now < end) =>
+            {
                 if named.as_ref() != Some(&*holder) {
                     on_held(&key, &holder);
-                    named = Some(*holder);
+                    named = Some((*holder).clone());
                 }
+                Error::LeaseHeld { key, holder }
             }
-            outcome => return outcome,
-        }
+            outcome => return outcome.map(|lease| (lease, now)),
+        };
         // From the end of the first try on: what it saw last is a whole period old at the last.
         let end = *deadline.get_or_insert_with(|| clock.monotonic() + request.period);
-        clock.sleep(pause.min(end.saturating_sub(now))).await;
+        tokio::select! {
+            biased;
+            () = &mut give_up => return Err(held),
+            () = clock.sleep(pause.min(end.saturating_sub(now))) => {}
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::error::Error;
+use crate::os_lock;
 
 /// The error of an operation on a path.
 pub(crate) fn at_path(operation: &'static str, path: &Path, source: io::Error) -> Error {
@@ -12,6 +13,21 @@ pub(crate) fn at_path(operation: &'static str, path: &Path, source: io::Error) -
         place: path.display().to_string(),
         advice: advice(source.kind()),
         source: Some(Box::new(source)),
+    }
+}
+
+/// What to do where another process keeps a lock for longer than its work takes.
+pub(crate) const LOCKED: &str = "Another process keeps it locked in the middle of a save: continue it \
+                                 if it is stopped, or end it, and nothing that it saved is lost";
+
+/// The error of a lock on one of some files that another process keeps, which is named where the
+/// system tells.
+pub(crate) fn locked(operation: &'static str, path: &Path, files: &[&Path]) -> Error {
+    Error::Unavailable {
+        operation,
+        place: path.display().to_string(),
+        advice: LOCKED,
+        source: os_lock::blame(files).map(Into::into),
     }
 }
 

@@ -5,12 +5,12 @@
 use oracle_store::{Catalogue, CatalogueEntry, Posture};
 
 use crate::error::{Error, ReasonCode};
-use crate::gate_map::{GateId, GateMap};
+use crate::gate_map::{AUTHORIZES, GateId, GateMap};
 
 /// Compares both directions for some outputs; in strict posture for the whole catalogue, and
 /// every name on either side must be known to the other. A gate whose entry spells out no
 /// `authorizes_outputs` or no `upstream_gate_dependencies` is refused in strict posture; in
-/// local posture it is not compared.
+/// local posture the former is refused where a selected output does not require the gate.
 ///
 /// # Errors
 /// `GATE_MAP_UNREADABLE` for a missing key, `CATALOGUE_GATES_DISAGREE`.
@@ -36,14 +36,22 @@ pub(crate) fn check<'a>(
     };
     for output in outputs {
         for gate in gate_map.gates() {
-            let Some(authorized) = &gate.authorizes else {
-                continue;
-            };
-            let authorizes = authorized.contains(&output.output_id);
             let requires = output
                 .read_requires_gates
                 .iter()
                 .any(|id| id == gate.id.as_str());
+            let Some(authorized) = &gate.authorizes else {
+                if requires {
+                    continue;
+                }
+                let what = format!(
+                    "The gate {} has no `{AUTHORIZES}`, so that it may restrict {}, which does \
+                     not require it",
+                    gate.id, output.output_id
+                );
+                return Err(Error::new(ReasonCode::GateMapUnreadable, what).of_gate(&gate.id));
+            };
+            let authorizes = authorized.contains(&output.output_id);
             if authorizes != requires {
                 return Err(disagreement(output, &gate.id, authorizes));
             }

@@ -164,7 +164,7 @@ mod tests {
         for (gate, upstream) in upstream.iter().enumerate() {
             let upstream: Vec<_> = upstream.iter().map(|gate| format!("g{gate}")).collect();
             let upstream = upstream.join(", ");
-            write!(yaml, "{{gate_id: g{gate}, passed_flag_path_template: f, upstream_gate_dependencies: [{upstream}]}}, ").unwrap();
+            write!(yaml, "{{gate_id: g{gate}, passed_flag_path_template: f, upstream_gate_dependencies: [{upstream}], authorizes_outputs: []}}, ").unwrap();
         }
         GateMap::parse("map", (yaml + "]").as_bytes()).unwrap()
     }

@@ -157,6 +157,13 @@ impl GateMap {
         }
         let mut gates = BTreeMap::new();
         for entry in file.gates {
+            if let Some((missing, present)) = entry.lost_one() {
+                let what = format!(
+                    "The gate {} has `{present}` and no `{missing}`",
+                    entry.gate_id
+                );
+                return Err(unreadable(what).object(name));
+            }
             if let Some((wrong, key)) = entry.misspelt() {
                 let what = format!(
                     "The gate {} has a key `{wrong}` and no `{key}`: is it misspelt?",
@@ -203,7 +210,7 @@ fn unreadable(what: impl Into<String>) -> Error {
 
 /// The keys of a gate that restrict what may be read.
 const UPSTREAM: &str = "upstream_gate_dependencies";
-const AUTHORIZES: &str = "authorizes_outputs";
+pub(crate) const AUTHORIZES: &str = "authorizes_outputs";
 
 #[derive(Deserialize)]
 struct MapFile {
@@ -258,6 +265,16 @@ impl GateEntry {
         (UPSTREAM, |gate| gate.upstream_gate_dependencies.is_none()),
         (AUTHORIZES, |gate| gate.authorizes_outputs.is_none()),
     ];
+
+    /// The key that restricts reading which is missing, and the one which is there, where the
+    /// gate has just one of the two.
+    fn lost_one(&self) -> Option<(&'static str, &'static str)> {
+        match (&self.upstream_gate_dependencies, &self.authorizes_outputs) {
+            (None, Some(_)) => Some((UPSTREAM, AUTHORIZES)),
+            (Some(_), None) => Some((AUTHORIZES, UPSTREAM)),
+            _ => None,
+        }
+    }
 
     /// A key that looks like one that restricts reading, where that one is missing.
     fn misspelt(&self) -> Option<(&str, &'static str)> {

@@ -91,4 +91,4 @@ pub use receipt::{
     Artifact, ArtifactRole, BoundItem, FailureReceipt, GateReceipt, GateStatus, MethodReceipt,
     UnboundItem, UnboundReason, VerificationMode,
 };
-pub use schema::GATE_RECEIPT_SCHEMA;
+pub use schema::{ENGINE_GATES_MAP_SCHEMA, GATE_RECEIPT_SCHEMA};

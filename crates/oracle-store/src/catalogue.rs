@@ -11,8 +11,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::yaml::from_yaml;
+use model::Hex64;
 
 /// The name of one dataset of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,11 +10,11 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::locator::{DataPlaces, OutputLocator, Part, PartPattern, Pin};
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG};
 use crate::store::{Entry, KnownDigests, STAGING_PREFIX, WorldStore, is_plain_key};
+use model::Hex64;
 
 /// The index's key under an engine run root.
 pub const PACK_CONTENTS: &str = "_oracle_pack_contents.json";

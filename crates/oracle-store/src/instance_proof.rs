@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::CatalogueEntry;
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::locator::OutputLocator;
 use crate::store::WorldStore;
 use crate::template::{Tokens, render};
+use model::Hex64;
 
 /// An instance receipt that the parts of its output hold to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::store::WorldStore;
 use crate::world_key::WorldKey;
+use model::Hex64;
 
 /// The manifest's key under an engine run root.
 pub const PACK_MANIFEST: &str = "_oracle_pack_manifest.json";

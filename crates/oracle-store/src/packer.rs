@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use crate::contents::{ContentsEntry, ContentsIndex, PACK_CONTENTS, contents_of};
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST, PackFacts, PackManifest};
 use crate::receipt::{RUN_RECEIPT, RunReceipt};
 use crate::seal::{PACK_SEAL, PackSeal, Seal, SealStatus};
 use crate::store::{Entry, WorldStore};
+use model::Hex64;
 
 /// Objects that are hashed at one time.
 const OBJECTS_IN_FLIGHT: usize = 4;

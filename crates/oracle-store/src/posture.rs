@@ -11,11 +11,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::manifest::{PACK_MANIFEST, PackManifest};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG, PackSeal, Seal, SealStatus};
 use crate::store::WorldStore;
 use crate::world_key::WorldKey;
+use model::Hex64;
 
 /// How much evidence a world must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

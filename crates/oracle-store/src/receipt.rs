@@ -6,9 +6,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::{Hex32, Hex64};
 use crate::store::WorldStore;
 use crate::world_key::{ScenarioId, WorldKey};
+use model::{Hex32, Hex64};
 
 /// The receipt's key under an engine run root.
 pub const RUN_RECEIPT: &str = "run_receipt.json";

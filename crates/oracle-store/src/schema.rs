@@ -1,5 +1,9 @@
 //! The JSON Schemas of the formats that this crate owns, as YAML, draft 2020-12.
 
+/// Of [`Catalogue`](crate::Catalogue).
+pub const ENGINE_OUTPUTS_CATALOGUE_SCHEMA: &str =
+    include_str!("../../../contracts/engine_outputs_catalogue.schema.yaml");
+
 /// Of [`RunReceipt`](crate::RunReceipt).
 pub const RUN_RECEIPT_SCHEMA: &str = include_str!("../../../contracts/run_receipt.schema.yaml");
 

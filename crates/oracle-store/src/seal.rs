@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::manifest::FORMAT_VERSION;
 use crate::store::WorldStore;
+use model::Hex64;
 
 /// The JSON seal's key under an engine run root.
 pub const PACK_SEAL: &str = "_SEALED.json";

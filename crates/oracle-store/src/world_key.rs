@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
+use model::Hex64;
 
 /// The name of a scenario: 1 to 256 characters that can stand in a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -10,10 +10,10 @@ use serde_yaml::{Mapping, Value};
 ///
 /// # Errors
 /// The parser's error, with line and column where it knows them; also for a merge key whose
-/// value is neither a mapping nor a list of mappings.
+/// value is neither a mapping nor a list of mappings, and for a key with a tag (`!x key:`).
 pub fn from_yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_yaml::Error> {
-    // Without a merge key the parser's errors keep their line and column.
-    if !bytes.windows(2).any(|pair| pair == b"<<") {
+    // Without a merge key or a tag the parser's errors keep their line and column.
+    if !bytes.windows(2).any(|pair| pair == b"<<") && !bytes.contains(&b'!') {
         return serde_yaml::from_slice(bytes);
     }
     let mut value: Value = serde_yaml::from_slice(bytes)?;
@@ -28,7 +28,13 @@ fn apply(value: &mut Value) -> Result<(), serde_yaml::Error> {
             if let Some(merged) = mapping.remove("<<") {
                 merge(mapping, merged)?;
             }
-            mapping.iter_mut().try_for_each(|(_, inner)| apply(inner))
+            mapping.iter_mut().try_for_each(|(key, inner)| match key {
+                Value::Tagged(tagged) => Err(serde_yaml::Error::custom(format!(
+                    "a key has the tag `{}`, so that nobody would find it",
+                    tagged.tag
+                ))),
+                _ => apply(inner),
+            })
         }
         Value::Sequence(items) => items.iter_mut().try_for_each(apply),
         Value::Tagged(tagged) => apply(&mut tagged.value),
@@ -92,6 +98,15 @@ mod tests {
 
     fn read(text: &str) -> Result<Value, serde_yaml::Error> {
         from_yaml(text.as_bytes())
+    }
+
+    #[test]
+    fn a_key_with_a_tag_is_refused_at_any_depth() {
+        for text in ["!x a: 1", "list: [{b: {!x a: 1}}]", "? !x {a: 1}\n: 2"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert!(read("a: !x 1\nb: what! a: 1").is_err());
+        assert!(read("a: wow!").is_ok());
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oracle_store::SealStatus;
+use oracle_store::{Hex64, SealStatus};
 use wsp::EventTime;
 use wsp::pace::{Pace, RateSteps, Speedup};
 use wsp::profile::{OnReject, OrderMode};
@@ -133,6 +134,9 @@ pub struct StreamArgs {
     /// Which event time is due when the schedule begins (RFC 3339); else the first event's.
     #[arg(long, value_name = "TIME", conflicts_with = "rate")]
     pub time_origin: Option<EventTime>,
+    /// Wait at most this many seconds from one event to the next: a longer gap is cut, and the rest follows.
+    #[arg(long, value_name = "S", value_parser = parse_seconds, conflicts_with_all = ["rate", "time_origin"])]
+    pub max_gap: Option<Duration>,
     /// The ingestion gate.
     #[arg(long, value_name = "URL")]
     pub ig_url: Option<String>,
@@ -241,6 +245,9 @@ pub struct RedriveArgs {
     /// Say what would be pushed, and push nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Push nothing, and have the event with this id wait no more; may be repeated.
+    #[arg(long, value_name = "EVENT_ID", value_parser = parse_event_id, conflicts_with = "dry_run")]
+    pub give_up: Vec<Hex64>,
 }
 
 /// `verify`.
@@ -353,6 +360,18 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+fn parse_event_id(text: &str) -> Result<Hex64, String> {
+    Hex64::parse(text).ok_or_else(|| format!("`{text}` is no event id: 64 lowercase hex digits"))
+}
+
+/// Seconds, above zero.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("`{text}` is no number of seconds above zero"))
 }
 
 fn parse_on_reject(text: &str) -> Result<OnReject, String> {

@@ -14,10 +14,11 @@ mod progress_line;
 mod signals;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, LogFormat};
 
 /// Envelopes and pages come and go by the thousand on many threads: this allocator gives
 /// back what they leave (as `.cargo/config.toml` says), where the system's keeps it in
@@ -26,11 +27,25 @@ use crate::args::{Cli, Command};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    let status = run();
+    output::finish_messages();
+    status
+}
+
+fn run() -> ExitCode {
+    // First of all: where there is no room, the next allocation ends the process.
+    if let Err(error) = wsp::check_address_space() {
+        logging::start(LogFormat::Text, 0);
+        return commands::refuse(&error);
+    }
     let cli = Cli::parse();
     logging::start(cli.log_format, cli.verbose);
     oracle_store::silence_decoder_panics();
     if let Err(error) = wsp::raise_file_handles() {
         tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    if let Err(error) = wsp::check_threads() {
+        return commands::refuse(&error);
     }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -42,6 +57,7 @@ fn main() -> ExitCode {
         }
     };
     let status = runtime.block_on(async {
+        signals::outlive_file_size_limit();
         match cli.command {
             Command::Stream(args) => Box::pin(commands::stream::run(*args)).await,
             Command::Plan(args) => commands::plan::run(args).await,
@@ -65,6 +81,8 @@ fn main() -> ExitCode {
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // A thread that was given is kept: the system may give no other later.
+        .thread_keep_alive(Duration::from_hours(24 * 365))
         .enable_all()
         .build()
 }

@@ -1,9 +1,14 @@
 //! Standard output, one JSON object and nothing else; and messages on standard error.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -24,7 +29,12 @@ pub fn write_above(line: Option<ProgressBar>) {
 /// A report that cannot be written, since the disk is full or the reader has gone away, is a
 /// failure of the command: standard error says so, and [`was_lost`] from then on.
 pub fn print(value: &impl Serialize) {
-    if let Err(error) = write_object(&mut io::stdout().lock(), value) {
+    // Not through `io::stdout()`, which takes a descriptor that cannot be written for success.
+    let written = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|stdout| write_object(&mut File::from(stdout), value));
+    if let Err(error) = written {
         LOST.store(true, Ordering::Relaxed);
         tell(format_args!(
             "wsp-cli: the report cannot be written to standard output: {error}\n"
@@ -50,20 +60,64 @@ fn write_object(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> 
     out.flush()
 }
 
-/// Standard error, for logs and messages; a write to it never fails.
+/// Messages that may wait for a reader of standard error; more are dropped.
+const WAITING_MESSAGES: usize = 1_024;
+/// How long the end of the process waits for a reader of standard error.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The thread that writes messages, once there is one: whoever reads standard error may stop
+/// reading, and a stop must be answered all the same.
+static MESSAGES: OnceLock<Option<SyncSender<Vec<u8>>>> = OnceLock::new();
+/// Messages that the thread has not written yet.
+static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+fn start_writing() -> Option<SyncSender<Vec<u8>>> {
+    let (messages, waiting) = mpsc::sync_channel::<Vec<u8>>(WAITING_MESSAGES);
+    let write_all = move || {
+        for message in waiting {
+            write_one(&message);
+            UNWRITTEN.fetch_sub(1, Ordering::AcqRel);
+        }
+    };
+    let thread = thread::Builder::new().name("wsp-messages".to_owned());
+    thread.spawn(write_all).is_ok().then_some(messages)
+}
+
+fn write_one(message: &[u8]) {
+    // `tracing` reports a failed write with `eprintln!`, which panics.
+    let write = || {
+        let _ = io::stderr().lock().write_all(message);
+    };
+    let line = LINE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match line {
+        Some(line) => line.suspend(write),
+        None => write(),
+    }
+}
+
+/// Waits until all messages are written, or nobody reads them: the last thing before the process
+/// ends.
+pub fn finish_messages() {
+    let began = Instant::now();
+    while UNWRITTEN.load(Ordering::Acquire) > 0 && began.elapsed() < LAST_WORDS {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Standard error, for logs and messages; a write to it neither fails nor waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // `tracing` reports a failed write with `eprintln!`, which panics.
-        let write = || {
-            let _ = io::stderr().lock().write_all(bytes);
-        };
-        let line = LINE.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match line {
-            Some(line) => line.suspend(write),
-            None => write(),
+        let messages = MESSAGES.get_or_init(start_writing);
+        // Counted first, or the thread could be done with it before.
+        UNWRITTEN.fetch_add(1, Ordering::AcqRel);
+        let sent = messages
+            .as_ref()
+            .is_some_and(|messages| messages.try_send(bytes.to_vec()).is_ok());
+        if !sent {
+            UNWRITTEN.fetch_sub(1, Ordering::AcqRel);
         }
         Ok(bytes.len())
     }

@@ -81,9 +81,13 @@ fn line(now: &Progress, rate: f64) -> String {
         State::Running | State::Starting => {}
         State::HeldBack => line.push_str(", held back"),
         State::GateAway => line.push_str(", GATE AWAY"),
+        State::StoreAway => line.push_str(", CHECKPOINT STORE AWAY"),
         State::WaitingForStart => line.push_str(", waiting for its start"),
         State::Paused => line.push_str(", PAUSED"),
         State::Ending => line.push_str(", ending"),
+    }
+    if let Some(due) = now.next_due_text() {
+        let _ = write!(line, ", next event due {due}");
     }
     if !now.pace.is_unpaced() {
         let _ = write!(line, ", {}, {:.1} ms late", now.pace, now.lateness_ms);
@@ -164,6 +168,19 @@ mod tests {
         assert_eq!(
             line(&now, 0.0),
             "0 events, 0 /s, PAUSED, 1 times, 0.0 ms late"
+        );
+    }
+
+    #[test]
+    fn a_line_says_when_an_event_that_is_far_away_is_due() {
+        let now = Progress {
+            state: State::Running,
+            next_due: Some(std::time::UNIX_EPOCH + Duration::from_millis(3_600_400)),
+            ..Progress::default()
+        };
+        assert_eq!(
+            line(&now, 0.0),
+            "0 events, 0 /s, next event due 1970-01-01T01:00:00Z, 1 times, 0.0 ms late"
         );
     }
 }

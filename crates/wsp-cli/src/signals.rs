@@ -5,6 +5,11 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wsp::ending::{Cause, Ending};
 
+use crate::output;
+
+/// The signal of a write beyond the limit of file sizes, on Linux and the BSDs.
+const SIGXFSZ: i32 = 25;
+
 /// Winds the stream down on the first signal, and ends the process with status
 /// 130 on the second.
 pub fn wind_down_on_signal(ending: Ending) {
@@ -29,10 +34,19 @@ pub fn wind_down_on_signal(ending: Ending) {
                     "stopping: waiting for answers, then saving; a second signal ends at once"
                 );
             } else {
+                output::finish_messages();
                 std::process::exit(130);
             }
         }
     });
+}
+
+/// Has a write beyond the limit of file sizes (`ulimit -f`) fail with an error, where the
+/// signal would end the process without a report.
+pub fn outlive_file_size_limit() {
+    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+        tracing::debug!(%error, "a write beyond the limit of file sizes ends the process");
+    }
 }
 
 /// Listens for the three signals; the last is `None` if it was ignored at the start.

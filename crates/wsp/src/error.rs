@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::ReasonCode;
 
+/// What to do about a thread that ended where it must not.
+const LOOK_FOR_A_PANIC: &str = "Look for a panic above this line and report it; a rerun resumes.";
+
 /// Why a stream was refused or ended.
 ///
 /// The rooms below keep their own errors, with their own fields (file, row,
@@ -71,8 +74,12 @@ impl Error {
 
     /// A thread or task of the stream ended where it must not.
     pub(crate) fn died(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
-        let fix = "Look for a panic above this line and report it; a rerun resumes.";
-        Self::caused(ReasonCode::StreamInternal, what, fix, source)
+        Self::caused(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC, source)
+    }
+
+    /// The same where nothing tells why.
+    pub(crate) fn ended_early(what: &str) -> Self {
+        Self::new(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC)
     }
 
     /// The system starts no more threads.

@@ -15,7 +15,7 @@
 //! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
 //! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
 //! | [`part_proofs`] | what is proven again where a file changed in its inode or change time alone | IO |
-//! | [`prepare`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
+//! | [`prepare`], [`held_lease`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
 //! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
 //! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
 //! | [`pace`], [`schedule`] | when an event is due | pure |
@@ -53,62 +53,35 @@
 //! - What is sent, in what order and under which ids depends on the world and the
 //!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
 
-pub mod audit;
-mod backends;
-pub mod chunk_budget;
 pub mod clock;
-pub mod control;
-pub mod cursors;
-pub mod data_evidence;
-pub mod dispatch;
-mod done_share;
-pub mod ending;
-pub mod engine;
 pub mod error;
-pub mod feed;
-mod file_handles;
-pub mod keeper;
-pub mod lane;
-pub mod lane_threads;
+pub mod keep;
 pub mod lanes;
-pub mod lateness;
-pub mod meters;
+pub mod lead;
 pub mod order;
-mod outline;
-pub mod pace;
-pub mod pack;
-pub mod part_proofs;
-pub mod parts;
-pub mod pilot;
 pub mod plan;
-pub mod platform_run;
-pub mod prepare;
-pub mod producer;
 pub mod profile;
-pub mod progress;
-pub mod push;
 pub mod quarantine;
 pub mod reason;
-pub mod redrive;
-pub mod report;
-pub mod request;
-pub mod resume;
-pub mod schedule;
+pub mod run;
 pub mod schema;
-pub mod selection;
-pub mod sending;
-pub mod steering;
-pub mod stream;
-pub mod time_index;
-pub mod verify;
-pub mod watermark;
-pub mod window;
 
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use file_handles::raise_file_handles;
-pub use outline::{Outline, OutputOutline, outline};
+pub use keep::{held_lease, keeper, lateness, meters, watermark, window};
+pub use lanes::{lane, lane_threads, sending};
+pub use lead::{dispatch, pace, pilot, schedule, steering};
+pub use order::{chunk_budget, feed, parts, time_index};
+pub use plan::outline::{Outline, OutputOutline, outline};
+pub use plan::{data_evidence, pack, part_proofs, producer, selection, verify};
+pub use push;
+pub use quarantine::redrive;
 pub use reason::{ReasonCode, all_reason_codes};
-pub use report::{Status, StreamReport};
-pub use request::{Overrides, StreamRequest};
-pub use stream::Stream;
+pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
+pub use run::report::{Status, StreamReport};
+pub use run::request::{Overrides, StreamRequest};
+pub use run::stream::Stream;
+pub use run::{
+    audit, control, cursors, ending, engine, platform_run, prepare, progress, report, request,
+    resume, stream,
+};

@@ -71,6 +71,8 @@ reason_codes! {
     MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED",
     /// More parts overlap in event time than the process may have files open.
     FileHandlesExceeded => "FILE_HANDLES_EXCEEDED",
+    /// The process may not have the threads or the address space that it needs.
+    ProcessLimitExceeded => "PROCESS_LIMIT_EXCEEDED",
     /// The ingestion gate gave a final refusal.
     IgPushRejected => "IG_PUSH_REJECTED",
     /// As many events lie in the quarantine as may.
@@ -81,8 +83,12 @@ reason_codes! {
     QuarantineUnreadable => "QUARANTINE_UNREADABLE",
     /// Another redrive works on the same quarantine file.
     RedriveHeld => "REDRIVE_HELD",
+    /// An event that is to be given up does not wait in the quarantine.
+    QuarantineEventUnknown => "QUARANTINE_EVENT_UNKNOWN",
     /// The ingestion gate answered 2xx without a decision.
     IgResponseUnknown => "IG_RESPONSE_UNKNOWN",
+    /// The ingestion gate does not know whether an event is on its bus, and does not find out.
+    IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS",
     /// The ingestion gate was away for longer than `give_up_after_s`.
     IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED",
     /// A stage of the stream ended without saying why: a defect of this program.

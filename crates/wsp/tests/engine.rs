@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, CursorKey, Holder, LeaseRequest, MemoryStore, OrderMode, PackKey,
+    CheckpointStore, CursorKey, Holder, LeaseKeeper, LeaseRequest, LeaseWatch, MemoryStore,
+    OrderMode, PackKey, SystemClock,
 };
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use oracle_store::Posture;
@@ -32,6 +33,8 @@ use wsp::watermark::Position;
 use wsp::window::Window;
 
 const RUN: &str = "platform_20260128T090000Z";
+/// Longer than anything here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `count` events a second of event time apart, over ten keys.
 fn events(count: u64) -> FramedBatch {
@@ -70,11 +73,14 @@ struct FromMemory {
     next: usize,
     /// Ends with an error here, as a bad row would.
     bad_row: Option<usize>,
+    /// Panics here.
+    panics_at_row: Option<usize>,
 }
 
 impl EventOrder for FromMemory {
     fn next(&mut self) -> Result<Option<Event>, wsp::Error> {
         let row = self.next;
+        assert_ne!(Some(row), self.panics_at_row, "as asked");
         if Some(row) == self.bad_row {
             return Err(wsp::Error::new(
                 wsp::ReasonCode::EventTimeDisorder,
@@ -115,6 +121,42 @@ struct Gate {
     stops: Mutex<Option<(u64, Ending)>>,
     /// Events that are refused whenever they come.
     rejects: BTreeSet<u64>,
+    /// When the machine sleeps past the end of the lease.
+    sleep: Option<Sleep>,
+    /// The client panics at the post with this number.
+    panics_at: Option<u64>,
+    /// The client makes no lane.
+    makes_no_lane: bool,
+}
+
+/// A machine that sleeps for an hour at a post.
+struct Sleep {
+    at_post: u64,
+    clock: Arc<SleepingClock>,
+    lease: LeaseWatch,
+    /// Posts while the lease was not held.
+    overdue_posts: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct SleepingClock {
+    awake: SystemClock,
+    slept_hours: AtomicU64,
+}
+
+#[async_trait::async_trait]
+impl checkpoint::Clock for SleepingClock {
+    fn utc_now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.awake.utc_now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.awake.monotonic() + Duration::from_hours(self.slept_hours.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, delay: Duration) {
+        self.awake.sleep(delay).await;
+    }
 }
 
 #[derive(Clone)]
@@ -124,6 +166,7 @@ impl PushClient for Client {
     type Lane = Client;
 
     fn lane(&self) -> Client {
+        assert!(!self.0.makes_no_lane, "no lane, as asked");
         self.clone()
     }
 }
@@ -135,6 +178,15 @@ impl PushLane for Client {
             && number == *at
         {
             ending.wind_down(Cause::Asked);
+        }
+        assert_ne!(Some(number), self.0.panics_at, "as asked");
+        if let Some(sleep) = &self.0.sleep {
+            if !sleep.lease.is_held() {
+                sleep.overdue_posts.fetch_add(1, Ordering::SeqCst);
+            }
+            if number == sleep.at_post {
+                sleep.clock.slept_hours.fetch_add(1, Ordering::SeqCst);
+            }
         }
         tokio::time::sleep(self.0.delay).await;
         let answer = |status, body: &'static str| Answer {
@@ -221,6 +273,7 @@ impl NamePosition for Places {
 struct Run {
     events: u64,
     bad_row: Option<usize>,
+    panics_at_row: Option<usize>,
     max_events: Option<u64>,
     lanes: usize,
     flush_every: u64,
@@ -236,6 +289,7 @@ impl Default for Run {
         Self {
             events: 500,
             bad_row: None,
+            panics_at_row: None,
             max_events: None,
             lanes: 8,
             flush_every: 10,
@@ -259,6 +313,10 @@ struct Outcome {
 
 impl Run {
     async fn go(self) -> Outcome {
+        self.try_go().await.unwrap()
+    }
+
+    async fn try_go(self) -> Result<Outcome, wsp::Error> {
         let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
         let key = CursorKey::new(PackKey::of_root("world"), "events").unwrap();
         let request = LeaseRequest::new([key.clone()], Holder::this_process("test"));
@@ -277,10 +335,12 @@ impl Run {
             at_most,
         });
         let engine = Engine {
+            store_trouble: wsp::push::Trouble::of_store(),
             order: Box::new(FromMemory {
                 framed: events(self.events),
                 next: 0,
                 bad_row: self.bad_row,
+                panics_at_row: self.panics_at_row,
             }),
             schedule: Schedule::new(Speedup::new(self.speedup).unwrap(), WhenLate::CatchUp),
             start: Start::by(&TokioClock),
@@ -295,9 +355,11 @@ impl Run {
                 timeout: Duration::from_secs(5),
                 drain_timeout: Duration::from_secs(5),
                 concurrency: Concurrency::Adaptive,
-                client: PushClientKind::Hyper,
+                client: PushClientKind::Direct,
                 when_late: WhenLate::CatchUp,
                 in_flight_bytes: 64 << 20,
+                transient_errors: Vec::new(),
+                max_event_bytes: wsp::push::MAX_EVENT_BYTES,
             },
             retry: RetryPolicy {
                 max_attempts: 3,
@@ -310,6 +372,7 @@ impl Run {
             places: Arc::new(Places),
             store: Arc::clone(&store),
             lease,
+            lease_watch: self.gate.sleep.as_ref().map(|sleep| sleep.lease.clone()),
             outputs: vec![KeptOutput {
                 key: key.clone(),
                 parts: Arc::new(["part".to_owned()]),
@@ -320,20 +383,22 @@ impl Run {
             flush_every: self.flush_every,
             window: Arc::new(Window::new(self.flush_every, self.lanes)),
             give_up_after: Duration::from_secs(1),
-            save_timeout: Duration::from_secs(1),
+            stop_timeout: Duration::from_secs(1),
             ending: ending.clone(),
             progress: self.progress,
         };
         let stops = self.stop_at_post.map(|post| (post, ending.clone()));
         *self.gate.stops.lock().unwrap() = stops;
-        let ran = engine.run(audit).await.unwrap();
+        // Whatever dies, nothing waits for it.
+        let ran = tokio::time::timeout(PATIENCE, engine.run(audit));
+        let ran = ran.await.expect("the stream hangs")?;
         let record = store.load(&key).await.unwrap();
-        Outcome {
+        Ok(Outcome {
             ran,
             cause: ending.take_cause(),
             cursor: record.map(|record| record.cursor.last_row_index()),
             aside: aside.lock().unwrap().iter().copied().collect(),
-        }
+        })
     }
 }
 
@@ -566,6 +631,109 @@ async fn a_stop_sends_nothing_that_is_not_in_flight_and_saves_the_whole_prefix()
     assert_eq!(outcome.ran.kept.abandoned, 0);
     let whole = (0..).zip(&got).take_while(|(n, got)| n == *got).count() as u64;
     assert_eq!(outcome.cursor, Some(whole - 1), "the prefix without a gap");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_wakes_under_an_overdue_lease_posts_nothing_until_it_is_renewed() {
+    let clock = Arc::new(SleepingClock::default());
+    let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
+    let key = CursorKey::new(PackKey::of_root("asleep"), "events").unwrap();
+    let request = LeaseRequest {
+        period: Duration::from_mins(30),
+        ..LeaseRequest::new([key], Holder::this_process("test"))
+    };
+    let never = std::future::pending();
+    let taking = LeaseKeeper::acquire(&store, &request, clock.clone(), |_, _| {}, never);
+    let (_lease, keeper) = taking.await.unwrap();
+    let gate = Arc::new(Gate {
+        delay: Duration::from_millis(1),
+        sleep: Some(Sleep {
+            at_post: 200,
+            clock,
+            lease: keeper.watch(),
+            overdue_posts: AtomicU64::new(0),
+        }),
+        ..Gate::default()
+    });
+    let run = Run {
+        gate: Arc::clone(&gate),
+        flush_every: 1_000,
+        ..Run::default()
+    };
+    let lanes = run.lanes as u64;
+    let outcome = run.go().await;
+    assert_eq!(sequences(&gate), (0..500).collect::<Vec<_>>());
+    assert_eq!(outcome.cursor, Some(499));
+    // Each lane may have been about to post when the machine fell asleep.
+    let overdue = gate
+        .sleep
+        .as_ref()
+        .unwrap()
+        .overdue_posts
+        .load(Ordering::SeqCst);
+    assert!(overdue <= lanes, "{overdue} posts under an overdue lease");
+}
+
+/// The code of the failure that ended a stream, and what it says.
+fn failure(outcome: Outcome) -> (&'static str, String) {
+    match outcome.cause {
+        Some(Cause::Failed(error)) => (error.code(), error.detail()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_dies_ends_the_stream_and_what_was_acknowledged_is_saved() {
+    for lanes in [1, 8] {
+        let gate = Arc::new(Gate {
+            panics_at: Some(40),
+            ..Gate::default()
+        });
+        let run = Run {
+            gate: Arc::clone(&gate),
+            lanes,
+            ..Run::default()
+        };
+        let outcome = run.go().await;
+        let got = sequences(&gate);
+        let whole = (0..).zip(&got).take_while(|(n, got)| n == *got).count() as u64;
+        assert_eq!(outcome.cursor, whole.checked_sub(1), "{lanes} lanes");
+        let (code, detail) = failure(outcome);
+        assert_eq!(code, "STREAM_INTERNAL", "{detail}");
+        assert!(detail.contains("as asked"), "{detail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispatching_thread_that_dies_ends_the_stream_and_what_was_acknowledged_is_saved() {
+    let outcome = Run {
+        panics_at_row: Some(77),
+        ..Run::default()
+    }
+    .go()
+    .await;
+    assert!(outcome.cursor.is_some_and(|row| row < 77));
+    let (code, detail) = failure(outcome);
+    assert_eq!(code, "STREAM_INTERNAL", "{detail}");
+    assert!(detail.contains("dispatching thread"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_makes_no_lane_is_an_error() {
+    let gate = Arc::new(Gate {
+        makes_no_lane: true,
+        ..Gate::default()
+    });
+    let outcome = Run {
+        gate,
+        ..Run::default()
+    }
+    .try_go()
+    .await;
+    let Err(error) = outcome else {
+        panic!("it streamed")
+    };
+    assert_eq!(error.code(), "STREAM_INTERNAL", "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -168,7 +168,7 @@ fn a_run_that_would_take_more_memory_than_allowed_is_refused() {
     assert_refused(&rig, &[], 1, "MEMORY_BUDGET_EXCEEDED", "memory_budget_mib");
 }
 
-/// The run of a command under a limit of open files, soft or (soft and) hard.
+/// The run of a stream under a limit of the process, as `ulimit` takes it.
 fn ran_under(rig: &Rig, limit: &str) -> Ran {
     let stream = rig.command(&["stream"], &[]);
     let mut limited = std::process::Command::new("sh");
@@ -187,6 +187,27 @@ fn more_open_files_than_the_process_may_have_are_refused_and_a_soft_limit_is_rai
     assert_explained(&ran, 1, "FILE_HANDLES_EXCEEDED", "ulimit -n");
     assert_eq!(rig.gate.stats().posts, 0);
     ran_under(&rig, "-S -n 60").expect(0, "");
+}
+
+#[test]
+fn an_address_space_without_room_for_the_program_or_for_the_run_is_refused() {
+    let rig = rig(&[("policy.stream_order", "event_time")]);
+    for room_mib in [60, 120, 195] {
+        let ran = ran_under(&rig, &format!("-v {}", room_mib << 10));
+        assert_explained(&ran, 1, "PROCESS_LIMIT_EXCEEDED", "ulimit -v");
+    }
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_a_failure_with_a_report() {
+    let rig = rig(&[]);
+    let ran = ran_under(&rig, "-f 0");
+    assert_eq!((ran.status, &ran.report["status"]), (1, &"FAILED".into()));
+    assert!(ran.stderr.contains("File too large"), "{}", ran.stderr);
+    // Nothing is lost by it.
+    rig.stream(&[]).expect(0, "");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Leases under stress: kept on a saturated machine, and lost to one who takes them over.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::scope;
+use std::time::Duration;
 
 use sandbox::WorldOptions;
 use serde_json::Value;
@@ -89,4 +91,75 @@ fn a_producer_that_is_taken_over_ends_and_never_two_advance() {
         again.expect(0, "");
         assert_eq!(again.report["emitted"], 0);
     }
+}
+
+#[test]
+fn a_producer_that_wakes_after_its_lease_was_taken_sends_nothing_of_its_backlog() {
+    for backend in [Backend::File, Backend::Postgres] {
+        let checkpoints = Checkpoints::on(backend);
+        let keys = [
+            ("wiring.wsp_checkpoint.flush_every", "100000"),
+            ("wiring.wsp_checkpoint.lease_s", "2"),
+            ("wiring.wsp_push.lanes", "4"),
+        ];
+        let world = WorldOptions::sample().with_shape(2, 10_000);
+        let rig = Rig::keeping(&checkpoints, &world, &keys);
+        let child = rig.start_stream(&[]);
+        rig.wait_for_unique(40);
+        let second = loop {
+            signal(&child, "STOP");
+            // It waits for the lease of the one that is stopped to end.
+            let second = rig.stream(&["--max-events", "1"]);
+            if second.reason() != "CHECKPOINT_UNAVAILABLE" {
+                break second;
+            }
+            // The first one was stopped in the middle of a save, with its cursor locked.
+            signal(&child, "CONT");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        second.expect(0, "MAX_EVENTS");
+        let before = rig.gate.stats().posts;
+        signal(&child, "CONT");
+        Rig::finish(child).expect(1, "LEASE_LOST");
+        let since = rig.gate.stats().posts - before;
+        assert!(since <= 4, "{backend:?}: {since} posts after it woke");
+    }
+}
+
+/// The lock files of all cursors in a folder.
+fn cursor_locks(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(cursor_locks(&path));
+        } else if path.ends_with("cursor.lock") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_keeps_a_cursor_locked_is_named_with_what_to_do() {
+    let checkpoints = Checkpoints::on(Backend::File);
+    let rig = rig(&checkpoints, "1");
+    let bounded = ["--max-events", "10", "--speedup", "0"];
+    rig.stream(&bounded).expect(0, "MAX_EVENTS");
+    // As a producer that was stopped in the middle of a save does.
+    let lock = cursor_locks(&checkpoints.root()).swap_remove(0);
+    let held = std::fs::File::open(lock).unwrap();
+    held.lock().unwrap();
+    let ran = rig.stream(&["--take-over", "--max-events", "10", "--speedup", "0"]);
+    ran.expect(1, "CHECKPOINT_UNAVAILABLE");
+    let detail = ran.report["detail"].as_str().unwrap();
+    let own = format!("Process {} keeps it locked", std::process::id());
+    assert!(
+        detail.contains(&own) && detail.contains("end it"),
+        "{detail}"
+    );
+    drop(held);
+    rig.stream(&bounded).expect(0, "MAX_EVENTS");
+    assert_eq!(rig.gate.stats().unique, 20);
 }

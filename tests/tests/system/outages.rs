@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandbox::WorldOptions;
+use serde_json::Value;
 use system_tests::checkpoints::{Backend, Checkpoints};
 use system_tests::{Rig, rounds, signal};
 
@@ -108,6 +109,78 @@ fn a_postgres_outage_beyond_patience_ends_the_stream_and_a_rerun_resumes() {
     let stats = rig.gate.stats();
     assert_eq!(stats.unique, rig.rows());
     assert!(stats.duplicates <= FLUSH_EVERY + LANES, "{stats:?}");
+}
+
+/// What the stream says that it is at, over its control socket; null before anybody listens.
+fn status(rig: &Rig) -> Value {
+    rig.run(&["control"], &["status"]).report["stream"].clone()
+}
+
+#[test]
+fn a_store_that_is_away_is_told_of_once_and_shown_to_whoever_asks() {
+    let checkpoints = Checkpoints::on(Backend::Postgres);
+    let rig = rig(&checkpoints, "120");
+    let child = rig.start_stream(&[]);
+    rig.wait_for_unique(500);
+    checkpoints.server().end("KILL");
+    let began = Instant::now();
+    let seen = loop {
+        let seen = status(&rig);
+        if seen["state"] == "store_away" {
+            break seen;
+        }
+        assert!(began.elapsed() < Duration::from_mins(1), "{seen}");
+        sleep(Duration::from_millis(50));
+    };
+    assert!(seen["store_away"]["cause"].is_string(), "{seen}");
+    checkpoints.server().bring_up();
+    let ran = Rig::finish(child);
+    ran.expect(0, "");
+    for words in [
+        "the checkpoint store is away",
+        "the checkpoint store is back",
+    ] {
+        assert_eq!(
+            ran.stderr.matches(words).count(),
+            1,
+            "{words}: {}",
+            ran.stderr
+        );
+    }
+    let outages = &ran.report["outages"]["checkpoint_store"];
+    assert_eq!(outages["times"], 1, "{outages}");
+    assert_eq!(ran.report["outages"]["ingestion_gate"]["times"], 0);
+    let audit = rig.audit();
+    for kind in ["outage_began", "outage_ended"] {
+        let lines = audit.iter().filter(|line| line["event_kind"] == kind);
+        let what: Vec<_> = lines.map(|line| &line["details"]["what"]).collect();
+        assert_eq!(what, ["checkpoint_store"], "{kind}");
+    }
+}
+
+#[test]
+fn a_store_that_is_away_at_the_start_is_waited_for_and_a_stop_ends_the_wait() {
+    let checkpoints = Checkpoints::on(Backend::Postgres);
+    let rig = rig(&checkpoints, "120");
+    checkpoints.server().end("KILL");
+    let mut child = rig.start_stream(&["--speedup", "0"]);
+    // Longer than one try takes to fail.
+    sleep(Duration::from_secs(8));
+    assert!(child.try_wait().unwrap().is_none(), "the stream waits");
+    signal(&child, "TERM");
+    let stopped = Rig::finish(child);
+    stopped.expect(3, "STOPPED");
+    assert!(
+        stopped.stderr.contains("the checkpoint store is away"),
+        "{}",
+        stopped.stderr
+    );
+
+    let child = rig.start_stream(&["--speedup", "0"]);
+    sleep(Duration::from_secs(2));
+    checkpoints.server().bring_up();
+    Rig::finish(child).expect(0, "");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
 }
 
 #[test]

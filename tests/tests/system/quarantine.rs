@@ -494,3 +494,98 @@ fn producers_of_different_outputs_share_the_file_of_their_run() {
     redrive(&rig, &[]).expect(0, "");
     assert_eq!(rig.gate.stats().unique, rig.rows());
 }
+
+/// A fault that answers with a status and a JSON body.
+fn says(code: u16, body: &str) -> Fault {
+    Fault::Status {
+        code,
+        retry_after: None,
+        body: Some(body.to_owned()),
+        store: false,
+    }
+}
+
+const IN_DOUBT: &str = r#"{"error":"PUBLISH_AMBIGUOUS_RETRY"}"#;
+
+#[test]
+fn events_in_doubt_are_set_aside_and_may_be_given_up_one_by_one() {
+    // The window holds all of them at once, so that they are in doubt side by side.
+    let keys = [("wiring.wsp_checkpoint.flush_every", "10000")];
+    let rig = rig_of(&WorldOptions::sample(), GateOptions::default(), &keys);
+    let rule = FaultRule::for_share(0.005, says(400, IN_DOUBT));
+    rig.gate.set_faults(vec![rule]).unwrap();
+    stream(&rig, &[]).expect(0, "");
+    let aside = assert_nothing_lost(&rig);
+    assert!(aside.len() >= 2, "{aside:?}");
+    for record in records(&rig) {
+        assert_eq!(record["reason"], "in_doubt");
+        assert_eq!(record["status"], 400);
+    }
+    // A rerun has nothing to ask.
+    let posts = rig.gate.stats().posts;
+    stream(&rig, &[]).expect(0, "");
+    assert_eq!(rig.gate.stats().posts, posts);
+
+    let unknown = "0".repeat(64);
+    let (first, rest) = aside.iter().next().zip(aside.len().checked_sub(1)).unwrap();
+    let refused = redrive(&rig, &["--give-up", first, "--give-up", &unknown]);
+    refused.expect(1, "QUARANTINE_EVENT_UNKNOWN");
+    let one = redrive(&rig, &["--give-up", first]);
+    one.expect(0, "");
+    assert_eq!(
+        (&one.report["given_up"], &one.report["waiting"]),
+        (&1.into(), &rest.into())
+    );
+    redrive(&rig, &["--give-up", first]).expect(1, "QUARANTINE_EVENT_UNKNOWN");
+    let audit = rig.audit();
+    let line = audit
+        .iter()
+        .find(|line| line["event_kind"] == "events_given_up");
+    assert_eq!(line.unwrap()["details"]["event_ids"][0], first.as_str());
+    assert_eq!(rig.gate.stats().posts, posts, "nothing is pushed");
+
+    rig.gate.set_faults(Vec::new()).unwrap();
+    redrive(&rig, &[]).expect(0, "");
+    assert_eq!(rig.gate.stats().unique, rig.rows() - 1);
+    assert!(!rig.gate.has(first));
+}
+
+#[test]
+fn an_event_in_doubt_ends_a_stream_that_sets_nothing_aside_and_a_rerun_asks_again() {
+    let rig = rig(&[("wiring.wsp_push.on_reject", "stop")]);
+    let rule = FaultRule::for_share(0.01, says(503, r#"{"error":"retry_required"}"#));
+    rig.gate.set_faults(vec![rule]).unwrap();
+    let ran = stream(&rig, &[]);
+    ran.expect(1, "IG_PUBLISH_AMBIGUOUS");
+    let detail = ran.report["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("retry_required") && detail.contains("row "),
+        "{detail}"
+    );
+    assert!(ran.report["retries"]["in_doubt"].as_u64().unwrap() >= 2);
+    rig.gate.set_faults(Vec::new()).unwrap();
+    stream(&rig, &[]).expect(0, "");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
+}
+
+#[test]
+fn a_gate_that_is_unwell_for_a_while_has_nothing_set_aside() {
+    let rig = rig(&[]);
+    for (code, body) in [
+        (400, r#"{"error":"IG_UNHEALTHY"}"#),
+        (
+            503,
+            r#"{"error":"ingress_publish_failed","reason":"IG_UNHEALTHY: bus"}"#,
+        ),
+    ] {
+        let mut rule = FaultRule::always(says(code, body));
+        rule.when.for_ms = Some(3_000);
+        rig.gate.set_faults(vec![rule]).unwrap();
+        let ran = stream(&rig, &["--max-events", "500"]);
+        ran.expect(0, "MAX_EVENTS");
+        assert!(ran.report["retries"]["gate_unhealthy"].as_u64().unwrap() > 0);
+        assert!(ran.stderr.contains("takes no event"), "{}", ran.stderr);
+    }
+    assert_eq!(records(&rig).len(), 0);
+    assert_eq!(rig.gate.stats().unique, 1_000);
+}

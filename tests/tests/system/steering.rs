@@ -4,6 +4,7 @@
 use std::process::Child;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use envelope::EventTime;
 use sandbox::{GateOptions, WorldOptions};
 use serde_json::Value;
 use system_tests::{Ran, Rig};
@@ -388,4 +389,43 @@ fn the_socket_of_a_killed_stream_is_passed_over_and_removed() {
     // A paused stream stops as any other.
     system_tests::signal(&child, "TERM");
     Rig::finish(child).expect(3, "STOPPED");
+}
+
+#[test]
+fn a_gap_that_is_waited_for_says_when_it_ends_and_is_cut_if_asked() {
+    // Minutes from one event to the next.
+    let rig = rig(&[("policy.stream_speedup", "0.01")]);
+    let mut child = rig.start_stream(&[]);
+    let stream = wait_for(&rig, &mut child, |stream| stream["next_due"].is_string());
+    let due: EventTime = stream["next_due"].as_str().unwrap().parse().unwrap();
+    let now = UNIX_EPOCH.elapsed().unwrap().as_nanos() as i128;
+    assert!(due.nanos() > now, "{stream}");
+    assert_eq!(stream["state"], "running");
+    steer(&rig, &["stop"]);
+    Rig::finish(child).expect(3, "STOPPED");
+
+    let gap_s = 0.05;
+    let before = rig.gate.stats().unique;
+    let args = ["--max-gap", "0.05", "--max-events", "40"];
+    rig.stream(&args).expect(0, "MAX_EVENTS");
+    assert_eq!(rig.gate.stats().unique, before + 40);
+    let audit = rig.audit();
+    let cuts: Vec<_> = audit
+        .iter()
+        .filter(|line| line["event_kind"] == "gap_cut")
+        .collect();
+    assert!(cuts.len() >= 10, "{audit:?}");
+    for cut in &cuts {
+        assert!(cut["details"]["earlier_s"].as_f64().unwrap() > 0.0, "{cut}");
+    }
+    let times = arrivals(&rig);
+    let took = times[times.len() - 1] - times[before as usize];
+    // What a cut gap is cut to is waited for.
+    let least = ((cuts.len() - 1) as f64 * gap_s * 1e9) as i128 - CLOCK_READING_NS;
+    assert!(took >= least, "{took} ns for {} gaps", cuts.len());
+
+    for unusable in [&["--max-gap", "1", "--rate", "5"][..], &["--max-gap", "0"]] {
+        let refused = rig.command(&["stream"], unusable).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{unusable:?}");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <prefix>/<pack_key>/output_id=<id>/cursor.json    sequence, lease, record, the last saves
+//! <prefix>/<pack_key>/take-over.json                the last take-over, see `claim`
 //! ```
 //!
 //! A lease is taken by writing its fence into the key's object, and every later write demands the
@@ -17,11 +18,14 @@
 //! | this write's id | was made |
 //! | another write, this lease still in it | is made again on top of that (an earlier write of this producer arrived late) |
 //! | what it held before | is made again, demanding the same ETag: if the first one arrives after all, only one of the two is taken |
-//! | another's lease | is lost: `LEASE_LOST` |
+//! | another's lease | is lost: `LEASE_LOST`; if it is of a take-over that is not finished, that one's end decides |
 
+mod claim;
 mod object;
+mod taking;
 #[cfg(test)]
 pub(crate) mod tests;
+mod yielding;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -34,25 +38,17 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::{Mutex, OnceCell};
 
-use self::object::{Found, Objects, Refusal, StoredObject};
+use self::object::{Found, Objects, StoredObject, TRIES, pause_after};
 use crate::clock::{Clock, SystemClock, utc_text};
 use crate::cursor::Cursor;
 use crate::error::Error;
-use crate::key::CursorKey;
-use crate::lease::{
-    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
-    check_shown, lost,
-};
+use crate::key::{CursorKey, PackKey};
+use crate::lease::{Lease, LeaseRequest, LeaseState, Observations, check_shown, lost};
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
 use crate::store::CheckpointStore;
 
 /// Requests of one operation in flight at once.
 const CONCURRENCY: usize = 16;
-/// Tries of one write before the store counts as away.
-const TRIES: u32 = 5;
-/// Tries to take a lease from a holder that goes on saving, whose every save is a conflict.
-const TAKING_TRIES: u32 = 30;
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Cursors in an object store that honours conditional puts (S3, or one like it).
 #[derive(Clone, Debug)]
@@ -69,9 +65,20 @@ struct Inner {
     proven: OnceCell<()>,
 }
 
-/// What a lease of this store proves: the state each key's object was left in.
+/// What a lease of this store proves.
 struct Proof {
+    /// The state that each key's object was left in.
     known: BTreeMap<CursorKey, Mutex<Found>>,
+    /// When the claim object of each pack was last read, by the store's clock.
+    claims_read: BTreeMap<PackKey, Mutex<Duration>>,
+}
+
+/// A write under a lease.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    operation: &'static str,
+    /// Whether it waits for the end of a take-over that has written the object.
+    waits: bool,
 }
 
 impl BucketStore {
@@ -121,44 +128,12 @@ impl CheckpointStore for BucketStore {
     }
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let inner = &*self.inner;
-        inner
-            .proven
-            .get_or_try_init(|| inner.objects.prove_conditional_puts())
-            .await?;
-        // All are looked at before any is taken: a silent holder is outlasted on all of its
-        // keys at once, not on one after the other.
-        let looks = request.keys.iter();
-        all(looks.map(|key| inner.look(key, request).boxed())).await?;
-        let session = SessionId::new();
-        let mut known = BTreeMap::new();
-        let mut failure = None;
-        for key in &request.keys {
-            match inner.take(key, request, &session).await {
-                Ok(found) => known.insert(key.clone(), Mutex::new(found)),
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            };
-        }
-        let fences = known.iter_mut().filter_map(|(key, found)| {
-            Some((key.clone(), found.get_mut().object.lease.as_ref()?.fence))
-        });
-        let fences = fences.collect();
-        let lease = Lease::granted(session, fences, request.period, Proof { known });
-        match failure {
-            None => Ok(lease),
-            Some(error) => {
-                // What cannot be given back now is free after a period.
-                let _ = self.release(&lease).await;
-                Err(error)
-            }
-        }
+        self.inner.acquire(request).await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
         let inner = &*self.inner;
+        inner.heed_claims(lease).await?;
         let renew = |object: &mut StoredObject| {
             if let Some(row) = &mut object.lease {
                 row.renew(inner.now_text());
@@ -222,7 +197,12 @@ impl Inner {
     }
 
     async fn release(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        let released = self.change(lease, key, "release the lease", |object| {
+        // A take-over under way gets what it wants: nothing is waited for.
+        let release = Change {
+            operation: "release the lease",
+            waits: false,
+        };
+        let released = self.write(lease, key, release, |object| {
             Ok(object.lease.as_mut().is_some_and(|row| row.release(lease)))
         });
         match released.await {
@@ -231,70 +211,8 @@ impl Inner {
         }
     }
 
-    /// Notes the lease of one key, and that it may be taken.
-    async fn look(&self, key: &CursorKey, request: &LeaseRequest) -> Result<(), Error> {
-        let found = self.objects.get_even_damaged(key).await?;
-        self.check_free(key, found.as_ref(), request)
-    }
-
-    fn check_free(
-        &self,
-        key: &CursorKey,
-        found: Option<&Found>,
-        request: &LeaseRequest,
-    ) -> Result<(), Error> {
-        let row = found.and_then(|found| found.object.lease.as_ref());
-        let sequence = found.map_or(0, |found| found.object.sequence);
-        check_free(key, row, request.take_over, |row| {
-            let now = self.clock.monotonic();
-            let is_expired = self.observed().is_expired(key, row, sequence, now);
-            Ok(if is_expired {
-                Evidence::Expired
-            } else {
-                Evidence::Current
-            })
-        })
-    }
-
-    /// Takes the lease of one key, by writing its fence into the key's object.
-    async fn take(
-        &self,
-        key: &CursorKey,
-        request: &LeaseRequest,
-        session: &SessionId,
-    ) -> Result<Found, Error> {
-        let mut failures = 0;
-        for _ in 0..TAKING_TRIES {
-            let found = self.objects.get_even_damaged(key).await?;
-            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
-            if let (Some(found), Some(row)) = (&found, row)
-                && row.session == *session
-            {
-                // One of the writes below arrived, whichever it was.
-                self.observed().forget(key);
-                return Ok(found.clone());
-            }
-            self.check_free(key, found.as_ref(), request)?;
-            let fence = row.map_or(0, |row| row.fence) + 1;
-            let mut next = found
-                .as_ref()
-                .map_or_else(StoredObject::default, |f| f.object.clone());
-            next.lease = Some(LeaseRecord::taken(request, session, fence, self.now_text()));
-            next.count_on();
-            // Whatever came of it, the next round reads it back.
-            if let Err(refusal) = self.objects.put(key, &next, found.as_ref()).await {
-                failures += u32::from(matches!(refusal, Refusal::Failed(_)));
-                self.pause_after(refusal, failures).await?;
-            }
-            if failures == TRIES {
-                break;
-            }
-        }
-        Err(self.objects.unsettled("take the lease", key))
-    }
-
-    /// Changes the object of a key under the lease shown. `edit` says whether there is anything to
-    /// write; it may be asked again about a newer state.
+    /// Changes the object of a key under the lease shown, after a take-over that is under way.
+    /// `edit` says whether there is anything to write; it may be asked again about a newer state.
     async fn change(
         &self,
         lease: &Lease,
@@ -302,6 +220,22 @@ impl Inner {
         operation: &'static str,
         edit: impl Fn(&mut StoredObject) -> Result<bool, Error>,
     ) -> Result<(), Error> {
+        self.heed_claim(lease, key.pack_key()).await?;
+        let change = Change {
+            operation,
+            waits: true,
+        };
+        self.write(lease, key, change, edit).await
+    }
+
+    async fn write(
+        &self,
+        lease: &Lease,
+        key: &CursorKey,
+        change: Change,
+        edit: impl Fn(&mut StoredObject) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let operation = change.operation;
         lease.fence_to_show(key)?;
         let Some(known) = lease.proof::<Proof>()?.known.get(key) else {
             return Err(lost(key, "it was never taken"));
@@ -309,7 +243,7 @@ impl Inner {
         let mut known = known.lock().await;
         for attempt in 0..TRIES {
             let mut next = known.object.clone();
-            check_shown(key, next.lease.clone(), lease)?;
+            let own = check_shown(key, next.lease.clone(), lease)?;
             if !edit(&mut next)? {
                 return Ok(());
             }
@@ -324,28 +258,19 @@ impl Inner {
                 }
                 Err(refusal) => refusal,
             };
-            *known = self
-                .objects
-                .get(key)
-                .await?
-                .ok_or_else(|| self.objects.gone(operation, key))?;
-            if known.object.write == write {
+            let found = self.objects.get(key).await?;
+            let mut found = found.ok_or_else(|| self.objects.gone(operation, key))?;
+            if found.object.write == write {
+                *known = found;
                 return Ok(());
             }
-            self.pause_after(refusal, attempt).await?;
+            if change.waits {
+                found = self.unless_unfinished(lease, key, found, &own).await?;
+            }
+            *known = found;
+            pause_after(refusal, attempt).await?;
         }
         Err(self.objects.unsettled(operation, key))
-    }
-
-    /// Waits a little before a write that was not made is made again; a fault that waiting does
-    /// not help is given back.
-    async fn pause_after(&self, refusal: Refusal, attempt: u32) -> Result<(), Error> {
-        match refusal {
-            Refusal::Conflict => {}
-            Refusal::Failed(error) if !error.is_retryable() => return Err(error),
-            Refusal::Failed(_) => tokio::time::sleep(FIRST_BACKOFF * 2_u32.pow(attempt)).await,
-        }
-        Ok(())
     }
 
     fn observed(&self) -> std::sync::MutexGuard<'_, Observations> {

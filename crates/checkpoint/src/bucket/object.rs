@@ -16,6 +16,10 @@ use crate::layout::folder_name;
 use crate::lease::{LeaseRecord, SessionId};
 use crate::record::{FORMAT_VERSION, Record, Wire, corrupt, json, unsupported};
 
+/// Tries of one write before the store counts as away, and the first pause between two.
+pub(super) const TRIES: u32 = 5;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
 /// One request, from the first byte to the last of its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -140,6 +144,17 @@ pub(super) enum Refusal {
     Failed(Error),
 }
 
+/// Waits a little before a write that was not made is made again; a fault that waiting does
+/// not help is given back.
+pub(super) async fn pause_after(refusal: Refusal, attempt: u32) -> Result<(), Error> {
+    match refusal {
+        Refusal::Conflict => {}
+        Refusal::Failed(error) if !error.is_retryable() => return Err(error),
+        Refusal::Failed(_) => tokio::time::sleep(FIRST_BACKOFF * 2_u32.pow(attempt)).await,
+    }
+    Ok(())
+}
+
 /// The objects under a prefix.
 #[derive(Debug)]
 pub(super) struct Objects {
@@ -150,6 +165,10 @@ pub(super) struct Objects {
 impl Objects {
     pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
         Self { store, prefix }
+    }
+
+    pub(super) fn prefix(&self) -> &Path {
+        &self.prefix
     }
 
     pub(super) fn place(&self) -> String {
@@ -171,7 +190,7 @@ impl Objects {
     /// The object of a key, if there is one.
     pub(super) async fn get(&self, key: &CursorKey) -> Result<Option<Found>, Error> {
         let place = self.place_of(key);
-        let Some((bytes, version)) = self.fetch(key).await? else {
+        let Some((bytes, version)) = self.fetch(&self.path(key)).await? else {
             return Ok(None);
         };
         let object = StoredObject::parse(&bytes, &place)?;
@@ -180,7 +199,7 @@ impl Objects {
 
     /// The same, where an object that is not whole becomes one that says so.
     pub(super) async fn get_even_damaged(&self, key: &CursorKey) -> Result<Option<Found>, Error> {
-        let Some((bytes, version)) = self.fetch(key).await? else {
+        let Some((bytes, version)) = self.fetch(&self.path(key)).await? else {
             return Ok(None);
         };
         let object = match StoredObject::parse(&bytes, &self.place_of(key)) {
@@ -193,10 +212,15 @@ impl Objects {
         Ok(Some(Found { object, version }))
     }
 
-    async fn fetch(&self, key: &CursorKey) -> Result<Option<(bytes::Bytes, UpdateVersion)>, Error> {
-        let path = self.path(key);
+    /// The bytes of an object, if there is one.
+    pub(super) async fn fetch(
+        &self,
+        path: &Path,
+    ) -> Result<Option<(bytes::Bytes, UpdateVersion)>, Error> {
+        let operation = "read the checkpoint object";
+        let place = || format!("{}/{path}", self.store);
         let fetch = async {
-            let answer = self.store.get(&path).await?;
+            let answer = self.store.get(path).await?;
             let version = UpdateVersion {
                 e_tag: answer.meta.e_tag.clone(),
                 version: answer.meta.version.clone(),
@@ -206,16 +230,8 @@ impl Objects {
         match tokio::time::timeout(REQUEST_TIMEOUT, fetch).await {
             Ok(Ok(found)) => Ok(Some(found)),
             Ok(Err(StoreError::NotFound { .. })) => Ok(None),
-            Ok(Err(error)) => Err(failed(
-                "read the checkpoint object",
-                self.place_of(key),
-                error,
-            )),
-            Err(elapsed) => Err(away(
-                "read the checkpoint object",
-                self.place_of(key),
-                elapsed,
-            )),
+            Ok(Err(error)) => Err(failed(operation, place(), error)),
+            Err(elapsed) => Err(away(operation, place(), elapsed)),
         }
     }
 
@@ -226,10 +242,20 @@ impl Objects {
         object: &StoredObject,
         before: Option<&Found>,
     ) -> Result<UpdateVersion, Refusal> {
-        let mode = before.map_or(PutMode::Create, |found| {
-            PutMode::Update(found.version.clone())
-        });
-        self.put_at(&self.path(key), json(object), mode).await
+        let version = before.map(|found| &found.version);
+        self.put_over(&self.path(key), json(object), version).await
+    }
+
+    /// Writes a text over the version `before`, or as a new object; its version.
+    pub(super) async fn put_over(
+        &self,
+        path: &Path,
+        text: String,
+        before: Option<&UpdateVersion>,
+    ) -> Result<UpdateVersion, Refusal> {
+        let update = |version: &UpdateVersion| PutMode::Update(version.clone());
+        let mode = before.map_or(PutMode::Create, update);
+        self.put_at(path, text, mode).await
     }
 
     async fn put_at(
@@ -317,7 +343,7 @@ impl Objects {
     /// Changes an object's text without any condition.
     #[cfg(test)]
     pub(super) async fn rewrite(&self, key: &CursorKey, change: impl FnOnce(&str) -> String) {
-        let (bytes, _) = self.fetch(key).await.unwrap().unwrap();
+        let (bytes, _) = self.fetch(&self.path(key)).await.unwrap().unwrap();
         let text = change(std::str::from_utf8(&bytes).unwrap());
         self.put_at(&self.path(key), text, PutMode::Overwrite)
             .await
@@ -333,10 +359,16 @@ impl Objects {
         }
     }
 
+    /// The store gave no clear answer about the object of a key.
     pub(super) fn unsettled(&self, operation: &'static str, key: &CursorKey) -> Error {
+        self.unsettled_at(operation, &self.path(key))
+    }
+
+    /// The same, about any object.
+    pub(super) fn unsettled_at(&self, operation: &'static str, path: &Path) -> Error {
         Error::Unavailable {
             operation,
-            place: self.place_of(key),
+            place: format!("{}/{path}", self.store),
             advice: "The object store gives no clear answer: look after it and the network",
             source: None,
         }

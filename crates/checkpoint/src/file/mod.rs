@@ -44,7 +44,7 @@ use crate::lease::{
     check_not_foreign, check_shown,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
-use crate::sessions::{SessionLock, Sessions};
+use crate::sessions::{Life, SessionLock, Sessions};
 use crate::store::CheckpointStore;
 use crate::unavailable;
 
@@ -72,7 +72,7 @@ struct Inner {
 
 /// What a lease of this store proves.
 struct Proof {
-    _session: SessionLock,
+    session: SessionLock,
     /// Each key's record as the lease found it, if the existing producer wrote it.
     adopted: BTreeMap<CursorKey, Record>,
 }
@@ -126,8 +126,8 @@ impl CheckpointStore for FileStore {
             let Some(row) = inner.place(&key).lease(&*inner.disk)? else {
                 return Ok(None);
             };
-            let is_alive = inner.is_alive(&row.session)?;
-            Ok(row.to_state(Some(is_alive)))
+            let life = inner.life_of(&row.session)?;
+            Ok(row.to_state(life.is_alive()))
         })
         .await
     }
@@ -181,8 +181,8 @@ impl Inner {
         utc_text(self.clock.utc_now())
     }
 
-    fn is_alive(&self, session: &SessionId) -> Result<bool, Error> {
-        self.sessions.is_alive(session).map_err(|error| {
+    fn life_of(&self, session: &SessionId) -> Result<Life, Error> {
+        self.sessions.life(session).map_err(|error| {
             unavailable::at_path("look at the holder's lock", self.sessions.folder(), error)
         })
     }
@@ -212,12 +212,7 @@ impl Inner {
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
         }
-        Err(Error::Unavailable {
-            operation: "lock the cursor",
-            place: path.display().to_string(),
-            advice: "Another process keeps it locked: if that process is stopped, continue or kill it",
-            source: None,
-        })
+        Err(unavailable::locked("lock the cursor", &path, &[&path]))
     }
 
     /// Makes the folders of all keys, each one's name synced. What an earlier process made and did
@@ -286,6 +281,7 @@ impl Inner {
             .map(|place| self.check_take(place, request))
             .collect();
         let takes = takes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        session_lock.will_be_named();
         let mut fences = BTreeMap::new();
         let mut adopted = BTreeMap::new();
         for (place, take) in places.iter().zip(takes) {
@@ -294,12 +290,9 @@ impl Inner {
             fences.insert(place.key.clone(), take.fence);
             adopted.extend(take.foreign.map(|record| (place.key.clone(), record)));
             self.observed().forget(place.key);
-            if let Some(dead) = take.dead {
-                self.sessions.bury(&dead);
-            }
         }
         let proof = Proof {
-            _session: session_lock,
+            session: session_lock,
             adopted,
         };
         Ok(Lease::granted(session, fences, request.period, proof))
@@ -316,10 +309,8 @@ impl Inner {
             Err(Error::Corrupt { .. }) if request.take_over => None,
             row => row?,
         };
-        let mut dead = None;
         check_free(place.key, row.as_ref(), request.take_over, |row| {
-            if !self.is_alive(&row.session)? {
-                dead = Some(row.session.clone());
+            if self.life_of(&row.session)? == Life::Ended {
                 return Ok(Evidence::Dead);
             }
             let now = self.clock.monotonic();
@@ -346,7 +337,6 @@ impl Inner {
         Ok(Take {
             fence: saved_under.max(taken_under).unwrap_or(0) + 1,
             foreign: stored.filter(Record::is_foreign),
-            dead,
         })
     }
 
@@ -358,7 +348,9 @@ impl Inner {
             let mut row = self.shown(&place, lease)?;
             row.renew(self.now_text());
             place.write_lease(&*self.disk, &row)
-        })
+        })?;
+        lease.proof::<Proof>()?.session.keep();
+        Ok(())
     }
 
     /// The stored lease, which is the one shown. The guard must be held.
@@ -416,7 +408,9 @@ impl Inner {
                 place.write_lease(&*self.disk, &row)?;
             }
             Ok(())
-        })
+        })?;
+        lease.proof::<Proof>()?.session.will_be_named_no_more();
+        Ok(())
     }
 }
 
@@ -444,8 +438,6 @@ struct Take {
     fence: u64,
     /// The record, if the existing producer wrote it.
     foreign: Option<Record>,
-    /// The session that was found dead.
-    dead: Option<SessionId>,
 }
 
 /// Two ids may share a folder (`a/b` and `a_b`): they cannot be streamed into one root.

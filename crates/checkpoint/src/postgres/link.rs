@@ -11,7 +11,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ pub(super) struct Link {
 #[derive(Clone)]
 struct Dialer {
     dsn: Arc<Dsn>,
-    tls: Connector,
+    /// The newest that could be made.
+    tls: Arc<Mutex<Connector>>,
     driver: Handle,
 }
 
@@ -95,7 +96,7 @@ impl Link {
         let dsn = Arc::new(dsn);
         let dialer = Dialer {
             dsn: Arc::clone(&dsn),
-            tls,
+            tls: Arc::new(Mutex::new(tls)),
             driver: runtime.handle().clone(),
         };
         let recycling = ManagerConfig {
@@ -226,10 +227,24 @@ impl Dialer {
         }
     }
 
+    /// Whom to trust by now: certificates are renewed while a stream runs. A file that cannot be
+    /// read just then leaves the trust as it was.
+    fn trust(&self) -> Connector {
+        let mut newest = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        match connector(self.dsn.ssl_mode, self.dsn.ssl_root_cert.as_deref()) {
+            Ok(read) => *newest = read,
+            Err(no) => tracing::warn!(
+                fault = no.fault,
+                "certificate authorities cannot be read again; those of before are used"
+            ),
+        }
+        newest.clone()
+    }
+
     async fn dial_by(&self, mode: WireMode) -> Result<Dialled, tokio_postgres::Error> {
         let mut config = self.dsn.config.clone();
         config.ssl_mode(mode);
-        let tls = self.tls.clone();
+        let tls = self.trust();
         let connecting = Entered {
             runtime: self.driver.clone(),
             work: Box::pin(async move { config.connect(tls).await }),

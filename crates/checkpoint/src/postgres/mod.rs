@@ -9,9 +9,13 @@
 //!
 //! Each change is one transaction that locks the lease rows of its keys in key order, reads the
 //! records, and writes them in a statement that compares fence, session and sequence once more.
-//! Expiry is by the server's clock. A lease also holds a session advisory lock on a connection of
-//! its own: when that is gone, so is its holder, and the next may take the lease at once. After a
-//! restart of the server no lock says anything until its lease was renewed.
+//! A lease also holds a session advisory lock on a connection of its own: when that is gone, so is
+//! its holder, and the next may take the lease at once. The lease names the life of the server in
+//! which the lock was taken, and only there does a missing lock say anything: after a restart, or
+//! a failover to a standby, a holder is not known to be dead until it has taken its lock anew,
+//! with its next renewal. Else a lease is over once its period has passed by the server's clock
+//! and it was also seen unchanged for that long: neither a clock that was set forward nor that of
+//! another server ends the lease of a holder that lives.
 //!
 //! Behind a pooler, session advisory locks need session pooling.
 
@@ -31,7 +35,6 @@ mod troubles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -41,9 +44,9 @@ use tokio_postgres::Client;
 
 use self::fault::failed;
 use self::link::Link;
-use self::rows::{RELEASED, RENEWED, StoredRow, advisory_lock, read_leases, read_records};
+use self::rows::{SERVER_LIFE, StoredRow, advisory_lock, read_leases, read_records};
 use self::schema::Shape;
-use crate::clock::utc_text;
+use crate::clock::{Clock as _, SystemClock, utc_text};
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::key::CursorKey;
@@ -65,15 +68,24 @@ struct Inner {
     link: Link,
     /// Whether the tables are known to have this release's shape.
     is_current: AtomicBool,
+    /// Whether they are known to have what this release adds to that shape, too.
+    is_migrated: AtomicBool,
     suspects: Suspects,
 }
 
 /// What a lease of this store proves.
 struct Proof {
     /// Holds the advisory lock. Made anew when it broke.
-    alive: Mutex<Client>,
+    alive: Mutex<Alive>,
     /// Each key's record as the lease found it, if the existing producer wrote it.
     adopted: BTreeMap<CursorKey, Record>,
+}
+
+/// A connection that holds a session's advisory lock.
+struct Alive {
+    client: Client,
+    /// The life of the server that it is connected to, in which the lock was taken.
+    server_life: String,
 }
 
 impl PostgresStore {
@@ -87,6 +99,7 @@ impl PostgresStore {
             inner: Arc::new(Inner {
                 link: Link::new(dsn)?,
                 is_current: AtomicBool::new(false),
+                is_migrated: AtomicBool::new(false),
                 suspects: Suspects::default(),
             }),
         })
@@ -133,10 +146,8 @@ impl CheckpointStore for PostgresStore {
             let Some(lease) = leases.get(key).filter(|lease| !lease.row.released) else {
                 return Ok(None);
             };
-            let is_dead = rows::is_dead(&client, &lease.row.session, place).await?;
-            Ok(lease
-                .row
-                .to_state(lease.is_lock_telling.then_some(!is_dead)))
+            let is_alive = rows::is_alive(&client, lease, place).await?;
+            Ok(lease.row.to_state(is_alive))
         };
         inner.link.run("read the lease", read).await
     }
@@ -157,10 +168,10 @@ impl CheckpointStore for PostgresStore {
         let inner = &*self.inner;
         let take = async |client: Object| {
             let alive = inner.come_alive(session).await?;
-            let (fences, adopted) = inner.take(client, request, session).await?;
-            Ok((alive, fences, adopted))
+            let taken = inner.take(client, request, session, &alive).await?;
+            Ok((alive, taken))
         };
-        let (alive, fences, adopted) = inner.link.run("take the leases", take).await?;
+        let (alive, (fences, adopted)) = inner.link.run("take the leases", take).await?;
         let proof = Proof {
             alive: Mutex::new(alive),
             adopted,
@@ -174,12 +185,12 @@ impl CheckpointStore for PostgresStore {
         let proof = lease.proof::<Proof>()?;
         let renew = async |mut client: Object| {
             let mut alive = proof.alive.lock().await;
-            if alive.is_closed() {
+            if alive.client.is_closed() {
                 *alive = inner.come_alive(lease.session()).await?;
             }
             let change = begin(&mut client, place).await?;
             lock_shown(&change, lease, lease.keys(), place).await?;
-            rows::update_leases(&change, lease, RENEWED, place).await?;
+            rows::renew_leases(&change, lease, &alive.server_life, place).await?;
             commit(change, place).await
         };
         inner.link.run("renew the leases", renew).await
@@ -218,33 +229,23 @@ impl CheckpointStore for PostgresStore {
 
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
         let place = &self.place();
-        let release =
-            async |client: Object| rows::update_leases(&client, lease, RELEASED, place).await;
+        let release = async |client: Object| rows::release_leases(&client, lease, place).await;
         self.inner.link.run("release the leases", release).await
     }
 }
 
 /// How long leases have been seen unchanged from here: what counts where the server's clock says
 /// that a lease is over and the holder's lock that it lives.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Suspects {
     seen: StdMutex<Observations>,
-    origin: Instant,
-}
-
-impl Default for Suspects {
-    fn default() -> Self {
-        Self {
-            seen: StdMutex::default(),
-            origin: Instant::now(),
-        }
-    }
+    clock: SystemClock,
 }
 
 impl Suspects {
     /// Whether a lease has stood unchanged for its own period since it was first seen here.
     fn stands_still(&self, key: &CursorKey, lease: &LeaseRecord) -> bool {
-        let now = self.origin.elapsed();
+        let now = self.clock.monotonic();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.is_expired(key, lease, lease.renewals, now)
     }
@@ -265,18 +266,20 @@ impl Inner {
     }
 
     /// A connection that holds the session's advisory lock, before anyone hears of the session.
-    async fn come_alive(&self, session: &SessionId) -> Result<Client, Error> {
+    async fn come_alive(&self, session: &SessionId) -> Result<Alive, Error> {
         let operation = "lock the session";
         let client = self.link.connect(operation).await?;
+        let lock = format!("SELECT pg_try_advisory_lock($1), {SERVER_LIFE}");
         let row = client
-            .query_one(
-                "SELECT pg_try_advisory_lock($1)",
-                &[&advisory_lock(session)],
-            )
+            .query_one(&lock, &[&advisory_lock(session)])
             .await
             .map_err(|error| failed(operation, &self.link.place(), error))?;
         if row.get(0) {
-            return Ok(client);
+            let server_life = row.get(1);
+            return Ok(Alive {
+                client,
+                server_life,
+            });
         }
         Err(Error::Unavailable {
             operation,
@@ -286,9 +289,9 @@ impl Inner {
         })
     }
 
-    /// What the server can say about a lease's holder. Its clock alone condemns nobody whose
-    /// advisory lock is held: a clock that was set forward would end every lease. Such a holder
-    /// must have renewed nothing for a whole period, as seen from here.
+    /// What the server can say about a lease's holder. Its clock alone condemns nobody: one that
+    /// was set forward, or the other one of a standby that was promoted, would end every lease.
+    /// The holder must have renewed nothing for a whole period, as seen from here.
     async fn evidence(
         &self,
         change: &Transaction<'_>,
@@ -299,13 +302,10 @@ impl Inner {
             return Ok(Evidence::Expired);
         }
         let place = &self.link.place();
-        let is_dead =
-            lease.is_lock_telling && rows::is_dead(change, &lease.row.session, place).await?;
-        Ok(match (is_dead, lease.is_expired) {
-            (true, _) => Evidence::Dead,
-            (false, true) if !lease.is_lock_telling => Evidence::Expired,
-            (false, true) if stands_still => Evidence::Expired,
-            (false, _) => Evidence::Current,
+        Ok(match rows::is_alive(change, lease, place).await? {
+            Some(false) => Evidence::Dead,
+            _ if lease.is_expired && stands_still => Evidence::Expired,
+            _ => Evidence::Current,
         })
     }
 
@@ -314,11 +314,13 @@ impl Inner {
         mut client: Object,
         request: &LeaseRequest,
         session: &SessionId,
+        alive: &Alive,
     ) -> Result<Taken, Error> {
         let place = &self.link.place();
-        if !self.is_current.load(Ordering::Relaxed) {
+        if !self.is_migrated.load(Ordering::Relaxed) {
             schema::migrate(&mut client, place).await?;
             self.is_current.store(true, Ordering::Relaxed);
+            self.is_migrated.store(true, Ordering::Relaxed);
         }
         let keys: Vec<&CursorKey> = request.keys.iter().collect();
         let change = begin(&mut client, place).await?;
@@ -352,7 +354,13 @@ impl Inner {
                     .map(|record| ((*key).clone(), record)),
             );
         }
-        rows::write_leases(&change, request, session, &fences, place).await?;
+        let taking = rows::Taking {
+            request,
+            session,
+            server_life: &alive.server_life,
+            fences: &fences,
+        };
+        taking.write(&change, place).await?;
         commit(change, place).await?;
         Ok((fences, adopted))
     }

@@ -219,9 +219,24 @@ pub(super) async fn read_records(
 pub(super) struct StoredLease {
     pub(super) row: LeaseRecord,
     pub(super) is_expired: bool,
-    /// Whether the holder's advisory lock would still be there if the holder lived: not after a
-    /// restart of the server, which drops them all.
-    pub(super) is_lock_telling: bool,
+    /// The session, and the life of the server in which its advisory lock was taken; `None` of an
+    /// older release.
+    lock_taken_in: Option<String>,
+}
+
+/// The life of the server that a connection leads to, in which advisory locks outlast everything
+/// but their own connections. It begins when the server starts, no two servers in the same
+/// microsecond; and anew when it starts over after one of its processes crashed, which the start
+/// of its statistics tells.
+pub(super) const SERVER_LIFE: &str = "concat_ws(' ',
+    to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'),
+    (SELECT to_char(stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')
+        FROM pg_stat_archiver))";
+
+/// How a lease names the life of the server in which its session's advisory lock was taken. An
+/// older release leaves what it finds there, so the session is named too.
+fn lock_taken_in(session: &SessionId, server_life: &str) -> String {
+    format!("{} {server_life}", session.0)
 }
 
 /// The leases of keys that have one, locked in the order of the keys if `lock`.
@@ -238,7 +253,7 @@ pub(super) async fn read_leases(
             to_char(l.renewed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
                 AS renewed_at,
             l.expires_at <= clock_timestamp() AS is_expired,
-            l.renewed_at > pg_postmaster_start_time() AS is_lock_telling
+            to_jsonb(l)->>'lock_taken_in' AS lock_taken_in
         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (pack_key, output_id, place)
         JOIN wsp_checkpoint_lease l USING (pack_key, output_id) ORDER BY place {suffix}"
     );
@@ -281,7 +296,7 @@ fn read_lease(row: &Row) -> Result<StoredLease, String> {
     Ok(StoredLease {
         row: row_of,
         is_expired: present(row, "is_expired")?,
-        is_lock_telling: present(row, "is_lock_telling")?,
+        lock_taken_in: value(row, "lock_taken_in")?,
     })
 }
 
@@ -300,68 +315,85 @@ pub(super) async fn ensure_leases(
     Ok(())
 }
 
-/// Writes the leases taken.
-pub(super) async fn write_leases(
-    change: &Transaction<'_>,
-    request: &LeaseRequest,
-    session: &SessionId,
-    fences: &BTreeMap<CursorKey, u64>,
-    place: &str,
-) -> Result<(), Error> {
-    let arrays = KeyArrays::of(fences.keys());
-    let fences: Vec<i64> = fences.values().map(|fence| *fence as i64).collect();
-    let update = "UPDATE wsp_checkpoint_lease l
-        SET fence = t.fence, session = $4, holder_name = $5, holder_host = $6, holder_pid = $7,
-            period_ms = $8::double precision, released = false, renewals = 0, renewed_at = clock_timestamp(),
-            expires_at = clock_timestamp() + $8::double precision * interval '1 millisecond'
-        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (pack_key, output_id, fence)
-        WHERE (l.pack_key, l.output_id) = (t.pack_key, t.output_id)";
-    let holder = &request.holder;
-    let parameters: &Parameters<'_> = &[
-        &arrays.packs,
-        &arrays.outputs,
-        &fences,
-        &session.0,
-        &holder.name,
-        &holder.host,
-        &i64::from(holder.pid),
-        &(request.period.as_millis() as f64),
-    ];
-    execute(change, "take the leases", place, update, parameters).await?;
-    Ok(())
+/// Leases that are being taken.
+pub(super) struct Taking<'a> {
+    pub(super) request: &'a LeaseRequest,
+    pub(super) session: &'a SessionId,
+    /// The life of the server in which the session's advisory lock was taken.
+    pub(super) server_life: &'a str,
+    pub(super) fences: &'a BTreeMap<CursorKey, u64>,
 }
 
-/// Renews or releases the leases that are still this session's.
-pub(super) async fn update_leases(
+impl Taking<'_> {
+    /// Writes the leases taken.
+    pub(super) async fn write(&self, change: &Transaction<'_>, place: &str) -> Result<(), Error> {
+        let arrays = KeyArrays::of(self.fences.keys());
+        let fences: Vec<i64> = self.fences.values().map(|fence| *fence as i64).collect();
+        let update = "UPDATE wsp_checkpoint_lease l
+            SET fence = t.fence, session = $4, holder_name = $5, holder_host = $6, holder_pid = $7,
+                period_ms = $8::double precision, released = false, renewals = 0,
+                renewed_at = clock_timestamp(),
+                expires_at = clock_timestamp() + $8::double precision * interval '1 millisecond',
+                lock_taken_in = $9
+            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (pack_key, output_id, fence)
+            WHERE (l.pack_key, l.output_id) = (t.pack_key, t.output_id)";
+        let holder = &self.request.holder;
+        let parameters: &Parameters<'_> = &[
+            &arrays.packs,
+            &arrays.outputs,
+            &fences,
+            &self.session.0,
+            &holder.name,
+            &holder.host,
+            &i64::from(holder.pid),
+            &(self.request.period.as_millis() as f64),
+            &lock_taken_in(self.session, self.server_life),
+        ];
+        execute(change, "take the leases", place, update, parameters).await?;
+        Ok(())
+    }
+}
+
+/// The leases that are still this session's.
+const OF_SESSION: &str = "FROM unnest($1::text[], $2::text[]) AS k (pack_key, output_id)
+    WHERE (l.pack_key, l.output_id) = (k.pack_key, k.output_id)
+        AND l.session = $3 AND NOT l.released";
+
+/// Starts the period of this session's leases anew. `server_life` is that of the server in which
+/// the session's advisory lock was taken.
+pub(super) async fn renew_leases(
     client: &impl GenericClient,
     lease: &Lease,
-    set: &str,
+    server_life: &str,
     place: &str,
 ) -> Result<(), Error> {
     let arrays = KeyArrays::of(lease.keys());
     let update = format!(
-        "UPDATE wsp_checkpoint_lease l SET {set}
-        FROM unnest($1::text[], $2::text[]) AS k (pack_key, output_id)
-        WHERE (l.pack_key, l.output_id) = (k.pack_key, k.output_id)
-            AND l.session = $3 AND NOT l.released"
+        "UPDATE wsp_checkpoint_lease l
+        SET renewals = renewals + 1, renewed_at = clock_timestamp(),
+            expires_at = clock_timestamp() + period_ms * interval '1 millisecond',
+            lock_taken_in = $4
+        {OF_SESSION}"
     );
-    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lease.session().as_str()];
-    execute(
-        client,
-        "renew or release the leases",
-        place,
-        &update,
-        parameters,
-    )
-    .await?;
+    let lock = lock_taken_in(lease.session(), server_life);
+    let session = lease.session().as_str();
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &session, &lock];
+    execute(client, "renew the leases", place, &update, parameters).await?;
     Ok(())
 }
 
-/// Starts the period anew.
-pub(super) const RENEWED: &str = "renewals = renewals + 1, renewed_at = clock_timestamp(),
-    expires_at = clock_timestamp() + period_ms * interval '1 millisecond'";
-/// Gives the lease back.
-pub(super) const RELEASED: &str = "released = true";
+/// Gives this session's leases back.
+pub(super) async fn release_leases(
+    client: &impl GenericClient,
+    lease: &Lease,
+    place: &str,
+) -> Result<(), Error> {
+    let arrays = KeyArrays::of(lease.keys());
+    let update = format!("UPDATE wsp_checkpoint_lease l SET released = true {OF_SESSION}");
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lease.session().as_str()];
+    execute(client, "release the leases", place, &update, parameters).await?;
+    Ok(())
+}
 
 /// Writes records where the lease is still the one shown and the record the one that was read.
 const SAVE: &str = "
@@ -495,17 +527,23 @@ pub(super) async fn delete_record(
     Ok(())
 }
 
-/// Whether the advisory lock of a session is free, and so its holder dead. Asking disturbs no one
-/// else who asks.
-pub(super) async fn is_dead(
+/// Whether a lease's holder lives, by its advisory lock; `None` where the lock would not be there
+/// if it did: after a restart, which drops all locks, and on a standby, which has none of its
+/// primary's. Asking disturbs no one else who asks.
+pub(super) async fn is_alive(
     client: &impl GenericClient,
-    session: &SessionId,
+    lease: &StoredLease,
     place: &str,
-) -> Result<bool, Error> {
-    let probe = "SELECT pg_try_advisory_xact_lock_shared($1)";
+) -> Result<Option<bool>, Error> {
+    let operation = "look at the holder's lock";
+    let probe = format!("SELECT pg_try_advisory_xact_lock_shared($1), {SERVER_LIFE}");
+    let session = &lease.row.session;
     let lock = advisory_lock(session);
-    let rows = query(client, "look at the holder's lock", place, probe, &[&lock]).await?;
-    Ok(rows.first().is_some_and(|row| row.get(0)))
+    let row = client.query_one(&probe, &[&lock]).await;
+    let row = row.map_err(|error| failed(operation, place, error))?;
+    let (is_free, server_life): (bool, &str) = (row.get(0), row.get(1));
+    let is_telling = lease.lock_taken_in.as_ref() == Some(&lock_taken_in(session, server_life));
+    Ok(is_telling.then_some(!is_free))
 }
 
 /// The number of a session's advisory lock.

@@ -65,6 +65,13 @@ DROP TRIGGER IF EXISTS wsp_checkpoint_guard ON wsp_checkpoint;
 CREATE TRIGGER wsp_checkpoint_guard BEFORE INSERT OR UPDATE ON wsp_checkpoint
     FOR EACH ROW EXECUTE FUNCTION wsp_checkpoint_guard();";
 
+/// What this release adds to that shape, nullable: an older release does without.
+///
+/// `lock_taken_in` is the session of the lease and the life of the server in which that session's
+/// advisory lock was taken; without it the lock says nothing.
+const ADDED: &str = "
+ALTER TABLE wsp_checkpoint_lease ADD COLUMN IF NOT EXISTS lock_taken_in text;";
+
 /// What the database holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -109,7 +116,12 @@ pub(super) async fn shape(client: &impl GenericClient, place: &str) -> Result<Sh
 
 /// Brings the tables to this release's shape, in one transaction that waits at most 5 s for locks.
 pub(super) async fn migrate(client: &mut Object, place: &str) -> Result<(), Error> {
-    if shape(client, place).await? == Shape::Current {
+    let has_all = async |client: &Object| {
+        Ok::<_, Error>(
+            shape(client, place).await? == Shape::Current && has_added(client, place).await?,
+        )
+    };
+    if has_all(client).await? {
         return Ok(());
     }
     let fault = |error| failed("migrate the checkpoint tables", place, error);
@@ -128,5 +140,20 @@ pub(super) async fn migrate(client: &mut Object, place: &str) -> Result<(), Erro
         let migration = format!("{versions}{MIGRATION_1}");
         change.batch_execute(&migration).await.map_err(fault)?;
     }
+    if !has_added(&change, place).await? {
+        change.batch_execute(ADDED).await.map_err(fault)?;
+    }
     change.commit().await.map_err(fault)
+}
+
+/// Whether what this release adds is there. Looks, and takes no lock on the table: `ALTER TABLE`
+/// would wait for everyone who uses it, and find nothing to do.
+async fn has_added(client: &impl GenericClient, place: &str) -> Result<bool, Error> {
+    let look = "SELECT EXISTS (
+        SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relname = 'wsp_checkpoint_lease' AND pg_table_is_visible(c.oid)
+            AND a.attname = 'lock_taken_in' AND NOT a.attisdropped)";
+    let found = client.query_one(look, &[]).await;
+    let found = found.map_err(|error| failed("look at the checkpoint tables", place, error))?;
+    Ok(found.get(0))
 }

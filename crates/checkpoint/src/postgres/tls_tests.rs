@@ -128,6 +128,27 @@ async fn each_sslmode_does_what_its_name_promises() {
 }
 
 #[tokio::test]
+async fn a_new_authority_is_trusted_from_the_next_connection_on() {
+    let tls = TlsServer::start();
+    let trusted = tls.folder.path().join("trusted.pem");
+    let trust = |name| std::fs::copy(tls.folder.path().join(name), &trusted).unwrap();
+    trust("other.pem");
+    let store = PostgresStore::new(&format!(
+        "host=localhost port={} user=postgres dbname=postgres sslmode=verify-full sslrootcert='{}'",
+        tls.server.port(),
+        trusted.display()
+    ))
+    .unwrap();
+    let refused = store.load(&key("tls", "o")).await;
+    assert_code(refused, ReasonCode::ConfigInvalid);
+    trust("ca.pem");
+    store.load(&key("tls", "o")).await.unwrap();
+    // Gone for a moment, as while it is replaced: what was trusted still is.
+    std::fs::remove_file(&trusted).unwrap();
+    store.lease_state(&key("tls", "o")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_used_only_where_the_mode_lets_it() {
     let server = PostgresServer::start(&PostgresOptions {
         tcp: true,

@@ -323,6 +323,124 @@ async fn a_restart_of_the_server_is_outlived_by_the_lease_and_the_saves() {
     }
 }
 
+/// The lease of a holder that lives was taken for `period`: it is not free before that has passed,
+/// and free then.
+async fn assert_outlasts(newcomer: &PostgresStore, key: &CursorKey, period: Duration) {
+    let began = Instant::now();
+    while let Err(error) = newcomer.acquire(&one(key)).await {
+        assert!(
+            matches!(
+                error.code(),
+                ReasonCode::LeaseHeld | ReasonCode::Unavailable
+            ),
+            "{error:?}"
+        );
+        assert!(began.elapsed() < Duration::from_mins(1), "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() >= period, "taken too early");
+}
+
+#[tokio::test]
+async fn a_failover_to_a_standby_takes_no_lease_from_a_living_holder() {
+    let primary = PostgresServer::start(&PostgresOptions::default());
+    let standby = primary.standby();
+    let key = key("failover", "o");
+    let period = Duration::from_secs(3);
+    let request = LeaseRequest {
+        period,
+        ..one(&key)
+    };
+    let first = PostgresStore::new(primary.dsn()).unwrap();
+    // What is written before a commit returns is on the standby, too.
+    primary
+        .execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        .await;
+    primary
+        .execute("ALTER SYSTEM SET synchronous_commit = remote_apply")
+        .await;
+    primary.execute("SELECT pg_reload_conf()").await;
+    let held = first.acquire(&request).await.unwrap();
+    first.renew(&held).await.unwrap();
+    primary.end("KILL");
+    standby.execute("SELECT pg_promote()").await;
+    // Its clock is ahead of the primary's.
+    let ahead = "UPDATE wsp_checkpoint_lease SET expires_at = expires_at - interval '1 hour'";
+    standby.execute(ahead).await;
+    let second = PostgresStore::new(standby.dsn()).unwrap();
+    let seen = second.lease_state(&key).await.unwrap().unwrap();
+    assert_eq!(seen.alive, None, "a standby has none of the locks");
+    assert_outlasts(&second, &key, period).await;
+    // Locks count again here: the lease of one that died is free long before its period is over.
+    let died = Instant::now();
+    while let Err(error) = second.acquire(&one(&key)).await {
+        assert!(died.elapsed() < Duration::from_secs(20), "{error}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_starts_over_takes_no_lease_from_a_living_holder() {
+    let server = PostgresServer::start(&PostgresOptions::default());
+    let key = key("started over", "o");
+    let period = Duration::from_secs(3);
+    let request = LeaseRequest {
+        period,
+        ..one(&key)
+    };
+    let (first, second) = (
+        PostgresStore::new(server.dsn()).unwrap(),
+        PostgresStore::new(server.dsn()).unwrap(),
+    );
+    let held = first.acquire(&request).await.unwrap();
+    server.crash_a_child();
+    let look = async || loop {
+        match second.lease_state(&key).await {
+            Err(error) if error.is_retryable() => {}
+            seen => break seen.unwrap().unwrap().alive,
+        }
+    };
+    assert_eq!(look().await, None, "all locks are gone");
+    first.renew(&held).await.unwrap();
+    assert_eq!(look().await, Some(true), "a renewal takes the lock anew");
+    server.crash_a_child();
+    assert_outlasts(&second, &key, period).await;
+}
+
+#[tokio::test]
+async fn a_lease_of_an_older_release_is_waited_for_and_its_tables_get_what_is_new() {
+    let (schema, store) = fresh().await;
+    let key = key("older", "o");
+    let period = Duration::from_secs(2);
+    let request = LeaseRequest {
+        period,
+        ..one(&key)
+    };
+    drop(store.acquire(&request).await.unwrap());
+    // As a release without the column leaves it.
+    schema
+        .execute("ALTER TABLE wsp_checkpoint_lease DROP COLUMN lock_taken_in")
+        .await;
+    let newcomer = PostgresStore::new(schema.dsn()).unwrap();
+    let seen = newcomer.lease_state(&key).await.unwrap().unwrap();
+    assert_eq!(seen.alive, None, "looking changes nothing");
+    assert_outlasts(&newcomer, &key, period).await;
+    let seen = newcomer.lease_state(&key).await.unwrap().unwrap();
+    assert!(seen.alive.is_some(), "the column is there again");
+    // An older release takes the lease, and knows nothing of the column.
+    newcomer.acquire(&request).await.unwrap();
+    schema
+        .execute(
+            "UPDATE wsp_checkpoint_lease SET session = 'an older release''s', fence = fence + 1",
+        )
+        .await;
+    let seen = newcomer.lease_state(&key).await.unwrap().unwrap();
+    assert_eq!(
+        seen.alive, None,
+        "the lock named there is another session's"
+    );
+}
+
 #[tokio::test]
 async fn each_broken_connection_is_replaced_without_a_word_to_the_caller() {
     let (schema, store) = fresh().await;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::future::pending;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +19,7 @@ use crate::conformance::{cursor, holder, key, save};
 use crate::test_support::{PostgresOptions, PostgresServer};
 use crate::{
     BucketStore, CheckpointStore, CursorKey, Error, FileStore, Lease, LeaseKeeper, LeaseRequest,
-    LeaseStatus, PostgresStore, ReasonCode, SqliteStore, SystemClock, acquire_or_wait,
+    LeaseStatus, PostgresStore, ReasonCode, SqliteStore, SystemClock,
 };
 
 const CHILD: &str = "WSP_SOAK_CHILD";
@@ -133,13 +134,14 @@ fn be_a_child() {
     }
 }
 
-async fn take_lease(store: &dyn CheckpointStore) -> Result<Lease, Error> {
+async fn take_lease(store: &Arc<dyn CheckpointStore>) -> Result<(Arc<Lease>, LeaseKeeper), Error> {
     let request = LeaseRequest {
         period: PERIOD,
         ..LeaseRequest::new([the_key()], holder("child"))
     };
     loop {
-        match acquire_or_wait(store, &request, &SystemClock::default(), |_, _| {}).await {
+        let clock = Arc::new(SystemClock::default());
+        match LeaseKeeper::acquire(store, &request, clock, |_, _| {}, pending()).await {
             Err(error) if error.is_retryable() || error.code() == ReasonCode::LeaseHeld => {}
             outcome => return outcome,
         }
@@ -155,8 +157,8 @@ async fn count_up(store: Arc<dyn CheckpointStore>, folder: &Path) -> Result<(), 
     };
     let (mut sent, mut saved) = (ledger("sent").unwrap(), ledger("saved").unwrap());
     let key = the_key();
-    let lease = Arc::new(take_lease(&*store).await?);
-    let keeper = LeaseKeeper::start(Arc::clone(&store), Arc::clone(&lease))?;
+    let (lease, keeper) = take_lease(&store).await?;
+    let watch = keeper.watch();
     let mut row = loop {
         match store.load(&key).await {
             Err(error) if error.is_retryable() => {}
@@ -164,12 +166,13 @@ async fn count_up(store: Arc<dyn CheckpointStore>, folder: &Path) -> Result<(), 
         }
     };
     loop {
-        match keeper.status() {
+        match watch.status() {
             LeaseStatus::Held => {}
             LeaseStatus::Overdue => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 continue;
             }
+            LeaseStatus::Unkept => panic!("its renewing thread died"),
             LeaseStatus::Lost(error) => {
                 return Err(Error::LeaseLost {
                     key,

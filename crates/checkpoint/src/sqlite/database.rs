@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -317,7 +317,14 @@ pub(super) fn failed(operation: &'static str, path: &Path, source: rusqlite::Err
             unavailable::advice(io::ErrorKind::PermissionDenied)
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "Another process keeps the database locked: if it is stopped, continue or kill it"
+            // In WAL mode the locks are on the index beside the database.
+            let beside = |ending: &str| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                PathBuf::from(name)
+            };
+            let (index, log) = (beside("-shm"), beside("-wal"));
+            return unavailable::locked(operation, path, &[&index, path, &log]);
         }
         _ => unavailable::advice(io::ErrorKind::Other),
     };

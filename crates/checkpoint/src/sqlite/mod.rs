@@ -34,7 +34,7 @@ use crate::lease::{
     check_shown,
 };
 use crate::record::{HistoryEntry, Record, Wire, reset_line};
-use crate::sessions::{SessionLock, Sessions};
+use crate::sessions::{Life, SessionLock, Sessions};
 use crate::store::CheckpointStore;
 use crate::unavailable;
 
@@ -124,8 +124,8 @@ impl CheckpointStore for SqliteStore {
             let Some(row) = Row::read(&database.connection, &key, &inner.path)?.lease else {
                 return Ok(None);
             };
-            let is_alive = inner.is_alive(&row.session)?;
-            Ok(row.to_state(Some(is_alive)))
+            let life = inner.life_of(&row.session)?;
+            Ok(row.to_state(life.is_alive()))
         })
         .await
     }
@@ -148,10 +148,14 @@ impl CheckpointStore for SqliteStore {
         blocking(move || {
             let session = SessionId::new();
             let proof = inner.start(&session)?;
-            let fences = inner.change("take the lease", |inner, change| {
+            proof.will_be_named();
+            let taken = inner.change("take the lease", |inner, change| {
                 inner.acquire(change, &request, &session)
-            })?;
-            Ok(Lease::granted(session, fences, request.period, proof))
+            });
+            if matches!(taken, Err(Error::LeaseHeld { .. })) {
+                proof.will_be_named_no_more();
+            }
+            Ok(Lease::granted(session, taken?, request.period, proof))
         })
         .await
     }
@@ -165,6 +169,7 @@ impl CheckpointStore for SqliteStore {
                 renewed.renew(inner.now_text());
                 Row::write_lease(change, key, &renewed, &inner.path)?;
             }
+            lease.proof::<SessionLock>()?.keep();
             Ok(())
         })
         .await
@@ -200,8 +205,9 @@ impl CheckpointStore for SqliteStore {
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        let lease = lease.share();
+        let released = lease.share();
         self.change("release the lease", move |inner, change| {
+            let lease = released;
             for key in lease.keys() {
                 if let Some(mut row) = Row::read(change, key, &inner.path)?.lease
                     && row.release(&lease)
@@ -211,7 +217,9 @@ impl CheckpointStore for SqliteStore {
             }
             Ok(())
         })
-        .await
+        .await?;
+        lease.proof::<SessionLock>()?.will_be_named_no_more();
+        Ok(())
     }
 }
 
@@ -231,8 +239,8 @@ impl Inner {
             .transpose()
     }
 
-    fn is_alive(&self, session: &SessionId) -> Result<bool, Error> {
-        self.sessions.is_alive(session).map_err(|error| {
+    fn life_of(&self, session: &SessionId) -> Result<Life, Error> {
+        self.sessions.life(session).map_err(|error| {
             unavailable::at_path("look at the holder's lock", self.sessions.folder(), error)
         })
     }
@@ -285,10 +293,8 @@ impl Inner {
         // their expiry from the first try on.
         for key in &request.keys {
             let row = Row::read(change, key, &self.path)?;
-            let mut dead = None;
             let this = check_free(key, row.lease.as_ref(), request.take_over, |row| {
-                if !self.is_alive(&row.session)? {
-                    dead = Some(row.session.clone());
+                if self.life_of(&row.session)? == Life::Ended {
                     return Ok(Evidence::Dead);
                 }
                 let now = self.clock.monotonic();
@@ -301,18 +307,15 @@ impl Inner {
                 })
             });
             free = free.and(this);
-            takes.push((key, row, dead));
+            takes.push((key, row));
         }
         free?;
         let mut fences = BTreeMap::new();
-        for (key, row, dead) in takes {
+        for (key, row) in takes {
             let fence = row.lease.map_or(0, |row| row.fence) + 1;
             let taken = LeaseRecord::taken(request, session, fence, self.now_text());
             Row::write_lease(change, key, &taken, &self.path)?;
             fences.insert(key.clone(), fence);
-            if let Some(dead) = dead {
-                self.sessions.bury(&dead);
-            }
         }
         Ok(fences)
     }

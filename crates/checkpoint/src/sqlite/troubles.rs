@@ -119,3 +119,52 @@ async fn history_keeps_the_last_thousand() {
         1200
     );
 }
+
+#[tokio::test]
+async fn a_cleaner_of_old_files_does_not_make_a_living_holder_look_dead() {
+    let backend = file();
+    let key = key("cleaned", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    let second = backend.open().await;
+    let request = request(&backend, "two", [&key]);
+    let sessions = backend.path().with_extension("sqlite.sessions");
+    for _ in 0..3 {
+        std::fs::remove_dir_all(&sessions).unwrap();
+        assert_code(second.acquire(&request).await, ReasonCode::LeaseHeld);
+        let seen = second.lease_state(&key).await.unwrap().unwrap();
+        assert_eq!(seen.alive, None, "a missing file says nothing");
+        backend.clock().sleep(backend.period() / 2).await;
+        store.renew(&lease).await.unwrap();
+        let seen = second.lease_state(&key).await.unwrap().unwrap();
+        assert_eq!(seen.alive, Some(true), "its file is there again");
+    }
+    save(&*store, &lease, &key, cursor("a", 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_holder_whose_lock_file_is_gone_is_outlasted_in_one_period() {
+    let backend = file();
+    let key = key("dead and cleaned", "o");
+    let (store, lease) = open_leased(&backend, &key).await;
+    drop((store, lease));
+    std::fs::remove_dir_all(backend.path().with_extension("sqlite.sessions")).unwrap();
+    let second = backend.open().await;
+    let request = request(&backend, "two", [&key]);
+    assert_code(second.acquire(&request).await, ReasonCode::LeaseHeld);
+    backend.clock().sleep(backend.period()).await;
+    second.acquire(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_taken_of_some_keys_of_a_dead_holder_leaves_the_others_free() {
+    let backend = file();
+    let keys = ["a", "b"].map(|id| key("dead in part", id));
+    let first = backend.open().await;
+    let held = first.acquire(&request(&backend, "one", &keys)).await;
+    drop((first, held.unwrap()));
+    let second = backend.open().await;
+    for key in &keys {
+        let one = request(&backend, "two", [key]);
+        second.acquire(&one).await.unwrap();
+    }
+}

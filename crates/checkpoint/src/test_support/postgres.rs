@@ -110,11 +110,30 @@ impl PostgresServer {
     /// # Panics
     /// If PostgreSQL is not installed or does not start.
     pub fn start(options: &PostgresOptions) -> Self {
+        Self::create(options, None)
+    }
+
+    /// Starts a hot standby of a private cluster, as a cluster of its own. SQL may promote it:
+    /// `SELECT pg_promote()`.
+    ///
+    /// # Panics
+    /// If the server is not a private one, or the standby does not start.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        assert!(
+            self.cluster.is_some(),
+            "only a private cluster has a standby"
+        );
+        Self::create(&PostgresOptions::default(), Some(&self.dsn))
+    }
+
+    fn create(options: &PostgresOptions, primary: Option<&str>) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("wsp-postgres-")
             .tempdir()
             .expect("a temporary folder");
-        let cluster = Cluster::create(folder.path(), options).unwrap_or_else(|error| {
+        let cluster = Cluster::create(folder.path(), options, primary);
+        let cluster = cluster.unwrap_or_else(|error| {
             panic!("no private PostgreSQL cluster could be started: {error}")
         });
         // From here on the keeper removes it.
@@ -172,13 +191,31 @@ impl PostgresServer {
         cluster.order(signal);
         let ended = Instant::now();
         // Orphans of a killed postmaster serve their connections until they notice.
-        while cluster.has_processes() {
+        while !cluster.processes().is_empty() {
             assert!(
                 ended.elapsed() < START_WAIT,
                 "PostgreSQL's processes outlive SIG{signal}"
             );
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Kills one process of a private cluster that is not its postmaster: the server ends all
+    /// connections and starts over, under the same postmaster.
+    ///
+    /// # Panics
+    /// If the server is not a private one, or has no such process.
+    pub fn crash_a_child(&self) {
+        let folder = &self.cluster().folder;
+        let pid_file = fs::read_to_string(folder.join("data/postmaster.pid"));
+        let postmaster = pid_file.expect("a running server");
+        let postmaster = postmaster.lines().next().unwrap_or_default();
+        let children = self.cluster().processes();
+        let child = children.iter().find(|process| *process != postmaster);
+        let killed = Command::new("kill")
+            .args(["-KILL", child.expect("a process of the server")])
+            .status();
+        assert!(killed.is_ok_and(|status| status.success()));
     }
 
     fn cluster(&self) -> &Cluster {
@@ -272,7 +309,7 @@ impl Drop for TestSchema<'_> {
 }
 
 impl Cluster {
-    fn create(folder: &Path, options: &PostgresOptions) -> io::Result<Self> {
+    fn create(folder: &Path, options: &PostgresOptions, primary: Option<&str>) -> io::Result<Self> {
         let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
         if is_root {
@@ -286,12 +323,17 @@ impl Cluster {
             command
         };
         let data = folder.join("data");
-        let mut init = as_user(Command::new(binary("initdb")?));
-        let init = init
-            .args(["--auth=trust", "--username=postgres", "--no-sync"])
-            .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
-            .arg(&data)
-            .output()?;
+        let mut init;
+        if let Some(primary) = primary {
+            init = as_user(Command::new(binary("pg_basebackup")?));
+            init.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+            init.args(["--dbname", primary]);
+        } else {
+            init = as_user(Command::new(binary("initdb")?));
+            init.args(["--auth=trust", "--username=postgres", "--no-sync"]);
+            init.args(["--encoding=UTF8", "--locale=C"]);
+        }
+        let init = init.arg("--pgdata").arg(&data).output()?;
         if !init.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&init.stderr)));
         }
@@ -351,17 +393,20 @@ impl Cluster {
         answer.trim().to_owned()
     }
 
-    /// Whether any process of the server is there: each works in the data folder.
-    fn has_processes(&self) -> bool {
+    /// The ids of the server's processes: each works in the data folder.
+    fn processes(&self) -> Vec<String> {
         // As the system names it, whatever links lead there.
         let data = fs::canonicalize(self.folder.join("data")).unwrap_or_default();
-        let works_there = |process: fs::DirEntry| {
+        let works_there = |process: &fs::DirEntry| {
             fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == data)
         };
         let Ok(processes) = fs::read_dir("/proc") else {
-            return false;
+            return Vec::new();
         };
-        processes.flatten().any(works_there)
+        let found = processes.flatten().filter(works_there);
+        found
+            .map(|process| process.file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     /// Whether the postmaster of that process id accepts connections.

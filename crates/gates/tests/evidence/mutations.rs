@@ -66,11 +66,12 @@ impl Tally {
 /// The world with each gate on its own, so that a refusal is the changed gate's.
 fn independent_gates() -> World {
     let mut world = World::whole();
-    let lines = world
-        .gate_map
-        .lines()
-        .filter(|line| !line.contains("upstream_gate_dependencies"));
-    world.gate_map = lines.collect::<Vec<_>>().join("\n");
+    let alone = |line: &str| match line.split_once("upstream_gate_dependencies:") {
+        Some((indent, _)) => format!("{indent}upstream_gate_dependencies: []"),
+        None => line.to_owned(),
+    };
+    let lines: Vec<_> = world.gate_map.lines().map(alone).collect();
+    world.gate_map = lines.join("\n");
     world
 }
 

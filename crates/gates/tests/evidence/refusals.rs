@@ -477,19 +477,13 @@ async fn a_gate_without_a_key_that_restricts_reading_is_refused() {
             _ => "[g.bundle]",
         };
         let spelled = format!("{key}: {value}");
-        let mut world = World::agreeing();
-        // No gate of the map has it: local posture reads such a map, strict posture does not.
+        // No gate of the map has it.
+        let whole = World::agreeing().gate_map;
         let spells_out = |line: &&str| !line.contains(key);
-        let without = world.gate_map.lines().filter(spells_out);
-        world.gate_map = without.collect::<Vec<_>>().join("\n");
-        world.clear(&["out.lex"]).await.unwrap();
-        let error = world
-            .clear_as(&["out.lex"], Digest, Posture::Strict, true)
-            .await
-            .unwrap_err();
+        let without: Vec<_> = whole.lines().filter(spells_out).collect();
+        let error = gates::GateMap::parse("map.yaml", without.join("\n").as_bytes()).unwrap_err();
         assert_refused(&error, "GATE_MAP_UNREADABLE", key);
 
-        let whole = World::agreeing().gate_map;
         for wrong in [
             format!("{key}: null"),
             spelled.to_ascii_uppercase(),
@@ -503,6 +497,25 @@ async fn a_gate_without_a_key_that_restricts_reading_is_refused() {
             assert_refused(&error, "GATE_MAP_UNREADABLE", "map.yaml");
         }
     }
+}
+
+#[tokio::test]
+async fn where_gates_have_neither_key_an_output_must_require_each_of_them() {
+    let mut world = World::agreeing();
+    let is_kept =
+        |line: &&str| !line.contains("upstream_gate") && !line.contains("authorizes_outputs");
+    let kept = world.gate_map.lines().filter(is_kept);
+    world.gate_map = kept.collect::<Vec<_>>().join("\n");
+    // A gate that an output does not require might be the one that restricts it.
+    for output in ["out.lex", "out.free"] {
+        let error = world.clear(&[output]).await.unwrap_err();
+        assert_refused(&error, "GATE_MAP_UNREADABLE", "authorizes_outputs");
+    }
+    world.catalogue = world.catalogue.replace(
+        "read_requires_gates: [g.lex]",
+        "read_requires_gates: [g.lex, g.bundle, g.listed, g.members]",
+    );
+    world.clear(&["out.lex"]).await.unwrap();
 }
 
 #[test]

@@ -17,8 +17,8 @@ use super::pinned_file::{PinnedFile, pin_of};
 use super::proofs::Proofs;
 use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, changed, io, pinned_file};
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::locator::Pin;
+use model::Hex64;
 
 /// How much of a file is read at once when it is streamed.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;

@@ -25,9 +25,9 @@ use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::location::{EngineRunRoot, Location};
 use crate::locator::Pin;
+use model::Hex64;
 
 pub(crate) use disk::STAGING_PREFIX;
 

@@ -14,8 +14,8 @@ use super::changed;
 use super::disk::Disk;
 use super::proofs::{Proof, Proofs};
 use crate::error::{Error, ReasonCode};
-use crate::hex::Hex64;
 use crate::locator::Pin;
+use model::Hex64;
 
 /// Small enough to stay in the processor's cache between the read and the hash.
 const HASH_BUFFER_BYTES: usize = 256 << 10;

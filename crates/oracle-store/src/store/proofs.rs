@@ -19,8 +19,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::hex::Hex64;
 use crate::locator::Pin;
+use model::Hex64;
 
 /// Knows the sha256 of objects that evidence lists.
 pub trait KnownDigests: Send + Sync {

@@ -127,7 +127,7 @@ async fn an_empty_folder_in_the_place_of_a_part_is_refused_with_its_path() {
         let places = DataPlaces::of(&catalogue, &tokens());
         let anywhere = places.refuse_folders(&world.store).await.unwrap_err();
         let full_name = world.store.full_name(&folder);
-        let is_named = |error: &Error| {
+        let is_named = |error: &oracle_store::Error| {
             assert_eq!(error.code(), ReasonCode::UnsupportedOutputFormat);
             assert_eq!(error.object_name(), Some(full_name.as_str()));
         };

@@ -25,6 +25,7 @@ pub async fn run(args: RedriveArgs) -> ExitCode {
     let options = RedriveOptions {
         file: args.file,
         dry_run: args.dry_run,
+        give_up: args.give_up,
     };
     let redrive = Redrive::new(request, options);
     signals::wind_down_on_signal(redrive.ending());

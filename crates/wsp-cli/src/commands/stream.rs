@@ -23,6 +23,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         pace,
         start_at: args.start_at,
         time_origin: args.time_origin,
+        max_gap: args.max_gap,
         ig_url: args.ig_url,
         on_reject: args.on_reject,
         scenario_run_id: args.scenario_run_id,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use checkpoint::SystemClock;
 use journal::JournalStore;
 use playground::{Anything, Playground};
-use wsp::push::{ClientOptions, HyperClient, PushEndpoint};
+use wsp::push::{ClientOptions, DirectClient, PushEndpoint};
 use wsp::{Overrides, Status, Stream};
 
 #[tokio::main]
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Anything> {
             max_events,
             ..Overrides::default()
         })?;
-        let client = HyperClient::new(&endpoint, ClientOptions::default())?;
+        let client = DirectClient::new(&endpoint, ClientOptions::default())?;
         let report = Stream::new(request)
             .run_with(Arc::new(store), client, endpoint.as_str())
             .await;

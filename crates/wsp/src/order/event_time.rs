@@ -16,15 +16,15 @@ use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TimeWindow, open_spans,
 };
 use crate::Error;
-use crate::ending::Ending;
-use crate::file_handles::file_handles;
-use crate::lane::NamePosition;
-use crate::part_proofs::PartProofs;
+use crate::lanes::lane::NamePosition;
+use crate::order::time_index::{TimeIndex, TimeIndexCache};
 use crate::plan::Plan;
+use crate::plan::part_proofs::PartProofs;
 use crate::profile::{OnDisorder, OrderSettings};
-use crate::progress::Progress;
-use crate::request::StreamRequest;
-use crate::time_index::{TimeIndex, TimeIndexCache};
+use crate::run::ending::Ending;
+use crate::run::process_limits::{check_room_for, file_handles};
+use crate::run::progress::Progress;
+use crate::run::request::StreamRequest;
 
 /// Threads that read footers and time columns out of a bucket.
 const BUCKET_READERS: usize = 8;
@@ -112,7 +112,7 @@ impl EventTimeSource {
     ///
     /// # Errors
     /// `EVENT_TIME_DISORDER` for a part that is not in time order and may not be sorted;
-    /// `FILE_HANDLES_EXCEEDED`; `MEMORY_BUDGET_EXCEEDED`.
+    /// `FILE_HANDLES_EXCEEDED`; `MEMORY_BUDGET_EXCEEDED`; `PROCESS_LIMIT_EXCEEDED`.
     pub fn check(&self, survey: &Survey) -> Result<(), Error> {
         if self.settings.on_disorder == OnDisorder::Refuse {
             for PartSpan { part, start, .. } in &survey.spans {
@@ -133,7 +133,8 @@ impl EventTimeSource {
             let part = &self.parts[span.part.output][span.part.part as usize];
             (part.path(), held_bytes(span, sort_budget))
         });
-        survey.overlap.check(self.settings.memory_budget, largest)
+        survey.overlap.check(self.settings.memory_budget, largest)?;
+        check_room_for(survey.overlap.memory_bytes)
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use super::Overlap;
 use super::event_time::readers_of;
-use crate::ending::Ending;
-use crate::progress::Progress;
+use crate::run::ending::Ending;
+use crate::run::progress::Progress;
 use crate::{Error, ReasonCode};
 
 /// How often a caller that waits for footers looks whether the stream winds down.

@@ -29,9 +29,9 @@ use envelope::EventTime;
 
 use super::open_feed::OpenFeed;
 use super::{Event, EventOrder, OpenPart, PartId, PartSpan, PartStart};
-use crate::lane::NamePosition;
-use crate::time_index::TimeRow;
-use crate::watermark::Position;
+use crate::keep::watermark::Position;
+use crate::lanes::lane::NamePosition;
+use crate::order::time_index::TimeRow;
 use crate::{Error, ReasonCode};
 
 /// Parts opened before their first row is due, so that its chunk is ready by then.

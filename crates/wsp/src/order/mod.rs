@@ -5,6 +5,11 @@
 //! pool's threads. What it yields depends on the parts and the start positions
 //! alone, never on chunk sizes, threads or backends.
 
+pub mod chunk_budget;
+pub mod feed;
+pub mod parts;
+pub mod time_index;
+
 mod as_written;
 mod event_time;
 mod footers;
@@ -26,9 +31,9 @@ use bytes::Bytes;
 use envelope::EventId;
 
 use crate::Error;
-use crate::feed::PartFeed;
-use crate::time_index::{Disorder, TimeRow};
-use crate::watermark::Position;
+use crate::keep::watermark::Position;
+use crate::order::feed::PartFeed;
+use crate::order::time_index::{Disorder, TimeRow};
 use open_feed::OpenFeed;
 
 /// One event, framed and placed.

@@ -2,9 +2,9 @@
 
 use super::{Event, PartId};
 use crate::Error;
-use crate::feed::{Chunk, PartFeed};
-use crate::time_index::TimeRow;
-use crate::watermark::Position;
+use crate::keep::watermark::Position;
+use crate::order::feed::{Chunk, PartFeed};
+use crate::order::time_index::TimeRow;
 
 /// A feed, the chunk being consumed and the place in it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use oracle_store::ReadMemory;
 
 use super::merge::AHEAD;
 use super::{PartSpan, PartStart};
-use crate::chunk_budget::chunk_bytes;
+use crate::order::chunk_budget::chunk_bytes;
 use crate::{Error, ReasonCode};
 
 /// What a process takes that has no part open: code, lanes, buffers of the sockets.

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use envelope::EventTime;
 
 use super::{PartId, PartStart};
-use crate::time_index::{PartTimes, TimeRow};
-use crate::watermark::Position;
+use crate::keep::watermark::Position;
+use crate::order::time_index::{PartTimes, TimeRow};
 
 /// A stretch of event time: what is streamed lies in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -118,7 +118,7 @@ impl<'a> Document<'a> {
             None => Ok(None),
             Some(value) => list_of_texts(value)
                 .map(Some)
-                .ok_or_else(|| invalid(key, "is not a list of output ids")),
+                .ok_or_else(|| invalid(key, "is not a list of texts")),
         }
     }
 

@@ -28,7 +28,7 @@ pub use settings::{
     RejectSettings, RetrySettings, WhenLate,
 };
 
-use crate::pace::Pace;
+use crate::lead::pace::Pace;
 use crate::push::{PushEndpoint, clear_text_proxy};
 use crate::{Error, ReasonCode};
 

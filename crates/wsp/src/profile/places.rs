@@ -97,6 +97,15 @@ impl Profile {
 }
 
 fn check(key: &str, named: &str, place: Place) -> Result<(), Error> {
+    if holds_credentials(named) {
+        return Err(Error::new(
+            ReasonCode::ProfileInvalid,
+            format!(
+                "The profile's `{key}`, or the flag for it, holds a user and a password, and a place is needed."
+            ),
+            "Write the place alone: credentials come from the environment.",
+        ));
+    }
     let refuse = |problem: &str, fix: &str| {
         Err(Error::new(
             ReasonCode::ProfileInvalid,
@@ -134,6 +143,15 @@ fn check(key: &str, named: &str, place: Place) -> Result<(), Error> {
         return refuse("which holds a variable that is not expanded", fix);
     }
     Ok(())
+}
+
+/// Whether a text looks like a URL or a DSN with credentials in it, so that it may not be shown.
+pub(super) fn holds_credentials(named: &str) -> bool {
+    let before_path = named
+        .split_once("://")
+        .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+    before_path.is_some_and(|authority| authority.contains('@'))
+        || named.to_ascii_lowercase().contains("password=")
 }
 
 /// Whether a path begins by a scheme: `s3://b/x`, `file:/x`, `sqlite:x.db`.

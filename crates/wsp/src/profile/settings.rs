@@ -10,8 +10,8 @@ use super::document::{Document, invalid};
 use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
-use crate::pace::{Pace, RateStep, RateSteps, Speedup};
-use crate::push::RetryPolicy;
+use crate::lead::pace::{Pace, RateStep, RateSteps, Speedup};
+use crate::push::{MAX_EVENT_BYTES, RetryPolicy};
 
 pub use checkpoint::OrderMode;
 
@@ -56,6 +56,8 @@ const PUSH_KEYS: &[&str] = &[
     "when_late",
     "on_reject",
     "max_quarantined",
+    "transient_errors",
+    "max_event_bytes",
 ];
 const ORDER_KEYS: &[&str] = &[
     "on_disorder",
@@ -200,8 +202,6 @@ choices! {
     PushClientKind {
         /// One connection a lane, without a layer between: the fast one.
         Direct = "direct",
-        /// The same on hyper's connections.
-        Hyper = "hyper",
         /// reqwest: for proxies and the system's trust settings.
         Reqwest = "reqwest",
     }
@@ -375,7 +375,7 @@ impl RetrySettings {
 }
 
 /// `wiring.wsp_push`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSettings {
     /// Requests in flight at once, 1 to 4,096.
     pub lanes: usize,
@@ -393,6 +393,11 @@ pub struct PushSettings {
     pub when_late: WhenLate,
     /// Bytes of large events that all lanes may hold together.
     pub in_flight_bytes: u64,
+    /// Names of `error` in the gate's answers by which it says that it is away, beside the
+    /// known ones.
+    pub transient_errors: Vec<String>,
+    /// An envelope with more bytes is refused before it is sent; at least 1.
+    pub max_event_bytes: usize,
 }
 
 impl PushSettings {
@@ -429,12 +434,20 @@ impl PushSettings {
                 .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
                 .unwrap_or(Concurrency::Fixed),
             client: document
-                .parsed("wiring.wsp_push.client", "direct, hyper or reqwest")?
+                .parsed("wiring.wsp_push.client", "direct or reqwest")?
                 .unwrap_or(PushClientKind::Direct),
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),
             in_flight_bytes: memory_budget(document)? / IN_FLIGHT_SHARE,
+            transient_errors: document
+                .texts("wiring.wsp_push.transient_errors")?
+                .unwrap_or_default(),
+            max_event_bytes: at_least_one(
+                document,
+                "wiring.wsp_push.max_event_bytes",
+                MAX_EVENT_BYTES as u64,
+            )? as usize,
         })
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::pace::{RateSteps, Speedup};
+use crate::lead::pace::{RateSteps, Speedup};
 
 const PATH: &str = "config/test.yaml";
 
@@ -184,7 +184,7 @@ fn a_byte_order_mark_before_profile_list_and_allowlist_is_no_text() {
     assert_eq!(profile.profile_id, "local");
     let list = profile.traffic.as_ref().unwrap();
     assert_eq!(profile.read_outputs(list).unwrap(), ["x"]);
-    assert!(crate::producer::AllowedProducer::check(&profile).is_ok());
+    assert!(crate::plan::producer::AllowedProducer::check(&profile).is_ok());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Quarantine, RejectedEvent, SetAside, limit_reached};
 use crate::Error;
-use crate::watermark::Position;
+use crate::keep::watermark::Position;
 
 /// At most one audit line in this time.
 const TELL: Duration = Duration::from_secs(1);

@@ -162,6 +162,12 @@ impl Quarantine for QuarantineFile {
 pub(super) fn open_synced(path: &Path) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_synced(folder)?;
+    // Whoever made the run's folder may not have synced its name.
+    for above in folder.ancestors().skip(1).take(2) {
+        if above != Path::new("") {
+            File::open(above)?.sync_all()?;
+        }
+    }
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]

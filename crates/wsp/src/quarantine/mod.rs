@@ -29,6 +29,8 @@
 //! - One file a platform run, whatever its outputs: several producers append to it, each line
 //!   under the file's OS lock.
 
+pub mod redrive;
+
 pub(crate) mod aside;
 pub mod file;
 mod lines;

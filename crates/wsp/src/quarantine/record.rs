@@ -8,10 +8,11 @@
 //! | `event_id` | hex64, that of the envelope |
 //! | `output_id`, `pack_key` | whose event it is |
 //! | `position` | `{file, row, ts_utc}`: the part relative to the engine run root, the row from 0 |
-//! | `reason` | `rejected`, or `failed_alone` (the gate failed on it again and again while others passed) |
+//! | `reason` | `rejected`, `failed_alone` (the gate failed on it again and again while others passed), or `in_doubt` (the gate does not know whether it is on its bus) |
 //! | `status` | HTTP status of the last answer; 0 if the connection failed |
 //! | `body_excerpt` | first 256 characters of its body, control characters escaped, the token struck out; the fault in words if there was no answer |
-//! | `attempts` | posts made |
+//! | `reason_codes` | the reason codes of that answer, if it gave any |
+//! | `attempts` | posts made; 0 if the envelope is too large to be sent |
 //! | `quarantined_at_utc` | RFC 3339 UTC, 6 digits |
 //! | `envelope_sha256` | hex64 of the envelope's bytes |
 //! | `envelope` | the envelope, byte for byte as it was pushed |
@@ -39,6 +40,8 @@ pub enum RejectReason {
     Rejected,
     /// The gate failed on it again and again, and took others meanwhile.
     FailedAlone,
+    /// The gate does not know whether it is on its bus.
+    InDoubt,
 }
 
 /// An event that the gate will not have, on its way to the quarantine.
@@ -88,6 +91,8 @@ struct Line<'a> {
     status: u16,
     #[serde(borrow)]
     body_excerpt: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reason_codes: Vec<String>,
     attempts: u32,
     #[serde(borrow)]
     quarantined_at_utc: Cow<'a, str>,
@@ -131,6 +136,7 @@ impl RejectedEvent {
             reason: self.reason,
             status: self.refusal.status,
             body_excerpt: self.refusal.excerpt.as_str().into(),
+            reason_codes: self.refusal.reason_codes.clone(),
             attempts: self.attempts,
             quarantined_at_utc: now.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
             envelope_sha256: Hex64::sha256_of(&self.envelope),
@@ -236,6 +242,7 @@ pub(crate) mod tests {
             refusal: Refusal {
                 status: 422,
                 excerpt: r#"no "amount"\n"#.to_owned(),
+                reason_codes: vec!["SCHEMA_FAIL".to_owned()],
             },
             attempts: 1,
             envelope: envelope.into(),

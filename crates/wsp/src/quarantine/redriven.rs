@@ -1,4 +1,5 @@
-//! What redrives delivered: `quarantine.redriven.ndjson`, beside the quarantine file.
+//! What waits no more: `quarantine.redriven.ndjson`, beside the quarantine file, of what redrives
+//! delivered and operators gave up.
 //!
 //! One JSON object a line, `contracts/redriven_record.schema.yaml`. The OS lock of the file is
 //! held for as long as a redrive works; readers need none, since they take whole lines only.
@@ -52,12 +53,30 @@ fn see(events: &mut OpenEvents) -> impl FnMut(u64, &[u8]) -> Result<(), String> 
     }
 }
 
-/// An event that the gate acknowledged.
+/// Why an event waits no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// The gate acknowledged it.
+    Delivered(Decision),
+    /// An operator gave it up.
+    GivenUp,
+}
+
+impl Closing {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered(decision) => decision.as_str(),
+            Self::GivenUp => "GIVEN_UP",
+        }
+    }
+}
+
+/// An event that waits no more.
 #[derive(Debug, Clone)]
-pub(crate) struct Delivered {
+pub(crate) struct Closed {
     pub(crate) event_id: Hex64,
     pub(crate) line: u64,
-    pub(crate) decision: Decision,
+    pub(crate) why: Closing,
 }
 
 /// The file, locked by the one redrive that works on it.
@@ -111,19 +130,19 @@ impl RedrivenFile {
         read_into(&path, &mut LinesRead::default(), events)
     }
 
-    /// Records acknowledged events durably.
+    /// Records durably that events wait no more.
     ///
     /// # Errors
     /// `QUARANTINE_UNWRITABLE`
-    pub(crate) fn record(&mut self, delivered: &[Delivered]) -> Result<(), Error> {
+    pub(crate) fn record(&mut self, closed: &[Closed]) -> Result<(), Error> {
         let mut bytes = Vec::new();
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-        for event in delivered {
+        for event in closed {
             let line = Record {
                 format_version: FORMAT_VERSION,
                 event_id: event.event_id.clone(),
                 line: event.line,
-                decision: event.decision.as_str().to_owned(),
+                decision: event.why.as_str().to_owned(),
                 redriven_at_utc: now.clone(),
             };
             serde_json::to_writer(&mut bytes, &line)

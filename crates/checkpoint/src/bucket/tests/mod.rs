@@ -2,6 +2,7 @@
 
 mod faults;
 pub(crate) mod s3_server;
+mod take_overs;
 
 use self::s3_server::S3Server;
 use super::*;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use super::super::record::tests::rejected;
-use super::super::redriven::{Delivered, RedrivenFile};
+use super::super::redriven::{Closed, Closing, RedrivenFile};
 use super::*;
 use crate::push::Decision;
 
@@ -166,10 +166,10 @@ fn two_rows_of_one_event_id_are_both_set_aside_and_both_redriven() {
 
     let mut redriven = RedrivenFile::open(&path, &mut OpenEvents::default()).unwrap();
     for (line, waiting) in [(2, 1), (1, 0)] {
-        let delivered = Delivered {
+        let delivered = Closed {
             event_id: Hex64::parse(&"a".repeat(64)).unwrap(),
             line,
-            decision: Decision::Admit,
+            why: Closing::Delivered(Decision::Admit),
         };
         redriven.record(&[delivered]).unwrap();
         assert_eq!(QuarantineFile::open(&path).unwrap().waiting(), waiting);
@@ -182,10 +182,10 @@ fn what_a_redrive_delivered_makes_room_and_may_be_rejected_again() {
     let mut file = QuarantineFile::open(&path).unwrap();
     file.set_aside(&[rejected('a'), rejected('b')]).unwrap();
     let mut redriven = RedrivenFile::open(&path, &mut OpenEvents::default()).unwrap();
-    let delivered = Delivered {
+    let delivered = Closed {
         event_id: Hex64::parse(&"a".repeat(64)).unwrap(),
         line: 1,
-        decision: Decision::Admit,
+        why: Closing::Delivered(Decision::Admit),
     };
     redriven.record(&[delivered]).unwrap();
     file.set_aside(&[rejected('c')]).unwrap();

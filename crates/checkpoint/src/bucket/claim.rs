@@ -1,0 +1,212 @@
+//! The claim object of a pack: it announces a take-over, and decides it.
+//!
+//! A claim is written before the first lease is taken over, and closed by one conditional put when
+//! all are taken. So the claim is what the taker, the old holder and a second taker agree on:
+//!
+//! | state | who may write it | what it means for the old holder |
+//! |---|---|---|
+//! | `open` | its taker, as a sign of life; anybody, once it was observed unchanged for [`SILENCE`] | writes nothing until the claim is closed |
+//! | `taken` | the next taker | its leases are lost |
+//! | `withdrawn` | the next taker | its leases are its own, also where the taker's fence is still written |
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use object_store::UpdateVersion;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::object::{Objects, Refusal, TRIES, pause_after};
+use crate::error::Error;
+use crate::key::PackKey;
+use crate::lease::{Holder, LeaseRequest, SessionId};
+use crate::record::{FORMAT_VERSION, json};
+
+/// How often a taker gives a sign of life.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
+/// How long an open claim is observed unchanged before its taker counts as dead.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// How often an open claim is read by those who wait for its end.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// A take-over of outputs of one pack, as JSON with sorted keys.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Claim {
+    /// Counts the taker's signs of life.
+    beats: u64,
+    format_version: u32,
+    pub(super) holder: Holder,
+    /// The ids of the outputs to be taken.
+    outputs: BTreeSet<String>,
+    /// The acquisition that takes over.
+    pub(super) session: SessionId,
+    pub(super) state: ClaimState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClaimState {
+    /// The taker is at work.
+    Open,
+    /// All leases were taken.
+    Taken,
+    /// None was taken, or those taken go back to their old holder.
+    Withdrawn,
+}
+
+impl Claim {
+    /// The open claim to the outputs that a request names of one pack.
+    pub(super) fn open(request: &LeaseRequest, pack: &PackKey, session: &SessionId) -> Self {
+        let of_pack = request.keys.iter().filter(|key| key.pack_key() == pack);
+        Self {
+            beats: 0,
+            format_version: FORMAT_VERSION,
+            holder: request.holder.clone(),
+            outputs: of_pack.map(|key| key.output_id().to_owned()).collect(),
+            session: session.clone(),
+            state: ClaimState::Open,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == ClaimState::Open
+    }
+
+    pub(super) fn names(&self, output_id: &str) -> bool {
+        self.outputs.contains(output_id)
+    }
+
+    /// The same claim in another state.
+    pub(super) fn closed(&self, state: ClaimState) -> Self {
+        Self {
+            state,
+            ..self.clone()
+        }
+    }
+
+    fn beaten(&self) -> Self {
+        Self {
+            beats: self.beats + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// A claim as it was read, and the version that the next write must demand.
+#[derive(Clone, Debug)]
+pub(super) struct FoundClaim {
+    /// `None` if the object is not one whole claim: it counts as withdrawn.
+    pub(super) claim: Option<Claim>,
+    version: UpdateVersion,
+}
+
+impl FoundClaim {
+    /// The claim, if it is open and another session's.
+    pub(super) fn open_to_others(&self, session: &SessionId) -> Option<&Claim> {
+        let claim = self.claim.as_ref();
+        claim.filter(|claim| claim.is_open() && claim.session != *session)
+    }
+}
+
+/// How long an open claim was observed unchanged: no two machines' clocks are compared.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    last: Option<(SessionId, u64, Instant)>,
+}
+
+impl Silence {
+    /// Notes the claim; true once its taker gave no sign of life for [`SILENCE`].
+    pub(super) fn is_over(&mut self, claim: &Claim) -> bool {
+        match &self.last {
+            Some((session, beats, since)) if *session == claim.session && *beats == claim.beats => {
+                since.elapsed() >= SILENCE
+            }
+            _ => {
+                self.last = Some((claim.session.clone(), claim.beats, Instant::now()));
+                false
+            }
+        }
+    }
+}
+
+impl Objects {
+    fn claim_path(&self, pack: &PackKey) -> Path {
+        let prefix = self.prefix().clone();
+        prefix.join(pack.as_str()).join("take-over.json")
+    }
+
+    /// The claim object of a pack, if there is one.
+    pub(super) async fn claim(&self, pack: &PackKey) -> Result<Option<FoundClaim>, Error> {
+        let found = self.fetch(&self.claim_path(pack)).await?;
+        Ok(found.map(|(bytes, version)| FoundClaim {
+            claim: serde_json::from_slice(&bytes).ok(),
+            version,
+        }))
+    }
+
+    /// Writes a claim over `before`, or as the pack's first.
+    pub(super) async fn put_claim(
+        &self,
+        pack: &PackKey,
+        claim: &Claim,
+        before: Option<&FoundClaim>,
+    ) -> Result<(), Refusal> {
+        let version = before.map(|found| &found.version);
+        let path = self.claim_path(pack);
+        let put = self.put_over(&path, json(claim), version).await;
+        put.map(drop)
+    }
+
+    /// The store gave no clear answer about a claim.
+    pub(super) fn unsettled_claim(&self, pack: &PackKey) -> Error {
+        self.unsettled_at("take the lease", &self.claim_path(pack))
+    }
+
+    /// Gives a sign of life; false if the session's claim is no longer open.
+    pub(super) async fn beat(&self, pack: &PackKey, session: &SessionId) -> Result<bool, Error> {
+        let found = self.claim(pack).await?;
+        let claim = found.as_ref().and_then(|found| found.claim.as_ref());
+        let Some(claim) = claim.filter(|claim| claim.is_open() && claim.session == *session) else {
+            return Ok(false);
+        };
+        // A beat that is refused is followed by a look, which sees why.
+        match self.put_claim(pack, &claim.beaten(), found.as_ref()).await {
+            Ok(()) | Err(Refusal::Conflict) => Ok(true),
+            Err(Refusal::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Closes the session's claim; false if another closed or replaced it first.
+    pub(super) async fn close_claim(
+        &self,
+        pack: &PackKey,
+        session: &SessionId,
+        state: ClaimState,
+    ) -> Result<bool, Error> {
+        for attempt in 0..TRIES {
+            let found = match self.claim(pack).await {
+                Ok(found) => found,
+                Err(error) => {
+                    pause_after(Refusal::Failed(error), attempt).await?;
+                    continue;
+                }
+            };
+            let claim = found.as_ref().and_then(|found| found.claim.as_ref());
+            let Some(claim) = claim.filter(|claim| claim.session == *session) else {
+                return Ok(false);
+            };
+            if !claim.is_open() {
+                return Ok(claim.state == state);
+            }
+            let closed = claim.closed(state);
+            match self.put_claim(pack, &closed, found.as_ref()).await {
+                Ok(()) => return Ok(true),
+                // The last sign of life may still be on its way.
+                Err(Refusal::Conflict) => tokio::time::sleep(LOOK).await,
+                Err(refusal) => pause_after(refusal, attempt).await?,
+            }
+        }
+        Err(self.unsettled_claim(pack))
+    }
+}

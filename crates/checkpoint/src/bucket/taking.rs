@@ -1,0 +1,402 @@
+//! How leases are taken: key by key where they are free, all together where they are taken over.
+//!
+//! A holder that saves without a pause wins every race of conditional puts, since its put needs no
+//! read before it. So a taker does not race it. The taker claims the packs of its keys first (see
+//! [`claim`](super::claim)); a holder that reads the claim stops writing; then every lease is
+//! taken, and the claim is closed as `taken`, which is the moment of the take-over. If anything
+//! fails before, the old holder's leases are written back and the claim is closed as `withdrawn`.
+//!
+//! A request over several packs closes its claims one after the other: all or none holds a pack.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::FutureExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::claim::{BEAT, Claim, ClaimState, FoundClaim, LOOK, Silence};
+use super::object::{Found, Refusal, StoredObject, TRIES, pause_after};
+use super::{CONCURRENCY, Inner, Proof, all};
+use crate::error::Error;
+use crate::key::{CursorKey, PackKey};
+use crate::lease::{Evidence, Holder, Lease, LeaseRecord, LeaseRequest, SessionId, check_free};
+
+/// How long a taking goes on beyond the lease period, within which every holder reads the claim
+/// once: time for the requests themselves.
+const GRACE: Duration = Duration::from_secs(5);
+/// The first and the longest pause after a lost race.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_millis(320);
+
+/// One acquisition under way.
+struct Taking<'a> {
+    request: &'a LeaseRequest,
+    session: SessionId,
+    began: Instant,
+    /// Each key that this session may have written, with the lease to write back if the take-over
+    /// fails; `None` leaves the key free.
+    displaced: SyncMutex<BTreeMap<CursorKey, Option<LeaseRecord>>>,
+}
+
+impl<'a> Taking<'a> {
+    fn new(request: &'a LeaseRequest) -> Self {
+        Self {
+            request,
+            session: SessionId::new(),
+            began: Instant::now(),
+            displaced: SyncMutex::default(),
+        }
+    }
+
+    fn packs(&self) -> BTreeSet<&'a PackKey> {
+        self.request.keys.iter().map(CursorKey::pack_key).collect()
+    }
+
+    fn displaced(&self) -> std::sync::MutexGuard<'_, BTreeMap<CursorKey, Option<LeaseRecord>>> {
+        self.displaced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whose lease the next put of a key replaces.
+    fn will_displace(&self, key: &CursorKey, old: Option<&LeaseRecord>) {
+        // Only a take-over has a living holder to give anything back to.
+        let old = old.filter(|_| self.request.take_over);
+        self.displaced().insert(key.clone(), old.cloned());
+    }
+
+    /// Whether a holder of that period had time enough to let go.
+    fn is_over(&self, period: Duration) -> bool {
+        self.began.elapsed() >= period.max(self.request.period) + GRACE
+    }
+
+    /// The first of the keys that a claim names too.
+    fn shared_with(&self, pack: &PackKey, claim: &Claim) -> Option<&'a CursorKey> {
+        let mut keys = self.request.keys.iter();
+        keys.find(|key| key.pack_key() == pack && claim.names(key.output_id()))
+    }
+}
+
+fn held(key: &CursorKey, holder: &Holder) -> Error {
+    Error::LeaseHeld {
+        key: key.clone(),
+        holder: Box::new(holder.clone()),
+    }
+}
+
+/// A pause that grows with the attempts and differs between two that race.
+fn jittered(attempt: u32) -> Duration {
+    let longest = (FIRST_PAUSE * 2_u32.pow(attempt.min(4))).min(LAST_PAUSE);
+    let share = RandomState::new().hash_one(attempt) as u32;
+    longest / 2 + (longest / 2).mul_f64(f64::from(share) / f64::from(u32::MAX))
+}
+
+impl Inner {
+    pub(super) async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
+        let taking = Taking::new(request);
+        let taken = if request.take_over {
+            self.take_over(&taking).await?
+        } else {
+            self.take_free(&taking).await?
+        };
+        let fence = |(key, found): (&CursorKey, &Found)| {
+            Some((key.clone(), found.object.lease.as_ref()?.fence))
+        };
+        let fences = taken.iter().filter_map(fence).collect();
+        let looked = self.clock.monotonic();
+        let packs = taking.packs().into_iter().cloned();
+        let proof = Proof {
+            claims_read: packs.map(|pack| (pack, Mutex::new(looked))).collect(),
+            known: taken
+                .into_iter()
+                .map(|(key, found)| (key, Mutex::new(found)))
+                .collect(),
+        };
+        Ok(Lease::granted(
+            taking.session,
+            fences,
+            request.period,
+            proof,
+        ))
+    }
+
+    async fn prove_conditional_puts(&self) -> Result<(), Error> {
+        let prove = || self.objects.prove_conditional_puts();
+        self.proven.get_or_try_init(prove).await.map(drop)
+    }
+
+    /// Takes leases that are free, in key order, so that of several takers one has the first.
+    async fn take_free(&self, taking: &Taking<'_>) -> Result<BTreeMap<CursorKey, Found>, Error> {
+        self.prove_conditional_puts().await?;
+        // All are looked at before any is taken: a silent holder is outlasted on all of its
+        // keys at once, not on one after the other.
+        let looks = taking.request.keys.iter();
+        all(looks.map(|key| self.look(key, taking.request).boxed())).await?;
+        let mut taken = BTreeMap::new();
+        for key in &taking.request.keys {
+            match self.take(key, taking).await {
+                Ok(found) => taken.insert(key.clone(), found),
+                Err(error) => {
+                    // What cannot be given back now is free after a period.
+                    let _ = self.give_back(taking).await;
+                    return Err(error);
+                }
+            };
+        }
+        Ok(taken)
+    }
+
+    /// Takes leases from living holders: all of them, or none.
+    async fn take_over(&self, taking: &Taking<'_>) -> Result<BTreeMap<CursorKey, Found>, Error> {
+        // Read before all else, so that every take-over that ends from here on is noticed.
+        let mut first = Vec::new();
+        for pack in taking.packs() {
+            first.push((pack, self.objects.claim(pack).await?));
+        }
+        self.prove_conditional_puts().await?;
+        let taken = self.claim_and_take(taking, first).await;
+        if taken.is_err() {
+            // An open claim tells the old holder, once it has stood for a while, to write its
+            // own leases back.
+            match self.give_back(taking).await {
+                Ok(()) => self.withdraw(taking).await,
+                Err(error) => tracing::debug!(%error, "leases were not given back"),
+            }
+        }
+        taken
+    }
+
+    async fn claim_and_take(
+        &self,
+        taking: &Taking<'_>,
+        first: Vec<(&PackKey, Option<FoundClaim>)>,
+    ) -> Result<BTreeMap<CursorKey, Found>, Error> {
+        for (pack, found) in first {
+            self.claim(taking, pack, found).await?;
+        }
+        let keys = taking.request.keys.iter();
+        let takes = keys.map(|key| {
+            let take = self.take(key, taking);
+            take.map(move |found| Ok::<_, Error>((key.clone(), found?)))
+                .boxed()
+        });
+        let takes: Vec<_> = takes.collect();
+        let take_all = stream::iter(takes)
+            .buffer_unordered(CONCURRENCY)
+            .try_collect::<BTreeMap<_, _>>();
+        let taken = tokio::select! {
+            taken = take_all => taken?,
+            pack = self.beat_while_claimed(taking) => return Err(self.beaten(taking, pack)),
+        };
+        for pack in taking.packs() {
+            let state = ClaimState::Taken;
+            let is_closed = self.objects.close_claim(pack, &taking.session, state);
+            if !is_closed.await? {
+                return Err(self.beaten(taking, pack));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Writes the claim to the keys of one pack, once no other take-over is under way there.
+    async fn claim(
+        &self,
+        taking: &Taking<'_>,
+        pack: &PackKey,
+        mut found: Option<FoundClaim>,
+    ) -> Result<(), Error> {
+        let claim = Claim::open(taking.request, pack, &taking.session);
+        let closed_before = found
+            .as_ref()
+            .and_then(|found| found.claim.as_ref())
+            .filter(|claim| !claim.is_open())
+            .map(|claim| claim.session.clone());
+        let (mut silence, mut attempts) = (Silence::default(), 0);
+        loop {
+            let open = found
+                .as_ref()
+                .and_then(|found| found.open_to_others(&taking.session));
+            match open.filter(|claim| !silence.is_over(claim)) {
+                Some(open) if taking.is_over(Duration::ZERO) => {
+                    let key = taking.shared_with(pack, open);
+                    let held_by = |key| held(key, &open.holder);
+                    return Err(key.map_or_else(|| self.objects.unsettled_claim(pack), held_by));
+                }
+                Some(_) => tokio::time::sleep(LOOK).await,
+                None if attempts == TRIES || taking.is_over(Duration::ZERO) => {
+                    return Err(self.objects.unsettled_claim(pack));
+                }
+                None => match self.objects.put_claim(pack, &claim, found.as_ref()).await {
+                    Ok(()) => return Ok(()),
+                    Err(Refusal::Conflict) => tokio::time::sleep(jittered(0)).await,
+                    Err(refusal) => {
+                        attempts += 1;
+                        pause_after(refusal, attempts).await?;
+                    }
+                },
+            }
+            found = self.objects.claim(pack).await?;
+            let Some(now) = found.as_ref().and_then(|found| found.claim.as_ref()) else {
+                continue;
+            };
+            if now.session == taking.session && now.is_open() {
+                return Ok(());
+            }
+            // Another take-over succeeded while this one was under way: to take the leases from
+            // it in turn would end both producers.
+            if now.state == ClaimState::Taken
+                && Some(&now.session) != closed_before.as_ref()
+                && let Some(key) = taking.shared_with(pack, now)
+            {
+                return Err(held(key, &now.holder));
+            }
+        }
+    }
+
+    /// Gives signs of life. Returns the first pack whose claim is no longer this session's.
+    async fn beat_while_claimed<'t>(&self, taking: &Taking<'t>) -> &'t PackKey {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            for pack in taking.packs() {
+                match self.objects.beat(pack, &taking.session).await {
+                    Ok(true) => {}
+                    Ok(false) => return pack,
+                    Err(error) => tracing::debug!(%error, "no sign of life was given"),
+                }
+            }
+        }
+    }
+
+    /// Why a take-over failed whose claim on a pack was replaced: the old holder goes on.
+    fn beaten(&self, taking: &Taking<'_>, pack: &PackKey) -> Error {
+        let displaced = taking.displaced();
+        let mut rows = displaced.iter();
+        let old = rows.find_map(|(key, row)| Some(held(key, &row.as_ref()?.holder)));
+        old.unwrap_or_else(|| self.objects.unsettled_claim(pack))
+    }
+
+    async fn withdraw(&self, taking: &Taking<'_>) {
+        for pack in taking.packs() {
+            let state = ClaimState::Withdrawn;
+            let closing = self.objects.close_claim(pack, &taking.session, state);
+            if let Err(error) = closing.await {
+                tracing::debug!(%error, "the claim was not withdrawn");
+            }
+        }
+    }
+
+    /// Notes the lease of one key, and that it may be taken.
+    async fn look(&self, key: &CursorKey, request: &LeaseRequest) -> Result<(), Error> {
+        let found = self.objects.get_even_damaged(key).await?;
+        self.check_free(key, found.as_ref(), request)
+    }
+
+    fn check_free(
+        &self,
+        key: &CursorKey,
+        found: Option<&Found>,
+        request: &LeaseRequest,
+    ) -> Result<(), Error> {
+        let row = found.and_then(|found| found.object.lease.as_ref());
+        let sequence = found.map_or(0, |found| found.object.sequence);
+        check_free(key, row, request.take_over, |row| {
+            let now = self.clock.monotonic();
+            let is_expired = self.observed().is_expired(key, row, sequence, now);
+            Ok(if is_expired {
+                Evidence::Expired
+            } else {
+                Evidence::Current
+            })
+        })
+    }
+
+    /// Takes the lease of one key, by writing its fence into the key's object.
+    async fn take(&self, key: &CursorKey, taking: &Taking<'_>) -> Result<Found, Error> {
+        let (mut failures, mut conflicts) = (0, 0);
+        while failures < TRIES {
+            let found = self.objects.get_even_damaged(key).await?;
+            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
+            if let (Some(found), Some(row)) = (&found, row)
+                && row.session == taking.session
+            {
+                // One of the writes below arrived, whichever it was.
+                self.observed().forget(key);
+                return Ok(found.clone());
+            }
+            self.check_free(key, found.as_ref(), taking.request)?;
+            let old = row.filter(|row| !row.released);
+            let period = old.map_or(0, |row| row.period_ms);
+            if taking.is_over(Duration::from_millis(period)) {
+                let unsettled = || self.objects.unsettled("take the lease", key);
+                return Err(old.map_or_else(unsettled, |row| held(key, &row.holder)));
+            }
+            taking.will_displace(key, old);
+            let fence = row.map_or(0, |row| row.fence) + 1;
+            let mut next = found
+                .as_ref()
+                .map_or_else(StoredObject::default, |f| f.object.clone());
+            let now = self.now_text();
+            next.lease = Some(LeaseRecord::taken(
+                taking.request,
+                &taking.session,
+                fence,
+                now,
+            ));
+            next.count_on();
+            // Whatever came of it, the next round reads it back.
+            match self.objects.put(key, &next, found.as_ref()).await {
+                Ok(_) => {}
+                Err(Refusal::Conflict) => {
+                    tokio::time::sleep(jittered(conflicts)).await;
+                    conflicts += 1;
+                }
+                Err(refusal) => {
+                    failures += 1;
+                    pause_after(refusal, failures).await?;
+                }
+            }
+        }
+        Err(self.objects.unsettled("take the lease", key))
+    }
+
+    /// Writes back what stood in the place of this session's leases.
+    async fn give_back(&self, taking: &Taking<'_>) -> Result<(), Error> {
+        let displaced = taking.displaced().clone();
+        let session = &taking.session;
+        let backs = displaced
+            .into_iter()
+            .map(|(key, row)| async move { self.give_back_one(&key, row, session).await }.boxed());
+        all(backs).await
+    }
+
+    async fn give_back_one(
+        &self,
+        key: &CursorKey,
+        displaced: Option<LeaseRecord>,
+        session: &SessionId,
+    ) -> Result<(), Error> {
+        for attempt in 0..TRIES {
+            let found = self.objects.get_even_damaged(key).await?;
+            let Some(found) = found else { return Ok(()) };
+            let mut next = found.object.clone();
+            let Some(mine) = next.lease.as_mut().filter(|row| row.session == *session) else {
+                return Ok(());
+            };
+            match &displaced {
+                Some(row) => *mine = row.clone(),
+                None if mine.released => return Ok(()),
+                None => mine.released = true,
+            }
+            next.count_on();
+            match self.objects.put(key, &next, Some(&found)).await {
+                Ok(_) => return Ok(()),
+                Err(refusal) => pause_after(refusal, attempt).await?,
+            }
+        }
+        Err(self.objects.unsettled("give the lease back", key))
+    }
+}

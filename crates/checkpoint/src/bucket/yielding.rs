@@ -1,0 +1,106 @@
+//! How a holder lets go: it reads the claim object of its packs at every renewal, and writes
+//! nothing while another's claim to one of its keys is open.
+//!
+//! The holder's leases are lost once the claim is closed as `taken`. A claim that is withdrawn, or
+//! whose taker gives no sign of life, leaves the holder what it had.
+
+use std::time::Duration;
+
+use super::claim::{Claim, ClaimState, LOOK, Silence};
+use super::object::{Found, Refusal};
+use super::{Inner, Proof};
+use crate::error::Error;
+use crate::key::{CursorKey, PackKey};
+use crate::lease::{Lease, LeaseRecord};
+
+impl Inner {
+    /// Reads the claim object of a pack if it was not read for a third of the period, and lets a
+    /// take-over that it announces go first.
+    pub(super) async fn heed_claim(&self, lease: &Lease, pack: &PackKey) -> Result<(), Error> {
+        self.heed(lease, pack, lease.period() / 3).await
+    }
+
+    /// The same, however lately it was read.
+    pub(super) async fn heed_claims(&self, lease: &Lease) -> Result<(), Error> {
+        for pack in lease.proof::<Proof>()?.claims_read.keys() {
+            self.heed(lease, pack, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    async fn heed(&self, lease: &Lease, pack: &PackKey, at_most: Duration) -> Result<(), Error> {
+        let Some(read) = lease.proof::<Proof>()?.claims_read.get(pack) else {
+            return Ok(());
+        };
+        // Held while a claim is open: so all writes of the pack wait for it.
+        let mut read = read.lock().await;
+        let now = self.clock.monotonic();
+        if now.saturating_sub(*read) < at_most {
+            return Ok(());
+        }
+        *read = now;
+        if let Err(error) = self.settled_claim(lease, pack).await {
+            // The write that follows says what is wrong with the store.
+            tracing::debug!(%error, "the claim object was not read");
+        }
+        Ok(())
+    }
+
+    /// The claim of a pack, once it is closed or does not concern the lease.
+    async fn settled_claim(&self, lease: &Lease, pack: &PackKey) -> Result<Option<Claim>, Error> {
+        let mut silence = Silence::default();
+        loop {
+            let Some(found) = self.objects.claim(pack).await? else {
+                return Ok(None);
+            };
+            let claim = found.open_to_others(lease.session()).filter(|claim| {
+                let mut keys = lease.keys().filter(|key| key.pack_key() == pack);
+                keys.any(|key| claim.names(key.output_id()))
+            });
+            let Some(claim) = claim else {
+                return Ok(found.claim);
+            };
+            if silence.is_over(claim) {
+                tracing::warn!(taker = %claim.holder, "a take-over was begun and not finished; going on");
+                let withdrawn = claim.closed(ClaimState::Withdrawn);
+                let put = self.objects.put_claim(pack, &withdrawn, Some(&found));
+                match put.await {
+                    Ok(()) => return Ok(Some(withdrawn)),
+                    // It was a sign of life after all, or the end of the take-over.
+                    Err(Refusal::Conflict) => {}
+                    Err(Refusal::Failed(error)) => return Err(error),
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What the next write is made over: `found`, unless a take-over that is not finished wrote
+    /// it; then what is there after its end, under `own` again if the take-over failed.
+    pub(super) async fn unless_unfinished(
+        &self,
+        lease: &Lease,
+        key: &CursorKey,
+        found: Found,
+        own: &LeaseRecord,
+    ) -> Result<Found, Error> {
+        let taker = match &found.object.lease {
+            Some(row) if row.session != own.session => row.session.clone(),
+            _ => return Ok(found),
+        };
+        let claim = self.settled_claim(lease, key.pack_key()).await?;
+        let is_withdrawn = claim
+            .is_some_and(|claim| claim.session == taker && claim.state == ClaimState::Withdrawn);
+        if !is_withdrawn {
+            return Ok(found);
+        }
+        let Some(mut found) = self.objects.get(key).await? else {
+            return Err(self.objects.gone("write the checkpoint object", key));
+        };
+        let row = found.object.lease.as_mut();
+        if let Some(row) = row.filter(|row| row.session == taker) {
+            *row = own.clone();
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,5 @@
+//! What this machine gives: its clock.
+
+mod clock;
+
+pub use clock::TokioClock;

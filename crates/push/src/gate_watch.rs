@@ -1,0 +1,246 @@
+//! What all lanes know of the gate together: whether it is away, whether it asked for quiet,
+//! and what was retried. Atomics only; an event that goes well reads two of them.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use durable::TokioClock;
+use model::Clock;
+
+use super::concurrency::ConcurrencyLimit;
+use super::fault::FaultKind;
+use super::retry::RetryPolicy;
+use super::suspects::Suspects;
+use super::trouble::Trouble;
+
+/// The most bytes of an envelope that is sent, unless the profile says otherwise.
+pub const MAX_EVENT_BYTES: usize = 16 << 20;
+
+/// Shared by all pushers of a run.
+#[derive(Debug)]
+pub struct GateWatch<C = TokioClock> {
+    pub(crate) policy: RetryPolicy,
+    pub(crate) limit: ConcurrencyLimit,
+    pub(crate) clock: C,
+    /// Names of `error` by which this gate says that it is away, beside the known ones.
+    pub(crate) transient_errors: Vec<String>,
+    /// An envelope with more bytes is refused before it is sent.
+    pub(crate) max_event_bytes: usize,
+    retries: RetryCounts,
+    pub(crate) suspects: Suspects,
+    trouble: Trouble,
+    origin: Instant,
+    /// Nanoseconds since `origin`, plus one; 0 while the gate is there.
+    failing_since: AtomicU64,
+    /// Nanoseconds since `origin` up to which no lane sends; 0 for none.
+    held_until: AtomicU64,
+}
+
+impl GateWatch {
+    /// A gate that nothing is known of yet.
+    pub fn new(policy: RetryPolicy, limit: ConcurrencyLimit) -> Self {
+        Self::with_clock(policy, limit, TokioClock)
+    }
+}
+
+impl<C: Clock> GateWatch<C> {
+    /// The same, by another clock.
+    pub fn with_clock(policy: RetryPolicy, limit: ConcurrencyLimit, clock: C) -> Self {
+        Self {
+            policy,
+            limit,
+            transient_errors: Vec::new(),
+            max_event_bytes: MAX_EVENT_BYTES,
+            retries: RetryCounts::default(),
+            suspects: Suspects::default(),
+            trouble: Trouble::of_gate(),
+            origin: clock.now(),
+            clock,
+            failing_since: AtomicU64::new(0),
+            held_until: AtomicU64::new(0),
+        }
+    }
+
+    /// More names of `error`, in answers with 4xx and 5xx, by which the gate says that it is away.
+    #[must_use]
+    pub fn with_transient_errors(mut self, names: Vec<String>) -> Self {
+        self.transient_errors = names;
+        self
+    }
+
+    /// The most bytes of an envelope that is sent; [`MAX_EVENT_BYTES`] unless set.
+    #[must_use]
+    pub fn with_max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = bytes;
+        self
+    }
+
+    /// How long the gate has been failing (faults, 408, 5xx) without any other answer to any lane;
+    /// `None` while it is there.
+    pub fn away_for(&self) -> Option<Duration> {
+        let since = self.failing_since.load(Relaxed).checked_sub(1)?;
+        Some(
+            self.since_origin(self.clock.now())
+                .saturating_sub(Duration::from_nanos(since)),
+        )
+    }
+
+    /// How much longer all lanes are quiet because the gate asked for it.
+    pub fn held_for(&self) -> Option<Duration> {
+        let until = self.held_until.load(Relaxed);
+        if until == 0 {
+            return None;
+        }
+        let left = Duration::from_nanos(until).checked_sub(self.since_origin(self.clock.now()));
+        let left = left.filter(|left| !left.is_zero());
+        if left.is_none() {
+            // Over; a longer hold that came meanwhile stays.
+            let _ = self.held_until.compare_exchange(until, 0, Relaxed, Relaxed);
+        }
+        left
+    }
+
+    /// What was pushed again, and why.
+    pub fn retries(&self) -> &RetryCounts {
+        &self.retries
+    }
+
+    /// Requests that may be in flight at present; `None` if that is fixed to the lanes.
+    pub fn concurrency(&self) -> Option<u32> {
+        self.limit.current()
+    }
+
+    pub(crate) fn since_origin(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.origin)
+    }
+
+    /// The gate failed at `now`. How long it has been failing.
+    pub(crate) fn failed(&self, now: Instant) -> Duration {
+        let now = self.since_origin(now);
+        let mark = now.as_nanos() as u64 + 1;
+        match self
+            .failing_since
+            .compare_exchange(0, mark, Relaxed, Relaxed)
+        {
+            Ok(_) => Duration::ZERO,
+            Err(since) => now.saturating_sub(Duration::from_nanos(since - 1)),
+        }
+    }
+
+    /// The gate gave an answer that is no failure.
+    pub(crate) fn answered(&self) {
+        // Read first: while all is well no lane writes here.
+        if self.failing_since.load(Relaxed) != 0 && self.failing_since.swap(0, Relaxed) != 0 {
+            self.trouble.is_over();
+        }
+    }
+
+    /// What is wrong with the gate, for whoever watches.
+    pub fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+
+    /// The gate asked at `now` for quiet.
+    pub(crate) fn hold(&self, now: Instant, wait: Duration) {
+        let until = self.since_origin(now) + wait;
+        self.held_until.fetch_max(until.as_nanos() as u64, Relaxed);
+    }
+}
+
+/// Why an event was pushed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RetryCause {
+    /// No connection: refused, unreachable, name or TLS trouble. The gate has not seen the request.
+    NotConnected,
+    /// The connection was lost before a whole answer.
+    ConnectionLost,
+    /// No whole answer within the timeout.
+    Timeout,
+    /// HTTP 408.
+    Http408,
+    /// HTTP 429.
+    Http429,
+    /// HTTP 503.
+    Http503,
+    /// Any other HTTP 5xx.
+    Http5xx,
+    /// The gate said that it takes no event at all.
+    GateUnhealthy,
+    /// The gate did not know whether it has the event.
+    InDoubt,
+}
+
+impl RetryCause {
+    /// Every cause, in the order in which reports list them.
+    pub const ALL: [Self; 9] = [
+        Self::NotConnected,
+        Self::ConnectionLost,
+        Self::Timeout,
+        Self::Http408,
+        Self::Http429,
+        Self::Http503,
+        Self::Http5xx,
+        Self::GateUnhealthy,
+        Self::InDoubt,
+    ];
+
+    /// As reports spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::ConnectionLost => "connection_lost",
+            Self::Timeout => "timeout",
+            Self::Http408 => "http_408",
+            Self::Http429 => "http_429",
+            Self::Http503 => "http_503",
+            Self::Http5xx => "http_5xx",
+            Self::GateUnhealthy => "gate_unhealthy",
+            Self::InDoubt => "in_doubt",
+        }
+    }
+
+    pub(crate) fn of_fault(kind: FaultKind) -> Self {
+        match kind {
+            FaultKind::Timeout => Self::Timeout,
+            kind if kind.never_sent() => Self::NotConnected,
+            _ => Self::ConnectionLost,
+        }
+    }
+
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            408 => Self::Http408,
+            429 => Self::Http429,
+            503 => Self::Http503,
+            _ => Self::Http5xx,
+        }
+    }
+}
+
+/// Events pushed again, by cause. A repeat that the gate may see is one of these.
+#[derive(Debug, Default)]
+pub struct RetryCounts([AtomicU64; RetryCause::ALL.len()]);
+
+impl RetryCounts {
+    /// Pushes repeated for this cause.
+    pub fn get(&self, cause: RetryCause) -> u64 {
+        self.0[cause as usize].load(Relaxed)
+    }
+
+    /// Pushes repeated for each cause, in the order in which reports list them.
+    pub fn by_cause(&self) -> Vec<(&'static str, u64)> {
+        let causes = RetryCause::ALL.iter();
+        causes
+            .map(|cause| (cause.as_str(), self.get(*cause)))
+            .collect()
+    }
+
+    /// Pushes repeated, whatever the cause.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn count(&self, cause: RetryCause) {
+        self.0[cause as usize].fetch_add(1, Relaxed);
+    }
+}

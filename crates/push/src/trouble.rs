@@ -1,0 +1,203 @@
+//! What is wrong with a gate or a store that takes nothing: said once with its cause, then rarely,
+//! and shown to whoever asks.
+//!
+//! A gate is in trouble while every answer to every lane is a failure, a store while no save
+//! succeeds. Nothing here is touched on the way of an event that goes well.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::fault::chain;
+
+/// A fault that is over sooner is nothing for an operator.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+/// How often a trouble that goes on is told again.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
+
+/// Something that takes nothing: since when, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Away {
+    /// Whole seconds from the first failure to the last one.
+    pub seconds: u64,
+    /// The last failure, with its causes.
+    pub cause: String,
+}
+
+/// How often something was away over a run, and for how long, short faults left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outages {
+    /// How many times.
+    pub times: u64,
+    /// Whole seconds in all.
+    pub seconds: u64,
+    /// The last failure of the last time, with its causes; `None` if there was none.
+    pub last_cause: Option<String>,
+}
+
+#[derive(Debug)]
+struct Lasting {
+    failing: Duration,
+    cause: String,
+    /// How long it had been failing when it was told last.
+    told: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    current: Option<Lasting>,
+    over: Outages,
+}
+
+/// The trouble with one thing, as everybody shares it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    known: Arc<Mutex<Known>>,
+    is_away: &'static str,
+    is_back: &'static str,
+}
+
+impl Trouble {
+    /// No trouble yet with an ingestion gate.
+    pub fn of_gate() -> Self {
+        Self {
+            known: Arc::default(),
+            is_away: "the ingestion gate takes no event; trying on",
+            is_back: "the ingestion gate takes events again",
+        }
+    }
+
+    /// No trouble yet with a checkpoint store.
+    pub fn of_store() -> Self {
+        Self {
+            known: Arc::default(),
+            is_away: "the checkpoint store is away; trying on",
+            is_back: "the checkpoint store is back",
+        }
+    }
+
+    /// The trouble of now; `None` while all is well, and in the first second of a trouble.
+    pub fn current(&self) -> Option<Away> {
+        let known = self.lock();
+        let trouble = known
+            .current
+            .as_ref()
+            .filter(|trouble| trouble.told.is_some())?;
+        Some(Away {
+            seconds: trouble.failing.as_secs(),
+            cause: trouble.cause.clone(),
+        })
+    }
+
+    /// All troubles so far that were told of, that of now included.
+    pub fn outages(&self) -> Outages {
+        let now = self.current();
+        let mut all = self.lock().over.clone();
+        if let Some(Away { seconds, cause }) = now {
+            all.times += 1;
+            all.seconds += seconds;
+            all.last_cause = Some(cause);
+        }
+        all
+    }
+
+    /// It has been failing for this long, the last time because of `cause`.
+    pub fn failed(&self, failing: Duration, cause: String) {
+        let mut known = self.lock();
+        let told = known.current.as_ref().and_then(|trouble| trouble.told);
+        let is_due = match told {
+            None => failing >= TELL_AFTER,
+            Some(told) => failing.saturating_sub(told) >= TELL_AGAIN,
+        };
+        let trouble = Lasting {
+            failing,
+            cause,
+            told: if is_due { Some(failing) } else { told },
+        };
+        let cause = trouble.cause.clone();
+        known.current = Some(trouble);
+        // Whoever reads the log may be slow: nobody waits for the lock meanwhile.
+        drop(known);
+        if is_due {
+            tracing::warn!(
+                seconds = failing.as_secs(),
+                %cause,
+                "{}", self.is_away
+            );
+        }
+    }
+
+    /// It is well again.
+    pub fn is_over(&self) {
+        let mut known = self.lock();
+        let over = known.current.take();
+        let Some(trouble) = over.filter(|trouble| trouble.told.is_some()) else {
+            return;
+        };
+        let seconds = trouble.failing.as_secs();
+        known.over.times += 1;
+        known.over.seconds += seconds;
+        known.over.last_cause = Some(trouble.cause);
+        drop(known);
+        tracing::warn!(seconds, "{}", self.is_back);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error's text with those of its causes, each once.
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = String::new();
+    for cause in chain(error) {
+        let next = cause.to_string();
+        if !text.contains(&next) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&next);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_fault_is_nobodys_business_and_a_long_one_shows_its_last_cause() {
+        let trouble = Trouble::of_gate();
+        let failed = |ms, cause: &str| {
+            trouble.failed(Duration::from_millis(ms), cause.to_owned());
+            trouble.current()
+        };
+        assert_eq!(failed(0, "a"), None);
+        assert_eq!(failed(999, "b"), None);
+        let away = |seconds, cause: &str| {
+            let cause = cause.to_owned();
+            Some(Away { seconds, cause })
+        };
+        assert_eq!(failed(1_000, "c"), away(1, "c"));
+        assert_eq!(failed(5_500, "d"), away(5, "d"));
+        trouble.is_over();
+        assert_eq!(trouble.current(), None);
+        assert_eq!(failed(0, "e"), None, "another trouble");
+        let all = Outages {
+            times: 1,
+            seconds: 5,
+            last_cause: Some("d".to_owned()),
+        };
+        assert_eq!(trouble.outages(), all);
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let inner = std::io::Error::other("the disk is gone");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(with_causes(&outer), "the disk is gone");
+    }
+}

@@ -1,0 +1,51 @@
+//! Packing the world of a request: contents index, manifest and seal, once.
+
+use chrono::Utc;
+use oracle_store::{DataPlaces, PackFacts, PackReport, PackRequest, SealStatus, pack};
+
+use crate::Error;
+use crate::plan::locate_world;
+use crate::run::request::StreamRequest;
+
+/// What to pack a world with.
+#[derive(Debug, Clone)]
+pub struct PackOptions {
+    /// The release of the engine that made it.
+    pub engine_release: String,
+    /// Whether it may be used, or is kept for post-mortem.
+    pub seal_status: SealStatus,
+    /// Whether every object is hashed and listed.
+    pub with_contents: bool,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+}
+
+/// Packs the world that a request names, with the catalogue and gate map it names.
+///
+/// # Errors
+/// The world cannot be located; `UNSUPPORTED_OUTPUT_FORMAT` where a folder stands in the
+/// place of a part; those of [`oracle_store::pack`].
+pub async fn pack_world(
+    request: &StreamRequest,
+    options: PackOptions,
+) -> Result<PackReport, Error> {
+    let world = locate_world(request).await?;
+    DataPlaces::of(&world.catalogue, &world.tokens)
+        .refuse_folders(&world.store)
+        .await
+        .map_err(Error::Oracle)?;
+    let facts = PackFacts {
+        world_key: world.world_key,
+        engine_release: options.engine_release,
+        catalogue_digest: world.catalogue.digest().clone(),
+        gate_map_digest: world.gate_map.digest().clone(),
+    };
+    let request = PackRequest {
+        facts,
+        seal_status: options.seal_status,
+        with_contents: options.with_contents,
+        dry_run: options.dry_run,
+        now: Utc::now(),
+    };
+    pack(&world.store, &request).await.map_err(Error::Oracle)
+}

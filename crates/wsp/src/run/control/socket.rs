@@ -1,0 +1,301 @@
+//! The stream's end of a control socket.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::protocol::{Answer, LONGEST_REQUEST, Request, Snapshot};
+use super::short_path::ShortPath;
+use crate::lead::steering::Steering;
+use crate::run::progress::Progress;
+
+/// Clients served at once; one more takes the place of the first.
+const CLIENTS: usize = 16;
+/// How long a client may take to send a request, or to take an answer.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the listener rests after a failed accept, as when file handles ran out.
+const REST: Duration = Duration::from_millis(200);
+
+/// Sockets that this process has opened: two streams of it may belong to one platform run.
+static OPENED: AtomicU32 = AtomicU32::new(0);
+
+/// An open control socket; dropping it closes it and removes its file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    serving: JoinHandle<()>,
+}
+
+/// The folder of a run's sockets.
+pub(super) fn folder(run_folder: &Path) -> PathBuf {
+    run_folder.join("wsp")
+}
+
+/// The name of a process's socket: its first, or one of those for further streams.
+fn name(pid: u32, number: u32) -> String {
+    match number {
+        1 => format!("control-{pid}.sock"),
+        _ => format!("control-{pid}-{number}.sock"),
+    }
+}
+
+/// The process whose socket has this name.
+pub(super) fn pid_of(name: &str) -> Option<u32> {
+    let name = name.strip_prefix("control-")?.strip_suffix(".sock")?;
+    let (pid, number) = name.split_once('-').unwrap_or((name, "1"));
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
+impl ControlSocket {
+    /// Opens the socket of this process in the folder of its platform run. One that cannot
+    /// be opened is warned of: a stream need not be steered.
+    pub fn open(
+        run_folder: &Path,
+        steering: Steering,
+        progress: watch::Receiver<Progress>,
+    ) -> Option<Self> {
+        let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = folder(run_folder).join(name(std::process::id(), number));
+        match bind(&path) {
+            Ok(listener) => {
+                let served = Served { steering, progress };
+                let serving = tokio::spawn(serve(listener, served));
+                Some(Self { path, serving })
+            }
+            Err(error) => {
+                tracing::warn!(
+                    path = %path.display(), %error,
+                    "no control socket can be opened here; this run can be stopped and not steered"
+                );
+                None
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.serving.abort();
+        // Somebody may have taken the folder away.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    // The file is there before anybody listens, and who finds it then takes it for one that
+    // a killed stream left behind, and removes it: it gets its name when somebody does.
+    let unnamed = path.with_extension("new");
+    match std::fs::remove_file(&unnamed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(ShortPath::of(&unnamed)?.as_path())?;
+    let named = std::fs::set_permissions(&unnamed, std::fs::Permissions::from_mode(0o600))
+        // In place of what a killed process of the same number left behind.
+        .and_then(|()| std::fs::rename(&unnamed, path));
+    if let Err(error) = named {
+        let _ = std::fs::remove_file(&unnamed);
+        return Err(error);
+    }
+    Ok(listener)
+}
+
+/// What a client is served from.
+#[derive(Clone)]
+struct Served {
+    steering: Steering,
+    progress: watch::Receiver<Progress>,
+}
+
+/// A client that is served until this is dropped.
+struct Client(JoinHandle<()>);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn serve(listener: UnixListener, served: Served) {
+    // The clients in the order in which they came; dropping one lets it go.
+    let mut clients: VecDeque<Client> = VecDeque::new();
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let served = served.clone();
+                clients.retain(|client| !client.0.is_finished());
+                if clients.len() == CLIENTS {
+                    clients.pop_front();
+                }
+                clients.push_back(Client(tokio::spawn(async move {
+                    // A client that breaks off has its own reasons.
+                    let _ = served.converse(client).await;
+                })));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket let nobody in");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+impl Served {
+    /// Answers one request after the other, until the client goes or makes no sense.
+    async fn converse(&self, client: UnixStream) -> io::Result<()> {
+        let by = match client.peer_cred() {
+            Ok(peer) => match peer.pid() {
+                Some(pid) => format!("uid {} pid {pid}", peer.uid()),
+                None => format!("uid {}", peer.uid()),
+            },
+            Err(_) => "unknown".to_owned(),
+        };
+        let (requests, mut answers) = client.into_split();
+        let mut requests = BufReader::new(requests);
+        loop {
+            let mut line = Vec::new();
+            let mut bounded = (&mut requests).take(LONGEST_REQUEST);
+            let read = tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line));
+            if read.await?? == 0 {
+                return Ok(());
+            }
+            let is_whole = line.ends_with(b"\n");
+            let request = if is_whole {
+                Request::parse(&line)
+            } else {
+                Err("a request is one line of at most 4,096 bytes".to_owned())
+            };
+            let is_request = request.is_ok();
+            let mut answer = serde_json::to_vec(&self.answer(request, &by).await)?;
+            answer.push(b'\n');
+            tokio::time::timeout(PATIENCE, answers.write_all(&answer)).await??;
+            if !is_request {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn answer(&self, request: Result<Request, String>, by: &str) -> Answer {
+        let act = match request {
+            Ok(Request::Act(act)) => act,
+            Ok(Request::Status) => return Answer::new(None, self.snapshot()),
+            Err(fault) => return Answer::new(Some(fault), self.snapshot()),
+        };
+        match self.steering.act(act, by).await {
+            Ok(progress) => Answer::new(None, Snapshot::of(&progress, progress.state)),
+            Err(refused) => Answer::new(Some(refused.to_string()), self.snapshot()),
+        }
+    }
+
+    /// With the meters of this moment: the progress was told a fraction of a second ago.
+    fn snapshot(&self) -> Snapshot {
+        let mut progress = self.progress.borrow().clone();
+        progress.meters = self.steering.meters().unwrap_or(progress.meters);
+        Snapshot::of(&progress, self.steering.state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::thread;
+
+    use super::*;
+    use crate::run::control::find;
+
+    #[test]
+    fn a_name_tells_the_process() {
+        assert_eq!(name(7, 1), "control-7.sock");
+        for number in [1, 2, 10] {
+            assert_eq!(pid_of(&name(7, number)), Some(7));
+        }
+        for other in [
+            "control-7.new",
+            "control-.sock",
+            "control-7-x.sock",
+            "7.sock",
+        ] {
+            assert_eq!(pid_of(other), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_under_a_path_of_any_length_is_found_and_answers() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a-folder-of-a-ci-workspace/".repeat(8));
+        let (steering, _helm) = Steering::new(crate::run::ending::Ending::default());
+        let progress = watch::Sender::<Progress>::default();
+        let socket = ControlSocket::open(&deep.join("run"), steering, progress.subscribe());
+        let socket = socket.unwrap();
+        assert!(socket.path().as_os_str().len() > 150);
+        let asked = tokio::task::spawn_blocking(move || {
+            let found = find(&deep, None).unwrap();
+            crate::run::control::send(&found[0].socket, &Request::Status).unwrap()
+        });
+        assert_eq!(asked.await.unwrap()["applied"], true);
+    }
+
+    #[tokio::test]
+    async fn clients_that_wait_lock_nobody_out() {
+        let root = tempfile::tempdir().unwrap();
+        let (steering, _helm) = Steering::new(crate::run::ending::Ending::default());
+        let progress = watch::Sender::<Progress>::default();
+        let socket = ControlSocket::open(root.path(), steering, progress.subscribe()).unwrap();
+        let path = socket.path().to_owned();
+        let asked = tokio::task::spawn_blocking(move || {
+            let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
+            let waiting: Vec<_> = (0..3 * CLIENTS).map(|_| connect()).collect();
+            let answer = crate::run::control::send(&path, &Request::Status).unwrap();
+            drop(waiting);
+            answer
+        });
+        assert_eq!(asked.await.unwrap()["applied"], true);
+    }
+
+    #[tokio::test]
+    async fn whoever_looks_while_a_socket_opens_leaves_it_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let sockets = folder(&root.path().join("run"));
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Relaxed) {
+                        find(root.path(), None).unwrap();
+                    }
+                });
+            }
+            // Whether a stream of this process would be found.
+            let opens = |pid| -> io::Result<bool> {
+                let _listener = bind(&sockets.join(name(pid, 1)))?;
+                Ok(find(root.path(), None)?
+                    .iter()
+                    .any(|stream| stream.pid == pid))
+            };
+            let found: io::Result<Vec<_>> = (1..2_000).map(opens).collect();
+            is_over.store(true, Relaxed);
+            assert!(found.unwrap().into_iter().all(|is_there| is_there));
+        });
+    }
+}

@@ -1,0 +1,208 @@
+//! Looking at a world's cursors, and giving them up: `checkpoint show|reset`.
+//!
+//! Neither asks whether the world may be read: a cursor can be looked at while a
+//! gate fails. The cursors' keys come from the pack's id, else from the engine run
+//! root's name, as they do for a stream.
+
+use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor};
+use chrono::{DateTime, Utc};
+use envelope::PlatformRunId;
+use oracle_store::{CatalogueEntry, PackManifest, locate};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::keep::held_lease::HeldLease;
+use crate::order::index_folder;
+use crate::order::time_index::TimeIndexCache;
+use crate::plan::done_share::percent;
+use crate::plan::{LocatedWorld, locate_world, pack_key};
+use crate::profile::CheckpointScope;
+use crate::run::backends::open_checkpoint_store;
+use crate::run::ending::Ending;
+use crate::run::platform_run;
+use crate::run::report::stored_cursor_json;
+use crate::run::request::StreamRequest;
+use crate::{Error, ReasonCode};
+
+/// The cursors of a world.
+#[derive(Debug, Clone, Serialize)]
+pub struct CursorsReport {
+    /// `OK`; `FAILED` if any cursor cannot be read.
+    pub status: &'static str,
+    /// Where the world is.
+    pub engine_run_root: String,
+    /// Where the cursors are.
+    pub checkpoint_store: String,
+    /// What they are kept under.
+    pub pack_key: String,
+    /// Each output's, in list order.
+    pub cursors: Vec<CursorReport>,
+}
+
+/// One output's cursor.
+#[derive(Debug, Clone, Serialize)]
+pub struct CursorReport {
+    /// The output.
+    pub output_id: String,
+    /// The cursor; absent if there is none.
+    pub cursor: Option<Value>,
+    /// The share of the output's rows that it covers, from 0 to 100; absent where neither footers
+    /// nor the time index tell.
+    pub percent: Option<f64>,
+    /// Whole seconds since it was saved.
+    pub age_s: Option<u64>,
+    /// Why it cannot be read.
+    pub error: Option<Value>,
+    /// Who holds the lease.
+    pub holder: Option<Value>,
+    /// Whether a reset gave this cursor up just now.
+    pub was_reset: bool,
+}
+
+/// Shows the cursors of a request's outputs.
+///
+/// # Errors
+/// The world cannot be located, or the store not be opened.
+pub async fn show(request: &StreamRequest) -> Result<CursorsReport, Error> {
+    let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
+    let named = Named::find(request).await?;
+    named.report(&*store, false).await
+}
+
+/// Gives the cursors of a request's outputs up; the old ones stay in history.
+///
+/// # Errors
+/// As [`show`]; `LEASE_HELD` while a producer streams.
+pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
+    let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
+    let named = Named::find(request).await?;
+    let keys = &named.keys;
+    let mut wanted = LeaseRequest::new(
+        keys.iter().cloned(),
+        Holder::this_process("wsp-cli checkpoint reset"),
+    );
+    wanted.period = request.profile.checkpoint.lease;
+    wanted.take_over = request.overrides.take_over;
+    let patience = request.profile.checkpoint.save_timeout;
+    let held = HeldLease::take(&store, &wanted, &Ending::default(), patience).await?;
+    let mut done = Ok(());
+    for key in keys {
+        let reset = store.reset(held.lease(), key).await;
+        done = done.and(reset.map_err(Error::Checkpoint));
+    }
+    held.give_back(patience).await;
+    done?;
+    named.report(&*store, true).await
+}
+
+/// The outputs of a request, and what their cursors are called.
+struct Named {
+    world: LocatedWorld,
+    /// In the order of the outputs.
+    keys: Vec<CursorKey>,
+    index: TimeIndexCache,
+}
+
+impl Named {
+    async fn find(request: &StreamRequest) -> Result<Self, Error> {
+        let world = locate_world(request).await?;
+        let manifest = PackManifest::load(&world.store)
+            .await
+            .map_err(Error::Oracle)?;
+        let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
+        let pack_key = pack_key(pack_id.as_ref(), &world.store)?;
+        let index = TimeIndexCache::load(&index_folder(request, &pack_key));
+        let pack_key = match request.profile.checkpoint.scope {
+            CheckpointScope::Pack => pack_key,
+            CheckpointScope::PlatformRun => pack_key.scoped_to_run(named_run(request)?.as_str()),
+        };
+        let keys = world.outputs.iter().map(|output| {
+            CursorKey::new(pack_key.clone(), output.entry.output_id.as_str())
+                .map_err(Error::Checkpoint)
+        });
+        Ok(Self {
+            keys: keys.collect::<Result<_, _>>()?,
+            world,
+            index,
+        })
+    }
+
+    async fn report(
+        &self,
+        store: &dyn CheckpointStore,
+        was_reset: bool,
+    ) -> Result<CursorsReport, Error> {
+        let mut cursors = Vec::with_capacity(self.keys.len());
+        for (key, output) in self.keys.iter().zip(&self.world.outputs) {
+            let stored = store.load(key).await;
+            let lease = store.lease_state(key).await.map_err(Error::Checkpoint)?;
+            let mut report = CursorReport {
+                output_id: key.output_id().to_owned(),
+                cursor: None,
+                percent: None,
+                age_s: None,
+                error: None,
+                holder: lease.map(|lease| {
+                    json!({"holder": lease.holder, "renewed_at_utc": lease.renewed_at_utc, "alive": lease.alive})
+                }),
+                was_reset,
+            };
+            match stored {
+                Ok(Some(record)) => {
+                    report.cursor = Some(stored_cursor_json(&record));
+                    report.percent = self.percent(&output.entry, &record.cursor).await;
+                    report.age_s = age_s(&record.updated_at_utc, Utc::now());
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error = Error::Checkpoint(error);
+                    report.error = Some(json!({"reason": error.code(), "detail": error.detail()}));
+                }
+            }
+            cursors.push(report);
+        }
+        let is_damaged = cursors.iter().any(|cursor| cursor.error.is_some());
+        let pack_key = self.keys.first().map(|key| key.pack_key().as_str());
+        Ok(CursorsReport {
+            status: if is_damaged { "FAILED" } else { "OK" },
+            engine_run_root: self.world.store.root().as_str().to_owned(),
+            checkpoint_store: store.place(),
+            pack_key: pack_key.unwrap_or_default().to_owned(),
+            cursors,
+        })
+    }
+
+    /// Unknown, too, where the output's parts cannot be found: that is for `verify` to say.
+    async fn percent(&self, entry: &CatalogueEntry, cursor: &StoredCursor) -> Option<f64> {
+        let LocatedWorld { store, tokens, .. } = &self.world;
+        let located = locate(store, entry, tokens).await.ok()?;
+        percent(store, &located.parts, cursor, &self.index).await
+    }
+}
+
+/// The platform run that cursors of `scope: platform_run` belong to.
+fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
+    let named = platform_run::named(
+        request.overrides.platform_run_id.as_deref(),
+        request.environment_run_id.as_deref(),
+        &request.working_dir.join(&request.profile.runs_root),
+    )?;
+    let (run, _) = named.ok_or_else(|| {
+        Error::new(
+            ReasonCode::ProfileValueMissing,
+            "The cursors belong to a platform run (scope: platform_run), and none is named.",
+            "Give --platform-run-id.",
+        )
+    })?;
+    Ok(run)
+}
+
+/// Whole seconds since a record was saved; none if its writer's spelling says no instant, or one
+/// to come.
+fn age_s(updated_at_utc: &str, now: DateTime<Utc>) -> Option<u64> {
+    let saved = DateTime::parse_from_rfc3339(updated_at_utc).ok()?;
+    now.signed_duration_since(saved)
+        .num_seconds()
+        .try_into()
+        .ok()
+}

@@ -1,0 +1,388 @@
+//! From a plan to a stream that may begin: platform run, audit, leases, resume.
+//!
+//! The order of the checks is that of the reason codes. Whatever is read before
+//! the leases are held is read again under them: another producer may have moved
+//! the cursors in between.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
+use chrono::Utc;
+use envelope::{PinValues, Pins, PlatformRunId, Provenance};
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::keep::held_lease::{HeldLease, stopped};
+use crate::order::TimeWindow;
+use crate::plan::{Plan, plan};
+use crate::profile::CheckpointScope;
+use crate::quarantine::{self, SetAside};
+use crate::run::audit::{AuditLog, EventKind};
+use crate::run::ending::Ending;
+use crate::run::platform_run::{self, PlatformRunSource};
+use crate::run::report::{Status, StreamReport};
+use crate::run::request::StreamRequest;
+use crate::run::resume::{self, OutputStart, ResumeTerms};
+
+/// The order where neither profile nor cursors name one.
+const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
+
+/// A stream that may begin.
+pub struct Prepared {
+    /// What is proven.
+    pub plan: Plan,
+    /// The constant part of every envelope.
+    pub pins: Pins,
+    /// The platform run.
+    pub run: PlatformRunId,
+    /// The order of the events.
+    pub order: OrderMode,
+    /// Where cursors are kept.
+    pub store: Arc<dyn CheckpointStore>,
+    /// The right to keep them.
+    pub held: HeldLease,
+    /// The cursors' keys, in list order.
+    pub keys: Vec<CursorKey>,
+    /// Where each output goes on.
+    pub starts: Vec<OutputStart>,
+    /// Where rejected events are set aside, if they are.
+    pub quarantine: Option<SetAside>,
+    /// The folder of the platform run.
+    pub run_folder: PathBuf,
+}
+
+/// What a run would start from, without taking or writing anything.
+pub struct Outlook {
+    /// What is proven.
+    pub plan: Plan,
+    /// The cursors' keys, in list order.
+    pub keys: Vec<CursorKey>,
+    /// The platform run, and where its id came from.
+    pub run: (PlatformRunId, PlatformRunSource),
+    /// The order of the events.
+    pub order: OrderMode,
+    /// What is stored for each output; an error where it cannot be read.
+    pub records: Result<Vec<Option<Record>>, Error>,
+}
+
+/// Plans a request and looks at its cursors.
+///
+/// # Errors
+/// Those of [`plan`]; `PROFILE_INVALID` for what is no platform run id;
+/// `CHECKPOINT_*` where the cursors must name the run and cannot be read.
+pub async fn look_ahead(
+    request: &StreamRequest,
+    store: &dyn CheckpointStore,
+    report: &mut StreamReport,
+) -> Result<Outlook, Error> {
+    let plan = plan(request).await?;
+    report.engine_run_root = Some(plan.store.root().as_str().to_owned());
+    report.scenario_id = Some(plan.world_key.scenario_id.to_string());
+    report.output_ids = plan
+        .outputs
+        .iter()
+        .map(|output| output.id().to_owned())
+        .collect();
+    report.gates = Some(gates_summary(&plan));
+    report.data_verified = plan.data.verified();
+    let profile = &request.profile;
+    let named = platform_run::named(
+        request.overrides.platform_run_id.as_deref(),
+        request.environment_run_id.as_deref(),
+        &request.working_dir.join(&profile.runs_root),
+    )?;
+    let (run, pack_key) = match (named, profile.checkpoint.scope) {
+        (Some(named), CheckpointScope::PlatformRun) => {
+            let scoped = plan.pack_key.scoped_to_run(named.0.as_str());
+            (Some(named), scoped)
+        }
+        // Cursors of a run's own cannot name the run that they are looked up by.
+        (None, CheckpointScope::PlatformRun) => {
+            let made = platform_run::make(Utc::now())?;
+            let scoped = plan.pack_key.scoped_to_run(made.as_str());
+            (Some((made, PlatformRunSource::New)), scoped)
+        }
+        (named, CheckpointScope::Pack) => (named, plan.pack_key.clone()),
+    };
+    report.pack_key = Some(pack_key.as_str().to_owned());
+    let keys = resume::cursor_keys(&pack_key, &plan.outputs)?;
+    let records = resume::load(store, &keys).await;
+    let run = match (run, &records) {
+        (Some(run), _) => run,
+        (None, Ok(records)) => match run_of(records)? {
+            Some(run) => (run, PlatformRunSource::Cursor),
+            None => (platform_run::make(Utc::now())?, PlatformRunSource::New),
+        },
+        (None, Err(_)) => (platform_run::make(Utc::now())?, PlatformRunSource::New),
+    };
+    report.platform_run_id = Some(run.0.to_string());
+    let of_cursors = || {
+        let stored = records.as_ref().ok()?.iter().flatten().next()?;
+        Some(stored.cursor.order().mode())
+    };
+    let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
+    report.order = Some(order.as_str());
+    if order == OrderMode::AsWritten && request.overrides.window != TimeWindow::default() {
+        return Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            "--from and --to cut event time, and the order is as_written.",
+            "Stream in event_time, or without them.",
+        ));
+    }
+    Ok(Outlook {
+        plan,
+        keys,
+        run,
+        order,
+        records,
+    })
+}
+
+/// Makes a request ready to stream: opens the audit, takes the leases, resumes. The audit
+/// is what the run goes on to write.
+///
+/// # Errors
+/// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
+/// `LEASE_HELD`; `STOPPED` once the stream is asked to end.
+pub async fn prepare(
+    request: &StreamRequest,
+    store: Arc<dyn CheckpointStore>,
+    ending: &Ending,
+    report: &mut StreamReport,
+) -> Result<(Prepared, AuditLog), Error> {
+    let profile = &request.profile;
+    let runs_root = request.working_dir.join(&profile.runs_root);
+    let mut outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
+    if !is_run_agreed(&outlook, &runs_root) {
+        // Another producer named the active run in the meantime, and its id is that of all.
+        outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
+    }
+    let Outlook {
+        plan,
+        keys,
+        run: (run, source),
+        order,
+        records,
+    } = outlook;
+    let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
+    let quarantine = quarantine::open(profile.rejects, &runs_root, &run).await?;
+    records?;
+    audit.append(
+        EventKind::EngineWorldSelected,
+        world_selected(&plan, &run, source),
+    )?;
+    let patience = profile.checkpoint.save_timeout;
+    let wanted = lease_request(request, &keys, &plan);
+    let beginning = Beginning {
+        request,
+        plan: &plan,
+        keys: &keys,
+        run: &run,
+        order,
+    };
+    let begun = async {
+        let held = HeldLease::take(&store, &wanted, ending, patience).await?;
+        match beginning.under(&held, ending, &mut audit).await {
+            Ok((pins, starts)) => Ok((held, pins, starts)),
+            Err(error) => {
+                held.give_back(patience).await;
+                Err(error)
+            }
+        }
+    };
+    let (held, pins, starts) = match begun.await {
+        Ok(begun) => begun,
+        Err(error) => {
+            if error.code() == crate::ReasonCode::Stopped.as_str() {
+                let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
+                audit.append(EventKind::StreamStopped, details)?;
+            }
+            return Err(error);
+        }
+    };
+    let prepared = Prepared {
+        plan,
+        pins,
+        order,
+        store,
+        held,
+        keys,
+        starts,
+        quarantine,
+        run_folder: runs_root.join(run.as_str()),
+        run,
+    };
+    Ok((prepared, audit))
+}
+
+/// What comes between the leases and the first event.
+struct Beginning<'a> {
+    request: &'a StreamRequest,
+    plan: &'a Plan,
+    keys: &'a [CursorKey],
+    run: &'a PlatformRunId,
+    order: OrderMode,
+}
+
+impl Beginning<'_> {
+    /// Reads the cursors again under the leases, and has the audit say that the stream starts.
+    async fn under(
+        &self,
+        held: &HeldLease,
+        ending: &Ending,
+        audit: &mut AuditLog,
+    ) -> Result<(Pins, Vec<OutputStart>), Error> {
+        let resuming = async {
+            let records = resume::load(held.store(), self.keys).await?;
+            let terms = ResumeTerms {
+                order: self.order,
+                platform_run_id: self.run.as_str(),
+                overrides: &self.request.overrides,
+            };
+            resume::starts(self.plan, self.keys, &records, &terms).await
+        };
+        let starts = unless_stopped(ending, resuming).await?;
+        let pins = pins(self.request, self.plan, self.run)?;
+        let started = stream_started(self.request, self.plan, self.keys, &starts, self.order);
+        audit.append(EventKind::StreamStart, started)?;
+        Ok((pins, starts))
+    }
+}
+
+/// Waits for a step that comes before the first event, or for a stop, whichever is first.
+///
+/// # Errors
+/// The step's; `STOPPED`.
+async fn unless_stopped<T>(
+    ending: &Ending,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        done = step => done,
+        () = ending.winding_down() => Err(stopped()),
+    }
+}
+
+/// Writes a new platform run's id into the runs root; whether that id stands there now. A run
+/// that was named stands, and one whose cursors cannot be read is not written: they may name
+/// another.
+fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> bool {
+    let (run, source) = &outlook.run;
+    if *source != PlatformRunSource::New || outlook.records.is_err() {
+        return true;
+    }
+    platform_run::claim(runs_root, run).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
+        true
+    })
+}
+
+fn lease_request(request: &StreamRequest, keys: &[CursorKey], plan: &Plan) -> LeaseRequest {
+    let holder = Holder::this_process(plan.producer.as_str());
+    let mut wanted = LeaseRequest::new(keys.iter().cloned(), holder);
+    wanted.period = request.profile.checkpoint.lease;
+    wanted.take_over = request.overrides.take_over;
+    wanted
+}
+
+/// The platform run that the cursors agree on.
+fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
+    let mut runs = records
+        .iter()
+        .flatten()
+        .filter_map(|record| record.cursor.platform_run_id());
+    let Some(first) = runs.next() else {
+        return Ok(None);
+    };
+    if let Some(other) = runs.find(|run| *run != first) {
+        return Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            format!("The cursors belong to several platform runs ({first}, {other})."),
+            "Name one with --platform-run-id.",
+        ));
+    }
+    first.parse().map(Some).map_err(Error::Envelope)
+}
+
+fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pins, Error> {
+    let values = PinValues {
+        manifest_fingerprint: plan.world_key.manifest_fingerprint.to_string(),
+        parameter_hash: plan.world_key.parameter_hash.to_string(),
+        seed: plan.world_key.seed,
+        scenario_id: plan.world_key.scenario_id.to_string(),
+        run_id: plan.receipt.run_id.to_string(),
+        platform_run_id: run.to_string(),
+        scenario_run_id: request.overrides.scenario_run_id.clone(),
+        producer: plan.producer.as_str().to_owned(),
+        trace_id: None,
+        span_id: None,
+    };
+    let provenance = Provenance {
+        trace_id: plan.pack_key.as_str().to_owned(),
+        span_id: plan.pack.engine_release.clone(),
+    };
+    Pins::new(values)
+        .and_then(|pins| pins.stamped(&provenance))
+        .map_err(Error::Envelope)
+}
+
+/// What the gates said, in short, for audit and report.
+pub fn gates_summary(plan: &Plan) -> Value {
+    let receipts = plan.clearance.receipts().iter().map(|receipt| {
+        json!({"gate_id": receipt.gate_id, "status": receipt.status, "mode": receipt.mode})
+    });
+    json!({
+        "clearance": plan.clearance.status(),
+        "receipts": receipts.collect::<Vec<_>>(),
+    })
+}
+
+fn world_selected(plan: &Plan, run: &PlatformRunId, source: PlatformRunSource) -> Value {
+    json!({
+        "engine_run_root": plan.store.root().as_str(),
+        "world_key": plan.world_key,
+        "pack": plan.pack,
+        "gates": gates_summary(plan),
+        "data_verified": plan.data.verified(),
+        "platform_run_id": run.as_str(),
+        "platform_run_id_from": source,
+    })
+}
+
+fn stream_started(
+    request: &StreamRequest,
+    plan: &Plan,
+    keys: &[CursorKey],
+    starts: &[OutputStart],
+    order: OrderMode,
+) -> Value {
+    let outputs = plan.outputs.iter().zip(starts).map(|(output, start)| {
+        json!({
+            "output_id": output.id(),
+            "role": output.role,
+            "parts": output.locator.parts.len(),
+            "resumes_behind": start.cursor.as_ref().map(crate::run::report::cursor_json),
+        })
+    });
+    let adopted: Vec<_> = starts.iter().flat_map(|start| &start.adopted).collect();
+    json!({
+        "engine_run_root": plan.store.root().as_str(),
+        "scenario_id": plan.world_key.scenario_id,
+        "output_ids": outputs.collect::<Vec<_>>(),
+        "pack_key": keys.first().map(|key| key.pack_key().as_str()),
+        "producer_id": plan.producer.as_str(),
+        "policy_rev": request.profile.policy_rev,
+        "posture": request.profile.posture,
+        "order": order.as_str(),
+        "pace": request.profile.pace,
+        "start_at": request.overrides.start_at.map(|time| time.to_string()),
+        "time_origin": request.overrides.time_origin.map(|time| time.to_string()),
+        "max_gap_s": request.overrides.max_gap.map(|gap| gap.as_secs_f64()),
+        "evidence": gates_summary(plan),
+        "require_gate_pass": request.profile.require_gate_pass,
+        "on_reject": request.profile.rejects.on_reject.as_str(),
+        "adopted": adopted,
+    })
+}

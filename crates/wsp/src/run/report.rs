@@ -1,0 +1,211 @@
+//! The report of a run: one JSON object, the same for people and programs.
+
+use checkpoint::{Cursor, Record};
+use chrono::{DateTime, SecondsFormat, Utc};
+use oracle_store::Posture;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::keep::keeper::{CheckpointCounts, Decisions, OutagesReport};
+use crate::keep::lateness::LatenessReport;
+use crate::keep::meters::Reading;
+use crate::lead::dispatch::Scheduled;
+use crate::lead::pace::Pace;
+use crate::plan::data_evidence::DataVerified;
+use crate::plan::selection::Role;
+use crate::quarantine::QuarantineReport;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Every event, or as many as asked for, is acknowledged or set aside, and durable.
+    Streamed,
+    /// Refused before the first push, or failed in the middle.
+    Failed,
+    /// Stopped by a signal or the caller, after a clean drain.
+    Stopped,
+}
+
+/// One output of the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputReport {
+    /// The output.
+    pub output_id: String,
+    /// What it is to the platform.
+    pub role: Role,
+    /// What this run did with it.
+    #[serde(flatten)]
+    pub meters: Reading,
+    /// Where it stands now: a later run starts behind it.
+    pub cursor: Option<Value>,
+}
+
+/// The schedule of a paced run, as it stood at its end.
+///
+/// By a speedup, an event at `time` was due at
+/// `wall_origin_utc + (time − time_origin_utc) / speedup`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScheduleReport {
+    /// `speedup`: event seconds per wall second; or `rate`: its steps.
+    #[serde(flatten)]
+    pub pace: Pace,
+    /// The wall time of the anchor, to the nanosecond.
+    pub wall_origin_utc: String,
+    /// The event time of the anchor; absent at a rate.
+    pub time_origin_utc: Option<String>,
+    /// Seconds from the anchor to the last event's due time.
+    pub last_due_s: f64,
+    /// Seconds from the anchor to the last event's handing over.
+    pub last_handed_over_s: f64,
+}
+
+impl ScheduleReport {
+    /// What a run's schedule came to.
+    pub fn new(scheduled: &Scheduled) -> Self {
+        let wall_origin = DateTime::<Utc>::from(scheduled.wall_origin);
+        Self {
+            pace: scheduled.pace.clone(),
+            wall_origin_utc: wall_origin.to_rfc3339_opts(SecondsFormat::Nanos, true),
+            time_origin_utc: scheduled.time_origin.map(|time| time.to_string()),
+            last_due_s: scheduled.last_due_s,
+            last_handed_over_s: scheduled.last_handed_over_s,
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamReport {
+    /// How it ended.
+    pub status: Status,
+    /// The reason code, unless it simply streamed everything.
+    pub reason: Option<&'static str>,
+    /// The reason in words: what, where, and what to do.
+    pub detail: Option<String>,
+    /// Which world.
+    pub engine_run_root: Option<String>,
+    /// Which scenario of it.
+    pub scenario_id: Option<String>,
+    /// What was streamed, in order.
+    pub output_ids: Vec<String>,
+    /// What the cursors are kept under.
+    pub pack_key: Option<String>,
+    /// The platform run.
+    pub platform_run_id: Option<String>,
+    /// How much evidence was needed.
+    pub posture: Posture,
+    /// What the evidence said.
+    pub gates: Option<Value>,
+    /// How the data itself was verified.
+    pub data_verified: DataVerified,
+    /// The order of the events.
+    pub order: Option<&'static str>,
+    /// Events acknowledged by this run.
+    pub emitted: u64,
+    /// Handed over, and no answer came before the drain was over: pushed again by the next run.
+    pub unanswered: u64,
+    /// Where rejected events were set aside, and how many; absent if none were.
+    pub quarantine: Option<QuarantineReport>,
+    /// What the ingestion gate decided.
+    pub decisions: Decisions,
+    /// Posts made again, by cause.
+    pub retries: Value,
+    /// Each output.
+    pub per_output: Vec<OutputReport>,
+    /// The event time of the first event handed over.
+    pub first_ts_utc: Option<String>,
+    /// The event time of the last one.
+    pub last_ts_utc: Option<String>,
+    /// From the first look at the evidence to the last save.
+    pub wall_seconds: f64,
+    /// Acknowledged events over the time from the first event to the last save.
+    pub events_per_second: f64,
+    /// The schedule events were due by; absent for an unpaced stream.
+    pub schedule: Option<ScheduleReport>,
+    /// Lateness in milliseconds; absent for an unpaced stream.
+    pub lateness_ms: LatenessReport,
+    /// The saves.
+    pub checkpoints: CheckpointCounts,
+    /// How often the ingestion gate and the checkpoint store were away, and for how long.
+    pub outages: OutagesReport,
+    /// SHA-256 over the event ids in schedule order, as handed over by this run.
+    pub stream_digest: Option<String>,
+}
+
+impl StreamReport {
+    /// A report of nothing done yet.
+    pub fn empty(posture: Posture) -> Self {
+        Self {
+            status: Status::Failed,
+            reason: None,
+            detail: None,
+            engine_run_root: None,
+            scenario_id: None,
+            output_ids: Vec::new(),
+            pack_key: None,
+            platform_run_id: None,
+            posture,
+            gates: None,
+            data_verified: DataVerified::None,
+            order: None,
+            emitted: 0,
+            unanswered: 0,
+            quarantine: None,
+            decisions: Decisions::default(),
+            retries: json!({}),
+            per_output: Vec::new(),
+            first_ts_utc: None,
+            last_ts_utc: None,
+            wall_seconds: 0.0,
+            events_per_second: 0.0,
+            schedule: None,
+            lateness_ms: LatenessReport::default(),
+            checkpoints: CheckpointCounts::default(),
+            outages: OutagesReport::default(),
+            stream_digest: None,
+        }
+    }
+
+    /// A run that ended with an error.
+    #[must_use]
+    pub fn failed(mut self, error: &crate::Error) -> Self {
+        self.status = Status::Failed;
+        self.reason = Some(error.code());
+        self.detail = Some(error.detail());
+        self
+    }
+
+    /// The process's exit status: 0 streamed, 1 failed, 2 unusable arguments or
+    /// profile, 3 stopped.
+    pub fn exit_status(&self) -> u8 {
+        match self.status {
+            Status::Streamed => 0,
+            Status::Failed if self.reason.is_some_and(|code| code.starts_with("PROFILE_")) => 2,
+            Status::Failed => 1,
+            Status::Stopped => 3,
+        }
+    }
+}
+
+/// A cursor as reports and audit lines show it.
+pub fn cursor_json(cursor: &Cursor) -> Value {
+    json!({
+        "last_file": cursor.last_file,
+        "last_row_index": cursor.last_row_index,
+        "last_ts_utc": cursor.last_ts_utc,
+    })
+}
+
+/// A stored record as plans and `checkpoint show` show it.
+pub fn stored_cursor_json(record: &Record) -> Value {
+    json!({
+        "last_file": record.cursor.last_file(),
+        "last_row_index": record.cursor.last_row_index(),
+        "last_ts_utc": record.cursor.last_ts_utc(),
+        "order": record.cursor.order().mode().as_str(),
+        "platform_run_id": record.cursor.platform_run_id(),
+        "updated_at_utc": record.updated_at_utc,
+        "sequence": record.sequence,
+    })
+}

@@ -1,0 +1,263 @@
+//! Where each output starts: behind its cursor, or at its beginning.
+
+use checkpoint::{
+    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, OrderPosition, PackKey, Record,
+    ResumePlan, position_check, resume_check,
+};
+use envelope::EventTime;
+use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::keep::watermark::Position;
+use crate::order::{DoneThrough, PartId, TimeWindow};
+use crate::plan::{Plan, PlannedOutput};
+use crate::run::request::Overrides;
+use crate::{Error, ReasonCode};
+
+/// The keys of a plan's cursors, in list order.
+///
+/// # Errors
+/// The output id does not fit a key.
+pub fn cursor_keys(pack_key: &PackKey, outputs: &[PlannedOutput]) -> Result<Vec<CursorKey>, Error> {
+    outputs
+        .iter()
+        .map(|output| CursorKey::new(pack_key.clone(), output.id()).map_err(Error::Checkpoint))
+        .collect()
+}
+
+/// The stored records of some keys.
+///
+/// # Errors
+/// The store's: damaged, of another version, or away.
+pub async fn load(
+    store: &dyn CheckpointStore,
+    keys: &[CursorKey],
+) -> Result<Vec<Option<Record>>, Error> {
+    let mut records = Vec::with_capacity(keys.len());
+    for key in keys {
+        records.push(store.load(key).await.map_err(Error::Checkpoint)?);
+    }
+    Ok(records)
+}
+
+/// What a later run must find unchanged to go on from a cursor: sha256 over the
+/// world key, the output's part names and sizes, its primary key, the order and the
+/// window's start.
+///
+/// Every item is preceded by its length, so that no two plans share a text.
+pub fn plan_digest(
+    world: &WorldKey,
+    output: &PlannedOutput,
+    order: OrderMode,
+    window: TimeWindow,
+) -> String {
+    let mut hasher = Sha256::new();
+    let mut item = |text: &str| {
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text);
+    };
+    item("wsp-plan-v1");
+    item(world.manifest_fingerprint.as_str());
+    item(world.parameter_hash.as_str());
+    item(world.scenario_id.as_str());
+    item(&world.seed.to_string());
+    item(output.id());
+    item(&output.locator.parts.len().to_string());
+    for part in &output.locator.parts {
+        item(part.path());
+        item(&part.pin().size.to_string());
+    }
+    item(&output.primary_key.len().to_string());
+    output.primary_key.iter().for_each(|column| item(column));
+    item(order.as_str());
+    // Only the start: a later end goes on from the same cursors.
+    item(
+        &window
+            .from
+            .map_or_else(String::new, |from| from.nanos().to_string()),
+    );
+    oracle_store::Hex64::of_hasher(hasher).to_string()
+}
+
+/// Where one output goes on.
+#[derive(Debug, Clone)]
+pub struct OutputStart {
+    /// The output's plan, as cursors are bound to it.
+    pub plan_digest: String,
+    /// The cursor to go on from.
+    pub cursor: Option<Cursor>,
+    /// What was accepted on the way, for the audit.
+    pub adopted: Vec<Value>,
+}
+
+/// What a resume is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct ResumeTerms<'a> {
+    /// The stream's order.
+    pub order: OrderMode,
+    /// The platform run.
+    pub platform_run_id: &'a str,
+    /// The deliberate exceptions.
+    pub overrides: &'a Overrides,
+}
+
+/// Decides where each output of a plan starts.
+///
+/// # Errors
+/// `CHECKPOINT_*` where a cursor does not fit the plan; `ORACLE_READ_FAILED`.
+pub async fn starts(
+    plan: &Plan,
+    keys: &[CursorKey],
+    records: &[Option<Record>],
+    terms: &ResumeTerms<'_>,
+) -> Result<Vec<OutputStart>, Error> {
+    let roots = root_spellings(&plan.store);
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let mut starts = Vec::with_capacity(plan.outputs.len());
+    for (output, (key, record)) in plan.outputs.iter().zip(keys.iter().zip(records)) {
+        let digest = plan_digest(&plan.world_key, output, terms.order, terms.overrides.window);
+        let (mut cursor, mut adopted) = (None, Vec::new());
+        if let Some(record) = record {
+            let resume_plan = ResumePlan {
+                order: terms.order,
+                plan_digest: &digest,
+                platform_run_id: terms.platform_run_id,
+                roots: &roots,
+                allow_plan_change: terms.overrides.allow_plan_change,
+                allow_run_change: terms.overrides.allow_run_change,
+            };
+            let resume =
+                resume_check(key, &record.cursor, &resume_plan).map_err(Error::Checkpoint)?;
+            check_position(&plan.store, key, output, &resume.cursor).await?;
+            let accepted = resume.adopted.iter();
+            adopted = accepted
+                .map(|adoption| adoption_json(output.id(), adoption))
+                .collect();
+            cursor = Some(resume.cursor);
+        }
+        starts.push(OutputStart {
+            plan_digest: digest,
+            cursor,
+            adopted,
+        });
+    }
+    Ok(starts)
+}
+
+fn adoption_json(output_id: &str, adoption: &Adoption) -> Value {
+    match adoption {
+        Adoption::ExistingProducer => {
+            json!({"output_id": output_id, "adopted": "existing_producer"})
+        }
+        Adoption::PlanChanged { stored } => {
+            json!({"output_id": output_id, "adopted": "plan_changed", "stored": stored})
+        }
+        Adoption::RunChanged { stored } => {
+            json!({"output_id": output_id, "adopted": "run_changed", "stored": stored})
+        }
+    }
+}
+
+async fn check_position(
+    store: &WorldStore,
+    key: &CursorKey,
+    output: &PlannedOutput,
+    cursor: &Cursor,
+) -> Result<(), Error> {
+    let part = output
+        .locator
+        .parts
+        .iter()
+        .find(|part| part.path() == cursor.last_file);
+    let rows = match part.cloned() {
+        // Where only reading would tell, the reader says whether the row is there.
+        Some(part) => Some(row_count(store.clone(), part).await?.unwrap_or(u64::MAX)),
+        None => None,
+    };
+    position_check(key, cursor, rows).map_err(Error::Checkpoint)
+}
+
+/// The rows of a part; unknown where only reading them would tell.
+pub(crate) async fn row_count(store: WorldStore, part: Part) -> Result<Option<u64>, Error> {
+    let footer = tokio::task::spawn_blocking(move || footer(&store, &part))
+        .await
+        .map_err(|source| {
+            let what = "The thread that reads a footer ended too early.";
+            Error::caused(ReasonCode::StreamInternal, what, "Report this.", source)
+        })?
+        .map_err(Error::Oracle)?;
+    Ok(footer.rows)
+}
+
+/// The engine run root as named and, for a local one, absolute and resolved.
+pub(crate) fn root_spellings(store: &WorldStore) -> Vec<String> {
+    let mut spellings = vec![store.root().as_str().to_owned()];
+    if let Location::Local(path) = store.root().location() {
+        let absolute = std::path::absolute(path).ok();
+        let resolved = path.canonicalize().ok();
+        let found = [absolute, resolved].into_iter().flatten();
+        spellings.extend(found.map(|path| path.display().to_string()));
+    }
+    spellings
+}
+
+/// How far each output is done in `event_time` order.
+///
+/// # Errors
+/// `STREAM_INTERNAL` for a sort time beyond the years that events can have.
+pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrough>, Error> {
+    let outputs = plan.outputs.iter().zip(starts);
+    outputs
+        .map(|(output, start)| {
+            let Some(cursor) = &start.cursor else {
+                return Ok(None);
+            };
+            let OrderPosition::EventTime { sort_time_ns } = cursor.order else {
+                return Ok(None);
+            };
+            let before = |part: &Part| part.path() < cursor.last_file.as_str();
+            let part = output.locator.parts.partition_point(before) as u32;
+            let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
+                let what = format!("The cursor of {} is at no event's time.", output.id());
+                Error::new(
+                    ReasonCode::StreamInternal,
+                    what,
+                    "Reset it with `checkpoint reset`.",
+                )
+            })?;
+            Ok(Some(Position {
+                part,
+                row: cursor.last_row_index,
+                time,
+            }))
+        })
+        .collect()
+}
+
+/// The parts still to be read in `as_written` order, each with its first open row.
+pub fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u64)> {
+    let outputs = plan.outputs.iter().zip(starts).enumerate();
+    outputs
+        .flat_map(|(index, (output, start))| {
+            output
+                .locator
+                .parts
+                .iter()
+                .enumerate()
+                .filter_map(move |(number, part)| {
+                    let from_row = match &start.cursor {
+                        Some(cursor) => cursor.first_open_row(part.path())?,
+                        None => 0,
+                    };
+                    Some((
+                        PartId {
+                            output: index,
+                            part: number as u32,
+                        },
+                        from_row,
+                    ))
+                })
+        })
+        .collect()
+}

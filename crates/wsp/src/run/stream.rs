@@ -1,0 +1,501 @@
+//! One run: plan, take the leases, resume, stream, report.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkpoint::{CheckpointStore, OrderMode};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::clock::{Clock, TokioClock};
+use crate::keep::held_lease::watch_lease;
+use crate::keep::keeper::KeptOutput;
+use crate::keep::patient_store::PatientStore;
+use crate::keep::window::Window;
+use crate::lead::dispatch::{DispatchEnd, Start};
+use crate::lead::schedule::{Origin, Schedule};
+use crate::lead::steering::{Helm, Steering};
+use crate::order::chunk_budget::ChunkBudget;
+use crate::order::feed::FeedPool;
+use crate::order::parts::{ClearedParts, PartOpener};
+use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey, PartId};
+use crate::plan::Plan;
+use crate::profile::{CheckpointBackend, OnReject, Profile};
+use crate::push::{Away, PushClient, RetryPolicy, Trouble};
+use crate::run::audit::{AuditLog, EventKind};
+use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
+use crate::run::control::ControlSocket;
+use crate::run::ending::{Cause, Ending};
+use crate::run::engine::{Engine, Ran};
+use crate::run::prepare::{Prepared, prepare};
+use crate::run::progress::{Progress, ProgressSink, tell_until_the_end};
+use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
+use crate::run::request::StreamRequest;
+use crate::run::resume;
+use crate::{Error, ReasonCode};
+
+/// Threads that decode and frame.
+const FEED_WORKERS: usize = 2;
+/// How long a store that did not take the last save may take to take the leases back.
+const LAST_TRY: Duration = Duration::from_secs(1);
+
+/// One run of a request: plan it, stream it, report it.
+///
+/// ```no_run
+/// # async fn example(request: wsp::StreamRequest) {
+/// let stream = wsp::Stream::new(request);
+/// let ending = stream.ending();           // stop it from elsewhere
+/// let steering = stream.steering();       // pause it, or change its pace
+/// let progress = stream.progress();       // watch it
+/// let report = stream.run().await;
+/// println!("{}", serde_json::to_string(&report).unwrap());
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Stream<K = TokioClock> {
+    request: StreamRequest,
+    clock: K,
+    ending: Ending,
+    steering: Steering,
+    helm: Helm,
+    progress: watch::Sender<Progress>,
+    has_control_socket: bool,
+    store_trouble: Trouble,
+}
+
+impl Stream {
+    /// A run that has not begun, by the machine's clock.
+    pub fn new(request: StreamRequest) -> Self {
+        Self::with_clock(request, TokioClock)
+    }
+}
+
+impl<K: Clock> Stream<K> {
+    /// A run that has not begun, by a clock of the caller's own.
+    pub fn with_clock(request: StreamRequest, clock: K) -> Self {
+        let ending = Ending::default();
+        let (steering, helm) = Steering::new(ending.clone());
+        let progress = watch::Sender::new(Progress::default());
+        Self {
+            request,
+            clock,
+            ending,
+            steering,
+            helm,
+            progress,
+            has_control_socket: false,
+            store_trouble: Trouble::of_store(),
+        }
+    }
+
+    /// The switch that ends this run.
+    pub fn ending(&self) -> Ending {
+        self.ending.clone()
+    }
+
+    /// The handle that this run is steered by.
+    pub fn steering(&self) -> Steering {
+        self.steering.clone()
+    }
+
+    /// What this run is at, told about a few times a second.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Has a sink told of the progress, on a task that ends with this run and gives the sink back.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn tell<S: ProgressSink>(&self, sink: S) -> JoinHandle<S> {
+        tokio::spawn(tell_until_the_end(self.progress(), sink))
+    }
+
+    /// Has other processes of this machine steer the run too, through a
+    /// [control socket](crate::run::control).
+    #[must_use]
+    pub fn with_control_socket(mut self) -> Self {
+        self.has_control_socket = true;
+        self
+    }
+
+    /// Runs with the checkpoint store and the push client that the profile names.
+    ///
+    /// To drop the future before its end is a crash of the stream: what is in flight is given
+    /// up, its threads end, and the next run repeats what no cursor covers. To end it in good
+    /// order, [`Steering::act`] with [`Stop`](crate::lead::steering::Act::Stop).
+    pub async fn run(self) -> StreamReport {
+        let profile = &self.request.profile;
+        let opened = open_checkpoint_store(profile, &self.request.working_dir)
+            .and_then(|store| Ok((self.patient_with(store), push_client(profile)?)));
+        // On the heap: there is a future for each kind of client.
+        match opened {
+            Ok((store, (ProfileClient::Direct(client), endpoint))) => {
+                Box::pin(self.run_over(store, client, endpoint.as_str())).await
+            }
+            Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
+                Box::pin(self.run_over(store, client, endpoint.as_str())).await
+            }
+            Err(error) => StreamReport::empty(profile.posture).failed(&error),
+        }
+    }
+
+    /// A store over the network may come back, at the start as in the middle of a run. One on this
+    /// machine's disk is not on its way: what hinders it at the start is for the operator to mend.
+    fn patient_with(&self, store: Arc<dyn CheckpointStore>) -> Arc<dyn CheckpointStore> {
+        let profile = &self.request.profile;
+        match profile.checkpoint.backend {
+            CheckpointBackend::File | CheckpointBackend::Sqlite => store,
+            CheckpointBackend::Postgres | CheckpointBackend::Object => Arc::new(PatientStore {
+                store,
+                trouble: self.store_trouble.clone(),
+                give_up_after: profile.retry.give_up_after,
+            }),
+        }
+    }
+
+    /// Runs with a checkpoint store and a push client of the caller's own;
+    /// `endpoint` names where the client pushes to, for errors. To drop the future is as in
+    /// [`Stream::run`].
+    pub async fn run_with<C: PushClient>(
+        self,
+        store: Arc<dyn CheckpointStore>,
+        client: C,
+        endpoint: &str,
+    ) -> StreamReport {
+        let store = Arc::new(PatientStore {
+            store,
+            trouble: self.store_trouble.clone(),
+            give_up_after: self.request.profile.retry.give_up_after,
+        });
+        Box::pin(self.run_over(store, client, endpoint)).await
+    }
+
+    async fn run_over<C: PushClient>(
+        self,
+        store: Arc<dyn CheckpointStore>,
+        client: C,
+        endpoint: &str,
+    ) -> StreamReport {
+        let began = Instant::now();
+        let mut report = StreamReport::empty(self.request.profile.posture);
+        let ended = match prepare(&self.request, store, &self.ending, &mut report).await {
+            Ok((prepared, audit)) => {
+                let gate = (client, endpoint);
+                self.stream(prepared, audit, gate, &mut report).await
+            }
+            Err(error) => Err(error),
+        };
+        report.wall_seconds = began.elapsed().as_secs_f64();
+        match ended {
+            Ok(()) => report,
+            Err(error) if error.code() == ReasonCode::Stopped.as_str() => {
+                report.status = Status::Stopped;
+                report.reason = Some(ReasonCode::Stopped.as_str());
+                report.detail = Some(error.detail());
+                report
+            }
+            Err(error) => report.failed(&error),
+        }
+    }
+
+    /// Streams what is prepared, and gives the leases back.
+    async fn stream<C: PushClient>(
+        self,
+        mut prepared: Prepared,
+        audit: AuditLog,
+        (client, endpoint): (C, &str),
+        report: &mut StreamReport,
+    ) -> Result<(), Error> {
+        let ending = self.ending.clone();
+        let socket = self.has_control_socket.then(|| {
+            let progress = self.progress.subscribe();
+            ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
+        });
+        let stop_timeout = stop_timeout(&self.request.profile);
+        // An engine that cannot start does not give the audit back.
+        let spare_audit = audit.another();
+        let ran = self
+            .run_engine(&mut prepared, audit, client, endpoint)
+            .await;
+        drop(socket);
+        let is_store_away = ran.as_ref().is_ok_and(|ran| ran.kept.save_failed);
+        let patience = if is_store_away {
+            LAST_TRY
+        } else {
+            ending.left_of(stop_timeout).max(LAST_TRY)
+        };
+        prepared.held.give_back(patience).await;
+        if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
+            // The failure is the one to report, whatever the audit says.
+            let _ = audit.append(EventKind::StreamFailed, failure(error, report));
+        }
+        let Ran {
+            dispatched,
+            kept,
+            meters,
+            retries,
+            elapsed,
+        } = ran?;
+        let mut audit = kept.audit;
+        report.emitted = meters.read_all().acknowledged;
+        report.unanswered = kept.abandoned;
+        report.quarantine = kept.quarantine;
+        let gate_away = kept.gate_away;
+        report.decisions = kept.decisions;
+        report.retries = retries
+            .into_iter()
+            .map(|(cause, n)| (cause.to_owned(), n.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
+        report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
+        report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
+        report.schedule = dispatched.schedule.as_ref().map(ScheduleReport::new);
+        report.lateness_ms = kept.lateness;
+        report.checkpoints = kept.checkpoints;
+        report.outages = kept.outages;
+        report.stream_digest = dispatched.digest;
+        let outputs = prepared
+            .plan
+            .outputs
+            .iter()
+            .zip(kept.cursors)
+            .zip(&prepared.starts);
+        report.per_output = outputs
+            .enumerate()
+            .map(|(index, ((output, saved), start))| OutputReport {
+                output_id: output.id().to_owned(),
+                role: output.role,
+                meters: meters.reading(index),
+                cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
+            })
+            .collect();
+        conclude(report, dispatched.end, ending.take_cause(), &mut audit)?;
+        if let (Status::Stopped, Some(Away { seconds, cause })) = (report.status, gate_away) {
+            report.detail = Some(format!(
+                "The ingestion gate had taken no event for {seconds} s when the run was stopped: \
+                 {cause}."
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl<K: Clock> Stream<K> {
+    /// Runs the engine, and holds it to its lease.
+    async fn run_engine<C: PushClient>(
+        self,
+        prepared: &mut Prepared,
+        audit: AuditLog,
+        client: C,
+        endpoint: &str,
+    ) -> Result<Ran, Error> {
+        let quarantine = prepared.quarantine.take();
+        let engine = Engine {
+            quarantine,
+            ..self.engine(prepared, client, endpoint)?
+        };
+        let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
+        // It ends with this future, wherever that ends.
+        let mut watching = JoinSet::new();
+        watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
+        let mut running = pin!(engine.run(audit));
+        let ran = loop {
+            tokio::select! {
+                ran = &mut running => break ran,
+                Some(Err(source)) = watching.join_next() => {
+                    let what = "Nothing looks after the lease any more.";
+                    ending.wind_down(Cause::Failed(Error::died(what, source)));
+                }
+            }
+        };
+        // To give the leases back is no fault to be told of.
+        watching.shutdown().await;
+        ran
+    }
+
+    /// The schedule, anchored where the request says.
+    fn schedule(&self, start: Start) -> Schedule {
+        let profile = &self.request.profile;
+        let overrides = &self.request.overrides;
+        let origin = Origin {
+            start_at: overrides.start_at.map(|time| start.at_wall(time)),
+            time: overrides.time_origin,
+        };
+        Schedule::new(profile.pace.clone(), profile.push.when_late)
+            .from_origin(origin)
+            .with_max_gap(overrides.max_gap)
+    }
+
+    /// The engine over the parts of a plan.
+    fn engine<C: PushClient>(
+        self,
+        prepared: &Prepared,
+        client: C,
+        endpoint: &str,
+    ) -> Result<Engine<C, K>, Error> {
+        let profile = &self.request.profile;
+        let start = Start::by(&self.clock);
+        let schedule = self.schedule(start);
+        self.progress.send_modify(|progress| {
+            progress.pace = profile.pace.clone();
+            progress.max_events = self.request.overrides.max_events;
+        });
+        let parts = ClearedParts::new(&prepared.plan, &prepared.pins)?;
+        let parts = Arc::new(match prepared.order {
+            OrderMode::AsWritten => parts.hashed(&self.ending),
+            // Their time columns are known.
+            OrderMode::EventTime => parts,
+        });
+        let opener = Box::new(PartOpener {
+            parts: Arc::clone(&parts),
+            pool: FeedPool::start(FEED_WORKERS, &self.ending)?,
+            budget: ChunkBudget::default(),
+            sort_budget: profile.ordering.sort_budget,
+        });
+        let (plan, starts) = (&prepared.plan, &prepared.starts);
+        let order: Box<dyn EventOrder> = match prepared.order {
+            OrderMode::AsWritten => {
+                let open_parts = resume::open_parts(plan, starts);
+                let survey = self.footer_survey(plan, &open_parts);
+                Box::new(AsWritten::new(open_parts, opener).behind(survey))
+            }
+            OrderMode::EventTime => {
+                let done = resume::done_through(plan, starts)?;
+                let window = self.request.overrides.window;
+                let source = EventTimeSource::new(&self.request, plan, done, window);
+                let places = Arc::clone(&parts);
+                Box::new(EventTimeOrder::new(
+                    source,
+                    opener,
+                    places,
+                    self.ending.clone(),
+                    self.progress.clone(),
+                ))
+            }
+        };
+        let outputs = prepared
+            .plan
+            .outputs
+            .iter()
+            .zip(&prepared.keys)
+            .zip(&prepared.starts);
+        Ok(Engine {
+            order,
+            schedule,
+            start,
+            clock: self.clock,
+            helm: self.helm,
+            max_events: self.request.overrides.max_events,
+            client,
+            endpoint: endpoint.to_owned(),
+            window: Arc::new(Window::new(
+                profile.checkpoint.flush_every,
+                profile.push.lanes,
+            )),
+            push: profile.push.clone(),
+            retry: RetryPolicy {
+                // Where the stream would end for it, waiting is the better half of the choice.
+                single_out: profile.rejects.on_reject == OnReject::Quarantine,
+                ..profile.retry.policy()
+            },
+            quarantine: None,
+            places: parts,
+            store: Arc::clone(&prepared.store),
+            lease: Arc::clone(prepared.held.lease()),
+            lease_watch: Some(prepared.held.watch()),
+            outputs: outputs
+                .map(|((output, key), start)| KeptOutput {
+                    key: key.clone(),
+                    parts: output
+                        .locator
+                        .parts
+                        .iter()
+                        .map(|part| part.path().to_owned())
+                        .collect(),
+                    plan_digest: start.plan_digest.clone(),
+                })
+                .collect(),
+            order_mode: prepared.order,
+            platform_run_id: prepared.run.to_string(),
+            flush_every: profile.checkpoint.flush_every,
+            give_up_after: profile.retry.give_up_after,
+            stop_timeout: stop_timeout(profile),
+            store_trouble: self.store_trouble.clone(),
+            ending: self.ending.clone(),
+            progress: self.progress.clone(),
+        })
+    }
+}
+
+impl<K: Clock> Stream<K> {
+    /// What is looked at before the first part is opened.
+    fn footer_survey(&self, plan: &Plan, open_parts: &[(PartId, u64)]) -> FooterSurvey {
+        let parts = open_parts.iter().map(|&(id, from_row)| {
+            let part = &plan.outputs[id.output].locator.parts[id.part as usize];
+            (part.clone(), from_row)
+        });
+        FooterSurvey {
+            store: plan.store.clone(),
+            parts: parts.collect(),
+            memory_budget: self.request.profile.ordering.memory_budget,
+            ending: self.ending.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+}
+
+/// How long a stop may take in all: answers are waited for, then cursors are saved.
+fn stop_timeout(profile: &Profile) -> Duration {
+    profile.push.drain_timeout + profile.checkpoint.save_timeout
+}
+
+fn quarantined(report: &StreamReport) -> u64 {
+    let outputs = report.per_output.iter();
+    outputs.map(|output| output.meters.quarantined).sum()
+}
+
+/// Decides how the run ended, and writes it into report and audit.
+fn conclude(
+    report: &mut StreamReport,
+    end: DispatchEnd,
+    cause: Option<Cause>,
+    audit: &mut AuditLog,
+) -> Result<(), Error> {
+    let details = |report: &StreamReport| json!({"emitted": report.emitted, "quarantined": quarantined(report), "status": report.status});
+    let error = match (cause, end) {
+        (Some(Cause::Failed(error)), _) => error,
+        (_, DispatchEnd::Failed(error)) if error.code() != ReasonCode::Stopped.as_str() => error,
+        (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown | DispatchEnd::Failed(_)) => {
+            report.status = Status::Stopped;
+            report.reason = Some(ReasonCode::Stopped.as_str());
+            return audit.append(EventKind::StreamStopped, details(report));
+        }
+        (None, DispatchEnd::MaxEvents) => {
+            report.status = Status::Streamed;
+            report.reason = Some(ReasonCode::MaxEvents.as_str());
+            return audit.append(EventKind::StreamComplete, details(report));
+        }
+        (None, DispatchEnd::Complete) => {
+            report.status = Status::Streamed;
+            audit.append(EventKind::EngineWorldStreamed, details(report))?;
+            return audit.append(EventKind::StreamComplete, details(report));
+        }
+    };
+    // The first failure is the one to report, whatever the audit says.
+    let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
+    Err(error)
+}
+
+/// A failure, as the audit says it.
+fn failure(error: &Error, report: &StreamReport) -> Value {
+    json!({
+        "reason": error.code(),
+        "detail": error.detail(),
+        "emitted": report.emitted,
+        "quarantined": quarantined(report),
+    })
+}
