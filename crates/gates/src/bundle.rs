@@ -174,6 +174,10 @@ impl<'a> Bundle<'a> {
         };
         record(&hashed, receipt);
         self.compare(&hashed)?;
+        for (file, own) in hashed {
+            let proofs = self.store.proofs();
+            proofs.add_hashed(&file.key, &file.pin, own);
+        }
         Ok(gate)
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ReasonCode};
 use crate::locator::{DataPlaces, OutputLocator, Part, PartPattern, Pin};
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG};
-use crate::store::{Entry, STAGING_PREFIX, WorldStore, is_plain_key};
+use crate::store::{Entry, KnownDigests, STAGING_PREFIX, WorldStore, is_plain_key};
 use model::{Hex64, PackId};
 
 /// The index's key under an engine run root.
@@ -59,6 +59,12 @@ struct ContentsFile {
 pub struct ContentsIndex {
     oracle_pack_id: PackId,
     objects: BTreeMap<String, ContentsEntry>,
+}
+
+impl KnownDigests for ContentsIndex {
+    fn sha256_of(&self, path: &str) -> Option<&Hex64> {
+        self.objects.get(path).map(|entry| &entry.sha256)
+    }
 }
 
 /// What came of verifying objects: how many bytes were hashed, and every fault.

@@ -73,6 +73,9 @@ model::reason_codes! {
             "Only .parquet and .jsonl parts can be read.";
         /// Rows of one output were asked for with the grant of another.
         ReadGrantMismatch => "READ_GRANT_MISMATCH", Refused, "Open each output with its own clearance.";
+        /// A page or a row takes more memory than readers may hold.
+        MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED", Refused,
+            "Allow more memory for reading, or write the part with smaller pages and rows.";
         /// An object could not be read, is damaged, or changed while it was read.
         OracleReadFailed => "ORACLE_READ_FAILED", Failed, "Check the object and the storage it lies on.";
     }

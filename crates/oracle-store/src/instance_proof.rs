@@ -97,6 +97,9 @@ pub async fn verify_instance_proof(
         );
         return Err(named(Error::new(ReasonCode::InstanceProofMismatch, what)));
     }
+    for part in &output.parts {
+        store.proofs().add_hashed(part.path(), part.pin(), None);
+    }
     Ok(Some(InstanceProof {
         path,
         digest,

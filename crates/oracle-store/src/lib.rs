@@ -100,7 +100,8 @@ pub use rows::{
 pub use scenario::resolve_scenario_id;
 pub use seal::{PackSeal, Seal, SealStatus};
 pub use store::{
-    Entry, Level, Object, ObjectStoreConfig, RetryPolicy, WorldStore, object_store_at,
+    Entry, HeldMemory, KnownDigests, Level, Object, ObjectStoreConfig, Proofs, Prover, ReadMemory,
+    RetryPolicy, WorldStore, object_store_at,
 };
 pub use template::Tokens;
 pub use yaml::{edit_distance, from_yaml};

@@ -60,6 +60,15 @@ impl Part {
         &self.pin
     }
 
+    /// The same part under another pin.
+    #[must_use]
+    pub fn under(&self, pin: &Pin) -> Self {
+        Self {
+            pin: pin.clone(),
+            ..self.clone()
+        }
+    }
+
     /// What the part holds.
     pub fn format(&self) -> PartFormat {
         self.format
@@ -220,23 +229,22 @@ impl DataPlaces {
         Self { patterns, prefixes }
     }
 
-    /// Refuses a world in which a folder stands where a part would. Lists the whole root.
+    /// Refuses a world in which a folder stands where a part would, an empty one too. Lists
+    /// the whole root.
     ///
     /// # Errors
     /// `UNSUPPORTED_OUTPUT_FORMAT`; `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` if the root
     /// cannot be listed.
     pub async fn refuse_folders(&self, store: &WorldStore) -> Result<(), Error> {
-        for Entry { path, .. } in store.list_under("").await? {
-            let mut folders = path.match_indices('/').map(|(at, _)| &path[..at]);
-            let is_part = |folder: &&str| {
-                let mut patterns = self.patterns.iter();
-                patterns.any(|pattern| pattern.matches_folder(folder))
-            };
-            if let Some(folder) = folders.find(is_part) {
-                return Err(part_is_a_folder(store, folder, "An output"));
-            }
+        let folders = store.list_tree("").await?.folders;
+        let is_part = |folder: &&String| {
+            let mut patterns = self.patterns.iter();
+            patterns.any(|pattern| pattern.matches_folder(folder))
+        };
+        match folders.iter().find(is_part) {
+            Some(folder) => Err(part_is_a_folder(store, folder, "An output")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether an object is, or may be, a part of an output.

@@ -101,6 +101,7 @@ fn chunks(times: &[i64]) -> Vec<Chunk> {
                 framed,
                 rows: RowNumbers::From(first as u64),
                 failure: None,
+                held: None,
             }
         })
         .collect();

@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
 //! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
+//! | [`part_proofs`] | what is proven again where a file changed in its inode or change time alone | IO |
 //! | [`prepare`], [`held_lease`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
 //! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
 //! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
@@ -72,7 +73,7 @@ pub use lanes::{lane, lane_threads, sending};
 pub use lead::{dispatch, pace, pilot, schedule, steering};
 pub use order::{chunk_budget, feed, parts, time_index};
 pub use plan::outline::{Outline, OutputOutline, outline};
-pub use plan::{data_evidence, pack, producer, selection, verify};
+pub use plan::{data_evidence, pack, part_proofs, producer, selection, verify};
 pub use push;
 pub use quarantine::redrive;
 pub use reason::{ReasonCode, all_reason_codes};

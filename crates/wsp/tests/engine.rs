@@ -357,6 +357,7 @@ impl Run {
                 concurrency: Concurrency::Adaptive,
                 client: PushClientKind::Direct,
                 when_late: WhenLate::CatchUp,
+                in_flight_bytes: 64 << 20,
                 transient_errors: Vec::new(),
                 max_event_bytes: wsp::push::MAX_EVENT_BYTES,
             },

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use super::source::PartSource;
 use super::{JsonLines, ReadOptions};
 use crate::error::{Error, ReasonCode};
+use crate::store::HeldMemory;
 
 /// How much of a part is read at once.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
@@ -29,13 +30,17 @@ pub(crate) struct LineRows {
     blank: Option<u64>,
     /// What is wrong with the line after those just handed out.
     failed: Option<Error>,
+    /// Memory for a line that is longer than a block.
+    held: HeldMemory,
 }
 
 impl LineRows {
     pub(crate) fn open(source: PartSource, options: &ReadOptions) -> Result<Self, Error> {
         let whole = 0..source.size();
         source.plan(vec![whole], true)?;
+        let held = source.memory().nothing();
         Ok(Self {
+            held,
             source,
             options: *options,
             block: Bytes::new(),
@@ -148,6 +153,10 @@ impl LineRows {
         if left.len() > MAX_LINE_BYTES {
             return Err(self.bad_line("is longer than 16 MiB").row(self.row));
         }
+        // A long line is copied when it grows, and the rows before it are still there.
+        let beyond = left.len().saturating_sub(BLOCK_BYTES) as u64 * 2;
+        let held = self.held.resize(beyond, || "A line".to_owned());
+        held.map_err(|error| error.object(self.source.name()).row(self.row))?;
         let next = self.source.read(self.read_to, length)?;
         self.block = if left.is_empty() {
             next

@@ -24,6 +24,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
+use super::page_values::ColumnShape;
+use super::pages::stored_bytes;
+
 /// How a part's columns are read, and what becomes of them.
 #[derive(Debug, Clone)]
 pub(super) struct LogicalTypes {
@@ -69,6 +72,28 @@ impl LogicalTypes {
             int96,
             in_nanos,
         }
+    }
+
+    /// The shapes of a part's columns, from its Parquet schema and the types it is read in.
+    pub(super) fn shapes(parquet: &SchemaDescriptor, read: &SchemaRef) -> Arc<[ColumnShape]> {
+        let mut value_bytes = vec![LARGEST_NUMBER_BYTES; parquet.num_columns()];
+        with_leaves(read, |leaf, given| {
+            let shown_as_text = is_uuid(&parquet.column(leaf));
+            let text = if shown_as_text { UUID_TEXT_BYTES } else { 0 };
+            value_bytes[leaf] = text + bytes_of(given);
+            None
+        });
+        let columns = (0..parquet.num_columns()).map(|leaf| {
+            let column = parquet.column(leaf);
+            ColumnShape {
+                physical: column.physical_type(),
+                stored_bytes: stored_bytes(column.physical_type(), column.type_length()),
+                value_bytes: value_bytes[leaf],
+                max_repetition: column.max_rep_level(),
+                max_definition: column.max_def_level(),
+            }
+        });
+        columns.collect()
     }
 
     /// The schema of the rows, where it is not that of what is read.
@@ -123,6 +148,24 @@ impl LogicalTypes {
         let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
+    }
+}
+
+/// The largest fixed-size number: a decimal of 256 bits.
+const LARGEST_NUMBER_BYTES: u64 = 32;
+/// The text of a UUID and its offset.
+const UUID_TEXT_BYTES: u64 = 36 + 8;
+
+/// Bytes of a decoded value that is no text.
+fn bytes_of(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::Null => 0,
+        DataType::Boolean => 1,
+        DataType::FixedSizeBinary(bytes) => (*bytes).max(0) as u64,
+        DataType::Dictionary(key, value) => bytes_of(key) + bytes_of(value),
+        flat => flat
+            .primitive_width()
+            .map_or(LARGEST_NUMBER_BYTES, |bytes| bytes as u64),
     }
 }
 

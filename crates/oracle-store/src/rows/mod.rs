@@ -2,10 +2,13 @@
 
 mod arrow_hint;
 mod containment;
+mod estimate;
 mod int96;
 mod json_field;
 mod json_lines;
 mod logical_types;
+mod page_values;
+mod pages;
 mod parquet_footer;
 mod parquet_rows;
 mod source;
@@ -125,6 +128,8 @@ pub struct PartFooter {
     pub row_groups: usize,
     /// The columns, if the format has any.
     pub schema: Option<SchemaRef>,
+    /// What reading all columns of the part holds at once, about, in bytes.
+    pub read_bytes: u64,
 }
 
 /// The rows of one part, batch by batch. After an error or the last row, nothing more.
@@ -169,6 +174,15 @@ fn next_of(format: &mut Option<Format>) -> Option<Result<RowBatch, Error>> {
 }
 
 impl RowReader {
+    /// What framing a row of the part takes by its estimate, in bytes: 0 where rows are small,
+    /// or their sizes are not known.
+    pub fn framed_bytes(&self) -> u64 {
+        match &self.0 {
+            Some(Format::Parquet(rows)) => rows.framed_bytes(),
+            _ => 0,
+        }
+    }
+
     /// The columns of a Parquet part; none of a JSON lines part.
     pub fn schema(&self) -> Option<&SchemaRef> {
         match &self.0 {
@@ -308,6 +322,7 @@ pub fn footer(store: &WorldStore, part: &Part) -> Result<PartFooter, Error> {
                 bytes,
                 row_groups: parquet.row_groups(),
                 schema: Some(parquet.schema().clone()),
+                read_bytes: parquet.read_bytes(),
             }
         }
         PartFormat::Jsonl => PartFooter {
@@ -315,6 +330,7 @@ pub fn footer(store: &WorldStore, part: &Part) -> Result<PartFooter, Error> {
             bytes,
             row_groups: 0,
             schema: None,
+            read_bytes: BLOCK_BYTES as u64,
         },
     })
 }

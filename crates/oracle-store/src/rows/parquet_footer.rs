@@ -20,19 +20,33 @@ use super::logical_types::LogicalTypes;
 use super::source::PartSource;
 use super::{arrow_hint, thrift};
 use crate::error::{Error, ReasonCode};
+use crate::store::HeldMemory;
 
 const FOOTER: &str = "The part's Parquet footer cannot be understood";
 
 /// The longest offset index that is read; without it, pages are skipped by their headers.
 const MAX_OFFSET_INDEX_BYTES: u64 = 16 << 20;
 
+/// Footers that take no more than this are usual: those of some thousand columns.
+const USUAL_FOOTER_BYTES: u64 = 16 << 20;
+/// What a column or group of a schema takes when it is decoded, with its Arrow type.
+const SCHEMA_ELEMENT_BYTES: u64 = 600;
+/// What another structure takes; a column chunk has about seven.
+const STRUCTURE_BYTES: u64 = 100;
+
+/// A footer that has been read.
+#[derive(Debug)]
+pub(super) struct Footer {
+    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) types: LogicalTypes,
+    /// Memory for it, if it is large.
+    _held: HeldMemory,
+}
+
 /// Reads the footer of a part. With its offset index, if it has one that is sound and
 /// `with_offset_index` is set.
-pub(super) fn read_footer(
-    source: &PartSource,
-    with_offset_index: bool,
-) -> Result<(ArrowReaderMetadata, LogicalTypes), Error> {
-    let metadata = read_metadata(source)?;
+pub(super) fn read_footer(source: &PartSource, with_offset_index: bool) -> Result<Footer, Error> {
+    let (metadata, held) = read_metadata(source)?;
     let metadata = if with_offset_index {
         read_offset_index(source, metadata)?
     } else {
@@ -47,7 +61,11 @@ pub(super) fn read_footer(
         Some(schema) => with_schema(source, &metadata, schema.clone())?,
         None => metadata,
     };
-    Ok((metadata, types))
+    Ok(Footer {
+        metadata,
+        types,
+        _held: held,
+    })
 }
 
 /// The footer of a part whose columns are read as a schema says.
@@ -62,9 +80,12 @@ pub(super) fn with_schema(
     })
 }
 
-fn read_metadata(source: &PartSource) -> Result<ParquetMetaData, Error> {
-    let options =
-        ParquetMetaDataOptions::new().with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
+fn read_metadata(source: &PartSource) -> Result<(ParquetMetaData, HeldMemory), Error> {
+    let mut held = source.memory().nothing();
+    let options = ParquetMetaDataOptions::new()
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        // Whole, not as a mask: they count the pages.
+        .with_encoding_stats_as_mask(false);
     let mut decoder = source
         .decode(FOOTER, || {
             ParquetMetaDataPushDecoder::try_new(source.size())
@@ -73,15 +94,26 @@ fn read_metadata(source: &PartSource) -> Result<ParquetMetaData, Error> {
         .with_metadata_options(Some(Arc::new(options)));
     loop {
         let needed = match source.decode(FOOTER, || decoder.try_decode())? {
-            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Data(metadata) => return Ok((metadata, held)),
             DecodeResult::NeedsData(ranges) => ranges,
             DecodeResult::Finished => return Err(malformed(source, "it has no end")),
         };
         for range in needed {
-            let bytes = source.read(range.start, (range.end - range.start) as usize)?;
+            let length = range.end.saturating_sub(range.start);
+            let mut hold = |bytes: u64| {
+                let beyond = bytes.saturating_sub(USUAL_FOOTER_BYTES);
+                let made = held.resize(beyond, || "A footer".to_owned());
+                made.map_err(|error| error.object(source.name()))
+            };
+            hold(length)?;
+            let bytes = source.read(range.start, length as usize)?;
             // The last eight bytes only say how long the footer before them is.
             if range.end < source.size() {
-                thrift::check_footer(&bytes).map_err(|what| malformed(source, what))?;
+                let size = thrift::check_footer(&bytes);
+                let size = size.map_err(|what| malformed(source, what))?;
+                let columns = size.columns.saturating_mul(SCHEMA_ELEMENT_BYTES);
+                let structures = size.structures.saturating_mul(STRUCTURE_BYTES);
+                hold(length.saturating_add(columns).saturating_add(structures))?;
             }
             source.decode(FOOTER, || decoder.push_range(range, bytes))?;
         }

@@ -9,41 +9,31 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{SchemaRef, TimeUnit};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowSelectionPolicy,
+    ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection, RowSelector,
 };
-use parquet::basic::Compression;
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::FileReader;
 
-use super::ReadOptions;
 use super::int96::{self, Leaves};
 use super::logical_types::LogicalTypes;
-use super::parquet_footer::{read_footer, with_schema};
+use super::page_values::ColumnShape;
+use super::pages::{BatchMemory, BoundedGroup};
+use super::parquet_footer::{Footer, read_footer, with_schema};
 use super::source::PartSource;
+use super::{ReadOptions, estimate};
 use crate::error::{Error, ReasonCode};
 
 const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
-
-/// A page and a dictionary as large as writers make them by default.
-const OPEN_COLUMN_BYTES: u64 = 2 << 20;
-/// What the reader of a column holds beside its page, whatever is in it.
-const READER_BYTES: u64 = 6 << 10;
-/// What a column's decompressor holds, where the codec has one.
-const DECODER_BYTES: u64 = 34 << 10;
-/// What the rows of a batch take at most, decoded, if one row takes no more.
-const BATCH_BYTES: u64 = 4 << 20;
-/// Rows that a batch has, about, where they are small.
-const BATCH_ROWS: u64 = 1_024;
 
 /// A Parquet part whose footer has been read.
 #[derive(Debug)]
 pub(crate) struct ParquetPart {
     source: PartSource,
-    metadata: ArrowReaderMetadata,
-    types: LogicalTypes,
+    footer: Footer,
+    shapes: Arc<[ColumnShape]>,
     /// Rows of each row group.
     group_rows: Arc<[u64]>,
     rows: u64,
@@ -52,8 +42,8 @@ pub(crate) struct ParquetPart {
 impl ParquetPart {
     /// Reads the footer of a part.
     pub(crate) fn open(source: PartSource) -> Result<Self, Error> {
-        let (metadata, types) = read_footer(&source, false)?;
-        let groups = metadata.metadata().row_groups().iter();
+        let footer = read_footer(&source, false)?;
+        let groups = footer.metadata.metadata().row_groups().iter();
         let group_rows: Option<Arc<[u64]>> = groups.map(rows_of_group).collect();
         let rows = group_rows.as_deref().and_then(|groups| {
             groups
@@ -64,10 +54,14 @@ impl ParquetPart {
             let what = "The part's footer contradicts itself about the number of rows";
             return Err(Error::new(ReasonCode::OracleReadFailed, what).object(source.name()));
         };
+        let (parquet, read) = (footer.metadata.parquet_schema(), footer.metadata.schema());
+        let shapes = source.decode(DAMAGED_ROWS, || {
+            Ok::<_, ParquetError>(LogicalTypes::shapes(parquet, read))
+        })?;
         Ok(Self {
             source,
-            metadata,
-            types,
+            footer,
+            shapes,
             group_rows,
             rows,
         })
@@ -82,63 +76,72 @@ impl ParquetPart {
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
-        let read = self.metadata.schema();
-        self.types.shown_schema().unwrap_or(read)
+        let read = self.footer.metadata.schema();
+        self.footer.types.shown_schema().unwrap_or(read)
     }
 
-    /// What reading all columns holds at once, about, in bytes: of the largest row group,
-    /// the open page of each column and its dictionary, decompressed, what decompresses
-    /// and decodes them, and the rows of a batch.
+    /// What reading all columns holds at once, about, in bytes: of the largest row group.
     pub(crate) fn read_bytes(&self) -> u64 {
-        let group_bytes = |group: &RowGroupMetaData| -> u64 {
-            let rows = (group.num_rows().max(1)) as u64;
-            let open = group.columns().iter().map(|column| {
-                let page = OPEN_COLUMN_BYTES.max(decoded_bytes(column).div_ceil(rows));
-                let decoder = match column.compression() {
-                    Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::LZ4_RAW => 0,
-                    _ => DECODER_BYTES,
-                };
-                encoded_bytes(column).min(page) + READER_BYTES + decoder
-            });
-            let row_bytes = group_bytes_of(group, |_| true).div_ceil(rows);
-            let batch_rows = batch_rows(row_bytes, BATCH_ROWS.min(rows));
-            open.sum::<u64>() + row_bytes * batch_rows
-        };
-        let groups = self.metadata.metadata().row_groups().iter();
-        groups.map(group_bytes).max().unwrap_or_default()
+        let groups = self.footer.metadata.metadata().row_groups().iter();
+        let bytes = groups.map(|group| estimate::group_bytes(group, &self.shapes));
+        bytes.max().unwrap_or_default()
+    }
+
+    /// What framing a row takes by the estimate, in bytes; 0 where rows are small.
+    pub(crate) fn framed_bytes(&self) -> u64 {
+        let groups = self.footer.metadata.metadata().row_groups().iter();
+        let rows = groups.map(|group| estimate::row_bytes(group, &self.shapes, |_| true));
+        rows.map(estimate::framed_bytes).max().unwrap_or_default()
     }
 
     /// The mask of one top-level column, if the part has it.
     pub(crate) fn only_column(&self, column: &str) -> Option<ProjectionMask> {
         let (index, _) = self.schema().column_with_name(column)?;
         Some(ProjectionMask::roots(
-            self.metadata.parquet_schema(),
+            self.footer.metadata.parquet_schema(),
             [index],
         ))
     }
 
     /// The mask of no column: batches have only their length.
     pub(crate) fn no_column(&self) -> ProjectionMask {
-        ProjectionMask::none(self.metadata.parquet_schema().num_columns())
+        ProjectionMask::none(self.footer.metadata.parquet_schema().num_columns())
     }
 
     /// How the INT96 columns among the wanted ones are read again, if there are any.
     fn int96_of(&self, columns: &ProjectionMask) -> Result<Option<Int96Columns>, Error> {
-        let leaves = self.types.int96_of(columns);
+        let leaves = self.footer.types.int96_of(columns);
         if leaves.is_empty() {
             return Ok(None);
         }
+        let columns = int96::columns_with(&leaves, self.footer.metadata.parquet_schema());
         let read_in = |unit| {
-            let schema = self.types.int96_in(unit, self.metadata.schema());
-            with_schema(&self.source, &self.metadata, schema)
+            let schema = self
+                .footer
+                .types
+                .int96_in(unit, self.footer.metadata.schema());
+            let metadata = with_schema(&self.source, &self.footer.metadata, schema)?;
+            self.view(&metadata, columns.clone())
         };
-        let nanos = !self.types.are_in_nanos();
+        let nanos = !self.footer.types.are_in_nanos();
         Ok(Some(Int96Columns {
-            columns: int96::columns_with(&leaves, self.metadata.parquet_schema()),
             seconds: read_in(TimeUnit::Second)?,
             nanos: nanos.then(|| read_in(TimeUnit::Nanosecond)).transpose()?,
+            columns,
             leaves,
         }))
+    }
+
+    /// Some columns of the part, as a footer reads them.
+    fn view(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        columns: ProjectionMask,
+    ) -> Result<FieldLevels, Error> {
+        let hint = Some(metadata.schema().fields());
+        self.source.decode(DAMAGED_ROWS, || {
+            parquet_to_arrow_field_levels(metadata.parquet_schema(), columns, hint)
+        })
     }
 
     /// The rows from a position on.
@@ -160,43 +163,23 @@ impl ParquetPart {
             return Err(past_the_end(&self.source, options.from_row, self.rows()));
         }
         if skip > 0 {
-            (self.metadata, self.types) = read_footer(&self.source, true)?;
+            self.footer = read_footer(&self.source, true)?;
         }
         let int96 = self.int96_of(&columns)?;
+        let rows = self.view(&self.footer.metadata, columns.clone())?;
         Ok(ParquetRows {
             part: self,
             int96,
+            rows,
             columns,
             batch_rows: options.batch_rows.max(1),
+            most_rows: usize::MAX,
             position: options.from_row,
             next_group,
             skip,
             group: None,
         })
     }
-}
-
-/// The bytes of a column's pages, decompressed.
-fn encoded_bytes(column: &ColumnChunkMetaData) -> u64 {
-    column.uncompressed_size().max(0) as u64
-}
-
-/// The bytes of a column's values, about: a dictionary makes its pages smaller than them.
-fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
-    let values = column.unencoded_byte_array_data_bytes().unwrap_or(0);
-    encoded_bytes(column).max(values.max(0) as u64)
-}
-
-fn group_bytes_of(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> u64 {
-    let columns = group.columns().iter().enumerate();
-    let wanted = columns.filter(|(leaf, _)| wanted(*leaf));
-    wanted.map(|(_, column)| decoded_bytes(column)).sum()
-}
-
-/// How many rows of some bytes to decode at once, of as many as are wanted: so many that
-/// they stay near [`BATCH_BYTES`], and at least one.
-fn batch_rows(row_bytes: u64, wanted: u64) -> u64 {
-    (BATCH_BYTES / row_bytes.max(1)).min(wanted).max(1)
 }
 
 /// The rows of a row group, if its flat columns have as many values: one that states fewer
@@ -221,8 +204,12 @@ pub(crate) fn past_the_end(source: &PartSource, from_row: u64, rows: u64) -> Err
 pub(crate) struct ParquetRows {
     part: ParquetPart,
     columns: ProjectionMask,
+    /// How the wanted columns are read.
+    rows: FieldLevels,
     int96: Option<Int96Columns>,
     batch_rows: usize,
+    /// The most rows of a batch, once larger ones turned out to take too much.
+    most_rows: usize,
     /// The index of the next row.
     position: u64,
     next_group: usize,
@@ -235,15 +222,18 @@ pub(crate) struct ParquetRows {
 struct Int96Columns {
     leaves: Vec<usize>,
     columns: ProjectionMask,
-    seconds: ArrowReaderMetadata,
+    seconds: FieldLevels,
     /// None where the rows themselves have nanoseconds.
-    nanos: Option<ArrowReaderMetadata>,
+    nanos: Option<FieldLevels>,
 }
 
 struct OpenGroup {
     rows: ParquetRecordBatchReader,
     /// The same rows with their INT96 columns alone.
     int96: Option<OpenInt96>,
+    batch: Arc<BatchMemory>,
+    /// The row group's number.
+    number: usize,
     /// The index of the row after the row group's last.
     end: u64,
 }
@@ -267,6 +257,10 @@ impl ParquetRows {
         self.part.read_bytes()
     }
 
+    pub(crate) fn framed_bytes(&self) -> u64 {
+        self.part.framed_bytes()
+    }
+
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.part.schema()
     }
@@ -274,42 +268,55 @@ impl ParquetRows {
     /// The next rows and the index of their first, or none after the last.
     pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, RecordBatch)>, Error> {
         loop {
-            let Some(group) = &mut self.group else {
+            let Some(group) = &self.group else {
                 if self.next_group == self.part.row_groups() {
                     return Ok(None);
                 }
                 self.group = Some(self.open_next_group()?);
                 continue;
             };
-            let next = self
-                .part
-                .source
-                .decode(DAMAGED_ROWS, || group.rows.next().transpose());
-            match next.map_err(|error| error.row(self.position))? {
-                Some(batch) => {
-                    let first_row = self.position;
-                    let batch = self.checked(batch)?;
-                    self.position += batch.num_rows() as u64;
-                    return Ok(Some((first_row, batch)));
-                }
-                None if self.position == group.end => self.group = None,
-                None => {
-                    let what = format!(
-                        "The row group ends {} rows early",
-                        group.end - self.position
-                    );
-                    return Err(Error::new(ReasonCode::OracleReadFailed, what)
-                        .object(self.part.source.name())
-                        .row(self.position));
-                }
+            let batch = Arc::clone(&group.batch);
+            match self.read_batch() {
+                Ok(Some(batch)) => return Ok(Some(batch)),
+                Ok(None) => self.group = None,
+                Err(error) => match batch.take_fewer_rows() {
+                    Some(rows) => self.group = Some(self.open_again(rows)?),
+                    None => return Err(error),
+                },
             }
         }
+    }
+
+    /// The next rows of the open row group; none after its last.
+    fn read_batch(&mut self) -> Result<Option<(u64, RecordBatch)>, Error> {
+        let Some(group) = &mut self.group else {
+            return Ok(None);
+        };
+        group.batch.start_batch();
+        let source = &self.part.source;
+        let next = source.decode(DAMAGED_ROWS, || group.rows.next().transpose());
+        let Some(batch) = next.map_err(|error| error.row(self.position))? else {
+            if self.position == group.end {
+                return Ok(None);
+            }
+            let what = format!(
+                "The row group ends {} rows early",
+                group.end.abs_diff(self.position)
+            );
+            return Err(Error::new(ReasonCode::OracleReadFailed, what)
+                .object(source.name())
+                .row(self.position));
+        };
+        let first_row = self.position;
+        let batch = self.checked(batch)?;
+        self.position += batch.num_rows() as u64;
+        Ok(Some((first_row, batch)))
     }
 
     /// A batch as it is shown, once its INT96 timestamps are found to be exact.
     fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch, Error> {
         self.check_int96(&batch)?;
-        let types = &self.part.types;
+        let types = &self.part.footer.types;
         let shown = self.part.source.decode(DAMAGED_ROWS, || types.show(batch));
         shown.map_err(|error| error.row(self.position))
     }
@@ -318,7 +325,10 @@ impl ParquetRows {
         let Some(int96) = &self.int96 else {
             return Ok(());
         };
-        let (source, schema) = (&self.part.source, self.part.metadata.parquet_schema());
+        let (source, schema) = (
+            &self.part.source,
+            self.part.footer.metadata.parquet_schema(),
+        );
         let refused = |fault: int96::Fault| {
             let row = self.position + fault.row.unwrap_or_default() as u64;
             let error = Error::new(ReasonCode::OracleReadFailed, fault.what)
@@ -347,53 +357,109 @@ impl ParquetRows {
     }
 
     fn open_next_group(&mut self) -> Result<OpenGroup, Error> {
-        let group = self.next_group;
+        let number = self.next_group;
         let skip = std::mem::take(&mut self.skip);
         self.next_group += 1;
-        let chunks = self.chunks_of(group)?;
+        // Rows of another group may be smaller again.
+        self.most_rows = self.most_rows.saturating_mul(2);
+        self.open_group(number, skip)
+    }
+
+    /// Opens the open row group again where it is, for batches of at most so many rows.
+    fn open_again(&mut self, most_rows: usize) -> Result<OpenGroup, Error> {
+        let Some(group) = self.group.take() else {
+            return self.open_next_group();
+        };
+        let left = group.end - self.position;
+        let number = group.number;
+        // What it holds is free before it is held again.
+        drop(group);
+        self.most_rows = most_rows;
+        self.open_group(number, self.part.group_rows[number] - left)
+    }
+
+    fn open_group(&self, number: usize, skip: u64) -> Result<OpenGroup, Error> {
+        let chunks = self.chunks_of(number)?;
         self.part.source.plan(chunks, skip == 0)?;
-        let rows = self.open_group(group, skip, &self.part.metadata, self.columns.clone())?;
+        let batch_rows = self.batch_rows_of(number);
+        let memory = self.part.source.memory().clone();
+        let usual = estimate::batch_bytes(self.row_bytes_of(number), batch_rows as u64);
+        let batch = Arc::new(BatchMemory::new(memory, batch_rows, usual));
+        let file: Arc<dyn FileReader> = Arc::new(self.bounded_group(number, &batch));
+        let rows = self.part.group_rows[number];
+        let open = |columns: &FieldLevels| {
+            let selection = (skip > 0).then(|| {
+                let skipped = RowSelector::skip(skip as usize);
+                RowSelection::from(vec![skipped, RowSelector::select((rows - skip) as usize)])
+            });
+            let opened = self.part.source.decode(DAMAGED_ROWS, || {
+                ParquetRecordBatchReader::try_new_with_row_groups(
+                    columns, &file, batch_rows, selection,
+                )
+            });
+            opened.map_err(|error| error.row(self.position))
+        };
         let int96 = self.int96.as_ref().map(|int96| {
-            let open = |read| self.open_group(group, skip, read, int96.columns.clone());
             Ok(OpenInt96 {
                 seconds: open(&int96.seconds)?,
                 nanos: int96.nanos.as_ref().map(open).transpose()?,
             })
         });
         Ok(OpenGroup {
-            rows,
+            rows: open(&self.rows)?,
             int96: int96.transpose()?,
-            end: self.position + self.part.group_rows[group] - skip,
+            end: self.position + rows - skip,
+            batch,
+            number,
         })
+    }
+
+    fn bounded_group(&self, number: usize, batch: &Arc<BatchMemory>) -> BoundedGroup {
+        let metadata = self.part.footer.metadata.metadata();
+        let (file, group) = (metadata.file_metadata(), metadata.row_group(number));
+        let alone = FileMetaData::new(
+            file.version(),
+            group.num_rows(),
+            None,
+            None,
+            file.schema_descr_ptr(),
+            None,
+        );
+        let located = metadata
+            .offset_index()
+            .and_then(|groups| groups.get(number));
+        let located = located.filter(|columns| columns.len() == group.num_columns());
+        let locations = located.map(|columns| {
+            let pages = columns.iter().map(|column| column.page_locations().clone());
+            pages.collect()
+        });
+        let rows = self.part.group_rows[number].max(1);
+        let columns = group.columns().iter();
+        BoundedGroup {
+            source: self.part.source.clone(),
+            metadata: Arc::new(ParquetMetaData::new(alone, vec![group.clone()])),
+            locations,
+            shapes: Arc::clone(&self.part.shapes),
+            usual_bytes: columns
+                .map(|column| estimate::open_bytes(column, rows))
+                .collect(),
+            batch: Arc::clone(batch),
+        }
     }
 
     /// How many rows of a row group are decoded at once. By bytes, so that rows of any size
     /// take as much memory; the same for all columns of one reader and its check.
     fn batch_rows_of(&self, group: usize) -> usize {
-        let group = self.part.metadata.metadata().row_group(group);
-        let bytes = group_bytes_of(group, |leaf| self.columns.leaf_included(leaf));
-        let row_bytes = bytes.div_ceil((group.num_rows().max(1)) as u64);
-        batch_rows(row_bytes, self.batch_rows as u64) as usize
+        let most = self.batch_rows.min(self.most_rows) as u64;
+        let most = most.min(self.part.group_rows[group].max(1));
+        estimate::batch_rows(self.row_bytes_of(group), most) as usize
     }
 
-    fn open_group(
-        &self,
-        group: usize,
-        skip: u64,
-        metadata: &ArrowReaderMetadata,
-        columns: ProjectionMask,
-    ) -> Result<ParquetRecordBatchReader, Error> {
-        let source = self.part.source.clone();
-        let opened = self.part.source.decode(DAMAGED_ROWS, || {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata.clone())
-                .with_row_groups(vec![group])
-                .with_projection(columns)
-                .with_batch_size(self.batch_rows_of(group))
-                .with_row_selection_policy(RowSelectionPolicy::Selectors)
-                .with_offset(skip as usize)
-                .build()
-        });
-        opened.map_err(|error| error.row(self.position))
+    /// Bytes of a row of the wanted columns, on average.
+    fn row_bytes_of(&self, group: usize) -> u64 {
+        let group = self.part.footer.metadata.metadata().row_group(group);
+        let wanted = |leaf| self.columns.leaf_included(leaf);
+        estimate::row_bytes(group, &self.part.shapes, wanted)
     }
 
     /// Where the chunks of the wanted columns lie.
@@ -401,6 +467,7 @@ impl ParquetRows {
         self.part.source.decode(DAMAGED_ROWS, || {
             let columns = self
                 .part
+                .footer
                 .metadata
                 .metadata()
                 .row_group(group)

@@ -11,16 +11,20 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::containment::contain;
 use crate::error::{Error, ReasonCode};
 use crate::locator::Part;
-use crate::store::{PinnedObject, WorldStore};
+use crate::store::{PinnedObject, ReadMemory, WorldStore};
 
 /// Read ahead of a page header; most are far smaller.
-const HEADER_BYTES: usize = 2 << 10;
+pub(crate) const HEADER_BYTES: usize = 2 << 10;
+
+/// Reads on from one position of a part, ahead by a page's header.
+pub(crate) type SourceReader = BufReader<SourceCursor>;
 
 /// A part that is open for reading. Cheap to clone; clones share one failure slot.
 #[derive(Debug, Clone)]
 pub(crate) struct PartSource {
     object: PinnedObject,
     name: Arc<str>,
+    memory: ReadMemory,
     /// The first failed read: decoders keep only the text of an error.
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -30,6 +34,7 @@ impl PartSource {
         Ok(Self {
             object: store.open_pinned(part.path(), part.pin())?,
             name: store.full_name(part.path()).into(),
+            memory: store.memory().clone(),
             failure: Arc::default(),
         })
     }
@@ -37,6 +42,11 @@ impl PartSource {
     /// The part's full name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the readers of the part's world may hold.
+    pub(crate) fn memory(&self) -> &ReadMemory {
+        &self.memory
     }
 
     /// The part's length in bytes.
@@ -95,7 +105,7 @@ impl PartSource {
     }
 
     /// Keeps a failed read for [`damaged`](Self::damaged), and gives decoders its text.
-    fn remember(&self, error: Error) -> ParquetError {
+    pub(crate) fn remember(&self, error: Error) -> ParquetError {
         let text = error.to_string();
         if let Ok(mut slot) = self.failure.lock() {
             slot.get_or_insert(error);
@@ -111,7 +121,7 @@ impl Length for PartSource {
 }
 
 impl ChunkReader for PartSource {
-    type T = BufReader<SourceCursor>;
+    type T = SourceReader;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         let cursor = SourceCursor {

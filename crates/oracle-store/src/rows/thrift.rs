@@ -15,15 +15,30 @@ const MAX_SCHEMA_DEPTH: usize = 100;
 /// Why some bytes are no structure that may be decoded.
 pub(super) type Malformed = &'static str;
 
-/// Refuses a footer that a decoder must not be given.
-pub(super) fn check_footer(footer: &[u8]) -> Result<(), Malformed> {
+/// How much there is to decode in a footer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FooterSize {
+    /// Elements of the schema: columns and groups.
+    pub(super) columns: u64,
+    /// Structures of all kinds.
+    pub(super) structures: u64,
+}
+
+/// Refuses a footer that a decoder must not be given, and measures it.
+pub(super) fn check_footer(footer: &[u8]) -> Result<FooterSize, Malformed> {
     let mut reader = Reader::new(footer);
+    let mut columns = 0;
     reader.fields(|reader, id, kind| {
         if id == FileMetaData::SCHEMA && kind == Kind::LIST {
-            reader.schema()
+            columns = reader.schema()?;
+            Ok(())
         } else {
             reader.skip(kind, MAX_DEPTH)
         }
+    })?;
+    Ok(FooterSize {
+        columns,
+        structures: reader.structures,
     })
 }
 
@@ -31,6 +46,56 @@ pub(super) fn check_footer(footer: &[u8]) -> Result<(), Malformed> {
 /// nested too deeply.
 pub(super) fn check_structure(structure: &[u8]) -> Result<(), Malformed> {
     Reader::new(structure).skip(Kind::STRUCT, MAX_DEPTH)
+}
+
+/// What a page's header states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageHeader {
+    /// The page is an index, which no reader reads.
+    pub(super) is_index: bool,
+    /// Bytes of the page once it is decompressed.
+    pub(super) uncompressed_bytes: u64,
+    /// Bytes of the page as it is stored, without this header.
+    pub(super) compressed_bytes: u64,
+    /// Bytes of this header.
+    pub(super) header_bytes: u64,
+}
+
+/// Reads a page's header at the start of some bytes; none if they are too few.
+pub(super) fn page_header(bytes: &[u8]) -> Result<Option<PageHeader>, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let (mut kind_of_page, mut uncompressed, mut compressed) = (0, -1, -1);
+    let read = reader.fields(|reader, id, kind| {
+        let field = match id {
+            PageHeader::TYPE => &mut kind_of_page,
+            PageHeader::UNCOMPRESSED_PAGE_SIZE => &mut uncompressed,
+            PageHeader::COMPRESSED_PAGE_SIZE => &mut compressed,
+            _ => return reader.skip(kind, MAX_DEPTH),
+        };
+        if kind != Kind::I32 {
+            return Err("a field of a page's header has another type");
+        }
+        *field = reader.signed()?;
+        Ok(())
+    });
+    match read {
+        Err(what) if what == CUT => return Ok(None),
+        read => read?,
+    }
+    let size = |bytes: i64| u64::try_from(bytes).map_err(|_| "a page states no size");
+    Ok(Some(PageHeader {
+        is_index: kind_of_page == PageHeader::INDEX_PAGE,
+        uncompressed_bytes: size(uncompressed)?,
+        compressed_bytes: size(compressed)?,
+        header_bytes: (bytes.len() - reader.rest.len()) as u64,
+    }))
+}
+
+impl PageHeader {
+    const TYPE: i64 = 1;
+    const UNCOMPRESSED_PAGE_SIZE: i64 = 2;
+    const COMPRESSED_PAGE_SIZE: i64 = 3;
+    const INDEX_PAGE: i64 = 1;
 }
 
 /// Field numbers of `FileMetaData`.
@@ -73,11 +138,16 @@ const TOO_DEEP: Malformed = "it is nested too deeply";
 #[derive(Debug)]
 struct Reader<'a> {
     rest: &'a [u8],
+    /// How many structures have begun.
+    structures: u64,
 }
 
 impl<'a> Reader<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self {
+            rest: bytes,
+            structures: 0,
+        }
     }
 
     fn byte(&mut self) -> Result<u8, Malformed> {
@@ -115,6 +185,7 @@ impl<'a> Reader<'a> {
         mut field: impl FnMut(&mut Self, i64, u8) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let mut id = 0;
+        self.structures += 1;
         loop {
             let header = self.byte()?;
             let (delta, kind) = (header >> 4, header & 0x0f);
@@ -187,8 +258,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes the list of a schema's elements, which come with the number of children that
-    /// follow each.
-    fn schema(&mut self) -> Result<(), Malformed> {
+    /// follow each, and says how many there are.
+    fn schema(&mut self) -> Result<u64, Malformed> {
         let (length, kind) = self.list()?;
         if kind != Kind::STRUCT {
             return Err("its schema is no list of structures");
@@ -213,7 +284,7 @@ impl<'a> Reader<'a> {
                 open.pop();
             }
         }
-        Ok(())
+        Ok(length)
     }
 
     fn schema_element(&mut self) -> Result<u64, Malformed> {
@@ -255,7 +326,13 @@ mod tests {
 
     #[test]
     fn a_schema_is_a_tree_of_the_elements_there_are() {
-        let check = |children: &[u32]| check_footer(&footer(children, children.len() as u8, 0));
+        let check = |children: &[u32]| {
+            let size = check_footer(&footer(children, children.len() as u8, 0))?;
+            assert_eq!(size.columns, children.len() as u64);
+            // The footer itself is one, too.
+            assert_eq!(size.structures, size.columns + 1);
+            Ok::<_, Malformed>(())
+        };
         assert_eq!(check(&[0]), Ok(()));
         assert_eq!(check(&[2, 0, 1, 0]), Ok(()));
         assert!(check(&[2, 0]).is_err(), "more children than elements");
@@ -271,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_list_has_no_more_elements_than_bytes() {
-        assert_eq!(check_footer(&footer(&[0], 1, 0)), Ok(()));
+        assert!(check_footer(&footer(&[0], 1, 0)).is_ok());
         assert!(check_footer(&footer(&[0], 1, 90)).is_err());
         assert!(check_footer(&footer(&[0], 9, 0)).is_err());
         assert!(check_structure(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]).is_err());
@@ -284,6 +361,33 @@ mod tests {
         assert_eq!(check_structure(&nested(MAX_DEPTH - 1)), Ok(()));
         assert_eq!(check_structure(&nested(MAX_DEPTH)), Err(TOO_DEEP));
         assert_eq!(check_structure(&[0x19; 5_000]), Err(TOO_DEEP));
+    }
+
+    #[test]
+    fn a_page_header_states_its_sizes_and_ends_where_it_ends() {
+        // A data page of 300 bytes, 200 of them stored, with a header of its own kind.
+        let whole = [
+            0x15, 0, 0x15, 0xd8, 4, 0x15, 0x90, 3, 0x2c, 0x15, 2, 0, 0, 0xff,
+        ];
+        let header = PageHeader {
+            is_index: false,
+            uncompressed_bytes: 300,
+            compressed_bytes: 200,
+            header_bytes: 13,
+        };
+        assert_eq!(page_header(&whole), Ok(Some(header)));
+        for end in 0..13 {
+            assert_eq!(page_header(&whole[..end]), Ok(None), "{end}");
+        }
+        let index = [0x15, 2, 0x15, 2, 0x15, 2, 0];
+        assert!(page_header(&index).unwrap().unwrap().is_index);
+        for bad in [
+            &[0x15, 0, 0][..],
+            &[0x15, 0, 0x15, 1, 0x15, 2, 0],
+            &[0x18, 0, 0],
+        ] {
+            assert!(page_header(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

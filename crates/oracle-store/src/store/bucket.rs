@@ -1,7 +1,7 @@
 //! A world in object storage: every request under the one retry policy, every read
 //! held to its pin.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
@@ -290,7 +290,7 @@ impl Bucket {
         Ok(names.map(str::to_owned).collect())
     }
 
-    pub(crate) async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn list_tree(&self, folder: &str) -> Result<Level, Error> {
         let prefix = self.path(folder)?;
         let listed = self
             .request(folder, "The folder cannot be listed", move |store| {
@@ -298,15 +298,35 @@ impl Bucket {
                 async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await }
             })
             .await?;
-        self.entries(listed).await
+        let (objects, markers) = self.entries_and_markers(listed).await?;
+        let mut folders: BTreeSet<String> = markers.into_iter().collect();
+        let keys = objects.iter().map(|entry| &entry.path).chain(&folders);
+        let above = keys.flat_map(|key| {
+            let ends = key.match_indices('/').map(|(at, _)| at);
+            ends.map(|at| key[..at].to_owned())
+        });
+        let above: Vec<String> = above.collect();
+        folders.extend(above);
+        Ok(Level {
+            objects,
+            folders: folders.into_iter().collect(),
+        })
     }
 
-    /// The entries of a listing; those that it gives no ETag are asked for one by one.
+    async fn entries(&self, listed: Vec<ObjectMeta>) -> Result<Vec<Entry>, Error> {
+        Ok(self.entries_and_markers(listed).await?.0)
+    }
+
+    /// The entries of a listing, and the folders that it marks. Entries that it gives no ETag
+    /// are asked for one by one.
     ///
     /// So are empty ones. Consoles mark a folder by an empty object whose key ends in `/`,
     /// which a listing here shows without the `/`: where there is no object by the key that
     /// is shown, it is such a marker and no entry.
-    async fn entries(&self, listed: Vec<ObjectMeta>) -> Result<Vec<Entry>, Error> {
+    async fn entries_and_markers(
+        &self,
+        listed: Vec<ObjectMeta>,
+    ) -> Result<(Vec<Entry>, Vec<String>), Error> {
         let keyed = listed
             .into_iter()
             .filter_map(|meta| Some((self.key(&meta.location)?, meta)));
@@ -317,19 +337,25 @@ impl Bucket {
                 } else {
                     match self.head(&path).await? {
                         Some(pin) => pin,
-                        None if meta.size == 0 => return Ok(None),
+                        None if meta.size == 0 => return Ok(Err(path)),
                         None => return Err(changed(self.name(&path))),
                     }
                 };
-                Ok(Some(Entry { path, pin }))
+                Ok::<_, Error>(Ok(Entry { path, pin }))
             })
             .buffered(PIN_REQUESTS);
-        let entries: Vec<_> = entries.try_collect().await?;
-        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        let found: Vec<_> = entries.try_collect().await?;
+        let (mut entries, mut markers) = (Vec::with_capacity(found.len()), Vec::new());
+        for found in found {
+            match found {
+                Ok(entry) => entries.push(entry),
+                Err(marker) => markers.push(marker),
+            }
+        }
         // A marker beside an empty object of its name is that object twice.
         let mut seen = HashSet::new();
         entries.retain(|entry| entry.pin.size > 0 || seen.insert(entry.path.clone()));
-        Ok(entries)
+        Ok((entries, markers))
     }
 
     /// Writes an object unless there is one already; says whether it wrote.

@@ -5,7 +5,6 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,9 +13,12 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 
-use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, changed, io};
+use super::pinned_file::{PinnedFile, pin_of};
+use super::proofs::Proofs;
+use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, changed, io, pinned_file};
 use crate::error::{Error, ReasonCode};
 use crate::locator::Pin;
+use model::Hex64;
 
 /// How much of a file is read at once when it is streamed.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
@@ -35,10 +37,12 @@ pub(crate) struct Disk {
     named: Arc<Path>,
     /// Without symlinks: what every object must be below.
     real: Arc<Path>,
+    /// What is known of its files.
+    proofs: Proofs,
 }
 
 impl Disk {
-    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(folder: &Path, proofs: Proofs) -> Result<Self, Error> {
         let missing = |what: &str| {
             Error::new(ReasonCode::EngineRootMissing, what).object(folder.display().to_string())
         };
@@ -51,10 +55,19 @@ impl Disk {
         Ok(Self {
             named: folder.into(),
             real: real.into(),
+            proofs,
         })
     }
 
-    fn name(&self, key: &str) -> String {
+    /// The same folder, of whose files other things are known.
+    pub(super) fn with_proofs(&self, proofs: Proofs) -> Self {
+        Self {
+            proofs,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn name(&self, key: &str) -> String {
         self.named.join(key).display().to_string()
     }
 
@@ -99,7 +112,7 @@ impl Disk {
     }
 
     /// Opens a regular file for reading, if it exists.
-    fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
+    pub(super) fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
         let Some((path, stat)) = self.stat_if_exists(key)? else {
             return Ok(None);
         };
@@ -115,18 +128,20 @@ impl Disk {
         Ok(Some((file, pin_of(&stat))))
     }
 
-    /// Opens a file that must be the pinned one.
+    /// Opens a file that must be the pinned one, or is proven to be it again.
     pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedFile, Error> {
-        let name = self.name(key);
-        match self.open_if_exists(key)? {
-            Some((file, found)) if found == *pin => Ok(PinnedFile {
-                file,
-                pin: found,
-                name,
-            }),
-            Some(_) => Err(changed(name)),
-            None => Err(Error::new(ReasonCode::OracleReadFailed, "The file is gone").object(name)),
-        }
+        PinnedFile::open(self, key, pin, &self.proofs)
+    }
+
+    /// The sha256 of a file that is the pinned one from the first byte to the last; none if it
+    /// is not, or if `goes_on` ends it.
+    pub(super) fn sha256_of_exactly(
+        &self,
+        key: &str,
+        pin: &Pin,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Hex64>, Error> {
+        pinned_file::sha256_of_exactly(self, key, pin, goes_on)
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<Option<Pin>, Error> {
@@ -270,24 +285,19 @@ impl Disk {
         .await
     }
 
-    pub(crate) async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn list_tree(&self, folder: &str) -> Result<Level, Error> {
         let (disk, folder) = (self.clone(), folder.to_owned());
         io::blocking(move || {
-            let mut entries = Vec::new();
-            disk.walk(&folder, &mut Vec::new(), &mut entries)?;
-            Ok(entries)
+            let mut tree = Level::default();
+            disk.walk(&folder, &mut Vec::new(), &mut tree)?;
+            Ok(tree)
         })
         .await
     }
 
     /// Goes down a folder; `above` are the real folders on the way, so that a symlink to
     /// one of them is seen as the loop it is.
-    fn walk(
-        &self,
-        folder: &str,
-        above: &mut Vec<PathBuf>,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), Error> {
+    fn walk(&self, folder: &str, above: &mut Vec<PathBuf>, tree: &mut Level) -> Result<(), Error> {
         let Some(real) = self.resolve_folder(folder)? else {
             return Ok(());
         };
@@ -299,7 +309,7 @@ impl Disk {
         let mut folders = Vec::new();
         self.for_each_in(folder, |key, path, stat| {
             if stat.is_file() {
-                entries.push(Entry {
+                tree.objects.push(Entry {
                     path: key,
                     pin: pin_of(&stat),
                 });
@@ -311,7 +321,8 @@ impl Disk {
             Ok(())
         })?;
         for inner in folders {
-            self.walk(&inner, above, entries)?;
+            self.walk(&inner, above, tree)?;
+            tree.folders.push(inner);
         }
         above.pop();
         Ok(())
@@ -380,68 +391,4 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// The pin of a file: its size, inode, modification time and change time. A program can set
-/// the modification time back after it rewrote a file in place, but never the change time.
-fn pin_of(stat: &Metadata) -> Pin {
-    Pin {
-        size: stat.len(),
-        etag: format!(
-            "{:x}-{:x}.{:09}-{:x}.{:09}",
-            stat.ino(),
-            stat.mtime(),
-            stat.mtime_nsec(),
-            stat.ctime(),
-            stat.ctime_nsec()
-        ),
-    }
-}
-
-/// An open file that is checked to be the pinned one at every read.
-#[derive(Debug)]
-pub(crate) struct PinnedFile {
-    file: File,
-    pin: Pin,
-    name: String,
-}
-
-impl PinnedFile {
-    /// Reads exactly `length` bytes at `at`, without moving any shared position.
-    pub(crate) fn read_exact_at(&self, at: u64, length: usize) -> Result<Bytes, Error> {
-        let mut bytes = vec![0; length];
-        self.fill_at(at, &mut bytes)?;
-        Ok(bytes.into())
-    }
-
-    /// Fills a buffer with the bytes at `at`.
-    pub(crate) fn fill_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        self.file.read_exact_at(buffer, at).map_err(|source| {
-            if source.kind() == ErrorKind::UnexpectedEof {
-                return changed(self.name.clone());
-            }
-            Error::new(ReasonCode::OracleReadFailed, "The file cannot be read")
-                .object(&self.name)
-                .because(source)
-        })?;
-        self.check_unchanged()
-    }
-
-    /// The file's length.
-    pub(crate) fn size(&self) -> u64 {
-        self.pin.size
-    }
-
-    fn check_unchanged(&self) -> Result<(), Error> {
-        let stat = self.file.metadata().map_err(|source| {
-            Error::new(ReasonCode::OracleReadFailed, "The file cannot be read")
-                .object(&self.name)
-                .because(source)
-        })?;
-        if pin_of(&stat) == self.pin {
-            Ok(())
-        } else {
-            Err(changed(self.name.clone()))
-        }
-    }
 }

@@ -8,6 +8,9 @@ mod budget;
 mod connect;
 mod disk;
 pub(crate) mod io;
+mod memory;
+mod pinned_file;
+mod proofs;
 mod retry;
 mod windows;
 
@@ -29,10 +32,13 @@ use model::Hex64;
 pub(crate) use disk::STAGING_PREFIX;
 
 use bucket::Bucket;
-use disk::{Disk, PinnedFile};
+use disk::Disk;
+use pinned_file::PinnedFile;
 use windows::RemotePart;
 
 pub use connect::{ObjectStoreConfig, object_store_at};
+pub use memory::{HeldMemory, ReadMemory};
+pub use proofs::{KnownDigests, Proofs, Prover};
 pub use retry::RetryPolicy;
 
 /// The largest object that [`WorldStore::get`] takes into memory whole: 64 MiB.
@@ -56,12 +62,12 @@ pub struct Entry {
     pub pin: Pin,
 }
 
-/// What stands directly inside a folder.
+/// What stands in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Level {
     /// The objects.
     pub objects: Vec<Entry>,
-    /// The names of the folders.
+    /// The folders: by their names in a level, by their keys in a tree.
     pub folders: Vec<String>,
 }
 
@@ -69,11 +75,13 @@ pub struct Level {
 #[derive(Clone)]
 pub struct WorldStore {
     inner: Arc<Inner>,
+    memory: ReadMemory,
 }
 
 struct Inner {
     root: EngineRunRoot,
     backend: Backend,
+    proofs: Proofs,
 }
 
 enum Backend {
@@ -106,8 +114,9 @@ impl WorldStore {
     /// `ENGINE_ROOT_MISSING` if a local root is no readable folder;
     /// `OBJECT_STORE_INVALID` if the bucket cannot be addressed with this configuration.
     pub fn open(root: EngineRunRoot, config: &ObjectStoreConfig) -> Result<Self, Error> {
+        let proofs = Proofs::default();
         let backend = match root.location() {
-            Location::Local(folder) => Backend::Disk(Disk::open(folder)?),
+            Location::Local(folder) => Backend::Disk(Disk::open(folder, proofs.clone())?),
             Location::S3 { prefix, .. } => Backend::Bucket(Bucket::new(
                 connect::for_reads(root.location(), config)?,
                 prefix,
@@ -116,8 +125,42 @@ impl WorldStore {
             )),
         };
         Ok(Self {
-            inner: Arc::new(Inner { root, backend }),
+            inner: Arc::new(Inner {
+                root,
+                backend,
+                proofs,
+            }),
+            memory: ReadMemory::default(),
         })
+    }
+
+    /// The same world, whose readers share another memory.
+    #[must_use]
+    pub fn with_memory(self, memory: ReadMemory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// The same world, of whose objects nothing is known.
+    #[must_use]
+    pub fn without_proofs(&self) -> Self {
+        let proofs = Proofs::default();
+        let backend = match &self.inner.backend {
+            Backend::Disk(disk) => Backend::Disk(disk.with_proofs(proofs.clone())),
+            Backend::Bucket(bucket) => Backend::Bucket(bucket.clone()),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                root: self.inner.root.clone(),
+                backend,
+                proofs,
+            }),
+            memory: self.memory.clone(),
+        }
+    }
+
+    /// What the readers of this world may hold.
+    pub fn memory(&self) -> &ReadMemory {
+        &self.memory
     }
 
     /// Reads a world through a given object store, whose keys are those of the root's
@@ -136,8 +179,36 @@ impl WorldStore {
             inner: Arc::new(Inner {
                 root,
                 backend: Backend::Bucket(bucket),
+                proofs: Proofs::default(),
             }),
+            memory: ReadMemory::default(),
         }
+    }
+
+    /// What is known of this world's objects, and proves them again where a file changed in
+    /// its inode or change time alone.
+    pub fn proofs(&self) -> &Proofs {
+        &self.inner.proofs
+    }
+
+    /// Hashes an object of a local world under its pin, and remembers the sha256 as proof of
+    /// it; gives up once `goes_on` says so. An object in a bucket needs none. Blocks.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub fn hash_as_proof(
+        &self,
+        key: &str,
+        pin: &Pin,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        self.check(key)?;
+        if let Backend::Disk(disk) = &self.inner.backend
+            && let Some(sha256) = disk.sha256_of_exactly(key, pin, goes_on)?
+        {
+            self.proofs().add_hashed(key, pin, Some(sha256));
+        }
+        Ok(())
     }
 
     /// The root that this store was opened at.
@@ -240,10 +311,25 @@ impl WorldStore {
     /// # Errors
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
     pub async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        Ok(self.list_tree(folder).await?.objects)
+    }
+
+    /// Every object and folder under a folder (the empty one: the whole root), recursively,
+    /// each by its key, in byte order. A folder may be empty.
+    ///
+    /// # Errors
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
+    pub async fn list_tree(&self, folder: &str) -> Result<Level, Error> {
         let folder = self.check_folder(folder)?;
-        Ok(in_key_order(
-            on_backend!(self, backend => backend.list_under(folder).await)?,
-        ))
+        let Level {
+            objects,
+            mut folders,
+        } = on_backend!(self, backend => backend.list_tree(folder).await)?;
+        folders.sort_unstable();
+        Ok(Level {
+            objects: in_key_order(objects),
+            folders,
+        })
     }
 
     /// The object's bytes in order, in chunks of at most 1 MiB, in constant memory.

@@ -1,7 +1,9 @@
 //! Footers that state what cannot be: refused, whatever room or depth they ask for.
 #![allow(clippy::disallowed_methods)]
 
-use oracle_store::{Error, ReadGrant, ReadOptions, ReasonCode, footer, open_rows};
+use oracle_store::{
+    Error, Part, ReadGrant, ReadMemory, ReadOptions, ReasonCode, WorldStore, footer, open_rows,
+};
 
 use crate::world::*;
 
@@ -85,6 +87,36 @@ async fn a_footer_that_states_more_than_it_has_is_refused() {
         assert_eq!(error.code(), ReasonCode::OracleReadFailed);
         assert!(error.to_string().contains("states more"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_footer_that_takes_more_memory_than_readers_may_hold_is_refused() {
+    // Three million pairs of an empty key and no value.
+    let mut footer = footer_of(&[1], 0);
+    footer.truncate(footer.len() - 1);
+    footer.extend([0x19, 0xfc]);
+    footer.extend(varint(3_000_000));
+    footer.extend([0x18, 0, 0].repeat(3_000_000));
+    footer.push(0);
+    let part = file_of(&footer);
+    let world = TestWorld::on_disk(&[object("data/single.parquet", part)]).await;
+    let located = world.locate("single").await;
+    for (mib, fits) in [(100, false), (400, true)] {
+        let store = world.store.clone().with_memory(ReadMemory::new(mib << 20));
+        let part = located.parts[0].clone();
+        match on_a_thread(move || footer_rows(&store, &part)).await {
+            Ok(rows) => assert!(fits && rows == Some(0)),
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert_eq!(error.code(), ReasonCode::MemoryBudgetExceeded);
+                assert!(error.to_string().contains("A footer takes"), "{error}");
+            }
+        }
+    }
+}
+
+fn footer_rows(store: &WorldStore, part: &Part) -> Result<Option<u64>, Error> {
+    Ok(footer(store, part)?.rows)
 }
 
 #[tokio::test]

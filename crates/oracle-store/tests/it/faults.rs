@@ -325,6 +325,10 @@ async fn folder_markers_are_no_objects_of_a_world() {
         let listed = store.list_under(folder).await.unwrap();
         assert_eq!(listed.len(), count, "{folder}: {listed:?}");
     }
+    let folders = store.list_tree("").await.unwrap().folders;
+    assert!(folders.contains(&"data/empty".to_owned()), "{folders:?}");
+    let of_data = folders.iter().filter(|folder| *folder == "data");
+    assert_eq!(of_data.count(), 1);
     let request = PackRequest {
         facts: crate::evidence::facts(),
         seal_status: SealStatus::SealedOk,

@@ -112,6 +112,59 @@ async fn a_folder_in_the_place_of_a_part_is_refused_with_its_path() {
 }
 
 #[tokio::test]
+async fn an_empty_folder_in_the_place_of_a_part_is_refused_with_its_path() {
+    let places = [
+        ("flows", format!("{FLOWS}/part-000005.parquet")),
+        ("lines", format!("{LINES}/part-1.jsonl")),
+        ("single", "data/single.parquet".to_owned()),
+    ];
+    for (output, folder) in places {
+        let world = TestWorld::on_disk(&small_world()).await;
+        std::fs::create_dir_all(world.folder().join(&folder)).unwrap();
+        let catalogue = catalogue();
+        let entry = catalogue.output(&OutputId::new(output)).unwrap();
+        let located = locate(&world.store, entry, &tokens()).await.unwrap_err();
+        let places = DataPlaces::of(&catalogue, &tokens());
+        let anywhere = places.refuse_folders(&world.store).await.unwrap_err();
+        let full_name = world.store.full_name(&folder);
+        let is_named = |error: &oracle_store::Error| {
+            assert_eq!(error.code(), ReasonCode::UnsupportedOutputFormat);
+            assert_eq!(error.object_name(), Some(full_name.as_str()));
+        };
+        is_named(&anywhere);
+        match output {
+            // Where one file is named, nothing is listed: there is no such file.
+            "single" => assert_eq!(located.code(), ReasonCode::OutputEmpty),
+            _ => is_named(&located),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tree_has_every_folder() {
+    on_each_backend(&small_world(), async |backend, world| {
+        let tree = world.store.list_tree("").await.unwrap();
+        assert_eq!(tree.objects, world.store.list_under("").await.unwrap());
+        let folders = [
+            "data",
+            "data/layer3",
+            "data/layer3/6B",
+            "data/layer3/6B/flows",
+            "data/layer3/6B/flows/seed=7",
+            FLOWS,
+            "data/layer3/6B/lines",
+            LINES,
+        ];
+        assert_eq!(tree.folders, folders, "{backend}");
+    })
+    .await;
+    let world = TestWorld::on_disk(&small_world()).await;
+    std::fs::create_dir_all(world.folder().join("data/empty/within")).unwrap();
+    let tree = world.store.list_tree("data/empty").await.unwrap();
+    assert_eq!(tree.folders, ["data/empty/within"]);
+}
+
+#[tokio::test]
 async fn a_folder_beside_the_parts_is_passed_over() {
     on_each_backend(&small_world(), async |_, world| {
         world.put(&format!("{LINES}/_logs/a.jsonl"), "{}").await;

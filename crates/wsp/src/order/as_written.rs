@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Event, EventOrder, OpenFeed, OpenPart, PartId, PartStart};
+use super::{Event, EventOrder, FooterSurvey, OpenFeed, OpenPart, PartId, PartStart};
 use crate::Error;
 
 /// The order of the files themselves.
@@ -12,6 +12,7 @@ use crate::Error;
 pub struct AsWritten {
     parts: VecDeque<(PartId, u64)>,
     open: Box<dyn OpenPart>,
+    survey: Option<FooterSurvey>,
     current: Option<OpenFeed>,
     ahead: Option<OpenFeed>,
     last_output: Option<usize>,
@@ -23,10 +24,19 @@ impl AsWritten {
         Self {
             parts: parts.into_iter().collect(),
             open,
+            survey: None,
             current: None,
             ahead: None,
             last_output: None,
         }
+    }
+
+    /// The same, after a look at the parts' footers when the first event is asked for: on the
+    /// thread that asks, since it may take a while.
+    #[must_use]
+    pub fn behind(mut self, survey: FooterSurvey) -> Self {
+        self.survey = Some(survey);
+        self
     }
 
     /// The part after the current one becomes the current one, and the one after
@@ -52,6 +62,9 @@ impl AsWritten {
 
 impl EventOrder for AsWritten {
     fn next(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(survey) = self.survey.take() {
+            survey.run()?;
+        }
         loop {
             if self.current.is_none() {
                 self.advance();

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::thread;
 
 use checkpoint::PackKey;
-use oracle_store::{Location, Part};
+use oracle_store::{Location, Part, WorldStore};
 use tokio::sync::watch;
 
 use super::merge::Merge;
+use super::overlap::held_bytes;
 use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TimeWindow, open_spans,
 };
@@ -18,14 +19,24 @@ use crate::Error;
 use crate::lanes::lane::NamePosition;
 use crate::order::time_index::{TimeIndex, TimeIndexCache};
 use crate::plan::Plan;
+use crate::plan::part_proofs::PartProofs;
 use crate::profile::{OnDisorder, OrderSettings};
 use crate::run::ending::Ending;
 use crate::run::process_limits::{check_room_for, file_handles};
 use crate::run::progress::Progress;
 use crate::run::request::StreamRequest;
 
-/// Threads that read time columns out of a bucket.
+/// Threads that read footers and time columns out of a bucket.
 const BUCKET_READERS: usize = 8;
+
+/// How many threads look into the parts of a world before its first event.
+pub(super) fn readers_of(store: &WorldStore) -> usize {
+    match store.root().location() {
+        Location::Local(_) => thread::available_parallelism().map_or(2, NonZero::get),
+        // Each mostly waits for the bucket.
+        Location::S3 { .. } => BUCKET_READERS,
+    }
+}
 
 /// What an event-time run reads.
 #[derive(Debug)]
@@ -40,6 +51,8 @@ pub struct EventTimeSource {
     pub settings: OrderSettings,
     /// Knows, or learns, when rows come.
     pub index: TimeIndex,
+    /// Told of what is learnt.
+    pub proofs: PartProofs,
     /// Connections that stand beside the open parts, if these are files of this machine.
     pub lanes: Option<usize>,
 }
@@ -54,11 +67,7 @@ impl EventTimeSource {
     ) -> Self {
         let settings = request.profile.ordering.clone();
         let folder = index_folder(request, &plan.pack_key);
-        let readers = match plan.store.root().location() {
-            Location::Local(_) => thread::available_parallelism().map_or(2, NonZero::get),
-            // Each mostly waits for the bucket.
-            Location::S3 { .. } => BUCKET_READERS,
-        };
+        let readers = readers_of(&plan.store);
         let cache = TimeIndexCache::load(&folder);
         Self {
             parts: plan
@@ -74,6 +83,7 @@ impl EventTimeSource {
                 Location::S3 { .. } => None,
             },
             index: TimeIndex::new(plan.store.clone(), cache, readers),
+            proofs: plan.proofs.clone(),
         }
     }
 
@@ -83,7 +93,11 @@ impl EventTimeSource {
     /// Those of [`TimeIndex::learn`].
     pub fn survey(&mut self, ending: &Ending) -> Result<Survey, Error> {
         let all: Vec<&Part> = self.parts.iter().flatten().collect();
-        let mut times = self.index.learn(&all, ending)?.into_iter();
+        let times = self.index.learn(&all, ending)?;
+        for (part, times) in all.iter().zip(&times) {
+            self.proofs.know(part, times);
+        }
+        let mut times = times.into_iter();
         let times: Vec<Vec<_>> = self
             .parts
             .iter()
@@ -112,7 +126,14 @@ impl EventTimeSource {
         if let Some(lanes) = self.lanes {
             survey.overlap.check_handles(lanes, file_handles())?;
         }
-        survey.overlap.check(self.settings.memory_budget)?;
+        let sort_budget = self.settings.sort_budget;
+        let spans = survey.spans.iter();
+        let largest = spans.max_by_key(|span| held_bytes(span, sort_budget));
+        let largest = largest.map(|span| {
+            let part = &self.parts[span.part.output][span.part.part as usize];
+            (part.path(), held_bytes(span, sort_budget))
+        });
+        survey.overlap.check(self.settings.memory_budget, largest)?;
         check_room_for(survey.overlap.memory_bytes)
     }
 }
@@ -174,6 +195,7 @@ impl Begin {
     fn merge(mut self) -> Result<Merge, Error> {
         let survey = self.source.survey(&self.ending)?;
         self.source.check(&survey)?;
+        survey.overlap.expect_of(self.source.index.store().memory());
         let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
         self.progress
             .send_modify(|progress| progress.expect(open_rows));

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use envelope::FramedBatch;
+use oracle_store::HeldMemory;
 
 use crate::run::ending::Ending;
 use crate::{Error, ReasonCode};
@@ -49,6 +50,8 @@ pub struct Chunk {
     pub rows: RowNumbers,
     /// Why the part ends after these events, if it may not go on.
     pub failure: Option<Error>,
+    /// Memory for the envelopes of large rows.
+    pub held: Option<HeldMemory>,
 }
 
 impl Chunk {
@@ -199,7 +202,7 @@ mod tests {
             Some(Chunk {
                 framed,
                 rows: RowNumbers::From(self.0),
-                failure: None,
+                ..Chunk::default()
             })
         }
     }

@@ -12,6 +12,7 @@ pub mod time_index;
 
 mod as_written;
 mod event_time;
+mod footers;
 mod merge;
 mod open_feed;
 mod overlap;
@@ -20,8 +21,9 @@ mod span;
 pub use as_written::AsWritten;
 pub(crate) use event_time::index_folder;
 pub use event_time::{EventTimeOrder, EventTimeSource, Survey};
+pub use footers::FooterSurvey;
 pub use merge::Merge;
-pub use overlap::Overlap;
+pub use overlap::{Overlap, read_memory};
 pub(crate) use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
 

@@ -5,6 +5,8 @@
 
 use envelope::EventTime;
 
+use oracle_store::ReadMemory;
+
 use super::merge::AHEAD;
 use super::{PartSpan, PartStart};
 use crate::order::chunk_budget::chunk_bytes;
@@ -61,38 +63,67 @@ impl Overlap {
             }
         }
         let feeds = spans.len().min(largest + AHEAD);
-        let buffers = most_bytes + 2 * (feeds * chunk_bytes(feeds)) as u64;
         Self {
             parts: spans.len(),
             largest,
             open: feeds,
             sorted: spans.iter().filter(|span| is_sorted(span)).count(),
-            memory_bytes: BASE_BYTES + buffers + buffers / SLACK,
+            memory_bytes: memory_bytes(most_bytes, feeds),
         }
     }
 
-    /// Refuses an estimate above the budget.
+    /// The overlap of parts that are read one after the other, by what reading each takes:
+    /// the next one is opened while the one before it is read.
+    pub fn in_turn(read_bytes: &[u64]) -> Self {
+        let pairs = (0..read_bytes.len()).map(|part| {
+            let open = read_bytes.iter().skip(part).take(2);
+            open.fold(0, |sum: u64, bytes| sum.saturating_add(*bytes))
+        });
+        let feeds = read_bytes.len().min(2);
+        Self {
+            parts: read_bytes.len(),
+            largest: feeds.min(1),
+            open: feeds,
+            sorted: 0,
+            memory_bytes: memory_bytes(pairs.max().unwrap_or(0), feeds),
+        }
+    }
+
+    /// Leaves readers what of a memory budget is not taken by this estimate.
+    pub fn expect_of(&self, memory: &ReadMemory) {
+        memory.expect(within_slack(self.memory_bytes));
+    }
+
+    /// Refuses an estimate above the budget; `largest` is the part that takes the most.
     ///
     /// # Errors
     /// `MEMORY_BUDGET_EXCEEDED`.
-    pub fn check(&self, memory_budget: u64) -> Result<(), Error> {
+    pub fn check(&self, memory_budget: u64, largest: Option<(&str, u64)>) -> Result<(), Error> {
         if self.memory_bytes <= memory_budget {
             return Ok(());
         }
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let reading = if self.largest > 1 {
+            let (largest, parts, sorted) = (self.largest, self.parts, self.sorted);
+            format!(
+                "{largest} of {parts} parts overlap in event time ({sorted} must be sorted), and \
+                 reading them side by side"
+            )
+        } else {
+            "Reading the parts one after the other".to_owned()
+        };
+        let largest = largest.map_or_else(String::new, |(part, bytes)| {
+            format!("; {part} alone takes {} MiB", mib(bytes))
+        });
         Err(Error::new(
             ReasonCode::MemoryBudgetExceeded,
             format!(
-                "{} of {} parts overlap in event time, and reading them side by side takes about \
-                 {} MiB ({} parts must be sorted), above the budget of {} MiB.",
-                self.largest,
-                self.parts,
+                "{reading} takes about {} MiB, above the budget of {} MiB{largest}.",
                 mib(self.memory_bytes),
-                self.sorted,
                 mib(memory_budget),
             ),
-            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs, or use \
-             `stream_order: as_written`.",
+            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs, use `stream_order: \
+             as_written`, or write the part with smaller pages.",
         ))
     }
 }
@@ -123,12 +154,31 @@ impl Overlap {
     }
 }
 
+/// The memory of a process whose readers take so much.
+fn memory_bytes(read_bytes: u64, feeds: usize) -> u64 {
+    let buffers = read_bytes.saturating_add(2 * (feeds * chunk_bytes(feeds)) as u64);
+    buffers
+        .saturating_add(buffers / SLACK)
+        .saturating_add(BASE_BYTES)
+}
+
+/// What a memory budget leaves for readers and their buffers.
+fn within_slack(memory_bytes: u64) -> u64 {
+    let buffers = memory_bytes.saturating_sub(BASE_BYTES);
+    buffers - buffers / (SLACK + 1)
+}
+
+/// The memory that the readers of a world share under a budget for the whole process.
+pub fn read_memory(memory_budget: u64) -> ReadMemory {
+    ReadMemory::new(within_slack(memory_budget))
+}
+
 fn is_sorted(span: &PartSpan) -> bool {
     matches!(span.start, PartStart::Sorted { .. })
 }
 
 /// What an open part holds beside its chunks.
-fn held_bytes(span: &PartSpan, sort_budget: u64) -> u64 {
+pub(super) fn held_bytes(span: &PartSpan, sort_budget: u64) -> u64 {
     if is_sorted(span) {
         span.read_bytes + sort_budget.min(span.rows * SORTED_ROW_BYTES)
     } else {

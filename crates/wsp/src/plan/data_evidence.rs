@@ -103,6 +103,9 @@ impl DataEvidence {
             check_contents(contents, question, level).await?;
         }
         let contents = contents.map(Arc::new);
+        if let Some(contents) = &contents {
+            store.proofs().add_list(Arc::clone(contents) as _);
+        }
         Ok(Self {
             verified,
             contents,

@@ -9,6 +9,7 @@ pub mod data_evidence;
 pub(crate) mod done_share;
 pub(crate) mod outline;
 pub mod pack;
+pub mod part_proofs;
 pub mod producer;
 pub mod selection;
 pub mod verify;
@@ -24,7 +25,9 @@ use oracle_store::{
 };
 
 use crate::Error;
+use crate::order::read_memory;
 use crate::plan::data_evidence::{DataEvidence, DataQuestion};
+use crate::plan::part_proofs::PartProofs;
 use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, select};
 use crate::profile::Profile;
@@ -53,6 +56,8 @@ impl PlannedOutput {
 pub struct Plan {
     /// The world's store.
     pub store: WorldStore,
+    /// What proves its parts again.
+    pub proofs: PartProofs,
     /// The run receipt.
     pub receipt: RunReceipt,
     /// Which world it is.
@@ -80,6 +85,8 @@ pub struct LocatedWorld {
     pub gate_map: GateMap,
     /// The world's store.
     pub store: WorldStore,
+    /// What proves its parts again.
+    pub proofs: PartProofs,
     /// The run receipt.
     pub receipt: RunReceipt,
     /// What the policy streams.
@@ -106,7 +113,10 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     )?;
     let root = resolve_engine_run_root(named, profile.oracle_root.as_deref(), &request.working_dir)
         .map_err(Error::Oracle)?;
-    let store = WorldStore::open(root, &profile.object_store).map_err(Error::Oracle)?;
+    let memory = read_memory(profile.ordering.memory_budget);
+    let store = WorldStore::open(root, &profile.object_store)
+        .map_err(Error::Oracle)?
+        .with_memory(memory);
     let runs_root = request.working_dir.join(&profile.runs_root);
     refuse_platform_runs(store.root(), &runs_root).map_err(Error::Oracle)?;
     request.refuse_writes_to_world(store.root())?;
@@ -126,6 +136,7 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     Ok(LocatedWorld {
         catalogue,
         gate_map,
+        proofs: PartProofs::of(&store),
         store,
         receipt,
         outputs,
@@ -204,6 +215,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         });
     Ok(Plan {
         pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store),
+        proofs: world.proofs,
         store: world.store,
         receipt: world.receipt,
         world_key: world.world_key,

@@ -1,7 +1,7 @@
 //! What would be streamed: a plan for people and programs, nothing sent or written.
 
 use model::{OutputId, PackKey, PlatformRunId};
-use oracle_store::{PackEvidence, Posture, WorldKey, WorldStore, footer};
+use oracle_store::{PackEvidence, PartFooter, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -50,8 +50,7 @@ pub struct Outline {
     pub pack_key: Option<PackKey>,
     /// Where they are kept.
     pub checkpoint_store: String,
-    /// In event time: how many parts are open at once, from the beginning, and the memory
-    /// that takes.
+    /// How many parts are open at once, from the beginning, and the memory that takes.
     pub overlap: Option<Overlap>,
     /// Rows of all outputs, where the parts say so without being read.
     pub rows: Option<u64>,
@@ -96,21 +95,24 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
         ..
     } = outlook;
     let mut outputs = Vec::with_capacity(plan.outputs.len());
+    let mut read_bytes = Vec::new();
     for (output, record) in plan.outputs.iter().zip(records?) {
+        let footers = footers_of(plan.store.clone(), output.clone()).await?;
+        read_bytes.extend(footers.iter().map(|footer| footer.read_bytes));
         outputs.push(OutputOutline {
             output_id: output.id().clone(),
             role: output.role,
             path: output.locator.path.clone(),
             parts: output.locator.parts.len(),
             bytes: output.locator.bytes(),
-            rows: rows_of(plan.store.clone(), output.clone()).await?,
+            rows: footers.iter().map(|footer| footer.rows).sum(),
             primary_key: output.primary_key.clone(),
             cursor: record.map(|record| stored_cursor_json(&record)),
         });
     }
     let overlap = match order {
         OrderMode::EventTime => Some(overlap(request, &plan).await?),
-        OrderMode::AsWritten => None,
+        OrderMode::AsWritten => Some(Overlap::in_turn(&read_bytes)),
     };
     Ok(Outline {
         overlap,
@@ -153,21 +155,20 @@ async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error>
     }
 }
 
-/// The rows of an output by its parts' footers, off the async threads.
-async fn rows_of(store: WorldStore, output: PlannedOutput) -> Result<Option<u64>, Error> {
-    let counted = tokio::task::spawn_blocking(move || {
-        let rows = output
-            .locator
-            .parts
-            .iter()
-            .map(|part| Ok(footer(&store, part)?.rows));
-        Ok(rows
-            .collect::<Result<Vec<_>, oracle_store::Error>>()?
-            .into_iter()
-            .sum())
+/// The footers of an output's parts, without their columns; off the async threads.
+async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<PartFooter>, Error> {
+    let read = tokio::task::spawn_blocking(move || {
+        let footers = output.locator.parts.iter().map(|part| {
+            let footer = footer(&store, part)?;
+            Ok(PartFooter {
+                schema: None,
+                ..footer
+            })
+        });
+        footers.collect::<Result<Vec<_>, oracle_store::Error>>()
     });
-    match counted.await {
-        Ok(rows) => rows.map_err(Error::Oracle),
+    match read.await {
+        Ok(footers) => footers.map_err(Error::Oracle),
         Err(source) => {
             let what = "The thread that reads footers ended too early.";
             Err(Error::caused(

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use gates::{ClearanceRequest, GateReceipt, GateStatus, VerificationMode};
 use oracle_store::{
-    ContentsIndex, DataVerification, OutputLocator, PackEvidence, PackExpectation, Posture,
-    SealKind, WorldKey, check_pack, footer, locate, verify_instance_proof,
+    ContentsIndex, DataPlaces, DataVerification, OutputLocator, PackEvidence, PackExpectation,
+    Posture, SealKind, WorldKey, check_pack, footer, locate, verify_instance_proof,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -164,6 +164,9 @@ pub async fn verify(
     verify_pack(request, &world, &mut report).await;
     verify_gates(&world, &mut report).await;
     let located = locate_outputs(&world, &mut report).await;
+    if options.data {
+        refuse_folders(&world, &mut report).await;
+    }
     verify_data(&world, &located, options, &mut report).await;
     for (selected, output) in &located {
         let verified = describe(&world, selected, output, options, &mut report).await;
@@ -246,6 +249,19 @@ async fn locate_outputs<'a>(
         }
     }
     located
+}
+
+/// Folders in the place of parts, in any output of the catalogue; unless locating the selected
+/// ones has found one.
+async fn refuse_folders(world: &LocatedWorld, report: &mut VerifyReport) {
+    let code = oracle_store::ReasonCode::UnsupportedOutputFormat.as_str();
+    if report.findings.iter().any(|finding| finding.reason == code) {
+        return;
+    }
+    let places = DataPlaces::of(&world.catalogue, &world.tokens);
+    if let Err(error) = places.refuse_folders(&world.store).await {
+        report.fail(&Error::Oracle(error));
+    }
 }
 
 /// Contents index and instance receipts.

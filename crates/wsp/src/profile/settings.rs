@@ -391,6 +391,8 @@ pub struct PushSettings {
     pub client: PushClientKind,
     /// What a late stream does.
     pub when_late: WhenLate,
+    /// Bytes of large events that all lanes may hold together.
+    pub in_flight_bytes: u64,
     /// Names of `error` in the gate's answers by which it says that it is away, beside the
     /// known ones.
     pub transient_errors: Vec<String>,
@@ -437,6 +439,7 @@ impl PushSettings {
             when_late: document
                 .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),
+            in_flight_bytes: memory_budget(document)? / IN_FLIGHT_SHARE,
             transient_errors: document
                 .texts("wiring.wsp_push.transient_errors")?
                 .unwrap_or_default(),
@@ -493,12 +496,21 @@ impl OrderSettings {
                 .parsed("wiring.wsp_order.on_disorder", "sort or refuse")?
                 .unwrap_or(OnDisorder::Sort),
             sort_budget: mib("sort_budget_mib", 64)?,
-            memory_budget: mib("memory_budget_mib", 512)?,
+            memory_budget: memory_budget(document)?,
             time_index: document
                 .text("wiring.wsp_order.time_index")?
                 .map(PathBuf::from),
         })
     }
+}
+
+/// The share of the memory budget that events in flight may take, if they are large: its
+/// reciprocal.
+const IN_FLIGHT_SHARE: u64 = 8;
+
+fn memory_budget(document: &Document<'_>) -> Result<u64, Error> {
+    let mib = at_least_one(document, "wiring.wsp_order.memory_budget_mib", 512)?;
+    Ok(mib.saturating_mul(1 << 20))
 }
 
 fn at_least_one(document: &Document<'_>, key: &str, default: u64) -> Result<u64, Error> {

@@ -132,7 +132,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let meters = Arc::new(Meters::new(self.outputs.len()));
         let watch = Arc::new(self.gate_watch());
         let window = self.window;
-        let (lanes, queues) = Lanes::new(self.push.lanes, self.push.ordering);
+        let push = &self.push;
+        let (lanes, queues) = Lanes::new(push.lanes, push.ordering, push.in_flight_bytes);
         let (answers, heard) = mpsc::channel(TURNS);
 
         let endpoint: Arc<str> = self.endpoint.into();

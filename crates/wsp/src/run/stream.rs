@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, OrderMode};
-use oracle_store::footer;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -21,7 +20,7 @@ use crate::lead::steering::{Helm, Steering};
 use crate::order::chunk_budget::ChunkBudget;
 use crate::order::feed::FeedPool;
 use crate::order::parts::{ClearedParts, PartOpener};
-use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, PartId};
+use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey, PartId};
 use crate::plan::Plan;
 use crate::profile::{CheckpointBackend, OnReject, Profile};
 use crate::push::{Away, PushClient, RetryPolicy, Trouble};
@@ -345,7 +344,12 @@ impl<K: Clock> Stream<K> {
             progress.pace = profile.pace.clone();
             progress.max_events = self.request.overrides.max_events;
         });
-        let parts = Arc::new(ClearedParts::new(&prepared.plan, &prepared.pins)?);
+        let parts = ClearedParts::new(&prepared.plan, &prepared.pins)?;
+        let parts = Arc::new(match prepared.order {
+            OrderMode::AsWritten => parts.hashed(&self.ending),
+            // Their time columns are known.
+            OrderMode::EventTime => parts,
+        });
         let opener = Box::new(PartOpener {
             parts: Arc::clone(&parts),
             pool: FeedPool::start(FEED_WORKERS, &self.ending)?,
@@ -356,8 +360,8 @@ impl<K: Clock> Stream<K> {
         let order: Box<dyn EventOrder> = match prepared.order {
             OrderMode::AsWritten => {
                 let open_parts = resume::open_parts(plan, starts);
-                self.count_in_background(plan, &open_parts);
-                Box::new(AsWritten::new(open_parts, opener))
+                let survey = self.footer_survey(plan, &open_parts);
+                Box::new(AsWritten::new(open_parts, opener).behind(survey))
             }
             OrderMode::EventTime => {
                 let done = resume::done_through(plan, starts)?;
@@ -428,28 +432,19 @@ impl<K: Clock> Stream<K> {
 }
 
 impl<K: Clock> Stream<K> {
-    /// Counts the rows that are open by the parts' footers, while the stream runs:
-    /// only who watches needs to know.
-    fn count_in_background(&self, plan: &Plan, open_parts: &[(PartId, u64)]) {
-        let store = plan.store.clone();
-        let progress = self.progress.clone();
-        let parts: Vec<_> = open_parts
-            .iter()
-            .map(|&(id, from_row)| {
-                let part = &plan.outputs[id.output].locator.parts[id.part as usize];
-                (part.clone(), from_row)
-            })
-            .collect();
-        tokio::task::spawn_blocking(move || {
-            // A part that cannot be counted is told of by the stream itself.
-            let rows = parts.iter().map(|(part, from_row)| {
-                let rows = footer(&store, part).ok()?.rows?;
-                rows.checked_sub(*from_row)
-            });
-            if let Some(open_rows) = rows.sum() {
-                progress.send_modify(|progress| progress.expect(open_rows));
-            }
+    /// What is looked at before the first part is opened.
+    fn footer_survey(&self, plan: &Plan, open_parts: &[(PartId, u64)]) -> FooterSurvey {
+        let parts = open_parts.iter().map(|&(id, from_row)| {
+            let part = &plan.outputs[id.output].locator.parts[id.part as usize];
+            (part.clone(), from_row)
         });
+        FooterSurvey {
+            store: plan.store.clone(),
+            parts: parts.collect(),
+            memory_budget: self.request.profile.ordering.memory_budget,
+            ending: self.ending.clone(),
+            progress: self.progress.clone(),
+        }
     }
 }
 

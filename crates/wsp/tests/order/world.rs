@@ -269,6 +269,7 @@ impl ChunkSource for PartSource {
             framed,
             rows: RowNumbers::Listed(rows.iter().map(|row| row.row).collect()),
             failure: failure.map(wsp::Error::Envelope),
+            held: None,
         })
     }
 }

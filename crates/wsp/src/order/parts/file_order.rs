@@ -3,7 +3,7 @@
 use envelope::Framer;
 use oracle_store::{Part, RowBatch, RowReader, Rows};
 
-use super::{ChunkRows, OpenRows, times_of};
+use super::{ChunkRows, OpenRows, bytes_of, is_large, times_of};
 use crate::Error;
 use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
 use crate::order::time_index::TimeRow;
@@ -21,8 +21,17 @@ struct Reading {
     reader: RowReader,
     framer: Framer,
     chunk_rows: ChunkRows,
-    /// What is decoded, and how much of it is framed or passed over.
-    decoded: Option<(RowBatch, usize)>,
+    /// What framing a row takes by the part's estimate.
+    framed_bytes: u64,
+    decoded: Option<Decoded>,
+}
+
+struct Decoded {
+    batch: RowBatch,
+    /// Whether it may have large rows.
+    is_large: bool,
+    /// How many of its rows are framed or passed over.
+    next: usize,
 }
 
 impl FileOrder {
@@ -39,19 +48,25 @@ impl FileOrder {
         let part = self.rows.part();
         let reading = match &mut self.reading {
             Some(reading) => reading,
-            none => none.insert(Reading {
-                reader: self.rows.open(self.from_row)?,
-                framer: self.rows.framer()?,
-                chunk_rows: ChunkRows::default(),
-                decoded: None,
-            }),
-        };
-        let (batch, next) = loop {
-            if let Some((batch, next)) = &mut reading.decoded
-                && *next < batch.rows.len()
-            {
-                break (batch, next);
+            none => {
+                let reader = self.rows.open(self.from_row)?;
+                none.insert(Reading {
+                    framer: self.rows.framer()?,
+                    chunk_rows: ChunkRows::default(),
+                    framed_bytes: reader.framed_bytes(),
+                    reader,
+                    decoded: None,
+                })
             }
+        };
+        let decoded = loop {
+            if let Some(decoded) = &mut reading.decoded
+                && decoded.next < decoded.batch.rows.len()
+            {
+                break decoded;
+            }
+            // Two batches of large rows would take twice as much.
+            reading.decoded = None;
             let Some(batch) = reading.reader.next() else {
                 return Ok(None);
             };
@@ -61,10 +76,22 @@ impl FileOrder {
                 next = passed_over(part, from, &batch)?;
                 self.from = self.from.filter(|_| next == batch.rows.len());
             }
-            reading.decoded = Some((batch, next));
+            reading.decoded = Some(Decoded {
+                is_large: is_large(&batch.rows),
+                batch,
+                next,
+            });
         };
+        let Decoded { batch, next, .. } = decoded;
         let rows = reading.chunk_rows.get().min(batch.rows.len() - *next);
+        let bytes = if decoded.is_large {
+            bytes_of(&batch.rows, *next, rows)
+        } else {
+            0
+        };
+        let held = self.rows.hold(bytes, reading.framed_bytes)?;
         let chunk = frame(&mut reading.framer, part, batch, *next, rows);
+        let chunk = Chunk { held, ..chunk };
         *next += rows;
         reading.chunk_rows.learn(&chunk.framed, &self.rows.share);
         Ok(Some(chunk))
@@ -104,5 +131,6 @@ fn frame(framer: &mut Framer, part: &Part, batch: &RowBatch, next: usize, rows: 
         framed,
         rows: RowNumbers::From(first_row),
         failure: failure.map(Error::Envelope),
+        held: None,
     }
 }

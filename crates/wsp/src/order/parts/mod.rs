@@ -5,8 +5,11 @@ mod time_sorted;
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use envelope::{EventTime, FrameSpec, FramedBatch, Framer};
-use oracle_store::{Part, ReadGrant, ReadOptions, RowReader, Rows, open_rows};
+use oracle_store::{
+    HeldMemory, Part, ReadGrant, ReadMemory, ReadOptions, RowReader, Rows, open_rows,
+};
 
 use crate::keep::watermark::Position;
 use crate::lanes::lane::NamePosition;
@@ -16,6 +19,8 @@ use crate::order::time_index::TIME_COLUMN;
 use crate::order::{OpenPart, PartId, PartStart};
 use crate::plan::Plan;
 use crate::plan::data_evidence::DataEvidence;
+use crate::plan::part_proofs::PartProofs;
+use crate::run::ending::Ending;
 use crate::{Error, ReasonCode};
 
 use file_order::FileOrder;
@@ -40,6 +45,10 @@ struct OutputSource {
 pub struct ClearedParts {
     outputs: Vec<OutputSource>,
     data: DataEvidence,
+    memory: ReadMemory,
+    proofs: PartProofs,
+    /// Whether a part is hashed when it is opened, and until when.
+    hashing: Option<Ending>,
 }
 
 impl ClearedParts {
@@ -72,7 +81,18 @@ impl ClearedParts {
         Ok(Self {
             outputs: outputs.collect::<Result<_, Error>>()?,
             data: plan.data.clone(),
+            memory: plan.store.memory().clone(),
+            proofs: plan.proofs.clone(),
+            hashing: None,
         })
+    }
+
+    /// The same parts, each hashed when it is opened: for a run that knows nothing of them
+    /// beforehand.
+    #[must_use]
+    pub fn hashed(mut self, ending: &Ending) -> Self {
+        self.hashing = Some(ending.clone());
+        self
     }
 
     fn part(&self, id: PartId) -> (&OutputSource, &Part) {
@@ -140,6 +160,9 @@ impl OpenRows {
     fn open(&self, from_row: u64) -> Result<RowReader, Error> {
         let (output, part) = self.parts.part(self.part);
         self.parts.data.verify_part(part)?;
+        if let Some(ending) = &self.parts.hashing {
+            self.parts.proofs.hash(part, ending);
+        }
         // No more than a chunk's: decoded rows that wait would take as much again.
         let batch_rows = (self.share.bytes() / EVENT_BYTES).min(BATCH_ROWS);
         open_rows(
@@ -151,6 +174,20 @@ impl OpenRows {
             },
         )
         .map_err(Error::Oracle)
+    }
+
+    /// Holds memory for the envelopes of rows that have so many bytes, decoded, if they take
+    /// more than a chunk may have and the part's estimate has for one.
+    fn hold(&self, row_bytes: usize, usual_bytes: u64) -> Result<Option<HeldMemory>, Error> {
+        // An envelope is about as large as its row, and its buffer grows by doubling.
+        let bytes = (row_bytes as u64 * 2).saturating_sub(usual_bytes);
+        if bytes <= 2 * self.share.bytes() as u64 {
+            return Ok(None);
+        }
+        let held = self.parts.memory.hold(bytes, || {
+            format!("Framing a large row of {}", self.part().path())
+        });
+        held.map(Some).map_err(Error::Oracle)
     }
 
     fn framer(&self) -> Result<Framer, Error> {
@@ -180,6 +217,41 @@ impl ChunkRows {
             self.0 = (share.bytes() / bytes_a_row.max(1)).max(1);
         }
     }
+}
+
+/// Columns whose sizes are looked at one by one; the rows of wider parts count on average.
+const MEASURED_COLUMNS: usize = 256;
+
+/// Batches below this size are not looked into for large rows.
+const LARGE_BATCH_BYTES: usize = 1 << 20;
+
+/// Whether a batch may have large rows.
+fn is_large(rows: &Rows) -> bool {
+    let bytes = match rows {
+        Rows::Arrow(batch) => batch.get_array_memory_size(),
+        Rows::JsonLines(lines) => lines.iter().map(<[u8]>::len).sum(),
+    };
+    bytes > LARGE_BATCH_BYTES
+}
+
+/// Bytes of some rows of a batch, decoded, about.
+fn bytes_of(rows: &Rows, from: usize, count: usize) -> usize {
+    match rows {
+        Rows::Arrow(batch) if batch.num_columns() <= MEASURED_COLUMNS => {
+            let columns = batch.columns().iter();
+            let bytes = columns.map(|column| {
+                let rows = column.slice(from, count).to_data();
+                rows.get_slice_memory_size().unwrap_or_default()
+            });
+            bytes.sum()
+        }
+        Rows::Arrow(batch) => average_bytes(batch) * count,
+        Rows::JsonLines(lines) => lines.iter().skip(from).take(count).map(<[u8]>::len).sum(),
+    }
+}
+
+fn average_bytes(batch: &RecordBatch) -> usize {
+    batch.get_array_memory_size() / batch.num_rows().max(1)
 }
 
 /// The times of rows, up to the first that cannot be read.

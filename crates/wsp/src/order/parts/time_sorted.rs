@@ -11,7 +11,7 @@ use arrow_select::interleave::interleave_record_batch;
 use envelope::{FramedBatch, Framer};
 use oracle_store::{Part, RowBatch, Rows};
 
-use super::{ChunkRows, OpenRows, times_of};
+use super::{ChunkRows, OpenRows, bytes_of, is_large, times_of};
 use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
 use crate::order::time_index::{Disorder, TimeRow};
 use crate::{Error, ReasonCode};
@@ -27,6 +27,8 @@ pub(super) struct TimeSorted {
 
 struct Sorted {
     batches: Vec<RowBatch>,
+    /// Whether some batch has large rows.
+    are_large: bool,
     /// Row numbers in the order in which they leave.
     order: Vec<u64>,
     next: usize,
@@ -81,6 +83,7 @@ impl TimeSorted {
             .from
             .map_or(0, |from| order.partition_point(|row| *row < from));
         Ok(Sorted {
+            are_large: batches.iter().any(|batch| is_large(&batch.rows)),
             batches,
             order: order[open..].iter().map(|row| row.row).collect(),
             next: 0,
@@ -103,12 +106,14 @@ impl TimeSorted {
         if rows.is_empty() {
             return Ok(None);
         }
+        let held = self.rows.hold(sorted.copied_bytes(&rows), 0)?;
         let (framed, failure) = sorted.frame(self.rows.part(), &rows)?;
         sorted.chunk_rows.learn(&framed, &self.rows.share);
         Ok(Some(Chunk {
             framed,
             rows: RowNumbers::Listed(rows),
             failure,
+            held,
         }))
     }
 }
@@ -121,6 +126,16 @@ impl ChunkSource for TimeSorted {
 }
 
 impl Sorted {
+    /// Bytes of some rows, if they may be large: they are copied before they are framed.
+    fn copied_bytes(&self, rows: &[u64]) -> usize {
+        if !self.are_large {
+            return 0;
+        }
+        let places = rows.iter().map(|&row| self.place(row));
+        let bytes = places.map(|(batch, row)| bytes_of(&self.batches[batch].rows, row, 1));
+        bytes.sum()
+    }
+
     /// Frames some rows, up to the first bad one.
     fn frame(&mut self, part: &Part, rows: &[u64]) -> Result<(FramedBatch, Option<Error>), Error> {
         let places: Vec<_> = rows.iter().map(|&row| self.place(row)).collect();

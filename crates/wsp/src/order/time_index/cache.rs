@@ -3,7 +3,7 @@
 //! One file a pack, one JSON object a line:
 //!
 //! ```text
-//! {"format":"wsp_time_index","version":2,"seek_rows":4096}
+//! {"format":"wsp_time_index","version":3,"seek_rows":4096}
 //! {"sha256":"<of entry's text>","entry":{"part":"…","pin":{…},"rows":…,"first":{…},"last":{…},…}}
 //! ```
 //!
@@ -23,12 +23,12 @@ use oracle_store::{Hex64, Part, Pin};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow};
+use super::part_times::{Disorder, Fingerprint, PartTimes, SEEK_ROWS, TimeRow};
 
 const FILE: &str = "time_index.jsonl";
 const HEADER: Header<'static> = Header {
     format: "wsp_time_index",
-    version: 2,
+    version: 3,
     seek_rows: SEEK_ROWS,
 };
 
@@ -57,7 +57,11 @@ struct Entry {
     disorder: Option<(Place, Place)>,
     seek: Vec<Nanos>,
     read_bytes: u64,
+    fingerprint: Hex,
 }
+
+/// 64 bits as hex digits, for the same reason.
+struct Hex(u64);
 
 #[derive(Serialize, Deserialize)]
 struct Place {
@@ -209,6 +213,7 @@ impl Entry {
                 .map(|found| (place(found.row), place(found.after))),
             seek: times.seek.iter().copied().map(Nanos).collect(),
             read_bytes: times.read_bytes(),
+            fingerprint: Hex(times.fingerprint.0),
         }
     }
 
@@ -226,6 +231,7 @@ impl Entry {
             }),
             seek: self.seek.into_iter().map(|Nanos(time)| time).collect(),
             read_bytes: self.read_bytes,
+            fingerprint: Fingerprint(self.fingerprint.0),
         }
     }
 }
@@ -233,6 +239,21 @@ impl Entry {
 impl Serialize for Nanos {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0.nanos())
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bits = u64::from_str_radix(&text, 16);
+        bits.map(Self)
+            .map_err(|_| serde::de::Error::custom("no 64 bits in hex digits"))
     }
 }
 

@@ -54,6 +54,11 @@ impl TimeIndex {
         }
     }
 
+    /// The store of the parts.
+    pub fn store(&self) -> &WorldStore {
+        &self.store
+    }
+
     /// The same index, which keeps nothing for later runs.
     #[must_use]
     pub fn without_keeping(self) -> Self {
@@ -215,7 +220,11 @@ fn stopped() -> Error {
 }
 
 /// Reads the whole time column of a part.
-fn read_times(store: &WorldStore, part: &Part, ending: &Ending) -> Result<PartTimes, Error> {
+pub(crate) fn read_times(
+    store: &WorldStore,
+    part: &Part,
+    ending: &Ending,
+) -> Result<PartTimes, Error> {
     let options = ReadOptions {
         from_row: 0,
         batch_rows: BATCH_ROWS,

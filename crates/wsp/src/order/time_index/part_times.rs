@@ -57,6 +57,24 @@ pub struct PartTimes {
     /// The time of every [`SEEK_ROWS`]th row but the first, while the part is in order.
     pub(super) seek: Vec<EventTime>,
     pub(super) read_bytes: u64,
+    /// Of the times of all rows, in file order.
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// A number that another column of times hardly has. It finds out that something changed; it
+/// is no match for who chooses the times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint(pub(super) u64);
+
+impl Fingerprint {
+    /// Takes the time of the next row: a turn and a multiplication, as compilers hash names.
+    fn take(&mut self, time: EventTime) {
+        let nanos = time.nanos();
+        for half in [nanos as u64, (nanos >> 64) as u64] {
+            let mixed = self.0.rotate_left(5) ^ half;
+            self.0 = mixed.wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
 }
 
 impl PartTimes {
@@ -146,6 +164,7 @@ impl TimeScan {
             disorder: None,
             seek: Vec::new(),
             read_bytes,
+            fingerprint: Fingerprint::default(),
         };
         Self { times }
     }
@@ -158,6 +177,7 @@ impl TimeScan {
                 time,
                 row: seen.rows,
             };
+            seen.fingerprint.take(time);
             match &mut seen.ends {
                 None => seen.ends = Some((at, at)),
                 Some((_, last)) if last.time <= time => *last = at,
