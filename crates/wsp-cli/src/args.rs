@@ -375,8 +375,11 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_on_reject(text: &str) -> Result<OnReject, String> {
-    text.parse()
-        .map_err(|()| format!("`{text}` is neither stop nor quarantine"))
+    match text {
+        "stop" => Ok(OnReject::Stop),
+        "quarantine" => Ok(OnReject::Quarantine),
+        _ => Err(format!("`{text}` is neither stop nor quarantine")),
+    }
 }
 
 fn parse_seal_status(text: &str) -> Result<SealStatus, String> {

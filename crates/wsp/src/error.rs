@@ -1,14 +1,10 @@
 //! The one error of a stream: a code, what and where, and what to do.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
 
 use model::{Class, Failure, with_causes};
 
 use crate::ReasonCode;
-
-/// What to do about a thread that ended where it must not.
-const LOOK_FOR_A_PANIC: &str = "Look for a panic above this line and report it; a rerun resumes.";
 
 /// Why a stream was refused or ended.
 ///
@@ -17,70 +13,69 @@ const LOOK_FOR_A_PANIC: &str = "Look for a panic above this line and report it; 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The world could not be located, proven or read.
-    #[error(transparent)]
-    Oracle(oracle_store::Error),
     /// The evidence does not say that these outputs may be read.
     #[error(transparent)]
-    Gates(gates::Error),
-    /// A row could not be framed.
+    Gates(#[from] gates::Error),
+    /// The streaming core, or what it reads and keeps, failed.
     #[error(transparent)]
-    Envelope(envelope::Error),
-    /// The place in the stream could not be kept.
-    #[error(transparent)]
-    Checkpoint(checkpoint::Error),
-    /// Another producer has the lease; told by the thread that renews it.
-    #[error(transparent)]
-    Lease(Arc<checkpoint::Error>),
+    Replay(#[from] replay::Error),
     /// The stream's own refusals.
     #[error(transparent)]
-    Stream(Fault),
+    Stream(#[from] Fault),
 }
 
 /// A refusal or failure of the stream's own.
 pub type Fault = Failure<ReasonCode>;
 
+impl From<oracle_store::Error> for Error {
+    fn from(error: oracle_store::Error) -> Self {
+        Self::Replay(error.into())
+    }
+}
+
+impl From<envelope::Error> for Error {
+    fn from(error: envelope::Error) -> Self {
+        Self::Replay(error.into())
+    }
+}
+
+impl From<checkpoint::Error> for Error {
+    fn from(error: checkpoint::Error) -> Self {
+        Self::Replay(error.into())
+    }
+}
+
 impl Error {
     /// A fault of the stream's own: the code, what happened and where (a
     /// sentence), and what to do about it (a sentence).
-    pub fn new(code: ReasonCode, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Stream(own(code, what.into()).advise(fix))
+    pub fn new(
+        code: impl Into<ReasonCode>,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self::Stream(own(code.into(), what.into()).advise(fix))
     }
 
     /// The same with the cause kept in the chain.
     pub fn caused(
-        code: ReasonCode,
+        code: impl Into<ReasonCode>,
         what: impl Into<String>,
         fix: impl Into<String>,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Self::Stream(own(code, what.into()).advise(fix).because(source))
+        Self::Stream(own(code.into(), what.into()).advise(fix).because(source))
     }
 
     /// A thread or task of the stream ended where it must not.
     pub(crate) fn died(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self::caused(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC, source)
-    }
-
-    /// The same where nothing tells why.
-    pub(crate) fn ended_early(what: &str) -> Self {
-        Self::new(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC)
-    }
-
-    /// The system starts no more threads.
-    pub(crate) fn no_thread(what: &str, source: std::io::Error) -> Self {
-        let fix = "Look at the system's limits; a rerun resumes.";
-        Self::caused(ReasonCode::StreamInternal, what, fix, source)
+        replay::Error::died(what, source).into()
     }
 
     /// The stable reason code.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Oracle(error) => error.code().as_str(),
             Self::Gates(error) => error.code().as_str(),
-            Self::Envelope(error) => error.code().as_str(),
-            Self::Checkpoint(error) => error.code().as_str(),
-            Self::Lease(error) => error.code().as_str(),
+            Self::Replay(error) => error.code(),
             Self::Stream(fault) => fault.code().as_str(),
         }
     }
@@ -88,11 +83,8 @@ impl Error {
     /// What the reason code says about the command: [`Class::exit_status`] is its exit status.
     pub fn class(&self) -> Class {
         match self {
-            Self::Oracle(error) => error.code().class(),
             Self::Gates(error) => error.code().class(),
-            Self::Envelope(error) => error.code().class(),
-            Self::Checkpoint(error) => error.code().class(),
-            Self::Lease(error) => error.code().class(),
+            Self::Replay(error) => error.class(),
             Self::Stream(fault) => fault.code().class(),
         }
     }

@@ -55,33 +55,29 @@
 
 pub mod clock;
 pub mod error;
-pub mod keep;
-pub mod lanes;
-pub mod lead;
-pub mod order;
 pub mod plan;
 pub mod profile;
-pub mod quarantine;
 pub mod reason;
+pub mod redrive;
 pub mod run;
 pub mod schema;
 
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use keep::{held_lease, keeper, lateness, meters, watermark, window};
-pub use lanes::{lane, lane_threads, sending};
-pub use lead::{dispatch, pace, pilot, schedule, steering};
-pub use order::{chunk_budget, feed, parts, time_index};
 pub use plan::outline::{Outline, OutputOutline, outline};
-pub use plan::{data_evidence, pack, part_proofs, producer, selection, verify};
+pub use plan::{data_evidence, pack, producer, selection, verify};
 pub use push;
-pub use quarantine::redrive;
 pub use reason::{ReasonCode, all_reason_codes};
+pub use replay::keep::{held_lease, keeper, lateness, watermark, window};
+pub use replay::lanes::{lane, lane_threads, sending};
+pub use replay::lead::{dispatch, pilot, schedule, steering};
+pub use replay::order::{chunk_budget, feed, part_proofs, parts, time_index};
+pub use replay::tell::{acts, journal, meters, progress, state};
+pub use replay::{ending, engine, keep, lanes, lead, order, pace, place, quarantine, time};
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{Status, StreamReport};
 pub use run::request::{Overrides, StreamRequest};
 pub use run::stream::Stream;
 pub use run::{
-    audit, control, cursors, ending, engine, platform_run, prepare, progress, report, request,
-    resume, stream,
+    audit, control, cursors, platform_run, prepare, reading, report, request, resume, stream,
 };

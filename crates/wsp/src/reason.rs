@@ -59,58 +59,17 @@ model::reason_codes! {
         /// The producer is not on the allowlist.
         ProducerNotAllowed => "PRODUCER_NOT_ALLOWED", Refused,
             "Have the id added, or use another.";
-        /// The audit log cannot be written (strict posture).
-        AuditUnwritable => "AUDIT_UNWRITABLE", Failed,
-            "Make `wsp_audit.root` a writable local folder.";
-        /// A row would come before one that was already sent, or a part is not in time order
-        /// and may not or cannot be sorted.
-        EventTimeDisorder => "EVENT_TIME_DISORDER", Refused,
-            "Allow sorting (`on_disorder: sort`), raise `sort_budget_mib`, or stream `as_written`.";
-        /// More parts overlap in event time than the memory budget allows.
-        MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED", Refused,
-            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs at once, or stream `as_written`.";
-        /// More parts overlap in event time than the process may have files open.
-        FileHandlesExceeded => "FILE_HANDLES_EXCEEDED", Refused,
-            "Raise the limit (`ulimit -n`), stream fewer outputs at once, or stream `as_written`.";
-        /// The process may not have the threads or the address space that it needs.
-        ProcessLimitExceeded => "PROCESS_LIMIT_EXCEEDED", Refused,
-            "Raise the limit that it names (`ulimit -u`, `ulimit -v`, `pids.max` of the control group).";
-        /// The ingestion gate gave a final refusal.
-        IgPushRejected => "IG_PUSH_REJECTED", Refused,
-            "Read the answer in the message; mend what it names; after 401 or 403 renew the token. A rerun resumes with the same event.";
-        /// As many events lie in the quarantine as may.
-        QuarantineLimit => "QUARANTINE_LIMIT", Refused,
-            "Find out why the gate rejects them, then `wsp-cli redrive`, or raise the limit. A rerun resumes.";
-        /// A rejected event cannot be set aside durably.
-        QuarantineUnwritable => "QUARANTINE_UNWRITABLE", Failed,
-            "Mend the file or its disk. No cursor has passed the event: a rerun resumes with it.";
-        /// A quarantine file is missing, damaged, or cannot be read.
-        QuarantineUnreadable => "QUARANTINE_UNREADABLE", Failed,
-            "Name one that is there; restore a file that somebody changed.";
-        /// Another redrive works on the same quarantine file.
-        RedriveHeld => "REDRIVE_HELD", Refused,
-            "Wait for it, or end it. What it delivered is not pushed again.";
         /// An event that is to be given up does not wait in the quarantine.
         QuarantineEventUnknown => "QUARANTINE_EVENT_UNKNOWN", Refused,
             "Name it by the `event_id` of its line.";
-        /// The ingestion gate answered 2xx without a decision.
-        IgResponseUnknown => "IG_RESPONSE_UNKNOWN", Failed,
-            "Look whether `ig_ingest_url` names an ingestion gate. A rerun resumes here.";
-        /// The ingestion gate does not know whether an event is on its bus, and does not find out.
-        IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS", Failed,
-            "Look there whether it is. A rerun asks again; `on_reject: quarantine` sets such events aside, and `redrive --give-up ID` closes one.";
-        /// The ingestion gate was away for longer than `give_up_after_s`.
-        IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED", Failed,
-            "Bring the gate back. A rerun resumes here.";
-        /// A stage of the stream ended without saying why: a defect of this program.
-        StreamInternal => "STREAM_INTERNAL", Failed,
-            "Report it with the log. A rerun resumes.";
-        /// The run was bounded by `--max-events` and got there.
-        MaxEvents => "MAX_EVENTS", Stopped,
-            "Nothing: the run did what was asked (exit status 0).";
-        /// The run was stopped by a signal or by its caller.
-        Stopped => "STOPPED", Stopped,
-            "Nothing: a rerun resumes (exit status 3).";
+    }
+    + /// The streaming core's own code.
+    Replay(replay::ReasonCode)
+}
+
+impl From<replay::ReasonCode> for ReasonCode {
+    fn from(code: replay::ReasonCode) -> Self {
+        Self::Replay(code)
     }
 }
 
@@ -118,6 +77,7 @@ model::reason_codes! {
 /// the layers that own them.
 pub fn all_reason_codes() -> Vec<&'static str> {
     let mut codes: Vec<&'static str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+    codes.extend(replay::ReasonCode::ALL.iter().map(|code| code.as_str()));
     codes.extend(
         oracle_store::ReasonCode::ALL
             .iter()

@@ -78,7 +78,7 @@ impl Bench {
             Err(error) => return Some(error.code()),
         };
         let mut parts = plan.outputs.iter().flat_map(|output| &output.locator.parts);
-        parts.find_map(|part| Some(plan.data.verify_part(part).err()?.code()))
+        parts.find_map(|part| Some(plan.data.verify_part(part).err()?.code().as_str()))
     }
 
     /// Every file of the world, by key.

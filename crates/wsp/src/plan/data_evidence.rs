@@ -16,6 +16,7 @@ use oracle_store::{
     Catalogue, CatalogueEntry, ContentsIndex, DataPlaces, DataVerification, OutputLocator,
     PackEvidence, Part, Posture, Tokens, WorldStore, verify_instance_proof,
 };
+use replay::order::parts::ProvePart;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -79,7 +80,7 @@ impl DataEvidence {
         let contents = match question.pack.oracle_pack_id.as_ref().filter(|_| may_need) {
             Some(pack) => ContentsIndex::load_if_exists(store, pack)
                 .await
-                .map_err(Error::Oracle)?,
+                .map_err(Error::from)?,
             None => None,
         };
         let level = question
@@ -95,7 +96,7 @@ impl DataEvidence {
         let verified = match (level, &contents) {
             (DataVerification::None, _) => DataVerified::None,
             (DataVerification::Sha256, None) if proven => DataVerified::Receipt,
-            (_, None) => return Err(Error::Oracle(ContentsIndex::missing(store))),
+            (_, None) => return Err(Error::from(ContentsIndex::missing(store))),
             (DataVerification::Size, Some(_)) => DataVerified::Size,
             (DataVerification::Sha256, Some(_)) => DataVerified::Sha256,
         };
@@ -124,15 +125,18 @@ impl DataEvidence {
     ///
     /// # Errors
     /// `DATA_MISMATCH`, `ORACLE_READ_FAILED`.
-    pub fn verify_part(&self, part: &Part) -> Result<(), Error> {
+    pub fn verify_part(&self, part: &Part) -> Result<(), oracle_store::Error> {
         let (DataVerified::Sha256, Some(contents)) = (self.verified, &self.contents) else {
             return Ok(());
         };
         let verified = contents.verify_part(&self.store, part, DataVerification::Sha256);
-        self.runtime
-            .block_on(verified)
-            .map(drop)
-            .map_err(Error::Oracle)
+        self.runtime.block_on(verified).map(drop)
+    }
+}
+
+impl ProvePart for DataEvidence {
+    fn prove(&self, part: &Part) -> Result<(), replay::Error> {
+        Ok(self.verify_part(part)?)
     }
 }
 
@@ -146,19 +150,19 @@ async fn check_contents(
     for (_, output) in question.outputs {
         contents
             .check_parts(question.store, output)
-            .map_err(Error::Oracle)?;
+            .map_err(Error::from)?;
         for part in &output.parts {
             let sized = contents
                 .verify_part(question.store, part, DataVerification::Size)
                 .await;
-            sized.map_err(Error::Oracle)?;
+            sized.map_err(Error::from)?;
         }
     }
     if level == DataVerification::Sha256 {
         let data = DataPlaces::of(question.catalogue, question.tokens);
         let report = contents.verify_records(question.store, &data, level).await;
         if let Some(fault) = report.faults.into_iter().next() {
-            return Err(Error::Oracle(fault));
+            return Err(Error::from(fault));
         }
     }
     Ok(())
@@ -169,7 +173,7 @@ async fn instance_proofs(question: &DataQuestion<'_>) -> Result<bool, Error> {
     let mut all = true;
     for (entry, output) in question.outputs {
         let proof = verify_instance_proof(question.store, entry, question.tokens, output).await;
-        all &= proof.map_err(Error::Oracle)?.is_some();
+        all &= proof.map_err(Error::from)?.is_some();
     }
     Ok(all)
 }

@@ -10,10 +10,10 @@ use envelope::EventTime;
 use futures::{StreamExt, TryStreamExt, stream};
 use oracle_store::{Part, WorldStore};
 
-use crate::keep::watermark::Position;
-use crate::order::first_open;
-use crate::order::time_index::TimeIndexCache;
 use crate::run::resume::{root_spellings, row_count};
+use replay::order::first_open;
+use replay::order::time_index::TimeIndexCache;
+use replay::place::Position;
 
 /// Footers read at once.
 const FOOTERS: usize = 8;

@@ -9,7 +9,6 @@ pub mod data_evidence;
 pub(crate) mod done_share;
 pub(crate) mod outline;
 pub mod pack;
-pub mod part_proofs;
 pub mod producer;
 pub mod selection;
 pub mod verify;
@@ -25,13 +24,13 @@ use oracle_store::{
 };
 
 use crate::Error;
-use crate::order::read_memory;
 use crate::plan::data_evidence::{DataEvidence, DataQuestion};
-use crate::plan::part_proofs::PartProofs;
 use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, select};
 use crate::profile::Profile;
 use crate::run::request::StreamRequest;
+use replay::order::part_proofs::PartProofs;
+use replay::order::read_memory;
 
 /// One output of the plan.
 #[derive(Debug, Clone)]
@@ -104,23 +103,23 @@ pub struct LocatedWorld {
 pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error> {
     let profile = &request.profile;
     let catalogue_path = catalogue_path(profile)?;
-    let catalogue = Catalogue::load(&catalogue_path).map_err(Error::Oracle)?;
-    let gate_map = GateMap::load(&gate_map_path(profile, &catalogue_path)).map_err(Error::Gates)?;
+    let catalogue = Catalogue::load(&catalogue_path).map_err(Error::from)?;
+    let gate_map = GateMap::load(&gate_map_path(profile, &catalogue_path)).map_err(Error::from)?;
     let named = Profile::require(
         profile.engine_run_root.as_ref(),
         "wiring.oracle_engine_run_root",
         "--engine-run-root",
     )?;
     let root = resolve_engine_run_root(named, profile.oracle_root.as_deref(), &request.working_dir)
-        .map_err(Error::Oracle)?;
+        .map_err(Error::from)?;
     let memory = read_memory(profile.ordering.memory_budget);
     let store = WorldStore::open(root, &profile.object_store)
-        .map_err(Error::Oracle)?
+        .map_err(Error::from)?
         .with_memory(memory);
     let runs_root = request.working_dir.join(&profile.runs_root);
-    refuse_platform_runs(store.root(), &runs_root).map_err(Error::Oracle)?;
+    refuse_platform_runs(store.root(), &runs_root).map_err(Error::from)?;
     request.refuse_writes_to_world(store.root())?;
-    let receipt = RunReceipt::load(&store).await.map_err(Error::Oracle)?;
+    let receipt = RunReceipt::load(&store).await.map_err(Error::from)?;
     let outputs = select(profile, request.overrides.output_ids.as_deref(), &catalogue)?;
     let tokens = Tokens::of_run(&receipt);
     let named = [
@@ -130,7 +129,7 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     let entries: Vec<_> = outputs.iter().map(|output| &output.entry).collect();
     let scenario_id = resolve_scenario_id(&store, &named, &entries, &tokens)
         .await
-        .map_err(Error::Oracle)?;
+        .map_err(Error::from)?;
     let tokens = tokens.with_scenario(&scenario_id);
     let world_key = receipt.world_key(scenario_id);
     Ok(LocatedWorld {
@@ -162,7 +161,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
     };
     let pack = check_pack(&world.store, &expectation)
         .await
-        .map_err(Error::Oracle)?;
+        .map_err(Error::from)?;
     let output_ids: Vec<_> = world
         .outputs
         .iter()
@@ -179,18 +178,18 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         require_gate_pass: profile.require_gate_pass,
     })
     .await
-    .map_err(Error::Gates)?;
+    .map_err(Error::from)?;
     let producer = AllowedProducer::check(profile)?;
     let mut located = Vec::with_capacity(world.outputs.len());
     let mut roles = Vec::with_capacity(world.outputs.len());
     for SelectedOutput { role, entry } in world.outputs {
         let locator = locate(&world.store, &entry, &world.tokens)
             .await
-            .map_err(Error::Oracle)?;
+            .map_err(Error::from)?;
         // A part that a gate hashed may have been replaced before it was located.
         if let Some(grant) = clearance.grant(&entry.output_id) {
             let checked = locator.parts.iter().try_for_each(|part| grant.check(part));
-            checked.map_err(Error::Oracle)?;
+            checked.map_err(Error::from)?;
         }
         located.push((entry, locator));
         roles.push(role);

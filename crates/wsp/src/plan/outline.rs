@@ -5,19 +5,20 @@ use oracle_store::{PackEvidence, PartFooter, Posture, WorldKey, WorldStore, foot
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::lead::pace::Pace;
-use crate::order::{EventTimeSource, Overlap};
+use crate::Error;
 use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
 use crate::plan::{Plan, PlannedOutput};
 use crate::profile::OrderMode;
 use crate::run::backends::open_checkpoint_store;
-use crate::run::ending::Ending;
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
+use crate::run::reading::event_time_source;
 use crate::run::report::{StreamReport, stored_cursor_json};
 use crate::run::request::StreamRequest;
-use crate::{Error, ReasonCode};
+use replay::ending::Ending;
+use replay::order::Overlap;
+use replay::pace::Pace;
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]
@@ -138,7 +139,7 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
 /// How many parts overlap in event time: reads the time columns that are not known.
 async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error> {
     let done = vec![None; plan.outputs.len()];
-    let mut source = EventTimeSource::new(request, plan, done, request.overrides.window);
+    let mut source = event_time_source(request, plan, done, request.overrides.window);
     source.index = source.index.without_keeping();
     let surveyed = tokio::task::spawn_blocking(move || source.survey(&Ending::default()));
     match surveyed.await {
@@ -146,7 +147,7 @@ async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error>
         Err(source) => {
             let what = "The thread that reads time columns ended too early.";
             Err(Error::caused(
-                ReasonCode::StreamInternal,
+                replay::ReasonCode::StreamInternal,
                 what,
                 "Report this.",
                 source,
@@ -168,11 +169,11 @@ async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<Part
         footers.collect::<Result<Vec<_>, oracle_store::Error>>()
     });
     match read.await {
-        Ok(footers) => footers.map_err(Error::Oracle),
+        Ok(footers) => footers.map_err(Error::from),
         Err(source) => {
             let what = "The thread that reads footers ended too early.";
             Err(Error::caused(
-                ReasonCode::StreamInternal,
+                replay::ReasonCode::StreamInternal,
                 what,
                 "Report this.",
                 source,

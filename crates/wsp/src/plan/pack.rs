@@ -33,7 +33,7 @@ pub async fn pack_world(
     DataPlaces::of(&world.catalogue, &world.tokens)
         .refuse_folders(&world.store)
         .await
-        .map_err(Error::Oracle)?;
+        .map_err(Error::from)?;
     let facts = PackFacts {
         world_key: world.world_key,
         engine_release: options.engine_release,
@@ -47,5 +47,5 @@ pub async fn pack_world(
         dry_run: options.dry_run,
         now: Utc::now(),
     };
-    pack(&world.store, &request).await.map_err(Error::Oracle)
+    pack(&world.store, &request).await.map_err(Error::from)
 }

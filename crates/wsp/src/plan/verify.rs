@@ -16,12 +16,12 @@ use oracle_store::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::order::time_index::{PartTimes, TimeIndex, TimeIndexCache};
+use crate::Error;
 use crate::plan::selection::{Role, SelectedOutput};
 use crate::plan::{LocatedWorld, locate_world};
-use crate::run::ending::Ending;
 use crate::run::request::StreamRequest;
-use crate::{Error, ReasonCode};
+use replay::ending::Ending;
+use replay::order::time_index::{PartTimes, TimeIndex, TimeIndexCache};
 
 /// How far to look.
 #[derive(Debug, Clone, Copy, Default)]
@@ -194,7 +194,7 @@ async fn verify_pack(request: &StreamRequest, world: &LocatedWorld, report: &mut
             }
             report.pack = Some(pack);
         }
-        Err(error) => report.fail(&Error::Oracle(error)),
+        Err(error) => report.fail(&Error::from(error)),
     }
 }
 
@@ -245,7 +245,7 @@ async fn locate_outputs<'a>(
     for selected in &world.outputs {
         match locate(&world.store, &selected.entry, &world.tokens).await {
             Ok(output) => located.push((selected, output)),
-            Err(error) => report.fail(&Error::Oracle(error)),
+            Err(error) => report.fail(&Error::from(error)),
         }
     }
     located
@@ -260,7 +260,7 @@ async fn refuse_folders(world: &LocatedWorld, report: &mut VerifyReport) {
     }
     let places = DataPlaces::of(&world.catalogue, &world.tokens);
     if let Err(error) = places.refuse_folders(&world.store).await {
-        report.fail(&Error::Oracle(error));
+        report.fail(&Error::from(error));
     }
 }
 
@@ -286,13 +286,13 @@ async fn verify_data(
     let contents = match ContentsIndex::load_if_exists(&world.store, &pack_id).await {
         Ok(Some(contents)) => contents,
         Ok(None) if options.data => {
-            return report.fail(&Error::Oracle(ContentsIndex::missing(&world.store)));
+            return report.fail(&Error::from(ContentsIndex::missing(&world.store)));
         }
         Ok(None) => {
             let detail = "The pack has no contents index: nothing proves the data itself.";
             return report.find(Verdict::Warn, "NO_CONTENTS_INDEX", detail.to_owned());
         }
-        Err(error) => return report.fail(&Error::Oracle(error)),
+        Err(error) => return report.fail(&Error::from(error)),
     };
     let mut summary = json!({
         "objects": contents.objects().len(), "bytes": contents.bytes(), "verified": "none",
@@ -308,15 +308,15 @@ async fn verify_data(
                 found
                     .faults
                     .into_iter()
-                    .for_each(|fault| report.fail(&Error::Oracle(fault)));
+                    .for_each(|fault| report.fail(&Error::from(fault)));
             }
-            Err(error) => report.fail(&Error::Oracle(error)),
+            Err(error) => report.fail(&Error::from(error)),
         }
         instance_proofs(world, located, report).await;
     } else {
         for (_, output) in located {
             if let Err(error) = contents.check_parts(&world.store, output) {
-                report.fail(&Error::Oracle(error));
+                report.fail(&Error::from(error));
             }
         }
     }
@@ -335,7 +335,7 @@ async fn instance_proofs(
                 "digest": proof.digest, "bytes_hashed": proof.bytes_hashed,
             })),
             Ok(None) => {}
-            Err(error) => report.fail(&Error::Oracle(error)),
+            Err(error) => report.fail(&Error::from(error)),
         }
     }
 }
@@ -361,7 +361,7 @@ async fn describe(
     let looked = tokio::task::spawn_blocking(move || {
         let footers = parts
             .iter()
-            .map(|part| footer(&store, part).map_err(Error::Oracle));
+            .map(|part| footer(&store, part).map_err(Error::from));
         let rows: Vec<_> = footers
             .map(|footer| footer.map(|footer| footer.rows))
             .collect();
@@ -378,7 +378,7 @@ async fn describe(
     let Ok((rows, times, parts)) = looked.await else {
         let what = "The thread that reads footers ended too early.";
         report.fail(&Error::new(
-            ReasonCode::StreamInternal,
+            replay::ReasonCode::StreamInternal,
             what,
             "Report this.",
         ));
@@ -399,7 +399,7 @@ async fn describe(
     for (part, times) in parts.iter().zip(times.into_iter().flatten()) {
         match times {
             Ok(times) => known.extend(times),
-            Err(error) => report.fail(&error),
+            Err(error) => report.fail(&error.into()),
         }
         if let Some(disorder) = known.last().and_then(|times| times.disorder()) {
             let fix =
@@ -407,7 +407,7 @@ async fn describe(
             let detail = disorder.error(part, fix).detail();
             report.find(
                 Verdict::Warn,
-                ReasonCode::EventTimeDisorder.as_str(),
+                replay::ReasonCode::EventTimeDisorder.as_str(),
                 detail,
             );
         }

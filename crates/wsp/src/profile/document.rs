@@ -8,6 +8,8 @@
 use std::path::Path;
 
 use oracle_store::{edit_distance, from_yaml};
+use serde::de::value::{self, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde_yaml::Value;
 
 use super::expand::{Env, Template};
@@ -106,6 +108,25 @@ impl<'a> Document<'a> {
                 .parse()
                 .map(Some)
                 .map_err(|_| invalid(key, &format!("is `{text}`, not {expected}"))),
+        }
+    }
+
+    /// The value at a dotted key, one of a closed list of names.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` naming the key, what stands there and what may.
+    pub(super) fn choice<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        let name: StrDeserializer<'_, value::Error> = text.trim().into_deserializer();
+        match T::deserialize(name) {
+            Ok(chosen) => Ok(Some(chosen)),
+            Err(_) => Err(invalid(key, &format!("is `{text}`, not {expected}"))),
         }
     }
 

@@ -21,16 +21,19 @@ use oracle_store::{DataVerification, ObjectStoreConfig, Posture};
 
 use document::{Document, invalid};
 pub use expand::Env;
+pub use replay::lanes::{Concurrency, LaneOrdering};
+pub use replay::lead::schedule::WhenLate;
+pub use replay::order::{OnDisorder, OrderSettings};
+pub use replay::quarantine::{OnReject, RejectSettings};
 pub use secret::Secret;
 pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, Concurrency, LaneOrdering, OnDisorder,
-    OnReject, OrderMode, OrderSettings, ProducerSettings, PushClientKind, PushSettings,
-    RejectSettings, RetrySettings, WhenLate,
+    CheckpointBackend, CheckpointScope, CheckpointSettings, OrderMode, ProducerSettings,
+    PushClientKind, PushSettings, RetrySettings,
 };
 
-use crate::lead::pace::Pace;
-use crate::push::{PushEndpoint, clear_text_proxy};
 use crate::{Error, ReasonCode};
+use push::{PushEndpoint, clear_text_proxy};
+use replay::pace::Pace;
 
 /// The runs root of the platform where a profile names none.
 const DEFAULT_RUNS_ROOT: &str = "runs/fraud-platform";
@@ -72,6 +75,8 @@ pub struct Profile {
     pub order: Option<OrderMode>,
     /// The event-time order's own settings.
     pub ordering: OrderSettings,
+    /// Where the rebuildable time index is kept; `None`: under the runs root.
+    pub time_index: Option<PathBuf>,
     /// The outputs that are traffic.
     pub traffic: Option<OutputList>,
     /// The outputs that give context to traffic.
@@ -153,7 +158,8 @@ impl Profile {
             data_verification: data_verification(&document)?,
             pace: settings::pace(&document)?,
             order: document.parsed("policy.stream_order", "event_time or as_written")?,
-            ordering: OrderSettings::read(&document)?,
+            ordering: settings::ordering(&document)?,
+            time_index: settings::time_index(&document)?,
             traffic: output_list(&document, "policy.traffic_output_ids")?,
             context: output_list(&document, "policy.context_output_ids")?,
             stream_context: flag(&document, "policy.stream_context", false)?,
@@ -176,7 +182,7 @@ impl Profile {
             producer: ProducerSettings::read(&document)?,
             retry: RetrySettings::read(&document)?,
             push: PushSettings::read(&document)?,
-            rejects: RejectSettings::read(&document)?,
+            rejects: settings::rejects(&document)?,
             runs_root: document
                 .text("wiring.wsp_audit.root")?
                 .unwrap_or_else(|| DEFAULT_RUNS_ROOT.to_owned())

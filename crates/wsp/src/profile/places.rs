@@ -46,7 +46,7 @@ impl Profile {
             ("wiring.wsp_audit.root", Some(text(&self.runs_root)), local),
             (
                 "wiring.wsp_order.time_index",
-                self.ordering.time_index.as_deref().map(text),
+                self.time_index.as_deref().map(text),
                 local,
             ),
         ] {

@@ -1,17 +1,21 @@
 //! The blocks of a profile that are WSP's own, each with its defaults.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use oracle_store::Posture;
+use replay::lanes::{Concurrency, LaneOrdering, LaneSettings};
+use replay::lead::schedule::WhenLate;
+use replay::order::{OnDisorder, OrderSettings};
+use replay::quarantine::{OnReject, RejectSettings};
+use serde::{Deserialize, Serialize};
 
 use super::document::{Document, invalid};
 use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
-use crate::lead::pace::{Pace, RateStep, RateSteps, Speedup};
-use crate::push::{MAX_EVENT_BYTES, RetryPolicy};
+use push::{MAX_EVENT_BYTES, RetryPolicy};
+use replay::pace::{Pace, RateStep, RateSteps, Speedup};
 
 pub use checkpoint::OrderMode;
 
@@ -131,120 +135,38 @@ fn rate_step(document: &Document<'_>, step: &str) -> Result<RateStep, Error> {
     })
 }
 
-macro_rules! choices {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-        }
-
-        impl $name {
-            /// As written in a profile.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = ();
-
-            fn from_str(text: &str) -> Result<Self, ()> {
-                match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => Err(()),
-                }
-            }
-        }
-    };
+/// Where cursors are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointBackend {
+    /// Files under `wsp_checkpoint.root`.
+    File,
+    /// One SQLite file.
+    Sqlite,
+    /// A Postgres table.
+    Postgres,
+    /// Objects under an `s3://` root, written by conditional put.
+    Object,
 }
 
-choices! {
-    /// Where cursors are kept.
-    CheckpointBackend {
-        /// Files under `wsp_checkpoint.root`.
-        File = "file",
-        /// One SQLite file.
-        Sqlite = "sqlite",
-        /// A Postgres table.
-        Postgres = "postgres",
-        /// Objects under an `s3://` root, written by conditional put.
-        Object = "object",
-    }
+/// What one cursor belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointScope {
+    /// The pack: one cursor an output, whatever the platform run.
+    Pack,
+    /// The pack and the platform run.
+    PlatformRun,
 }
 
-choices! {
-    /// What one cursor belongs to.
-    CheckpointScope {
-        /// The pack: one cursor an output, whatever the platform run.
-        Pack = "pack",
-        /// The pack and the platform run.
-        PlatformRun = "platform_run",
-    }
-}
-
-choices! {
-    /// Which events keep their order on the way to the ingestion gate.
-    LaneOrdering {
-        /// Events of one ordering key arrive in order.
-        Key = "key",
-        /// All events arrive in order: one lane.
-        Strict = "strict",
-        /// Any free lane takes the next event.
-        None = "none",
-    }
-}
-
-choices! {
-    /// The HTTP client that drives the lanes.
-    PushClientKind {
-        /// One connection a lane, without a layer between: the fast one.
-        Direct = "direct",
-        /// reqwest: for proxies and the system's trust settings.
-        Reqwest = "reqwest",
-    }
-}
-
-choices! {
-    /// How many of the lanes may have a request in flight.
-    Concurrency {
-        /// All of them, always.
-        Fixed = "fixed",
-        /// Fewer on 429, 503 and rising latency; more when it goes well.
-        Adaptive = "adaptive",
-    }
-}
-
-choices! {
-    /// What a late stream does.
-    WhenLate {
-        /// Sends without waiting until it is on schedule again.
-        CatchUp = "catch_up",
-        /// Moves the schedule by what was lost.
-        Slip = "slip",
-    }
-}
-
-choices! {
-    /// What becomes of an event that the ingestion gate will not have.
-    OnReject {
-        /// It ends the stream, and a rerun begins with it.
-        Stop = "stop",
-        /// It is set aside durably, and the stream goes on.
-        Quarantine = "quarantine",
-    }
-}
-
-choices! {
-    /// What becomes of a part that is not in time order.
-    OnDisorder {
-        /// It is sorted in memory, up to `sort_budget_mib`.
-        Sort = "sort",
-        /// It is refused: `EVENT_TIME_DISORDER`.
-        Refuse = "refuse",
-    }
+/// The HTTP client that drives the lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushClientKind {
+    /// One connection a lane, without a layer between: the fast one.
+    Direct,
+    /// reqwest: for proxies and the system's trust settings.
+    Reqwest,
 }
 
 /// `wiring.wsp_checkpoint`.
@@ -282,7 +204,7 @@ impl CheckpointSettings {
         }
         Ok(Self {
             backend: document
-                .parsed(
+                .choice(
                     "wiring.wsp_checkpoint.backend",
                     "file, sqlite, postgres or object",
                 )?
@@ -293,7 +215,7 @@ impl CheckpointSettings {
             dsn: dsn.and_then(|dsn| dsn.value).map(Secret::new),
             flush_every: at_least_one(document, "wiring.wsp_checkpoint.flush_every", 1)?,
             scope: document
-                .parsed("wiring.wsp_checkpoint.scope", "pack or platform_run")?
+                .choice("wiring.wsp_checkpoint.scope", "pack or platform_run")?
                 .unwrap_or(CheckpointScope::Pack),
             lease: Duration::from_secs(at_least_one(
                 document,
@@ -377,131 +299,101 @@ impl RetrySettings {
 /// `wiring.wsp_push`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSettings {
-    /// Requests in flight at once, 1 to 4,096.
-    pub lanes: usize,
-    /// Which events keep their order.
-    pub ordering: LaneOrdering,
+    /// How events are sent.
+    pub lanes: LaneSettings,
     /// From connecting to the last byte of the answer.
     pub timeout: Duration,
-    /// How long a stop waits for answers.
-    pub drain_timeout: Duration,
-    /// How many lanes may be busy at once.
-    pub concurrency: Concurrency,
     /// The HTTP client.
     pub client: PushClientKind,
     /// What a late stream does.
     pub when_late: WhenLate,
-    /// Bytes of large events that all lanes may hold together.
-    pub in_flight_bytes: u64,
-    /// Names of `error` in the gate's answers by which it says that it is away, beside the
-    /// known ones.
-    pub transient_errors: Vec<String>,
-    /// An envelope with more bytes is refused before it is sent; at least 1.
-    pub max_event_bytes: usize,
 }
 
 impl PushSettings {
     pub(super) fn read(document: &Document<'_>) -> Result<Self, Error> {
         const LANES: &str = "wiring.wsp_push.lanes";
         let ordering = document
-            .parsed("wiring.wsp_push.ordering", "key, strict or none")?
+            .choice("wiring.wsp_push.ordering", "key, strict or none")?
             .unwrap_or(LaneOrdering::Key);
         let lanes = at_least_one(document, LANES, 32)?;
         if lanes > 4_096 {
             return Err(invalid(LANES, "is above 4096"));
         }
+        let drain_timeout_s = document.parsed(
+            "wiring.wsp_push.drain_timeout_s",
+            "a whole number of seconds",
+        )?;
+        let max_event_bytes = at_least_one(
+            document,
+            "wiring.wsp_push.max_event_bytes",
+            MAX_EVENT_BYTES as u64,
+        )?;
+        let timeout_ms = at_least_one(document, "wiring.wsp_push.timeout_ms", 30_000)?;
         Ok(Self {
-            lanes: if ordering == LaneOrdering::Strict {
-                1
-            } else {
-                lanes as usize
+            lanes: LaneSettings {
+                count: if ordering == LaneOrdering::Strict {
+                    1
+                } else {
+                    lanes as usize
+                },
+                ordering,
+                concurrency: document
+                    .choice("wiring.wsp_push.concurrency", "fixed or adaptive")?
+                    .unwrap_or(Concurrency::Fixed),
+                drain_timeout: Duration::from_secs(drain_timeout_s.unwrap_or(10)),
+                in_flight_bytes: memory_budget(document)? / IN_FLIGHT_SHARE,
+                transient_errors: document
+                    .texts("wiring.wsp_push.transient_errors")?
+                    .unwrap_or_default(),
+                max_event_bytes: max_event_bytes as usize,
             },
-            ordering,
-            timeout: Duration::from_millis(at_least_one(
-                document,
-                "wiring.wsp_push.timeout_ms",
-                30_000,
-            )?),
-            drain_timeout: Duration::from_secs(
-                document
-                    .parsed(
-                        "wiring.wsp_push.drain_timeout_s",
-                        "a whole number of seconds",
-                    )?
-                    .unwrap_or(10),
-            ),
-            concurrency: document
-                .parsed("wiring.wsp_push.concurrency", "fixed or adaptive")?
-                .unwrap_or(Concurrency::Fixed),
+            timeout: Duration::from_millis(timeout_ms),
             client: document
-                .parsed("wiring.wsp_push.client", "direct or reqwest")?
+                .choice("wiring.wsp_push.client", "direct or reqwest")?
                 .unwrap_or(PushClientKind::Direct),
             when_late: document
-                .parsed("wiring.wsp_push.when_late", "catch_up or slip")?
+                .choice("wiring.wsp_push.when_late", "catch_up or slip")?
                 .unwrap_or(WhenLate::CatchUp),
-            in_flight_bytes: memory_budget(document)? / IN_FLIGHT_SHARE,
-            transient_errors: document
-                .texts("wiring.wsp_push.transient_errors")?
-                .unwrap_or_default(),
-            max_event_bytes: at_least_one(
-                document,
-                "wiring.wsp_push.max_event_bytes",
-                MAX_EVENT_BYTES as u64,
-            )? as usize,
         })
     }
 }
 
 /// What of `wiring.wsp_push` is about rejected events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RejectSettings {
-    /// What becomes of one.
-    pub on_reject: OnReject,
-    /// Events that may lie in the quarantine before the stream ends; at least 1.
-    pub max_quarantined: u64,
+///
+/// # Errors
+/// `PROFILE_INVALID` with the key.
+pub(super) fn rejects(document: &Document<'_>) -> Result<RejectSettings, Error> {
+    Ok(RejectSettings {
+        on_reject: document
+            .choice("wiring.wsp_push.on_reject", "stop or quarantine")?
+            .unwrap_or(OnReject::Stop),
+        max_quarantined: at_least_one(document, "wiring.wsp_push.max_quarantined", 1_000)?,
+    })
 }
 
-impl RejectSettings {
-    pub(super) fn read(document: &Document<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            on_reject: document
-                .parsed("wiring.wsp_push.on_reject", "stop or quarantine")?
-                .unwrap_or(OnReject::Stop),
-            max_quarantined: at_least_one(document, "wiring.wsp_push.max_quarantined", 1_000)?,
-        })
-    }
+/// `wiring.wsp_order`.
+///
+/// # Errors
+/// `PROFILE_INVALID` with the key.
+pub(super) fn ordering(document: &Document<'_>) -> Result<OrderSettings, Error> {
+    let sort_budget_mib = at_least_one(document, "wiring.wsp_order.sort_budget_mib", 64)?;
+    Ok(OrderSettings {
+        on_disorder: document
+            .choice("wiring.wsp_order.on_disorder", "sort or refuse")?
+            .unwrap_or(OnDisorder::Sort),
+        sort_budget: sort_budget_mib.saturating_mul(1 << 20),
+        memory_budget: memory_budget(document)?,
+    })
 }
 
-/// `wiring.wsp_order`: the event-time order's own settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderSettings {
-    /// What becomes of a part that is not in time order.
-    pub on_disorder: OnDisorder,
-    /// Bytes of rows that a disordered part may hold to be sorted in memory.
-    pub sort_budget: u64,
-    /// Bytes that the stream's buffers may take, by estimate.
-    pub memory_budget: u64,
-    /// Where the rebuildable time index is kept; absent: under the runs root.
-    pub time_index: Option<PathBuf>,
-}
-
-impl OrderSettings {
-    pub(super) fn read(document: &Document<'_>) -> Result<Self, Error> {
-        let mib = |key: &str, default| {
-            at_least_one(document, &format!("wiring.wsp_order.{key}"), default)
-                .map(|mib| mib.saturating_mul(1 << 20))
-        };
-        Ok(Self {
-            on_disorder: document
-                .parsed("wiring.wsp_order.on_disorder", "sort or refuse")?
-                .unwrap_or(OnDisorder::Sort),
-            sort_budget: mib("sort_budget_mib", 64)?,
-            memory_budget: memory_budget(document)?,
-            time_index: document
-                .text("wiring.wsp_order.time_index")?
-                .map(PathBuf::from),
-        })
-    }
+/// Where the rebuildable time index is kept; `None`: under the runs root.
+///
+/// # Errors
+/// `PROFILE_INVALID` with the key.
+pub(super) fn time_index(document: &Document<'_>) -> Result<Option<PathBuf>, Error> {
+    Ok(document
+        .text("wiring.wsp_order.time_index")?
+        .map(PathBuf::from))
 }
 
 /// The share of the memory budget that events in flight may take, if they are large: its

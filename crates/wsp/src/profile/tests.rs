@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::lead::pace::{RateSteps, Speedup};
+use replay::pace::{RateSteps, Speedup};
 
 const PATH: &str = "config/test.yaml";
 
@@ -34,8 +34,8 @@ fn an_empty_profile_is_strict_and_has_the_documented_defaults() {
         "runs/fraud-platform/wsp_checkpoints"
     );
     assert_eq!(profile.checkpoint.flush_every, 1);
-    assert_eq!(profile.push.lanes, 32);
-    assert_eq!(profile.push.ordering, LaneOrdering::Key);
+    assert_eq!(profile.push.lanes.count, 32);
+    assert_eq!(profile.push.lanes.ordering, LaneOrdering::Key);
     assert_eq!(profile.retry.give_up_after.as_secs(), 900);
     assert_eq!(profile.api_key_header, "X-IG-Api-Key");
     assert_eq!(profile.runs_root, Path::new("runs/fraud-platform"));
@@ -209,7 +209,7 @@ fn values_may_come_from_the_environment_whatever_their_type() {
     )
     .unwrap();
     assert_eq!(profile.pace, Speedup::new(600.0).unwrap().into());
-    assert_eq!(profile.push.lanes, 8);
+    assert_eq!(profile.push.lanes.count, 8);
 }
 
 #[test]

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use chrono::{SecondsFormat, Utc};
 use envelope::PlatformRunId;
 use oracle_store::Posture;
+use replay::tell::journal::{Happening, Journal};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Error, ReasonCode};
+use crate::Error;
 
 /// The kinds of audit records; a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -111,6 +112,10 @@ impl AuditLog {
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
     pub fn append(&mut self, event_kind: EventKind, details: Value) -> Result<(), Error> {
+        Ok(self.write(event_kind, details)?)
+    }
+
+    fn write(&mut self, event_kind: EventKind, details: Value) -> Result<(), replay::Error> {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
@@ -139,11 +144,11 @@ impl AuditLog {
         written.or_else(|error| self.failed(error))
     }
 
-    fn failed(&mut self, error: io::Error) -> Result<(), Error> {
+    fn failed(&mut self, error: io::Error) -> Result<(), replay::Error> {
         self.file = None;
         match self.posture {
-            Posture::Strict => Err(Error::caused(
-                ReasonCode::AuditUnwritable,
+            Posture::Strict => Err(replay::Error::caused(
+                replay::ReasonCode::AuditUnwritable,
                 format!("The audit log {} cannot be written.", self.path.display()),
                 "Make `wiring.wsp_audit.root` a writable local folder.",
                 error,
@@ -153,6 +158,21 @@ impl AuditLog {
                 Ok(())
             }
         }
+    }
+}
+
+impl Journal for AuditLog {
+    fn note(&mut self, happening: &Happening) -> Result<(), replay::Error> {
+        let kind = match happening {
+            Happening::CursorSaved(_) => EventKind::CheckpointSaved,
+            Happening::Steered(_) => EventKind::StreamSteered,
+            Happening::GapCut(_) => EventKind::GapCut,
+            Happening::OutageBegan(_) => EventKind::OutageBegan,
+            Happening::OutageEnded(_) => EventKind::OutageEnded,
+            Happening::EventsQuarantined(_) => EventKind::EventQuarantined,
+        };
+        let details = serde_json::to_value(happening).unwrap_or_default();
+        self.write(kind, details)
     }
 }
 

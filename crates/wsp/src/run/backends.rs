@@ -7,10 +7,8 @@ use checkpoint::{BucketStore, CheckpointStore, FileStore, PostgresStore, SqliteS
 use oracle_store::{Location, object_store_at};
 
 use crate::profile::{CheckpointBackend, Profile, PushClientKind};
-use crate::push::{
-    ClientError, ClientOptions, DirectClient, PushEndpoint, PushToken, ReqwestClient,
-};
 use crate::{Error, ReasonCode};
+use push::{ClientError, ClientOptions, DirectClient, PushEndpoint, PushToken, ReqwestClient};
 
 /// Opens the checkpoint store of a profile; relative roots start at `working_dir`.
 /// Nothing is made yet: that is for the one who takes leases.
@@ -28,7 +26,7 @@ pub(crate) fn open_checkpoint_store(
         CheckpointBackend::Postgres => {
             let dsn = settings.dsn.as_ref().map(|dsn| dsn.reveal().to_owned());
             let dsn = Profile::require(dsn.as_ref(), "wiring.wsp_checkpoint.dsn", "")?;
-            Arc::new(PostgresStore::new(dsn).map_err(Error::Checkpoint)?)
+            Arc::new(PostgresStore::new(dsn).map_err(Error::from)?)
         }
         CheckpointBackend::Object => Arc::new(bucket_store(profile, working_dir)?),
     })
@@ -37,7 +35,7 @@ pub(crate) fn open_checkpoint_store(
 /// The store in a bucket: only there can a write be made conditional.
 fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Error> {
     let root = &profile.checkpoint.root;
-    let location = Location::parse(root, working_dir).map_err(Error::Oracle)?;
+    let location = Location::parse(root, working_dir).map_err(Error::from)?;
     if matches!(location, Location::Local(_)) {
         return Err(Error::new(
             ReasonCode::ProfileInvalid,
@@ -45,8 +43,7 @@ fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Er
             "The backend `object` needs s3://bucket/prefix; for a folder use `file`.",
         ));
     }
-    let (store, prefix) =
-        object_store_at(&location, &profile.object_store).map_err(Error::Oracle)?;
+    let (store, prefix) = object_store_at(&location, &profile.object_store).map_err(Error::from)?;
     Ok(BucketStore::new(store, prefix))
 }
 
@@ -82,7 +79,7 @@ fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Err
         "wiring.ig_ingest_url",
         "--ig-url",
     )?;
-    let invalid = |error: crate::push::EndpointError| {
+    let invalid = |error: push::EndpointError| {
         let what =
             format!("The profile's `wiring.ig_ingest_url` or token cannot be used: {error}.");
         Error::new(ReasonCode::ProfileInvalid, what, "Mend it.")

@@ -12,18 +12,18 @@ use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::keep::held_lease::HeldLease;
-use crate::order::index_folder;
-use crate::order::time_index::TimeIndexCache;
 use crate::plan::done_share::percent;
 use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::profile::CheckpointScope;
 use crate::run::backends::open_checkpoint_store;
-use crate::run::ending::Ending;
 use crate::run::platform_run;
+use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
 use crate::run::request::StreamRequest;
 use crate::{Error, ReasonCode};
+use replay::ending::Ending;
+use replay::keep::held_lease::HeldLease;
+use replay::order::time_index::TimeIndexCache;
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]
@@ -89,7 +89,7 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
     let mut done = Ok(());
     for key in keys {
         let reset = store.reset(held.lease(), key).await;
-        done = done.and(reset.map_err(Error::Checkpoint));
+        done = done.and(reset.map_err(Error::from));
     }
     held.give_back(patience).await;
     done?;
@@ -110,7 +110,7 @@ impl Named {
         let world = locate_world(request).await?;
         let manifest = PackManifest::load(&world.store)
             .await
-            .map_err(Error::Oracle)?;
+            .map_err(Error::from)?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
         let pack_key = pack_key(pack_id.as_ref(), &world.store);
         let index = TimeIndexCache::load(&index_folder(request, &pack_key));
@@ -119,8 +119,7 @@ impl Named {
             CheckpointScope::PlatformRun => pack_key.scoped_to_run(&named_run(request)?),
         };
         let keys = world.outputs.iter().map(|output| {
-            CursorKey::new(pack_key.clone(), output.entry.output_id.clone())
-                .map_err(Error::Checkpoint)
+            CursorKey::new(pack_key.clone(), output.entry.output_id.clone()).map_err(Error::from)
         });
         Ok(Self {
             keys: keys.collect::<Result<_, _>>()?,
@@ -138,7 +137,7 @@ impl Named {
         let mut cursors = Vec::with_capacity(self.keys.len());
         for (key, output) in self.keys.iter().zip(&self.world.outputs) {
             let stored = store.load(key).await;
-            let lease = store.lease_state(key).await.map_err(Error::Checkpoint)?;
+            let lease = store.lease_state(key).await.map_err(Error::from)?;
             let mut report = CursorReport {
                 output_id: key.output_id().clone(),
                 cursor: None,
@@ -158,7 +157,7 @@ impl Named {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let error = Error::Checkpoint(error);
+                    let error = Error::from(error);
                     report.error = Some(json!({"reason": error.code(), "detail": error.detail()}));
                 }
             }

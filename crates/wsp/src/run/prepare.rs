@@ -13,17 +13,17 @@ use envelope::{PinValues, Pins, PlatformRunId, Provenance};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::keep::held_lease::{HeldLease, stopped};
-use crate::order::TimeWindow;
 use crate::plan::{Plan, plan};
 use crate::profile::CheckpointScope;
-use crate::quarantine::{self, SetAside};
 use crate::run::audit::{AuditLog, EventKind};
-use crate::run::ending::Ending;
 use crate::run::platform_run::{self, PlatformRunSource};
 use crate::run::report::{Status, StreamReport};
 use crate::run::request::StreamRequest;
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use replay::ending::Ending;
+use replay::keep::held_lease::{HeldLease, stopped};
+use replay::order::TimeWindow;
+use replay::quarantine::{self, SetAside};
 
 /// The order where neither profile nor cursors name one.
 const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
@@ -194,7 +194,7 @@ pub async fn prepare(
     let (held, pins, starts) = match begun.await {
         Ok(begun) => begun,
         Err(error) => {
-            if error.code() == crate::ReasonCode::Stopped.as_str() {
+            if error.code() == replay::ReasonCode::Stopped.as_str() {
                 let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
                 audit.append(EventKind::StreamStopped, details)?;
             }
@@ -261,7 +261,7 @@ async fn unless_stopped<T>(
     tokio::select! {
         biased;
         done = step => done,
-        () = ending.winding_down() => Err(stopped()),
+        () = ending.winding_down() => Err(stopped().into()),
     }
 }
 
@@ -306,7 +306,7 @@ fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
     let unusable = |invalid: model::InvalidId| {
         let what = format!("The cursors belong to the platform run {first:?}");
         let error = envelope::Error::new(envelope::ReasonCode::EnvelopeFieldInvalid, what);
-        Error::Envelope(error.field("platform_run_id").because(invalid))
+        Error::from(error.field("platform_run_id").because(invalid))
     };
     first.parse().map(Some).map_err(unusable)
 }
@@ -330,7 +330,7 @@ fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pin
     };
     Pins::new(values)
         .and_then(|pins| pins.stamped(&provenance))
-        .map_err(Error::Envelope)
+        .map_err(Error::from)
 }
 
 /// What the gates said, in short, for audit and report.
@@ -387,7 +387,7 @@ fn stream_started(
         "max_gap_s": request.overrides.max_gap.map(|gap| gap.as_secs_f64()),
         "evidence": gates_summary(plan),
         "require_gate_pass": request.profile.require_gate_pass,
-        "on_reject": request.profile.rejects.on_reject.as_str(),
+        "on_reject": request.profile.rejects.on_reject,
         "adopted": adopted,
     })
 }

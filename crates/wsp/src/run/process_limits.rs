@@ -12,9 +12,10 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
+use replay::order::ProcessRoom;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{Error, ReasonCode};
+use crate::Error;
 
 /// Threads that a stream comes to with the store of cursors that needs most, a few of them idle.
 const THREADS: usize = 24;
@@ -43,7 +44,10 @@ pub fn raise_file_handles() -> std::io::Result<()> {
 /// # Errors
 /// `PROCESS_LIMIT_EXCEEDED` with the limit.
 pub fn check_address_space() -> Result<(), Error> {
-    check_room_for(0)
+    match getrlimit(Resource::As).current {
+        Some(limit) if limit < ADDRESS_SPACE => Err(small_address_space(ADDRESS_SPACE, limit)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a process that the system does not give the threads of a stream. For programs,
@@ -88,7 +92,7 @@ fn try_threads(
     }
     refused.map_or(Ok(()), |source| {
         Err(Error::caused(
-            ReasonCode::ProcessLimitExceeded,
+            replay::ReasonCode::ProcessLimitExceeded,
             format!("The system gave {given} threads, and a stream needs up to {needed}."),
             "Raise the limit of threads (`ulimit -u`, `pids.max` of the control group, `ulimit -v` \
              for their stacks).",
@@ -97,27 +101,18 @@ fn try_threads(
     })
 }
 
-/// How many files the process may have open at once; `None` if there is no limit.
-pub(crate) fn file_handles() -> Option<u64> {
-    getrlimit(Resource::Nofile).current
-}
-
-/// Refuses `bytes` of memory that need more address space, beside what every command
-/// needs, than the process may have.
-///
-/// # Errors
-/// `PROCESS_LIMIT_EXCEEDED`.
-pub(crate) fn check_room_for(bytes: u64) -> Result<(), Error> {
-    let needed = ADDRESS_SPACE.saturating_add(bytes);
-    match getrlimit(Resource::As).current {
-        Some(limit) if limit < needed => Err(small_address_space(needed, limit)),
-        _ => Ok(()),
+/// What the process may have for a run.
+pub(crate) fn process_room() -> ProcessRoom {
+    let address_space = getrlimit(Resource::As).current;
+    ProcessRoom {
+        file_handles: getrlimit(Resource::Nofile).current,
+        address_space: address_space.map(|limit| limit.saturating_sub(ADDRESS_SPACE)),
     }
 }
 
 fn small_address_space(needed: u64, limit: u64) -> Error {
     Error::new(
-        ReasonCode::ProcessLimitExceeded,
+        replay::ReasonCode::ProcessLimitExceeded,
         format!(
             "The process may have {} MiB of address space, and this run needs about {}.",
             limit >> 20,

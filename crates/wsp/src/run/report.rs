@@ -7,14 +7,14 @@ use oracle_store::Posture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::keep::keeper::{CheckpointCounts, Decisions, OutagesReport};
-use crate::keep::lateness::LatenessReport;
-use crate::keep::meters::Reading;
-use crate::lead::dispatch::Scheduled;
-use crate::lead::pace::Pace;
 use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
-use crate::quarantine::QuarantineReport;
+use replay::keep::keeper::{CheckpointCounts, Decisions, OutagesReport};
+use replay::keep::lateness::LatenessReport;
+use replay::lead::dispatch::Scheduled;
+use replay::pace::Pace;
+use replay::quarantine::QuarantineReport;
+use replay::tell::meters::Reading;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,9 +7,9 @@ use envelope::EventTime;
 use oracle_store::{EngineRunRoot, Location, lies_in_world};
 
 use crate::Error;
-use crate::lead::pace::Pace;
-use crate::order::TimeWindow;
 use crate::profile::{CheckpointBackend, OnReject, OrderMode, Profile};
+use replay::order::TimeWindow;
+use replay::pace::Pace;
 
 /// What the command line (or a calling service) sets for one run.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +122,7 @@ impl StreamRequest {
     /// The folder of the time indexes of all packs.
     pub(crate) fn time_index_root(&self) -> PathBuf {
         let profile = &self.profile;
-        match &profile.ordering.time_index {
+        match &profile.time_index {
             Some(named) => self.working_dir.join(named),
             None => self
                 .working_dir
@@ -144,7 +144,7 @@ impl StreamRequest {
                 Some(Location::Local(self.working_dir.join(&checkpoint.root)))
             }
             CheckpointBackend::Object => {
-                Some(Location::parse(&checkpoint.root, &self.working_dir).map_err(Error::Oracle)?)
+                Some(Location::parse(&checkpoint.root, &self.working_dir).map_err(Error::from)?)
             }
         };
         let index = Some(Location::Local(self.time_index_root()));

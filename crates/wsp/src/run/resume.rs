@@ -10,11 +10,11 @@ use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::keep::watermark::Position;
-use crate::order::{DoneThrough, PartId, TimeWindow};
+use crate::Error;
 use crate::plan::{Plan, PlannedOutput};
 use crate::run::request::Overrides;
-use crate::{Error, ReasonCode};
+use replay::order::{DoneThrough, PartId, TimeWindow};
+use replay::place::Position;
 
 /// The keys of a plan's cursors, in list order.
 ///
@@ -23,9 +23,7 @@ use crate::{Error, ReasonCode};
 pub fn cursor_keys(pack_key: &PackKey, outputs: &[PlannedOutput]) -> Result<Vec<CursorKey>, Error> {
     outputs
         .iter()
-        .map(|output| {
-            CursorKey::new(pack_key.clone(), output.id().clone()).map_err(Error::Checkpoint)
-        })
+        .map(|output| CursorKey::new(pack_key.clone(), output.id().clone()).map_err(Error::from))
         .collect()
 }
 
@@ -39,7 +37,7 @@ pub async fn load(
 ) -> Result<Vec<Option<Record>>, Error> {
     let mut records = Vec::with_capacity(keys.len());
     for key in keys {
-        records.push(store.load(key).await.map_err(Error::Checkpoint)?);
+        records.push(store.load(key).await.map_err(Error::from)?);
     }
     Ok(records)
 }
@@ -130,8 +128,7 @@ pub async fn starts(
                 allow_plan_change: terms.overrides.allow_plan_change,
                 allow_run_change: terms.overrides.allow_run_change,
             };
-            let resume =
-                resume_check(key, &record.cursor, &resume_plan).map_err(Error::Checkpoint)?;
+            let resume = resume_check(key, &record.cursor, &resume_plan).map_err(Error::from)?;
             check_position(&plan.store, key, output, &resume.cursor).await?;
             let accepted = resume.adopted.iter();
             adopted = accepted
@@ -178,7 +175,7 @@ async fn check_position(
         Some(part) => Some(row_count(store.clone(), part).await?.unwrap_or(u64::MAX)),
         None => None,
     };
-    position_check(key, cursor, rows).map_err(Error::Checkpoint)
+    position_check(key, cursor, rows).map_err(Error::from)
 }
 
 /// The rows of a part; unknown where only reading them would tell.
@@ -187,9 +184,14 @@ pub(crate) async fn row_count(store: WorldStore, part: Part) -> Result<Option<u6
         .await
         .map_err(|source| {
             let what = "The thread that reads a footer ended too early.";
-            Error::caused(ReasonCode::StreamInternal, what, "Report this.", source)
+            Error::caused(
+                replay::ReasonCode::StreamInternal,
+                what,
+                "Report this.",
+                source,
+            )
         })?
-        .map_err(Error::Oracle)?;
+        .map_err(Error::from)?;
     Ok(footer.rows)
 }
 
@@ -224,7 +226,7 @@ pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrou
             let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
                 let what = format!("The cursor of {} is at no event's time.", output.id());
                 Error::new(
-                    ReasonCode::StreamInternal,
+                    replay::ReasonCode::StreamInternal,
                     what,
                     "Reset it with `checkpoint reset`.",
                 )

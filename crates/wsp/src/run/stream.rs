@@ -9,32 +9,34 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::Error;
 use crate::clock::{Clock, TokioClock};
-use crate::keep::held_lease::watch_lease;
-use crate::keep::keeper::KeptOutput;
-use crate::keep::patient_store::PatientStore;
-use crate::keep::window::Window;
-use crate::lead::dispatch::{DispatchEnd, Start};
-use crate::lead::schedule::{Origin, Schedule};
-use crate::lead::steering::{Helm, Steering};
-use crate::order::chunk_budget::ChunkBudget;
-use crate::order::feed::FeedPool;
-use crate::order::parts::{ClearedParts, PartOpener};
-use crate::order::{AsWritten, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey, PartId};
 use crate::plan::Plan;
 use crate::profile::{CheckpointBackend, OnReject, Profile};
-use crate::push::{Away, PushClient, RetryPolicy, Trouble};
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
-use crate::run::ending::{Cause, Ending};
-use crate::run::engine::{Engine, Ran};
 use crate::run::prepare::{Prepared, prepare};
-use crate::run::progress::{Progress, ProgressSink, tell_until_the_end};
+use crate::run::reading::{cleared_parts, event_time_source};
 use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::run::request::StreamRequest;
 use crate::run::resume;
-use crate::{Error, ReasonCode};
+use push::{Away, PushClient, RetryPolicy, Trouble};
+use replay::ending::{Cause, Ending};
+use replay::engine::{Engine, Ran};
+use replay::keep::held_lease::watch_lease;
+use replay::keep::keeper::KeptOutput;
+use replay::keep::patient_store::PatientStore;
+use replay::keep::window::Window;
+use replay::lead::dispatch::DispatchEnd;
+use replay::lead::schedule::{Origin, Schedule};
+use replay::lead::steering::{Helm, Steering};
+use replay::order::chunk_budget::ChunkBudget;
+use replay::order::feed::FeedPool;
+use replay::order::parts::PartOpener;
+use replay::order::{AsWritten, EventOrder, EventTimeOrder, FooterSurvey, PartId, TellOpenRows};
+use replay::tell::progress::{Progress, ProgressSink, tell_until_the_end};
+use replay::time::Start;
 
 /// Threads that decode and frame.
 const FEED_WORKERS: usize = 2;
@@ -125,7 +127,7 @@ impl<K: Clock> Stream<K> {
     ///
     /// To drop the future before its end is a crash of the stream: what is in flight is given
     /// up, its threads end, and the next run repeats what no cursor covers. To end it in good
-    /// order, [`Steering::act`] with [`Stop`](crate::lead::steering::Act::Stop).
+    /// order, [`Steering::act`] with [`Stop`](replay::lead::steering::Act::Stop).
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
         let opened = open_checkpoint_store(profile, &self.request.working_dir)
@@ -191,9 +193,9 @@ impl<K: Clock> Stream<K> {
         report.wall_seconds = began.elapsed().as_secs_f64();
         match ended {
             Ok(()) => report,
-            Err(error) if error.code() == ReasonCode::Stopped.as_str() => {
+            Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
                 report.status = Status::Stopped;
-                report.reason = Some(ReasonCode::Stopped.as_str());
+                report.reason = Some(replay::ReasonCode::Stopped.as_str());
                 report.detail = Some(error.detail());
                 report
             }
@@ -239,7 +241,7 @@ impl<K: Clock> Stream<K> {
             retries,
             elapsed,
         } = ran?;
-        let mut audit = kept.audit;
+        let mut audit = kept.journal;
         report.emitted = meters.read_all().acknowledged;
         report.unanswered = kept.abandoned;
         report.quarantine = kept.quarantine;
@@ -292,7 +294,7 @@ impl<K: Clock> Stream<K> {
         audit: AuditLog,
         client: C,
         endpoint: &str,
-    ) -> Result<Ran, Error> {
+    ) -> Result<Ran<AuditLog>, Error> {
         let quarantine = prepared.quarantine.take();
         let engine = Engine {
             quarantine,
@@ -308,13 +310,13 @@ impl<K: Clock> Stream<K> {
                 ran = &mut running => break ran,
                 Some(Err(source)) = watching.join_next() => {
                     let what = "Nothing looks after the lease any more.";
-                    ending.wind_down(Cause::Failed(Error::died(what, source)));
+                    ending.wind_down(Cause::Failed(replay::Error::died(what, source)));
                 }
             }
         };
         // To give the leases back is no fault to be told of.
         watching.shutdown().await;
-        ran
+        Ok(ran?)
     }
 
     /// The schedule, anchored where the request says.
@@ -344,7 +346,7 @@ impl<K: Clock> Stream<K> {
             progress.pace = profile.pace.clone();
             progress.max_events = self.request.overrides.max_events;
         });
-        let parts = ClearedParts::new(&prepared.plan, &prepared.pins)?;
+        let parts = cleared_parts(&prepared.plan, &prepared.pins)?;
         let parts = Arc::new(match prepared.order {
             OrderMode::AsWritten => parts.hashed(&self.ending),
             // Their time columns are known.
@@ -366,14 +368,14 @@ impl<K: Clock> Stream<K> {
             OrderMode::EventTime => {
                 let done = resume::done_through(plan, starts)?;
                 let window = self.request.overrides.window;
-                let source = EventTimeSource::new(&self.request, plan, done, window);
+                let source = event_time_source(&self.request, plan, done, window);
                 let places = Arc::clone(&parts);
                 Box::new(EventTimeOrder::new(
                     source,
                     opener,
                     places,
                     self.ending.clone(),
-                    self.progress.clone(),
+                    expecting(&self.progress),
                 ))
             }
         };
@@ -394,9 +396,9 @@ impl<K: Clock> Stream<K> {
             endpoint: endpoint.to_owned(),
             window: Arc::new(Window::new(
                 profile.checkpoint.flush_every,
-                profile.push.lanes,
+                profile.push.lanes.count,
             )),
-            push: profile.push.clone(),
+            push: profile.push.lanes.clone(),
             retry: RetryPolicy {
                 // Where the stream would end for it, waiting is the better half of the choice.
                 single_out: profile.rejects.on_reject == OnReject::Quarantine,
@@ -443,14 +445,20 @@ impl<K: Clock> Stream<K> {
             parts: parts.collect(),
             memory_budget: self.request.profile.ordering.memory_budget,
             ending: self.ending.clone(),
-            progress: self.progress.clone(),
+            learnt: expecting(&self.progress),
         }
     }
 }
 
+/// Has progress know how many events are expected.
+fn expecting(progress: &watch::Sender<Progress>) -> TellOpenRows {
+    let progress = progress.clone();
+    Box::new(move |open_rows| progress.send_modify(|progress| progress.expect(open_rows)))
+}
+
 /// How long a stop may take in all: answers are waited for, then cursors are saved.
 fn stop_timeout(profile: &Profile) -> Duration {
-    profile.push.drain_timeout + profile.checkpoint.save_timeout
+    profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout
 }
 
 fn quarantined(report: &StreamReport) -> u64 {
@@ -468,15 +476,17 @@ fn conclude(
     let details = |report: &StreamReport| json!({"emitted": report.emitted, "quarantined": quarantined(report), "status": report.status});
     let error = match (cause, end) {
         (Some(Cause::Failed(error)), _) => error,
-        (_, DispatchEnd::Failed(error)) if error.code() != ReasonCode::Stopped.as_str() => error,
+        (_, DispatchEnd::Failed(error)) if error.code() != replay::ReasonCode::Stopped.as_str() => {
+            error
+        }
         (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown | DispatchEnd::Failed(_)) => {
             report.status = Status::Stopped;
-            report.reason = Some(ReasonCode::Stopped.as_str());
+            report.reason = Some(replay::ReasonCode::Stopped.as_str());
             return audit.append(EventKind::StreamStopped, details(report));
         }
         (None, DispatchEnd::MaxEvents) => {
             report.status = Status::Streamed;
-            report.reason = Some(ReasonCode::MaxEvents.as_str());
+            report.reason = Some(replay::ReasonCode::MaxEvents.as_str());
             return audit.append(EventKind::StreamComplete, details(report));
         }
         (None, DispatchEnd::Complete) => {
@@ -485,6 +495,7 @@ fn conclude(
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };
+    let error = Error::from(error);
     // The first failure is the one to report, whatever the audit says.
     let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
     Err(error)

@@ -17,9 +17,10 @@ use wsp::chunk_budget::ChunkBudget;
 use wsp::ending::Ending;
 use wsp::feed::FeedPool;
 use wsp::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
-use wsp::parts::{ClearedParts, PartOpener};
+use wsp::parts::PartOpener;
 use wsp::plan::{Plan, plan};
 use wsp::profile::Profile;
+use wsp::reading::{cleared_parts, event_time_source};
 use wsp::{Overrides, StreamRequest};
 
 use crate::world::{World, number};
@@ -177,7 +178,7 @@ impl DiskWorld {
         window: TimeWindow,
     ) -> Result<EventTimeSource, wsp::Error> {
         let plan = Self::plan(request)?;
-        Ok(EventTimeSource::new(request, &plan, done.to_vec(), window))
+        Ok(event_time_source(request, &plan, done.to_vec(), window))
     }
 
     /// The whole order, over files.
@@ -189,16 +190,16 @@ impl DiskWorld {
         window: TimeWindow,
     ) -> EventTimeOrder {
         let plan = Self::plan(request).unwrap();
-        let source = EventTimeSource::new(request, &plan, done.to_vec(), window);
-        let parts = Arc::new(ClearedParts::new(&plan, &pins()).unwrap());
+        let source = event_time_source(request, &plan, done.to_vec(), window);
+        let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
         let open = PartOpener {
             parts: Arc::clone(&parts),
             pool: FeedPool::start(2, &wsp::ending::Ending::default()).unwrap(),
             budget: ChunkBudget::default(),
             sort_budget: request.profile.ordering.sort_budget,
         };
-        let progress = tokio::sync::watch::Sender::default();
-        EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), progress)
+        let learnt = Box::new(|_| {});
+        EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), learnt)
     }
 }
 

@@ -7,13 +7,13 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
 use envelope::{EventTime, FrameSpec, Framer, PinValues, Pins};
 use proptest::sample::Index;
 use wsp::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
-use wsp::lane::NamePosition;
 use wsp::order::{
     DoneThrough, Event, EventOrder, Merge, OpenPart, PartId, PartSpan, PartStart, TimeWindow,
     open_spans,
 };
+use wsp::place::NamePosition;
+use wsp::place::Position;
 use wsp::time_index::{PartTimes, TimeRow};
-use wsp::watermark::Position;
 
 /// The times of each row, in nanoseconds, of each part of each output.
 pub(crate) type World = Vec<Vec<Vec<i64>>>;
@@ -268,7 +268,7 @@ impl ChunkSource for PartSource {
         Some(Chunk {
             framed,
             rows: RowNumbers::Listed(rows.iter().map(|row| row.row).collect()),
-            failure: failure.map(wsp::Error::Envelope),
+            failure: failure.map(replay::Error::from),
             held: None,
         })
     }
@@ -306,7 +306,7 @@ impl NamePosition for Names {
 }
 
 /// What an order yields until its end, and how it ended.
-pub(crate) fn drain(order: &mut dyn EventOrder) -> (Vec<Place>, Option<wsp::Error>) {
+pub(crate) fn drain(order: &mut dyn EventOrder) -> (Vec<Place>, Option<replay::Error>) {
     let mut places = Vec::new();
     loop {
         match order.next() {

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::keep::meters::Reading;
-use crate::lead::pace::{Pace, RateSteps, Speedup};
-use crate::lead::steering::{Act, State};
-use crate::push::Away;
-use crate::run::progress::Progress;
+use push::Away;
+use replay::pace::{Pace, RateSteps, Speedup};
+use replay::tell::acts::Act;
+use replay::tell::meters::Reading;
+use replay::tell::progress::Progress;
+use replay::tell::state::State;
 
 /// The only version of the protocol.
 pub(super) const VERSION: u32 = 1;

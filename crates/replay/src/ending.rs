@@ -1,0 +1,218 @@
+//! How a stream ends before its last event: one cause, two steps.
+//!
+//! *Winding down*: nothing more is handed over, and nothing more is sent: events that no
+//! lane has begun to send come back, and requests in flight wait for their answers. *Cut*: the drain's time is over, or
+//! somebody asked twice; requests in flight are given up too. A lost lease cuts at once: nothing
+//! may be sent under it, and no answer can be saved. The first failure is the
+//! cause, also if a stop was asked for before it; later failures are consequences.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::Error;
+use push::Stop;
+
+/// Why a stream ends early.
+#[derive(Debug)]
+pub enum Cause {
+    /// A signal, or the caller, asked for it.
+    Asked,
+    /// Something failed.
+    Failed(Error),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    winding_down: AtomicBool,
+    /// When it began to wind down.
+    since: OnceLock<Instant>,
+    cause: Mutex<Option<Cause>>,
+    changed: Notify,
+    dispatcher: OnceLock<Thread>,
+    cut: Stop,
+}
+
+/// The shared switch of one stream. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    shared: Arc<Shared>,
+}
+
+impl Ending {
+    /// Starts to wind the stream down.
+    pub fn wind_down(&self, cause: Cause) {
+        let lease_lost = checkpoint::ReasonCode::LeaseLost.as_str();
+        let is_lease_lost = matches!(&cause, Cause::Failed(error) if error.code() == lease_lost);
+        {
+            let mut first = self
+                .shared
+                .cause
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match *first {
+                None if !self.is_winding_down() => *first = Some(cause),
+                // The report must not say that a run stopped in good order which did not.
+                Some(Cause::Asked) => *first = Some(cause),
+                _ => {}
+            }
+            self.shared.since.get_or_init(Instant::now);
+            self.shared.winding_down.store(true, Ordering::Release);
+        }
+        if is_lease_lost {
+            self.shared.cut.throw();
+        }
+        self.shared.changed.notify_waiters();
+        self.wake_dispatcher();
+    }
+
+    /// Ends the stream with `STREAM_INTERNAL` and `what` if the returned guard is dropped before
+    /// its work is [`done`](WorkGuard::done): a thread that panics drops what it holds.
+    pub fn guard(&self, what: &'static str) -> WorkGuard {
+        WorkGuard {
+            ending: Some(self.clone()),
+            what,
+        }
+    }
+
+    /// Whether the stream winds down.
+    pub fn is_winding_down(&self) -> bool {
+        self.shared.winding_down.load(Ordering::Acquire)
+    }
+
+    /// Resolves once the stream winds down.
+    pub async fn winding_down(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.is_winding_down() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Resolves once the stream has wound down for this long, whenever it is asked.
+    pub async fn wound_down_for(&self, time: Duration) {
+        self.winding_down().await;
+        tokio::time::sleep(self.left_of(time)).await;
+    }
+
+    /// What is left of a time that began when the stream began to wind down; all of it before.
+    pub fn left_of(&self, time: Duration) -> Duration {
+        let since = self.shared.since.get();
+        time.saturating_sub(since.map_or(Duration::ZERO, Instant::elapsed))
+    }
+
+    /// The switch that gives up requests in flight.
+    pub fn cut(&self) -> &Stop {
+        &self.shared.cut
+    }
+
+    /// Takes the cause, once the stream has ended.
+    pub fn take_cause(&self) -> Option<Cause> {
+        self.shared
+            .cause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Makes the calling thread the one that [`Ending::wake_dispatcher`] wakes.
+    pub fn register_dispatcher(&self) {
+        let _ = self.shared.dispatcher.set(std::thread::current());
+    }
+
+    /// Has the dispatching thread look again at what it waits for.
+    pub fn wake_dispatcher(&self) {
+        if let Some(thread) = self.shared.dispatcher.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Held by a thread of the stream while it works.
+#[must_use]
+pub struct WorkGuard {
+    /// Absent once the work is done.
+    ending: Option<Ending>,
+    what: &'static str,
+}
+
+impl WorkGuard {
+    /// The work has come to its own end.
+    pub fn done(mut self) {
+        self.ending = None;
+    }
+}
+
+impl Drop for WorkGuard {
+    fn drop(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending.wind_down(Cause::Failed(Error::ended_early(self.what)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReasonCode;
+
+    #[tokio::test]
+    async fn the_first_cause_wins_and_wakes_whoever_waits() {
+        let ending = Ending::default();
+        let waiting = tokio::spawn({
+            let ending = ending.clone();
+            async move { ending.winding_down().await }
+        });
+        ending.wind_down(Cause::Failed(Error::new(
+            ReasonCode::IgPushRejected,
+            "a",
+            "b",
+        )));
+        ending.wind_down(Cause::Asked);
+        waiting.await.unwrap();
+        assert!(matches!(ending.take_cause(), Some(Cause::Failed(_))));
+    }
+
+    #[test]
+    fn a_lost_lease_cuts_requests_in_flight_off_and_no_other_cause_does() {
+        let lost = || {
+            let output = checkpoint::CursorKey::new(checkpoint::PackKey::of_root("w"), "o");
+            Cause::Failed(Error::Checkpoint(checkpoint::Error::LeaseLost {
+                key: output.unwrap(),
+                fault: "another took it".to_owned(),
+            }))
+        };
+        let other = || Cause::Failed(Error::new(ReasonCode::IgPushRejected, "a", "b"));
+        for (first, second, cuts) in [
+            (lost as fn() -> Cause, other as fn() -> Cause, true),
+            (other, lost, true),
+            (other, other, false),
+            (|| Cause::Asked, other, false),
+            (|| Cause::Asked, lost, true),
+        ] {
+            let ending = Ending::default();
+            ending.wind_down(first());
+            ending.wind_down(second());
+            assert_eq!(ending.cut().is_thrown(), cuts);
+        }
+    }
+
+    #[test]
+    fn a_failure_after_a_stop_is_the_cause_and_a_stop_after_a_failure_is_not() {
+        let failed = |what| Cause::Failed(Error::new(ReasonCode::IgPushRejected, what, "b"));
+        let ending = Ending::default();
+        ending.wind_down(Cause::Asked);
+        ending.wind_down(failed("first"));
+        ending.wind_down(failed("second"));
+        ending.wind_down(Cause::Asked);
+        match ending.take_cause() {
+            Some(Cause::Failed(error)) => assert!(error.detail().contains("first")),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The one error of the streaming core: a code, what and where, and what to do.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use model::{Class, Failure, with_causes};
+
+use crate::ReasonCode;
+
+/// What to do about a thread that ended where it must not.
+const LOOK_FOR_A_PANIC: &str = "Look for a panic above this line and report it; a rerun resumes.";
+
+/// Why a stream ended early.
+///
+/// The rooms below keep their own errors, with their own fields (file, row,
+/// key); here they are carried whole. [`Error::code`] is the stable part.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The world could not be located, proven or read.
+    #[error(transparent)]
+    Oracle(#[from] oracle_store::Error),
+    /// A row could not be framed.
+    #[error(transparent)]
+    Envelope(#[from] envelope::Error),
+    /// The place in the stream could not be kept.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// Another producer has the lease; told by the thread that renews it.
+    #[error(transparent)]
+    Lease(Arc<checkpoint::Error>),
+    /// The core's own failures.
+    #[error(transparent)]
+    Stream(#[from] Fault),
+}
+
+/// A failure of the streaming core's own.
+pub type Fault = Failure<ReasonCode>;
+
+impl Error {
+    /// A fault of the stream's own: the code, what happened and where (a
+    /// sentence), and what to do about it (a sentence).
+    pub fn new(code: ReasonCode, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Stream(own(code, what.into()).advise(fix))
+    }
+
+    /// The same with the cause kept in the chain.
+    pub fn caused(
+        code: ReasonCode,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+        source: impl StdError + Send + Sync + 'static,
+    ) -> Self {
+        Self::Stream(own(code, what.into()).advise(fix).because(source))
+    }
+
+    /// A thread or task of the stream ended where it must not.
+    pub fn died(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self::caused(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC, source)
+    }
+
+    /// The same where nothing tells why.
+    pub fn ended_early(what: &str) -> Self {
+        Self::new(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC)
+    }
+
+    /// The system starts no more threads.
+    pub fn no_thread(what: &str, source: std::io::Error) -> Self {
+        let fix = "Look at the system's limits; a rerun resumes.";
+        Self::caused(ReasonCode::StreamInternal, what, fix, source)
+    }
+
+    /// The stable reason code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Oracle(error) => error.code().as_str(),
+            Self::Envelope(error) => error.code().as_str(),
+            Self::Checkpoint(error) => error.code().as_str(),
+            Self::Lease(error) => error.code().as_str(),
+            Self::Stream(fault) => fault.code().as_str(),
+        }
+    }
+
+    /// What the reason code says about the command: [`Class::exit_status`] is its exit status.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Oracle(error) => error.code().class(),
+            Self::Envelope(error) => error.code().class(),
+            Self::Checkpoint(error) => error.code().class(),
+            Self::Lease(error) => error.code().class(),
+            Self::Stream(fault) => fault.code().class(),
+        }
+    }
+
+    /// The message with its causes, outermost first, for people.
+    pub fn detail(&self) -> String {
+        with_causes(self)
+    }
+}
+
+/// A fault whose sentence may have its final stop already.
+fn own(code: ReasonCode, mut what: String) -> Fault {
+    if what.ends_with('.') {
+        what.pop();
+    }
+    Fault::new(code, what)
+}

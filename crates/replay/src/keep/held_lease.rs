@@ -1,0 +1,163 @@
+//! The leases of a run: renewed from their taking until they are given back, and asked about
+//! immediately before each post.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkpoint::{
+    CheckpointStore, CursorKey, Holder, Lease, LeaseKeeper, LeaseRequest, LeaseStatus, LeaseWatch,
+    SystemClock,
+};
+
+use crate::ending::{Cause, Ending};
+use crate::keep::window::Window;
+use crate::lanes::sending::Sending;
+use crate::{Error, ReasonCode};
+use push::{Leave, PostLeave};
+
+/// How often a stream looks at its lease besides.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Leases that this run holds, and the thread that renews them.
+///
+/// Dropping it without [`give_back`](Self::give_back) is what a crash does.
+#[derive(Debug)]
+pub struct HeldLease {
+    // The first to go: no renewal comes after.
+    keeper: LeaseKeeper,
+    store: Arc<dyn CheckpointStore>,
+    lease: Arc<Lease>,
+}
+
+impl HeldLease {
+    /// Takes leases, waiting up to one period for a living holder, and renews them from then on.
+    /// After a stop no further try is made, and one that is under way is waited for no longer
+    /// than `patience`; what it takes is given back.
+    ///
+    /// # Errors
+    /// As [`LeaseKeeper::acquire`]; `STOPPED` after a stop.
+    pub async fn take(
+        store: &Arc<dyn CheckpointStore>,
+        wanted: &LeaseRequest,
+        ending: &Ending,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let on_held = |key: &CursorKey, holder: &Holder| {
+            tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
+        };
+        let clock = Arc::new(SystemClock::default());
+        let taking = LeaseKeeper::acquire(store, wanted, clock, on_held, ending.winding_down());
+        let taken = tokio::select! {
+            biased;
+            taken = taking => taken,
+            () = ending.wound_down_for(patience) => return Err(stopped()),
+        };
+        match taken {
+            Ok((lease, keeper)) => {
+                let held = Self {
+                    keeper,
+                    store: Arc::clone(store),
+                    lease,
+                };
+                if ending.is_winding_down() {
+                    held.give_back(patience).await;
+                    return Err(stopped());
+                }
+                Ok(held)
+            }
+            Err(checkpoint::Error::LeaseHeld { .. }) if ending.is_winding_down() => Err(stopped()),
+            Err(error) => Err(Error::Checkpoint(error)),
+        }
+    }
+
+    /// The lease to show with every save.
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// The store that they were taken from.
+    pub fn store(&self) -> &dyn CheckpointStore {
+        &*self.store
+    }
+
+    /// A handle that tells whether the lease is held.
+    pub fn watch(&self) -> LeaseWatch {
+        self.keeper.watch()
+    }
+
+    /// Gives the leases back. What the store does not take back within `patience` expires.
+    pub async fn give_back(self, patience: Duration) {
+        let Self {
+            keeper,
+            store,
+            lease,
+        } = self;
+        drop(keeper);
+        match tokio::time::timeout(patience, store.release(&lease)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the leases were not given back; they expire");
+            }
+            Err(_) => tracing::warn!("the leases were not given back in time; they expire"),
+        }
+    }
+}
+
+/// The run was stopped before its first event.
+pub fn stopped() -> Error {
+    Error::new(
+        ReasonCode::Stopped,
+        "The run was stopped before its first event.",
+        "A rerun begins where this one would have.",
+    )
+}
+
+/// Leave to post while the lease is held. An event that was never posted is handed back once the
+/// stream winds down.
+#[derive(Debug)]
+pub(crate) struct UnderLease {
+    /// Absent where nothing renews the lease, and so nothing tells.
+    pub(crate) lease: Option<LeaseWatch>,
+    pub(crate) ending: Ending,
+    /// Holds back events that were never posted while the stream is paused.
+    pub(crate) sending: Sending,
+}
+
+impl PostLeave for UnderLease {
+    fn ask(&self, was_posted: bool) -> Leave {
+        if !was_posted && self.ending.is_winding_down() {
+            return Leave::Never;
+        }
+        match &self.lease {
+            Some(lease) if !lease.is_held() => Leave::Later,
+            // Last of all, since it may take a step.
+            _ if !was_posted && !self.sending.begins() => Leave::Later,
+            _ => Leave::Now,
+        }
+    }
+}
+
+/// Holds the dispatcher back while the lease is overdue, and ends the stream once the lease is
+/// lost, or renewed no more.
+pub async fn watch_lease(lease: LeaseWatch, window: Arc<Window>, ending: Ending) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        look.tick().await;
+        let error = match lease.status() {
+            LeaseStatus::Held => {
+                window.hold(false);
+                continue;
+            }
+            LeaseStatus::Overdue => {
+                window.hold(true);
+                continue;
+            }
+            LeaseStatus::Lost(error) => Error::Lease(error),
+            LeaseStatus::Unkept => {
+                Error::ended_early("The thread that renews the lease ended too early.")
+            }
+        };
+        window.hold(true);
+        return ending.wind_down(Cause::Failed(error));
+    }
+}

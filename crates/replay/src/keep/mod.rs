@@ -1,0 +1,9 @@
+//! How far is it done: answers move the watermark, the watermark is saved under the lease, and a
+//! save opens the window for more.
+
+pub mod held_lease;
+pub mod keeper;
+pub mod lateness;
+pub mod patient_store;
+pub mod watermark;
+pub mod window;

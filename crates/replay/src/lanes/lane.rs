@@ -1,0 +1,252 @@
+//! One lane: takes events from its queue, pushes each until something final is
+//! known, and tells the keeper.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::ending::{Cause, Ending};
+use crate::lanes::sending::Sending;
+use crate::lanes::{HandedOver, LaneQueue};
+use crate::place::{NamePosition, Position};
+use crate::quarantine::RejectReason;
+use crate::time::Start;
+use crate::time::WallNs;
+use crate::{Error, ReasonCode};
+use model::Clock;
+use push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
+
+/// What became of an event that was handed over.
+#[derive(Debug)]
+pub struct Answered {
+    /// The output's place in the list.
+    pub output: usize,
+    /// The event's number in its output.
+    pub sequence: u64,
+    /// Where it stands in its output.
+    pub position: Position,
+    /// When it was due.
+    pub due: Option<WallNs>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of an event that was handed over.
+#[derive(Debug)]
+pub enum Fate {
+    /// The gate acknowledged it.
+    Acknowledged {
+        /// What the gate decided.
+        decision: Decision,
+        /// When its first post began.
+        sent: WallNs,
+        /// When the acknowledgement was whole.
+        answered: WallNs,
+    },
+    /// The gate will not have it, and it is to be set aside.
+    Rejected(Box<Rejection>),
+    /// It was never sent: the stream winds down.
+    HandedBack,
+    /// It may have been sent, and nobody knows: the drain's time was over.
+    Abandoned,
+    /// It will not be acknowledged; the lane has told the stream to end for it.
+    Failed,
+}
+
+/// Why the gate will not have an event.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Whether it refused, or failed on this event alone.
+    pub reason: RejectReason,
+    /// Its last answer.
+    pub refusal: Refusal,
+    /// Posts made.
+    pub attempts: u32,
+    /// The envelope as it was pushed.
+    pub envelope: Bytes,
+}
+
+/// Everything one lane works with.
+pub struct Lane<L, C> {
+    /// Where its events come from.
+    pub queue: LaneQueue,
+    /// What drives its connection.
+    pub pusher: Pusher<L, C>,
+    /// Whom it tells.
+    pub answers: mpsc::Sender<Answered>,
+    /// When to end early.
+    pub ending: Ending,
+    /// Whether it may begin another event.
+    pub sending: Sending,
+    /// The wall clock's origin.
+    pub start: Start,
+    /// Where it pushes to, for its errors.
+    pub endpoint: Arc<str>,
+    /// Names an event for its errors.
+    pub places: Arc<dyn NamePosition>,
+    /// Whether rejected events are set aside instead of ending the stream.
+    pub quarantines: bool,
+}
+
+impl<L: PushLane, C: Clock> Lane<L, C> {
+    /// Works until the queue is closed and empty.
+    pub async fn run(mut self) {
+        while let Ok(event) = self.queue.recv().await {
+            let HandedOver {
+                output,
+                sequence,
+                position,
+                due,
+                body,
+            } = event;
+            let fate = if self.sending.may_begin(&self.ending).await {
+                let kept = self.quarantines.then(|| body.clone());
+                let outcome = self.pusher.push(body).await;
+                self.fate(outcome, kept, output, &position)
+            } else {
+                Fate::HandedBack
+            };
+            let answered = Answered {
+                output,
+                sequence,
+                position,
+                due,
+                fate,
+            };
+            if self.answers.send(answered).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// `kept` is the envelope, where it is to be set aside if the gate will not have it.
+    fn fate(
+        &self,
+        outcome: PushOutcome,
+        kept: Option<Bytes>,
+        output: usize,
+        position: &Position,
+    ) -> Fate {
+        let failed = |code, said: String, fix: &str| {
+            let event = self.places.name(output, position);
+            let what = format!("The ingestion gate {} {said} for {event}.", self.endpoint);
+            // Here and now, so that no lane begins another event on the way to the keeper.
+            self.ending
+                .wind_down(Cause::Failed(Error::new(code, what, fix)));
+            Fate::Failed
+        };
+        let set_aside = |envelope, reason, refusal, attempts| {
+            Fate::Rejected(Box::new(Rejection {
+                reason,
+                refusal,
+                attempts,
+                envelope,
+            }))
+        };
+        match (outcome, kept) {
+            (PushOutcome::Rejected { refusal, attempts }, Some(envelope))
+                if !refusal.judges_the_sender() =>
+            {
+                set_aside(envelope, RejectReason::Rejected, refusal, attempts)
+            }
+            (PushOutcome::SingledOut { refusal, attempts }, Some(envelope)) => {
+                set_aside(envelope, RejectReason::FailedAlone, refusal, attempts)
+            }
+            (PushOutcome::InDoubt { refusal, attempts }, Some(envelope)) => {
+                set_aside(envelope, RejectReason::InDoubt, refusal, attempts)
+            }
+            (outcome, _) => self.final_fate(outcome, failed),
+        }
+    }
+
+    fn final_fate(
+        &self,
+        outcome: PushOutcome,
+        failed: impl FnOnce(ReasonCode, String, &str) -> Fate,
+    ) -> Fate {
+        match outcome {
+            PushOutcome::Acknowledged {
+                decision,
+                sent_at,
+                acked_at,
+                ..
+            } => Fate::Acknowledged {
+                decision,
+                sent: self.start.at(sent_at),
+                answered: self.start.at(acked_at),
+            },
+            PushOutcome::Rejected { refusal, .. } => failed(
+                ReasonCode::IgPushRejected,
+                format!("answered {refusal}"),
+                what_to_do(&refusal),
+            ),
+            PushOutcome::Unknown(refusal) => failed(
+                ReasonCode::IgResponseUnknown,
+                format!("answered without a decision ({refusal})"),
+                "Look whether `ig_ingest_url` names an ingestion gate; a rerun resumes here.",
+            ),
+            PushOutcome::SingledOut { refusal, attempts } => failed(
+                ReasonCode::IgPushRejected,
+                format!(
+                    "failed {attempts} times, the last time with {refusal}, and took other events,"
+                ),
+                "Look at its log for this event; a rerun resumes here.",
+            ),
+            PushOutcome::InDoubt { refusal, attempts } => failed(
+                ReasonCode::IgPublishAmbiguous,
+                format!(
+                    "does not know whether the event is on its bus ({attempts} tries, the last: \
+                     {refusal})"
+                ),
+                "Look there whether it is. A rerun asks again; `wsp_push.on_reject: quarantine` sets \
+                 such events aside, and `redrive --give-up ID` closes one.",
+            ),
+            PushOutcome::GaveUp {
+                attempts,
+                failing,
+                last,
+            } => failed(
+                ReasonCode::IgPushRetryExhausted,
+                format!(
+                    "did not take an event for {} s ({attempts} tries, the last: {last})",
+                    whole_seconds(failing)
+                ),
+                "Bring it back; a rerun resumes here. `wsp_retry.give_up_after_s` bounds the wait.",
+            ),
+            PushOutcome::Cancelled { maybe_sent: true } => Fate::Abandoned,
+            PushOutcome::Cancelled { maybe_sent: false } => Fate::HandedBack,
+        }
+    }
+}
+
+/// What to do about a final refusal.
+pub fn what_to_do(refusal: &Refusal) -> &'static str {
+    match refusal.status {
+        401 | 403 => {
+            "It does not take, or no longer takes, this producer's token: renew what \
+             `wiring.security.wsp_auth_token` names (`IG_SERVICE_TOKEN` in the shipped profiles); \
+             a rerun resumes with this event."
+        }
+        407 => {
+            "A proxy on the way wants credentials: mend the way to `ig_ingest_url`; \
+             a rerun resumes with this event."
+        }
+        300..=399 => {
+            "It sends us elsewhere, and events go to a named gate only: mend `ig_ingest_url`; \
+             a rerun resumes with this event."
+        }
+        404 | 405 => {
+            "Look whether `ig_ingest_url` names an ingestion gate; a rerun resumes with this event."
+        }
+        _ => {
+            "Mend what it names; a rerun resumes with this event. `wsp_push.on_reject: quarantine` \
+             sets such events aside."
+        }
+    }
+}
+
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs_f64().round() as u64
+}

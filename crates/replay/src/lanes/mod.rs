@@ -1,0 +1,312 @@
+//! Lanes: the fixed set of lines to the ingestion gate.
+//!
+//! ```text
+//!            hand_over(key)             one request in flight
+//! dispatcher ───────────────► queue ──► lane task ──► gate
+//!                             (short)       │
+//!                                           └── Answered ──► keeper
+//! ```
+//!
+//! With `ordering: key` all events of one ordering key go by the same lane and so
+//! arrive in order; the number of lanes is fixed for a run, since changing it
+//! would move keys between lanes. With `none` all lanes take from one queue.
+//!
+//! A queue hides the way from the dispatcher to the lane. When one is full the
+//! dispatcher sleeps for a moment instead of waiting to be woken: a lane that had to
+//! wake it after every event would cost two switches of threads an event, more than
+//! the whole rest of the way. The queue is deep enough not to run dry meanwhile.
+//!
+//! Queues are bounded by events. Large ones are bounded by their bytes besides, from here
+//! until the last copy of one is gone, over all lanes together: a queue of events of 16 MiB
+//! would be all the memory there is.
+
+pub mod lane;
+pub mod lane_threads;
+pub mod sending;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender, TrySendError, bounded};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::place::Position;
+use crate::time::WallNs;
+
+/// Which events keep their order on the way to the ingestion gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneOrdering {
+    /// Events of one ordering key arrive in order.
+    Key,
+    /// All events arrive in order: one lane.
+    Strict,
+    /// Any free lane takes the next event.
+    None,
+}
+
+/// How many of the lanes may have a request in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concurrency {
+    /// All of them, always.
+    Fixed,
+    /// Fewer on 429, 503 and rising latency; more when it goes well.
+    Adaptive,
+}
+
+/// How events are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneSettings {
+    /// Requests in flight at once, 1 to 4,096.
+    pub count: usize,
+    /// Which events keep their order.
+    pub ordering: LaneOrdering,
+    /// How many lanes may be busy at once.
+    pub concurrency: Concurrency,
+    /// How long a stop waits for answers.
+    pub drain_timeout: Duration,
+    /// Bytes of large events that all lanes may hold together.
+    pub in_flight_bytes: u64,
+    /// Names of `error` in the gate's answers by which it says that it is away, beside the
+    /// known ones.
+    pub transient_errors: Vec<String>,
+    /// An envelope with more bytes is refused before it is sent; at least 1.
+    pub max_event_bytes: usize,
+}
+
+/// Events that may wait before each lane. Keys fall on lanes by chance, so some queues are
+/// full while others run dry: the deeper they are, the rarer is a lane without work.
+const QUEUE: usize = 256;
+/// How long the dispatcher sleeps before it looks at a full queue again.
+const FULL_PAUSE: Duration = Duration::from_micros(500);
+
+/// Events below this size are not counted by their bytes: full queues of them are small.
+const LARGE_EVENT_BYTES: usize = 4 << 10;
+
+/// An event on its way to a lane.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The output's place in the list.
+    pub output: usize,
+    /// The event's number in its output, in the order of handing over.
+    pub sequence: u64,
+    /// Where it stands in its output.
+    pub position: Position,
+    /// When it was due; absent in an unpaced stream.
+    pub due: Option<WallNs>,
+    /// The envelope.
+    pub body: Bytes,
+}
+
+/// The dispatcher's ends of the lanes' queues.
+#[derive(Debug)]
+pub struct Lanes {
+    queues: Vec<Sender<HandedOver>>,
+    large: Arc<LargeEvents>,
+}
+
+/// The bytes of large events that lanes hold together.
+#[derive(Debug)]
+struct LargeEvents {
+    most: u64,
+    held: AtomicU64,
+}
+
+/// A large event, which counts until it is dropped.
+struct Counted {
+    body: Bytes,
+    events: Arc<LargeEvents>,
+}
+
+impl LargeEvents {
+    /// Counts an event, if there is room for it. There always is for one.
+    fn try_count(self: &Arc<Self>, body: &Bytes) -> Option<Bytes> {
+        let bytes = body.len() as u64;
+        let counted = self
+            .held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held == 0 || held + bytes <= self.most).then_some(held + bytes)
+            });
+        counted.ok().map(|_| {
+            Bytes::from_owner(Counted {
+                body: body.clone(),
+                events: Arc::clone(self),
+            })
+        })
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let bytes = self.body.len() as u64;
+        self.events.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The lanes' ends.
+pub type LaneQueue = Receiver<HandedOver>;
+
+impl Lanes {
+    /// The queues of `count` lanes, and the end that each lane takes from. All of them hold
+    /// at most so many bytes of large events, or one.
+    pub fn new(count: usize, ordering: LaneOrdering, most_bytes: u64) -> (Self, Vec<LaneQueue>) {
+        let count = count.max(1);
+        let (queues, ends) = match ordering {
+            LaneOrdering::Key => (0..count).map(|_| bounded(QUEUE)).unzip(),
+            LaneOrdering::Strict => {
+                let (queue, end) = bounded(QUEUE);
+                (vec![queue], vec![end])
+            }
+            LaneOrdering::None => {
+                let (queue, end) = bounded(QUEUE * count);
+                (vec![queue], vec![end; count])
+            }
+        };
+        let large = Arc::new(LargeEvents {
+            most: most_bytes,
+            held: AtomicU64::new(0),
+        });
+        (Self { queues, large }, ends)
+    }
+
+    /// Queues an event on the lane of its key, waiting for a place and for room, and calls `meanwhile` as
+    /// long as there is none. False if the lanes are gone, which is how they tell that the
+    /// stream winds down.
+    pub fn hand_over(
+        &self,
+        ordering_key: u64,
+        mut event: HandedOver,
+        mut meanwhile: impl FnMut(),
+    ) -> bool {
+        let lane = (ordering_key % self.queues.len() as u64) as usize;
+        while event.body.len() >= LARGE_EVENT_BYTES {
+            if let Some(counted) = self.large.try_count(&event.body) {
+                event.body = counted;
+                break;
+            }
+            if self.queues[lane].is_closed() {
+                return false;
+            }
+            meanwhile();
+            thread::sleep(FULL_PAUSE);
+        }
+        loop {
+            match self.queues[lane].try_send(event) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(back)) => event = back,
+            }
+            meanwhile();
+            thread::sleep(FULL_PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope::EventTime;
+
+    use super::*;
+
+    const MOST: u64 = 1 << 20;
+
+    fn event(sequence: u64) -> HandedOver {
+        let position = Position {
+            part: 0,
+            row: sequence,
+            time: EventTime::from_nanos(0).unwrap(),
+        };
+        HandedOver {
+            output: 0,
+            sequence,
+            position,
+            due: None,
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn one_key_goes_by_one_lane_in_order() {
+        let (lanes, ends) = Lanes::new(4, LaneOrdering::Key, MOST);
+        for sequence in 0..8 {
+            assert!(lanes.hand_over(6, event(sequence), || ()));
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| ends[2].try_recv().ok()).collect();
+        assert_eq!(
+            taken.iter().map(|e| e.sequence).collect::<Vec<_>>(),
+            (0..8).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_lane_that_is_gone_says_so_instead_of_blocking() {
+        let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict, MOST);
+        drop(ends);
+        assert!(!lanes.hand_over(0, event(0), || ()));
+    }
+
+    fn large_event(sequence: u64, bytes: usize) -> HandedOver {
+        HandedOver {
+            body: vec![7; bytes].into(),
+            ..event(sequence)
+        }
+    }
+
+    #[test]
+    fn large_events_wait_until_others_are_gone() {
+        let (lanes, ends) = Lanes::new(4, LaneOrdering::Key, MOST);
+        let (third, whole) = (300 << 10, 2 << 20);
+        for sequence in 0..3 {
+            assert!(lanes.hand_over(sequence, large_event(sequence, third), || ()));
+        }
+        // Small ones do not count.
+        assert!(lanes.hand_over(3, large_event(3, 100), || ()));
+        let waited = AtomicU64::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let meanwhile = || _ = waited.fetch_add(1, Ordering::Relaxed);
+                assert!(lanes.hand_over(0, large_event(4, whole), meanwhile));
+            });
+            for end in &ends[..3] {
+                while waited.load(Ordering::Relaxed) < 3 {
+                    thread::yield_now();
+                }
+                let event = end.try_recv().unwrap();
+                assert_eq!(event.body, vec![7; third]);
+                // A copy, as the quarantine keeps one, counts like the event.
+                let copy = event.body.clone();
+                drop(event);
+                waited.store(0, Ordering::Relaxed);
+                while waited.load(Ordering::Relaxed) < 3 {
+                    thread::yield_now();
+                }
+                drop(copy);
+            }
+        });
+        let event = ends[0].try_recv().unwrap();
+        assert_eq!((event.sequence, event.body.len()), (4, whole));
+        assert_eq!(lanes.large.held.load(Ordering::Relaxed), whole as u64);
+        drop(event);
+        assert_eq!(lanes.large.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_large_event_does_not_wait_for_lanes_that_are_gone() {
+        let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict, MOST);
+        assert!(lanes.hand_over(0, large_event(0, 1 << 20), || ()));
+        let held = ends[0].try_recv().unwrap();
+        drop(ends);
+        assert!(!lanes.hand_over(0, large_event(1, 1 << 20), || ()));
+        drop(held);
+    }
+}

@@ -1,0 +1,136 @@
+//! Whether lanes may begin to send: shut while the stream is paused.
+//!
+//! Events wait in the lanes' queues before they are sent. A pause must hold those back too:
+//! after it, nothing leaves that was not in flight. While paused, a step lets lanes begin as
+//! many events as it names, whichever lane holds them; each key keeps its order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::ending::Ending;
+
+#[derive(Debug, Default)]
+struct Shared {
+    paused: AtomicBool,
+    steps: AtomicU64,
+    changed: Notify,
+}
+
+/// The shared switch between the pilot and the lanes of one stream. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Sending {
+    shared: Arc<Shared>,
+}
+
+impl Sending {
+    /// Lets no lane begin another event, and takes back steps that no lane has used.
+    pub fn pause(&self) {
+        self.shared.steps.store(0, Ordering::Release);
+        self.shared.paused.store(true, Ordering::Release);
+    }
+
+    /// Lets lanes begin events as they come.
+    pub fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Release);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Lets lanes begin this many events more while paused.
+    pub fn step(&self, events: u64) {
+        let add = |steps: u64| Some(steps.saturating_add(events));
+        let _ = self
+            .shared
+            .steps
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Waits until a lane may have an event to begin; `false` if the stream winds down first. While
+    /// nothing is paused that is two reads of atomics. The lane asks [`begins`](Self::begins) when
+    /// it comes to posting: it may have to wait for other things first.
+    pub async fn may_begin(&self, ending: &Ending) -> bool {
+        loop {
+            let changed = self.shared.changed.notified();
+            if ending.is_winding_down() {
+                return false;
+            }
+            let is_paused = self.shared.paused.load(Ordering::Acquire);
+            if !is_paused || self.shared.steps.load(Ordering::Acquire) > 0 {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                () = ending.winding_down() => return false,
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Whether a lane may post an event for the first time now; while paused, that takes a step.
+    pub fn begins(&self) -> bool {
+        !self.shared.paused.load(Ordering::Acquire) || self.takes_step()
+    }
+
+    fn takes_step(&self) -> bool {
+        let take = |steps: u64| steps.checked_sub(1);
+        self.shared
+            .steps
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ending::Cause;
+
+    async fn is_held(sending: &Sending, ending: &Ending) -> bool {
+        let soon = Duration::from_millis(20);
+        tokio::time::timeout(soon, sending.may_begin(ending))
+            .await
+            .is_err()
+    }
+
+    #[tokio::test]
+    async fn a_pause_holds_lanes_back_and_steps_let_so_many_events_pass() {
+        let (sending, ending) = (Sending::default(), Ending::default());
+        assert!(sending.may_begin(&ending).await);
+        sending.pause();
+        assert!(is_held(&sending, &ending).await);
+        sending.step(2);
+        for _ in 0..2 {
+            assert!(sending.may_begin(&ending).await && sending.begins());
+        }
+        assert!(is_held(&sending, &ending).await && !sending.begins());
+        sending.step(1);
+        sending.pause();
+        assert!(is_held(&sending, &ending).await, "a pause ends the steps");
+        assert!(!sending.begins());
+        sending.resume();
+        assert!(sending.may_begin(&ending).await && sending.begins());
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_held_back_learns_of_a_resume_and_of_a_stop() {
+        for is_stop in [false, true] {
+            let (sending, ending) = (Sending::default(), Ending::default());
+            sending.pause();
+            let waiting = tokio::spawn({
+                let (sending, ending) = (sending.clone(), ending.clone());
+                async move { sending.may_begin(&ending).await }
+            });
+            tokio::task::yield_now().await;
+            if is_stop {
+                ending.wind_down(Cause::Asked);
+            } else {
+                sending.resume();
+            }
+            assert_eq!(waiting.await.unwrap(), !is_stop);
+        }
+    }
+}

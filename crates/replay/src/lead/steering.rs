@@ -1,0 +1,245 @@
+//! Steering: what an operator, or a program, may ask of a running stream.
+//!
+//! ```text
+//!  Steering (clones anywhere) ──orders──► Helm (dispatching thread) ──acts──► keeper ──► audit
+//!        ▲                                   │
+//!        └──────── answer, with a snapshot ──┘
+//! ```
+//!
+//! Orders are obeyed by the thread that hands events over, between two of them or while
+//! it waits for anything but the next row; so an act lies between two events, exactly,
+//! and its answer means that it is done. Events that were handed over before a pause and that
+//! no lane has begun to send wait in the lanes; requests in flight get their answers.
+//!
+//! | act | while it runs | while it is paused |
+//! |---|---|---|
+//! | pause | stands still from now on | nothing changes |
+//! | resume | nothing changes | goes on; the schedule moves by the pause |
+//! | pace | goes on at the new pace from now | the same, once it is resumed |
+//! | step | refused | the next events leave at once, and the schedule is then where they were due |
+//! | stop | winds down | winds down |
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ending::{Cause, Ending};
+use crate::pace::Pace;
+pub use crate::tell::acts::{Act, Refused};
+use crate::tell::meters::{Meters, Reading};
+use crate::tell::progress::Progress;
+pub use crate::tell::state::State;
+use crate::tell::state::StateCell;
+
+/// Orders that may wait at once; one who sends more waits to send.
+const WAITING_ORDERS: usize = 16;
+
+/// The meters of a stream that has begun, for whoever asks in between two snapshots.
+#[derive(Debug, Clone, Default)]
+struct MetersCell(Arc<OnceLock<Arc<Meters>>>);
+
+/// One order on its way.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) act: Act,
+    pub(crate) by: String,
+    pub(crate) answer: oneshot::Sender<Result<Progress, Refused>>,
+}
+
+/// The handle that a stream is steered by. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Steering {
+    orders: mpsc::Sender<Order>,
+    waiting: Arc<AtomicBool>,
+    state: StateCell,
+    meters: MetersCell,
+    ending: Ending,
+}
+
+impl Steering {
+    /// A handle, and the dispatching thread's end of it.
+    pub fn new(ending: Ending) -> (Self, Helm) {
+        let (orders, taken) = mpsc::channel(WAITING_ORDERS);
+        let steering = Self {
+            orders,
+            waiting: Arc::default(),
+            state: StateCell::default(),
+            meters: MetersCell::default(),
+            ending,
+        };
+        let helm = Helm {
+            orders: taken,
+            waiting: Arc::clone(&steering.waiting),
+            state: steering.state.clone(),
+            meters: steering.meters.clone(),
+        };
+        (steering, helm)
+    }
+
+    /// What the stream is at.
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// The meters of all outputs together, as they are now; absent before the stream begins.
+    pub fn meters(&self) -> Option<Reading> {
+        self.meters.0.get().map(|meters| meters.read_all())
+    }
+
+    /// Has an act done, and resolves with a snapshot from behind it. `by` is who asks,
+    /// for the audit.
+    ///
+    /// Before the first event an act waits for it: a stream may be started paused.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is not to be done.
+    pub async fn act(&self, act: Act, by: impl Into<String>) -> Result<Progress, Refused> {
+        let is_stop = act == Act::Stop;
+        let (answer, answered) = oneshot::channel();
+        let by = by.into();
+        let order = Order { act, by, answer };
+        // In the queue before the stream winds down, or the thread may take no more orders by then.
+        let unsent = match self.orders.try_send(order) {
+            Ok(()) => None,
+            Err(TrySendError::Full(order) | TrySendError::Closed(order)) => Some(order),
+        };
+        if is_stop {
+            // At once, whatever the thread is waiting for and however many orders are.
+            self.ending.wind_down(Cause::Asked);
+        }
+        if let Some(order) = unsent {
+            let sent = self.orders.send(order).await;
+            sent.map_err(|_| Refused::Ended)?;
+        }
+        self.waiting.store(true, Ordering::Release);
+        self.ending.wake_dispatcher();
+        answered.await.unwrap_or(Err(Refused::Ended))
+    }
+
+    /// [`Act::Pause`].
+    ///
+    /// # Errors
+    /// [`Refused::Ended`].
+    pub async fn pause(&self, by: &str) -> Result<Progress, Refused> {
+        self.act(Act::Pause, by).await
+    }
+
+    /// [`Act::Resume`].
+    ///
+    /// # Errors
+    /// [`Refused::Ended`].
+    pub async fn resume(&self, by: &str) -> Result<Progress, Refused> {
+        self.act(Act::Resume, by).await
+    }
+
+    /// [`Act::SetPace`].
+    ///
+    /// # Errors
+    /// [`Refused::Ended`].
+    pub async fn set_pace(&self, pace: impl Into<Pace>, by: &str) -> Result<Progress, Refused> {
+        self.act(Act::SetPace(pace.into()), by).await
+    }
+
+    /// [`Act::Step`].
+    ///
+    /// # Errors
+    /// [`Refused::NotPaused`], [`Refused::Ended`].
+    pub async fn step(&self, events: u64, by: &str) -> Result<Progress, Refused> {
+        self.act(Act::Step(events), by).await
+    }
+
+    /// [`Act::Stop`].
+    ///
+    /// # Errors
+    /// [`Refused::Ended`].
+    pub async fn stop(&self, by: &str) -> Result<Progress, Refused> {
+        self.act(Act::Stop, by).await
+    }
+}
+
+/// The dispatching thread's end: orders come in, the state goes out.
+#[derive(Debug)]
+pub struct Helm {
+    orders: mpsc::Receiver<Order>,
+    waiting: Arc<AtomicBool>,
+    state: StateCell,
+    meters: MetersCell,
+}
+
+impl Helm {
+    /// A helm that nobody steers.
+    pub fn unmanned() -> Self {
+        Steering::new(Ending::default()).1
+    }
+
+    /// The next order, if there is one. Where there is none, that is one read of an atomic.
+    pub(crate) fn next_order(&mut self) -> Option<Order> {
+        if !self.waiting.load(Ordering::Acquire) {
+            return None;
+        }
+        if let Ok(order) = self.orders.try_recv() {
+            return Some(order);
+        }
+        self.waiting.store(false, Ordering::Release);
+        // One that came between the two.
+        let order = self.orders.try_recv().ok()?;
+        self.waiting.store(true, Ordering::Release);
+        Some(order)
+    }
+
+    /// Takes no more orders; those that wait are still to be had.
+    pub(crate) fn close(&mut self) {
+        self.orders.close();
+        self.waiting.store(true, Ordering::Release);
+    }
+
+    /// Shows the stream's meters to whoever holds the handle.
+    pub(crate) fn show(&self, meters: Arc<Meters>) {
+        // A helm has one stream.
+        let _ = self.meters.0.set(meters);
+    }
+
+    pub(crate) fn state(&self) -> &StateCell {
+        &self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_is_answered_by_the_helm() {
+        let (steering, mut helm) = Steering::new(Ending::default());
+        assert!(helm.next_order().is_none());
+        let asked = tokio::spawn(async move { steering.step(3, "me").await });
+        let order = loop {
+            match helm.next_order() {
+                Some(order) => break order,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!((order.act, order.by.as_str()), (Act::Step(3), "me"));
+        order.answer.send(Err(Refused::NotPaused)).unwrap();
+        assert_eq!(asked.await.unwrap().unwrap_err(), Refused::NotPaused);
+        assert!(helm.next_order().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_has_ended_refuses_every_act() {
+        let (steering, helm) = Steering::new(Ending::default());
+        drop(helm);
+        assert_eq!(steering.pause("me").await.unwrap_err(), Refused::Ended);
+    }
+
+    #[tokio::test]
+    async fn a_stop_winds_down_whether_it_is_heard_or_not() {
+        let ending = Ending::default();
+        let (steering, helm) = Steering::new(ending.clone());
+        drop(helm);
+        assert_eq!(steering.stop("me").await.unwrap_err(), Refused::Ended);
+        assert!(ending.is_winding_down());
+    }
+}

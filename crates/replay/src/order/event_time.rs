@@ -1,0 +1,250 @@
+//! Event time from the plan to the merge: learn the parts' times, see what is open and
+//! how much of it at once, then merge.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+
+use oracle_store::{Location, Part, WorldStore};
+use serde::{Deserialize, Serialize};
+
+use super::merge::Merge;
+use super::overlap::held_bytes;
+use super::{
+    DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TellOpenRows,
+    TimeWindow, open_spans,
+};
+use crate::ending::Ending;
+use crate::order::part_proofs::PartProofs;
+use crate::order::time_index::TimeIndex;
+use crate::place::NamePosition;
+use crate::{Error, ReasonCode};
+
+/// Threads that read footers and time columns out of a bucket.
+const BUCKET_READERS: usize = 8;
+
+/// How many threads look into the parts of a world before its first event.
+pub fn readers_of(store: &WorldStore) -> usize {
+    match store.root().location() {
+        Location::Local(_) => thread::available_parallelism().map_or(2, NonZero::get),
+        // Each mostly waits for the bucket.
+        Location::S3 { .. } => BUCKET_READERS,
+    }
+}
+
+/// What becomes of a part that is not in time order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisorder {
+    /// It is sorted in memory, up to the sort budget.
+    Sort,
+    /// It is refused: `EVENT_TIME_DISORDER`.
+    Refuse,
+}
+
+/// How disorder and memory are handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderSettings {
+    /// What becomes of a part that is not in time order.
+    pub on_disorder: OnDisorder,
+    /// Bytes of rows that a disordered part may hold to be sorted in memory.
+    pub sort_budget: u64,
+    /// Bytes that the stream's buffers may take, by estimate.
+    pub memory_budget: u64,
+}
+
+/// What the process may have of the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessRoom {
+    /// Files that may be open at once; `None` without a limit.
+    pub file_handles: Option<u64>,
+    /// Bytes of address space for a run's memory, beside what every command needs; `None`
+    /// without a limit.
+    pub address_space: Option<u64>,
+}
+
+impl ProcessRoom {
+    /// Refuses memory that needs more address space than there is.
+    fn check(&self, memory_bytes: u64) -> Result<(), Error> {
+        match self.address_space {
+            Some(room) if room < memory_bytes => Err(Error::new(
+                ReasonCode::ProcessLimitExceeded,
+                format!(
+                    "The process may have {} MiB of address space for this run, which needs about {}",
+                    room >> 20,
+                    memory_bytes.div_ceil(1 << 20)
+                ),
+                "Raise the limit (`ulimit -v`).",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an event-time run reads.
+#[derive(Debug)]
+pub struct EventTimeSource {
+    /// Of each output, in list order, its parts in name order.
+    pub parts: Vec<Vec<Part>>,
+    /// How far each output is done.
+    pub done: Vec<DoneThrough>,
+    /// What of it is streamed.
+    pub window: TimeWindow,
+    /// How disorder and memory are handled.
+    pub settings: OrderSettings,
+    /// Knows, or learns, when rows come.
+    pub index: TimeIndex,
+    /// Told of what is learnt.
+    pub proofs: PartProofs,
+    /// Connections that stand beside the open parts, if these are files of this machine.
+    pub lanes: Option<usize>,
+    /// What the process may have.
+    pub room: ProcessRoom,
+}
+
+impl EventTimeSource {
+    /// Learns the times of all parts, and sees which are open. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`TimeIndex::learn`].
+    pub fn survey(&mut self, ending: &Ending) -> Result<Survey, Error> {
+        let all: Vec<&Part> = self.parts.iter().flatten().collect();
+        let times = self.index.learn(&all, ending)?;
+        for (part, times) in all.iter().zip(&times) {
+            self.proofs.know(part, times);
+        }
+        let mut times = times.into_iter();
+        let times: Vec<Vec<_>> = self
+            .parts
+            .iter()
+            .map(|parts| times.by_ref().take(parts.len()).collect())
+            .collect();
+        let spans = open_spans(&times, &self.done, self.window);
+        let overlap = Overlap::of(&spans, self.settings.sort_budget);
+        Ok(Survey { spans, overlap })
+    }
+
+    /// Refuses what may not be streamed.
+    ///
+    /// # Errors
+    /// `EVENT_TIME_DISORDER` for a part that is not in time order and may not be sorted;
+    /// `FILE_HANDLES_EXCEEDED`; `MEMORY_BUDGET_EXCEEDED`; `PROCESS_LIMIT_EXCEEDED`.
+    pub fn check(&self, survey: &Survey) -> Result<(), Error> {
+        if self.settings.on_disorder == OnDisorder::Refuse {
+            for PartSpan { part, start, .. } in &survey.spans {
+                if let PartStart::Sorted { disorder, .. } = start {
+                    let part = &self.parts[part.output][part.part as usize];
+                    let fix = "Set `wsp_order.on_disorder: sort`, or `stream_order: as_written`.";
+                    return Err(disorder.error(part, fix));
+                }
+            }
+        }
+        if let Some(lanes) = self.lanes {
+            survey
+                .overlap
+                .check_handles(lanes, self.room.file_handles)?;
+        }
+        let sort_budget = self.settings.sort_budget;
+        let spans = survey.spans.iter();
+        let largest = spans.max_by_key(|span| held_bytes(span, sort_budget));
+        let largest = largest.map(|span| {
+            let part = &self.parts[span.part.output][span.part.part as usize];
+            (part.path(), held_bytes(span, sort_budget))
+        });
+        survey.overlap.check(self.settings.memory_budget, largest)?;
+        self.room.check(survey.overlap.memory_bytes)
+    }
+}
+
+/// What is open, and how much of it at once.
+#[derive(Debug)]
+pub struct Survey {
+    spans: Vec<PartSpan>,
+    overlap: Overlap,
+}
+
+impl Survey {
+    /// How many parts are open at once, and what that takes.
+    pub fn overlap(&self) -> &Overlap {
+        &self.overlap
+    }
+}
+
+/// All events of a plan in event time.
+///
+/// Times are learnt when the first event is asked for, on the thread that asks: that may
+/// take a while, in which leases are renewed and the stream can be stopped.
+pub struct EventTimeOrder {
+    begin: Option<Begin>,
+    merge: Option<Merge>,
+}
+
+struct Begin {
+    source: EventTimeSource,
+    open: Box<dyn OpenPart>,
+    places: Arc<dyn NamePosition>,
+    ending: Ending,
+    learnt: TellOpenRows,
+}
+
+impl EventTimeOrder {
+    /// Nothing learnt yet. `learnt` is told how many rows are open, once that is known.
+    pub fn new(
+        source: EventTimeSource,
+        open: Box<dyn OpenPart>,
+        places: Arc<dyn NamePosition>,
+        ending: Ending,
+        learnt: TellOpenRows,
+    ) -> Self {
+        Self {
+            begin: Some(Begin {
+                source,
+                open,
+                places,
+                ending,
+                learnt,
+            }),
+            merge: None,
+        }
+    }
+}
+
+impl Begin {
+    fn merge(mut self) -> Result<Merge, Error> {
+        let survey = self.source.survey(&self.ending)?;
+        self.source.check(&survey)?;
+        survey.overlap.expect_of(self.source.index.store().memory());
+        let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
+        (self.learnt)(open_rows);
+        let Overlap {
+            parts,
+            largest,
+            sorted,
+            ..
+        } = survey.overlap;
+        tracing::info!(
+            parts,
+            overlapping = largest,
+            sorted,
+            "merging in event time"
+        );
+        Ok(Merge::new(
+            &survey.spans,
+            self.source.window.to,
+            self.open,
+            self.places,
+        ))
+    }
+}
+
+impl EventOrder for EventTimeOrder {
+    fn next(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(begin) = self.begin.take() {
+            self.merge = Some(begin.merge()?);
+        }
+        match &mut self.merge {
+            Some(merge) => merge.next(),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The order in which events leave: one stream out of many parts.
+//!
+//! An [`EventOrder`] is asked for one event after the other by the dispatching
+//! thread. It owns the open feeds; decoding and framing run ahead of it on the
+//! pool's threads. What it yields depends on the parts and the start positions
+//! alone, never on chunk sizes, threads or backends.
+
+pub mod chunk_budget;
+pub mod feed;
+pub mod part_proofs;
+pub mod parts;
+pub mod time_index;
+
+mod as_written;
+mod event_time;
+mod footers;
+mod merge;
+mod open_feed;
+mod overlap;
+mod span;
+
+pub use as_written::AsWritten;
+pub use event_time::{
+    EventTimeOrder, EventTimeSource, OnDisorder, OrderSettings, ProcessRoom, Survey, readers_of,
+};
+pub use footers::FooterSurvey;
+pub use merge::Merge;
+pub use overlap::{Overlap, read_memory};
+pub use span::first_open;
+pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
+
+use bytes::Bytes;
+use envelope::EventId;
+
+use crate::Error;
+use crate::order::feed::PartFeed;
+use crate::order::time_index::{Disorder, TimeRow};
+use crate::place::Position;
+use open_feed::OpenFeed;
+
+/// Is told how many rows are open, once that is known.
+pub type TellOpenRows = Box<dyn Fn(u64) + Send>;
+
+/// One event, framed and placed.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The output's place in the list of the outputs streamed.
+    pub output: usize,
+    /// Where in the output it stands, and its time.
+    pub position: Position,
+    /// Its identity.
+    pub id: EventId,
+    /// What decides its lane.
+    pub ordering_key: u64,
+    /// The envelope.
+    pub body: Bytes,
+    /// The schedule starts anew with this event.
+    pub anchors: bool,
+}
+
+/// Yields all events of a stream in schedule order.
+pub trait EventOrder: Send {
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    /// What stops the stream here: every event before it was yielded.
+    fn next(&mut self) -> Result<Option<Event>, Error>;
+}
+
+/// A part of an output, by its place in the lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartId {
+    /// The output's place in the list of outputs.
+    pub output: usize,
+    /// The part's place in the output's parts, in name order.
+    pub part: u32,
+}
+
+/// Which rows of a part are read, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartStart {
+    /// From a row on, in file order.
+    Row(u64),
+    /// In file order, which is time order: the rows from `from` on. None of them stands
+    /// before `seek_row`.
+    Time {
+        /// Where to begin to read.
+        seek_row: u64,
+        /// The first row, in time, that is wanted.
+        from: TimeRow,
+    },
+    /// Sorted by (time, row): the rows from `from` on, or all.
+    Sorted {
+        /// The first row, in time, that is wanted.
+        from: Option<TimeRow>,
+        /// Why the part must be sorted.
+        disorder: Disorder,
+    },
+}
+
+/// Opens feeds over the parts of a plan.
+pub trait OpenPart: Send {
+    /// Starts reading a part. A part that cannot be opened says so in its first chunk,
+    /// so that opening ahead never hides an earlier row.
+    fn open(&self, part: PartId, start: PartStart) -> PartFeed;
+}

@@ -1,0 +1,262 @@
+//! Parts as feeds: each opened, decoded and framed on a worker's thread.
+
+mod file_order;
+mod time_sorted;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use envelope::{EventTime, FrameSpec, FramedBatch, Framer};
+use oracle_store::{
+    HeldMemory, Part, ReadGrant, ReadMemory, ReadOptions, RowReader, Rows, open_rows,
+};
+
+use crate::Error;
+use crate::ending::Ending;
+use crate::order::chunk_budget::{ChunkBudget, ChunkShare};
+use crate::order::feed::{FeedPool, PartFeed};
+use crate::order::part_proofs::PartProofs;
+use crate::order::time_index::TIME_COLUMN;
+use crate::order::{OpenPart, PartId, PartStart};
+use crate::place::NamePosition;
+use crate::place::Position;
+
+use file_order::FileOrder;
+use time_sorted::TimeSorted;
+
+/// The most rows decoded at once: a column's values stay in cache, and the cost of a
+/// batch is small beside them.
+const BATCH_ROWS: usize = 1_024;
+/// A framed event, about, before the first one is seen.
+const EVENT_BYTES: usize = 1 << 10;
+
+/// What it takes to read and frame one output.
+#[derive(Debug)]
+pub struct OutputSource {
+    /// The right to read its rows.
+    pub grant: ReadGrant,
+    /// How its rows are framed.
+    pub spec: FrameSpec,
+    /// Its parts in name order.
+    pub parts: Vec<Part>,
+}
+
+/// Proves a part to be what evidence says, before its first row is used. Called by the threads
+/// that decode, which may block.
+pub trait ProvePart: Send + Sync + std::fmt::Debug {
+    /// Checks one part.
+    ///
+    /// # Errors
+    /// `DATA_MISMATCH`, `ORACLE_READ_FAILED`.
+    fn prove(&self, part: &Part) -> Result<(), Error>;
+}
+
+/// All parts of a stream, cleared to be read.
+#[derive(Debug)]
+pub struct ClearedParts {
+    outputs: Vec<OutputSource>,
+    data: Arc<dyn ProvePart>,
+    memory: ReadMemory,
+    proofs: PartProofs,
+    /// Whether a part is hashed when it is opened, and until when.
+    hashing: Option<Ending>,
+}
+
+impl ClearedParts {
+    /// The parts of some outputs, in list order, each under its grant; readers share `memory`.
+    pub fn new(
+        outputs: Vec<OutputSource>,
+        data: Arc<dyn ProvePart>,
+        memory: ReadMemory,
+        proofs: PartProofs,
+    ) -> Self {
+        Self {
+            outputs,
+            data,
+            memory,
+            proofs,
+            hashing: None,
+        }
+    }
+
+    /// The same parts, each hashed when it is opened: for a run that knows nothing of them
+    /// beforehand.
+    #[must_use]
+    pub fn hashed(mut self, ending: &Ending) -> Self {
+        self.hashing = Some(ending.clone());
+        self
+    }
+
+    fn part(&self, id: PartId) -> (&OutputSource, &Part) {
+        let output = &self.outputs[id.output];
+        (output, &output.parts[id.part as usize])
+    }
+}
+
+impl NamePosition for ClearedParts {
+    fn name(&self, output: usize, position: &Position) -> String {
+        let output = &self.outputs[output];
+        format!(
+            "row {} of {} (output {})",
+            position.row,
+            output.parts[position.part as usize].path(),
+            output.spec.output_id
+        )
+    }
+}
+
+/// Opens the parts of a plan as feeds of a pool.
+pub struct PartOpener {
+    /// What may be read.
+    pub parts: Arc<ClearedParts>,
+    /// Who reads.
+    pub pool: FeedPool,
+    /// How much open feeds may hold.
+    pub budget: ChunkBudget,
+    /// Bytes of rows that a part may hold to be sorted.
+    pub sort_budget: u64,
+}
+
+impl OpenPart for PartOpener {
+    fn open(&self, part: PartId, start: PartStart) -> PartFeed {
+        let rows = OpenRows {
+            parts: Arc::clone(&self.parts),
+            part,
+            share: self.budget.share(),
+        };
+        self.pool.open(match start {
+            PartStart::Row(row) => Box::new(FileOrder::new(rows, row, None)),
+            PartStart::Time { seek_row, from } => {
+                Box::new(FileOrder::new(rows, seek_row, Some(from)))
+            }
+            PartStart::Sorted { from, disorder } => {
+                Box::new(TimeSorted::new(rows, from, disorder, self.sort_budget))
+            }
+        })
+    }
+}
+
+/// What it takes to make chunks of one part.
+struct OpenRows {
+    parts: Arc<ClearedParts>,
+    part: PartId,
+    share: ChunkShare,
+}
+
+impl OpenRows {
+    fn part(&self) -> &Part {
+        self.parts.part(self.part).1
+    }
+
+    /// Opens the part from a row on, once it is proven to be what was packed.
+    fn open(&self, from_row: u64) -> Result<RowReader, Error> {
+        let (output, part) = self.parts.part(self.part);
+        self.parts.data.prove(part)?;
+        if let Some(ending) = &self.parts.hashing {
+            self.parts.proofs.hash(part, ending);
+        }
+        // No more than a chunk's: decoded rows that wait would take as much again.
+        let batch_rows = (self.share.bytes() / EVENT_BYTES).min(BATCH_ROWS);
+        open_rows(
+            &output.grant,
+            part,
+            &ReadOptions {
+                from_row,
+                batch_rows,
+            },
+        )
+        .map_err(Error::Oracle)
+    }
+
+    /// Holds memory for the envelopes of rows that have so many bytes, decoded, if they take
+    /// more than a chunk may have and the part's estimate has for one.
+    fn hold(&self, row_bytes: usize, usual_bytes: u64) -> Result<Option<HeldMemory>, Error> {
+        // An envelope is about as large as its row, and its buffer grows by doubling.
+        let bytes = (row_bytes as u64 * 2).saturating_sub(usual_bytes);
+        if bytes <= 2 * self.share.bytes() as u64 {
+            return Ok(None);
+        }
+        let held = self.parts.memory.hold(bytes, || {
+            format!("Framing a large row of {}", self.part().path())
+        });
+        held.map(Some).map_err(Error::Oracle)
+    }
+
+    fn framer(&self) -> Result<Framer, Error> {
+        Framer::new(&self.parts.part(self.part).0.spec).map_err(Error::Envelope)
+    }
+}
+
+/// How many rows to frame at once, so that a chunk has the bytes it may have.
+#[derive(Debug)]
+struct ChunkRows(usize);
+
+impl Default for ChunkRows {
+    /// Few: nobody knows yet how large an event is.
+    fn default() -> Self {
+        Self(16)
+    }
+}
+
+impl ChunkRows {
+    fn get(&self) -> usize {
+        self.0
+    }
+
+    /// Learns from a chunk how many rows the next one may have.
+    fn learn(&mut self, framed: &FramedBatch, share: &ChunkShare) {
+        if let Some(bytes_a_row) = framed.body_bytes().checked_div(framed.len()) {
+            self.0 = (share.bytes() / bytes_a_row.max(1)).max(1);
+        }
+    }
+}
+
+/// Columns whose sizes are looked at one by one; the rows of wider parts count on average.
+const MEASURED_COLUMNS: usize = 256;
+
+/// Batches below this size are not looked into for large rows.
+const LARGE_BATCH_BYTES: usize = 1 << 20;
+
+/// Whether a batch may have large rows.
+fn is_large(rows: &Rows) -> bool {
+    let bytes = match rows {
+        Rows::Arrow(batch) => batch.get_array_memory_size(),
+        Rows::JsonLines(lines) => lines.iter().map(<[u8]>::len).sum(),
+    };
+    bytes > LARGE_BATCH_BYTES
+}
+
+/// Bytes of some rows of a batch, decoded, about.
+fn bytes_of(rows: &Rows, from: usize, count: usize) -> usize {
+    match rows {
+        Rows::Arrow(batch) if batch.num_columns() <= MEASURED_COLUMNS => {
+            let columns = batch.columns().iter();
+            let bytes = columns.map(|column| {
+                let rows = column.slice(from, count).to_data();
+                rows.get_slice_memory_size().unwrap_or_default()
+            });
+            bytes.sum()
+        }
+        Rows::Arrow(batch) => average_bytes(batch) * count,
+        Rows::JsonLines(lines) => lines.iter().skip(from).take(count).map(<[u8]>::len).sum(),
+    }
+}
+
+fn average_bytes(batch: &RecordBatch) -> usize {
+    batch.get_array_memory_size() / batch.num_rows().max(1)
+}
+
+/// The times of rows, up to the first that cannot be read.
+fn times_of(part: &Part, first_row: u64, rows: &Rows) -> (Vec<EventTime>, Option<Error>) {
+    let (times, failure) = match rows {
+        Rows::Arrow(batch) => match batch.column_by_name(TIME_COLUMN) {
+            Some(column) => envelope::event_times(part.path(), first_row, column),
+            // It was there when the part's times were learnt; framing says that it is not.
+            None => (Vec::new(), None),
+        },
+        Rows::JsonLines(lines) => {
+            envelope::event_times_of_json_lines(part.path(), first_row, lines.iter())
+        }
+    };
+    (times, failure.map(Error::Envelope))
+}

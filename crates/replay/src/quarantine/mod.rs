@@ -1,0 +1,141 @@
+//! The quarantine: rejected events, set aside durably, so that a stream may go on without
+//! them and nothing is lost.
+//!
+//! ```text
+//! lane ─ Rejected ─► keeper ─ a batch at a time ─► Quarantine::set_aside ─► quarantine.ndjson
+//!                      │        (a blocking thread)          │ synced
+//!                      └── mark done, count ◄────────────────┘
+//!
+//! redrive ─ reads quarantine.ndjson ─► gate ─ acknowledged ─► quarantine.redriven.ndjson
+//! ```
+//!
+//! | file | idea | kind |
+//! |---|---|---|
+//! | [`record`] | one line of the file, written and read | pure |
+//! | [`open_events`] | which events still wait for a redrive | pure |
+//! | `lines` | whole lines of a file that others append to | IO |
+//! | [`file`](mod@file) | the file of a platform run | IO |
+//! | [`redriven`] | what a redrive delivered | IO |
+//! | [`prefix`] | what a file holds when a redrive begins | IO |
+//! | `aside` | the keeper's side: batches, the limit, what is told | |
+//!
+//! Invariants:
+//! - An event is marked done only after [`Quarantine::set_aside`] returned for it, and that
+//!   returns only once the event survives the loss of power.
+//! - A line is written whole or cut off again: whoever opens the file after a crash cuts what
+//!   the crash left of a last line. No cursor has passed that event, so it comes again.
+//! - Nothing is ever taken out of either file. An event *waits* while its last line in
+//!   `quarantine.ndjson` is behind the one that `quarantine.redriven.ndjson` names for it.
+//! - One file a platform run, whatever its outputs: several producers append to it, each line
+//!   under the file's OS lock.
+
+pub(crate) mod aside;
+pub mod file;
+mod lines;
+pub mod open_events;
+pub mod record;
+pub mod prefix;
+pub mod redriven;
+
+use std::path::{Path, PathBuf};
+
+use envelope::PlatformRunId;
+use serde::{Deserialize, Serialize};
+
+pub use aside::{QuarantineReport, QuarantinedEventNote, QuarantinedNote};
+pub use file::QuarantineFile;
+pub use record::{QuarantinedEvent, RejectReason, RejectedEvent};
+
+use crate::{Error, ReasonCode};
+
+/// The JSON Schema of one line of a quarantine file.
+pub const QUARANTINE_RECORD_SCHEMA: &str =
+    include_str!("../../../../contracts/quarantine_record.schema.yaml");
+
+/// What becomes of an event that the ingestion gate will not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReject {
+    /// It ends the stream, and a rerun begins with it.
+    Stop,
+    /// It is set aside durably, and the stream goes on.
+    Quarantine,
+}
+
+/// What becomes of rejected events, and how many may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectSettings {
+    /// What becomes of one.
+    pub on_reject: OnReject,
+    /// Events that may lie in the quarantine before the stream ends; at least 1.
+    pub max_quarantined: u64,
+}
+
+/// Where rejected events are set aside. Implemented by [`QuarantineFile`]; called by the keeper,
+/// one batch at a time, on a thread that may block.
+pub trait Quarantine: Send {
+    /// Makes these events durable: once it returns, they survive the loss of power, and cursors
+    /// may pass them. An event that waits there already need not be kept twice. On an error
+    /// none of them counts as kept, and the stream ends.
+    ///
+    /// # Errors
+    /// `QUARANTINE_UNWRITABLE`; whatever else ends the stream.
+    fn set_aside(&mut self, events: &[RejectedEvent]) -> Result<(), Error>;
+
+    /// How many events wait there, those of earlier runs included.
+    fn waiting(&self) -> u64;
+
+    /// Where it is, for operators.
+    fn place(&self) -> String;
+}
+
+/// A quarantine, and how much it may hold.
+pub struct SetAside {
+    /// Where rejected events go.
+    pub quarantine: Box<dyn Quarantine>,
+    /// How many may wait there before the stream ends with `QUARANTINE_LIMIT`.
+    pub at_most: u64,
+}
+
+/// The quarantine file of a platform run.
+pub fn file_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
+    runs_root.join(run.as_str()).join("wsp/quarantine.ndjson")
+}
+
+/// Opens the quarantine of a platform run, if rejected events are to be set aside; on a
+/// thread that may block, since another producer may hold the file's lock.
+///
+/// # Errors
+/// `QUARANTINE_LIMIT` if it is full already; `QUARANTINE_UNREADABLE`, `QUARANTINE_UNWRITABLE`.
+pub async fn open(
+    settings: RejectSettings,
+    runs_root: &Path,
+    run: &PlatformRunId,
+) -> Result<Option<SetAside>, Error> {
+    if settings.on_reject == OnReject::Stop {
+        return Ok(None);
+    }
+    let file = file_of_run(runs_root, run);
+    let opening = tokio::task::spawn_blocking(move || QuarantineFile::open(file));
+    let quarantine = opening
+        .await
+        .map_err(|panic| Error::died("The quarantine was not opened to the end.", panic))??;
+    if quarantine.waiting() >= settings.max_quarantined {
+        return Err(limit_reached(&quarantine, settings.max_quarantined));
+    }
+    Ok(Some(SetAside {
+        quarantine: Box::new(quarantine),
+        at_most: settings.max_quarantined,
+    }))
+}
+
+fn limit_reached(quarantine: &dyn Quarantine, at_most: u64) -> Error {
+    let (waiting, place) = (quarantine.waiting(), quarantine.place());
+    Error::new(
+        ReasonCode::QuarantineLimit,
+        format!(
+            "{waiting} rejected events wait in {place}; `wsp_push.max_quarantined` is {at_most}."
+        ),
+        "Find out why the ingestion gate rejects them, then `wsp-cli redrive`, or raise the limit; a rerun resumes.",
+    )
+}

@@ -1,0 +1,95 @@
+//! What a quarantine file holds at one moment: the part that a redrive works on.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use envelope::PlatformRunId;
+use tokio::sync::mpsc;
+
+use super::QuarantinedEvent;
+use super::lines::{LinesRead, unreadable};
+use super::open_events::OpenEvents;
+use crate::Error;
+
+/// Events read ahead of the one that is being pushed.
+const AHEAD: usize = 16;
+
+/// An event that waits, and its last line.
+pub struct Waiting {
+    /// The event.
+    pub event: QuarantinedEvent,
+    /// The number of its last line, counted from 1.
+    pub line: u64,
+}
+
+/// The whole lines that a file had when it was looked at. Others may append meanwhile.
+pub struct Prefix {
+    path: PathBuf,
+    file: File,
+    read: LinesRead,
+    /// What waits; the redriven file is the caller's to read into it.
+    pub events: OpenEvents,
+    /// The platform run that the first event names.
+    pub run: Option<PlatformRunId>,
+}
+
+impl Prefix {
+    /// Reads a file, every line checked.
+    ///
+    /// # Errors
+    /// `QUARANTINE_UNREADABLE` if it is not there or damaged, with file and line.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let opened = File::open(path).and_then(|file| {
+            if file.metadata()?.is_file() {
+                Ok(file)
+            } else {
+                Err(io::Error::other("it is no file"))
+            }
+        });
+        let file = opened.map_err(|error| unreadable(path, error))?;
+        let (mut read, mut events, mut run) = (LinesRead::default(), OpenEvents::default(), None);
+        read.catch_up(&file, path, |number, line| {
+            let event = QuarantinedEvent::parse(line)?;
+            events.quarantined(event.row_id(), number);
+            if number == 1 {
+                run = event.platform_run_id;
+            }
+            Ok(())
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            read,
+            events,
+            run,
+        })
+    }
+
+    /// How many lines there are.
+    pub fn lines(&self) -> u64 {
+        self.read.lines
+    }
+
+    /// Every event that waits, once, in the order of their last lines; read on a thread of its
+    /// own, a few events ahead.
+    pub fn feed(self) -> mpsc::Receiver<Result<Waiting, Error>> {
+        let (events, feed) = mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            let mut read = LinesRead::default();
+            let all = read.catch_up(&self.file, &self.path, |line, text| {
+                let event = QuarantinedEvent::parse(text)?;
+                if self.events.waiting_line(&event.row_id()) == Some(line) {
+                    let sent = events.blocking_send(Ok(Waiting { event, line }));
+                    sent.map_err(|_| "nobody reads on".to_owned())?;
+                }
+                Ok(())
+            });
+            if let Err(error) = all {
+                // Nobody listens once the redrive has ended.
+                let _ = events.blocking_send(Err(error));
+            }
+        });
+        feed
+    }
+}

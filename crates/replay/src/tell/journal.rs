@@ -1,0 +1,182 @@
+//! What a run did, told to whoever keeps the record of it.
+//!
+//! Told when it is done, and of a cursor when it is durable; never for each event.
+
+use checkpoint::{Cursor, CursorKey};
+use envelope::EventTime;
+use model::{OutputId, PackKey};
+use serde::Serialize;
+
+use crate::Error;
+use crate::pace::Pace;
+use crate::quarantine::QuarantinedNote;
+use crate::tell::acts::{Act, CutGap, Steered};
+use crate::tell::state::State;
+
+/// Keeps the record of what a run did: an audit log.
+pub trait Journal: Send {
+    /// Takes one happening.
+    ///
+    /// # Errors
+    /// `AUDIT_UNWRITABLE` where a record must be kept and cannot be: it ends the stream.
+    fn note(&mut self, happening: &Happening) -> Result<(), Error>;
+}
+
+/// One thing that happened. Its serialized form is that of the thing alone.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Happening {
+    /// A cursor was saved.
+    CursorSaved(CursorSaved),
+    /// Somebody steered the stream, or tried to.
+    Steered(SteeredNote),
+    /// The schedule moved, since the next event was further away than `max_gap`.
+    GapCut(GapCutNote),
+    /// The ingestion gate or the checkpoint store is away.
+    OutageBegan(OutageNote),
+    /// It is back.
+    OutageEnded(OutageNote),
+    /// Rejected events were set aside; told at most once a second.
+    EventsQuarantined(QuarantinedNote),
+}
+
+/// Why a cursor was saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaveReason {
+    /// `flush_every`, or the second.
+    PeriodicFlush,
+    /// The bound of the run was reached.
+    MaxEvents,
+    /// Every row of the outputs is done.
+    OutputComplete,
+    /// The run ends early.
+    Stopped,
+}
+
+/// A cursor that is durable now.
+#[derive(Debug, Clone, Serialize)]
+pub struct CursorSaved {
+    /// The world.
+    pub pack_key: PackKey,
+    /// The output.
+    pub output_id: OutputId,
+    /// Where it stands.
+    pub cursor: CursorPlace,
+    /// Why it was saved.
+    pub reason: SaveReason,
+}
+
+/// Where a cursor stands, as reports and audit lines show it.
+#[derive(Debug, Clone, Serialize)]
+pub struct CursorPlace {
+    /// The part of the last done event, relative to the engine run root.
+    pub last_file: String,
+    /// Its row, counted from 0.
+    pub last_row_index: u64,
+    /// Its event time.
+    pub last_ts_utc: Option<String>,
+}
+
+impl CursorSaved {
+    /// The saved cursor of a key.
+    pub(crate) fn new(key: &CursorKey, cursor: &Cursor, reason: SaveReason) -> Self {
+        Self {
+            pack_key: key.pack_key().clone(),
+            output_id: key.output_id().clone(),
+            cursor: cursor.into(),
+            reason,
+        }
+    }
+}
+
+impl From<&Cursor> for CursorPlace {
+    fn from(cursor: &Cursor) -> Self {
+        Self {
+            last_file: cursor.last_file.clone(),
+            last_row_index: cursor.last_row_index,
+            last_ts_utc: cursor.last_ts_utc.clone(),
+        }
+    }
+}
+
+/// An act that was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct SteeredNote {
+    /// What was asked.
+    pub act: &'static str,
+    /// Of a step: how many events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// Who asked.
+    pub by: String,
+    /// Whether it was done.
+    pub applied: bool,
+    /// Why it was not done; `None` if it was.
+    pub refused: Option<String>,
+    /// What the stream was at afterwards.
+    pub state: State,
+    /// The pace before.
+    pub pace_before: Pace,
+    /// The pace afterwards.
+    pub pace: Pace,
+    /// Events handed over until then.
+    pub handed_over: u64,
+    /// The event time of the last acknowledgement.
+    pub event_time: Option<String>,
+}
+
+impl SteeredNote {
+    /// `event_time` is that of the last acknowledgement.
+    pub(crate) fn new(steered: &Steered, event_time: Option<EventTime>) -> Self {
+        Self {
+            act: steered.act.as_str(),
+            events: match steered.act {
+                Act::Step(events) => Some(events),
+                _ => None,
+            },
+            by: steered.by.clone(),
+            applied: steered.refused.is_none(),
+            refused: steered.refused.map(|refused| refused.to_string()),
+            state: steered.state,
+            pace_before: steered.pace_before.clone(),
+            pace: steered.pace.clone(),
+            handed_over: steered.handed_over,
+            event_time: event_time.map(|time| time.to_string()),
+        }
+    }
+}
+
+/// A wait for the next event that `max_gap` made shorter.
+#[derive(Debug, Clone, Serialize)]
+pub struct GapCutNote {
+    /// The event time of the event that is waited for.
+    pub next_event_time: String,
+    /// By how many seconds that event and all after it are due earlier.
+    pub earlier_s: f64,
+    /// Events handed over until then.
+    pub handed_over: u64,
+    /// The event time of the last acknowledgement.
+    pub event_time: Option<String>,
+}
+
+impl GapCutNote {
+    /// `event_time` is that of the last acknowledgement.
+    pub(crate) fn new(cut: &CutGap, event_time: Option<EventTime>) -> Self {
+        Self {
+            next_event_time: cut.next.to_string(),
+            earlier_s: cut.earlier.as_secs_f64(),
+            handed_over: cut.handed_over,
+            event_time: event_time.map(|time| time.to_string()),
+        }
+    }
+}
+
+/// What was away.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutageNote {
+    /// `ingestion_gate` or `checkpoint_store`.
+    pub what: &'static str,
+    /// What was wrong; `None` once it is back.
+    pub cause: Option<String>,
+}

@@ -1,0 +1,14 @@
+//! What is told of a stream while it runs: to whoever watches, and to whoever keeps the record.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`journal`] | what happened, for the record |
+//! | [`progress`] | a snapshot, a few times a second |
+//! | [`acts`], [`state`] | what was asked of the stream, and what it is at |
+//! | [`meters`] | borders, counted |
+
+pub mod journal;
+pub mod progress;
+pub mod acts;
+pub mod state;
+pub mod meters;

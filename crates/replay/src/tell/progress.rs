@@ -1,0 +1,110 @@
+//! What a stream is at, about once a second, for whoever watches.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use envelope::EventTime;
+use tokio::sync::watch;
+
+use crate::pace::Pace;
+use crate::tell::meters::Reading;
+use crate::tell::state::State;
+use push::Away;
+
+/// A snapshot of a running stream.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// What the stream is at.
+    pub state: State,
+    /// What makes the next event due.
+    pub pace: Pace,
+    /// The meters of all outputs together.
+    pub meters: Reading,
+    /// The bound of the run, if it has one.
+    pub max_events: Option<u64>,
+    /// Events that this run will acknowledge in all, about, once that is known.
+    pub total: Option<u64>,
+    /// The event time of the last acknowledgement.
+    pub event_time: Option<EventTime>,
+    /// How late the last acknowledged event was sent, in milliseconds.
+    pub lateness_ms: f64,
+    /// Events that saved cursors cover.
+    pub durable: u64,
+    /// When the next event is due, by the wall clock, where it is waited for longer than a
+    /// second.
+    pub next_due: Option<SystemTime>,
+    /// What is wrong with the ingestion gate; `None` while it answers.
+    pub gate_away: Option<Away>,
+    /// What is wrong with the checkpoint store; `None` while it answers.
+    pub store_away: Option<Away>,
+}
+
+/// Told what a stream is at: a few times a second, and once more at its end. Implemented by
+/// whoever watches; called on a task of its own, so that a sink that takes its time misses
+/// snapshots and never holds the stream back. It should not block for long.
+pub trait ProgressSink: Send + 'static {
+    /// Takes the newest snapshot.
+    fn tell(&mut self, progress: &Progress);
+}
+
+/// Tells a sink of every snapshot that it has time for, until the stream is gone.
+pub async fn tell_until_the_end<S: ProgressSink>(
+    mut progress: watch::Receiver<Progress>,
+    mut sink: S,
+) -> S {
+    while progress.changed().await.is_ok() {
+        let now = progress.borrow_and_update().clone();
+        sink.tell(&now);
+    }
+    sink
+}
+
+impl Progress {
+    /// What the stream is at, for people: a stream that waits for a gate or a store that is away
+    /// says so.
+    pub fn shown(&self, state: State) -> State {
+        match state {
+            State::Starting | State::Running | State::HeldBack if self.gate_away.is_some() => {
+                State::GateAway
+            }
+            State::Starting | State::Running | State::HeldBack if self.store_away.is_some() => {
+                State::StoreAway
+            }
+            state => state,
+        }
+    }
+
+    /// When the next event is due, as text in UTC to the second.
+    pub fn next_due_text(&self) -> Option<String> {
+        let due = DateTime::<Utc>::from(self.next_due?);
+        Some(due.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+
+    /// Learns how many rows are open: so many events are expected, or as many as the
+    /// run is bounded to.
+    pub fn expect(&mut self, open_rows: u64) {
+        self.total = Some(self.max_events.unwrap_or(u64::MAX).min(open_rows));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl ProgressSink for Vec<u64> {
+        fn tell(&mut self, progress: &Progress) {
+            self.push(progress.durable);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_is_told_of_the_last_snapshot_whatever_it_missed() {
+        let progress = watch::Sender::new(Progress::default());
+        let telling = tokio::spawn(tell_until_the_end(progress.subscribe(), Vec::new()));
+        for durable in 1..=100 {
+            progress.send_modify(|progress| progress.durable = durable);
+        }
+        drop(progress);
+        assert_eq!(telling.await.unwrap().last(), Some(&100));
+    }
+}

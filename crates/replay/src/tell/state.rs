@@ -1,0 +1,70 @@
+//! What a stream is at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde::Serialize;
+
+/// What the dispatching thread is at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The evidence is looked at, or the first row is on its way.
+    #[default]
+    Starting,
+    /// The schedule begins later.
+    WaitingForStart,
+    /// Events leave when they are due.
+    Running,
+    /// Events wait for saves or for the ingestion gate.
+    HeldBack,
+    /// The ingestion gate takes no event; the stream tries on.
+    GateAway,
+    /// The checkpoint store takes no cursor; the stream tries on.
+    StoreAway,
+    /// Somebody paused it.
+    Paused,
+    /// No new event leaves any more.
+    Ending,
+}
+
+impl State {
+    const ALL: [Self; 8] = [
+        Self::Starting,
+        Self::WaitingForStart,
+        Self::Running,
+        Self::HeldBack,
+        Self::GateAway,
+        Self::StoreAway,
+        Self::Paused,
+        Self::Ending,
+    ];
+
+    /// As reports and the progress line say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::WaitingForStart => "waiting_for_start",
+            Self::Running => "running",
+            Self::HeldBack => "held_back",
+            Self::GateAway => "gate_away",
+            Self::StoreAway => "store_away",
+            Self::Paused => "paused",
+            Self::Ending => "ending",
+        }
+    }
+}
+
+/// The state, as the dispatching thread tells it and anybody reads it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StateCell(Arc<AtomicU8>);
+
+impl StateCell {
+    pub(crate) fn set(&self, state: State) {
+        self.0.store(state as u8, Ordering::Release);
+    }
+
+    pub(crate) fn get(&self) -> State {
+        State::ALL[usize::from(self.0.load(Ordering::Acquire))]
+    }
+}

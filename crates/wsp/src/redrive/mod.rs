@@ -1,0 +1,385 @@
+//! Pushing the events of a quarantine file again: `redrive`.
+//!
+//! ```text
+//! quarantine.ndjson ─► waiting events, in file order ─► one lane ─► gate
+//!                                                                    │ acknowledged
+//! quarantine.redriven.ndjson ◄─── a synced batch at a time ──────────┘
+//! ```
+//!
+//! One lane: events go out one after the other in the order in which they were set aside, which
+//! for the events of one key is their own. It is the same client, retry policy and judgement as
+//! a stream's. Each event goes once, whatever the number of its lines; one that is acknowledged
+//! is recorded, so a redrive that was killed goes on where it was, and a file that is done
+//! is left alone. What is acknowledged and not yet recorded when a crash comes is pushed again,
+//! and the gate knows it by its id.
+//!
+//! An event that is refused again stays, and the next one is tried; a refusal that judges the
+//! sender, and a gate that is away, end the redrive. A stream may append to the file
+//! meanwhile: what it holds when the redrive begins is what is pushed.
+
+mod pushing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use envelope::PlatformRunId;
+use oracle_store::Hex64;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::run::audit::{AuditLog, EventKind};
+use crate::run::backends::{ProfileClient, push_client};
+use crate::run::platform_run;
+use crate::run::request::StreamRequest;
+use crate::{Error, ReasonCode};
+use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
+use pushing::Pushing;
+use replay::ending::Ending;
+use replay::engine::cut_after;
+use replay::keep::keeper::Decisions;
+use replay::quarantine::file_of_run;
+use replay::quarantine::prefix::{Prefix, Waiting};
+use replay::quarantine::redriven::{Closed, Closing, RedrivenFile};
+
+/// What to redrive.
+#[derive(Debug, Clone, Default)]
+pub struct RedriveOptions {
+    /// The quarantine file; else that of the platform run.
+    pub file: Option<PathBuf>,
+    /// Look, and push nothing.
+    pub dry_run: bool,
+    /// Push nothing, and have these events wait no more: the caller knows what became of them,
+    /// or that they are not wanted. Empty pushes.
+    pub give_up: Vec<Hex64>,
+}
+
+/// How a redrive ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RedriveStatus {
+    /// Nothing of the file waits any more.
+    Redriven,
+    /// Nothing was pushed: this is what would be.
+    Planned,
+    /// Events were refused again, or it could not go on.
+    Failed,
+    /// Stopped by a signal or the caller.
+    Stopped,
+}
+
+/// An event that was refused again.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedEvent {
+    /// Its id.
+    pub event_id: Hex64,
+    /// The output it is of.
+    pub output_id: String,
+    /// Its part.
+    pub file: String,
+    /// Its row there.
+    pub row: u64,
+    /// HTTP status of the last answer.
+    pub status: u16,
+    /// How the answer's body begins.
+    pub body_excerpt: String,
+    /// The reason codes that the answer gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reason_codes: Vec<String>,
+}
+
+/// What a redrive did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RedriveReport {
+    /// How it ended.
+    pub status: RedriveStatus,
+    /// The reason code, unless all went well.
+    pub reason: Option<&'static str>,
+    /// The reason in words.
+    pub detail: Option<String>,
+    /// The quarantine file.
+    pub file: Option<String>,
+    /// The platform run that its events belong to.
+    pub platform_run_id: Option<String>,
+    /// Lines that the file had.
+    pub lines: u64,
+    /// Different events on them.
+    pub events: u64,
+    /// Delivered by earlier redrives.
+    pub redriven_before: u64,
+    /// Delivered by this one, and recorded durably.
+    pub redriven: u64,
+    /// Closed by this one without a push, since the caller gave them up.
+    pub given_up: u64,
+    /// Refused again by this one.
+    pub refused: Vec<RefusedEvent>,
+    /// Still waiting.
+    pub waiting: u64,
+    /// What the ingestion gate decided.
+    pub decisions: Decisions,
+    /// Posts made again, by cause.
+    pub retries: Value,
+}
+
+impl RedriveReport {
+    fn empty() -> Self {
+        Self {
+            status: RedriveStatus::Failed,
+            reason: None,
+            detail: None,
+            file: None,
+            platform_run_id: None,
+            lines: 0,
+            events: 0,
+            redriven_before: 0,
+            redriven: 0,
+            given_up: 0,
+            refused: Vec::new(),
+            waiting: 0,
+            decisions: Decisions::default(),
+            retries: json!({}),
+        }
+    }
+
+    fn failed(mut self, error: &Error) -> Self {
+        self.status = RedriveStatus::Failed;
+        self.reason = Some(error.code());
+        self.detail = Some(error.detail());
+        self
+    }
+
+    /// The process's exit status: 0 nothing waits, 1 failed or refused again, 2 unusable
+    /// arguments or profile, 3 stopped.
+    pub fn exit_status(&self) -> u8 {
+        match self.status {
+            RedriveStatus::Redriven | RedriveStatus::Planned => 0,
+            RedriveStatus::Failed
+                if self.reason.is_some_and(|code| code.starts_with("PROFILE_")) =>
+            {
+                2
+            }
+            RedriveStatus::Failed => 1,
+            RedriveStatus::Stopped => 3,
+        }
+    }
+}
+
+/// One redrive of a quarantine file.
+///
+/// ```no_run
+/// # async fn example(request: wsp::StreamRequest) {
+/// use wsp::redrive::{Redrive, RedriveOptions};
+///
+/// let report = Redrive::new(request, RedriveOptions::default()).run().await;
+/// println!("{} delivered, {} still wait", report.redriven, report.waiting);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Redrive {
+    request: StreamRequest,
+    options: RedriveOptions,
+    ending: Ending,
+}
+
+impl Redrive {
+    /// A redrive that has not begun. Of the request it uses the profile's gate, token, retry
+    /// policy and runs root, and the platform run that is named.
+    pub fn new(request: StreamRequest, options: RedriveOptions) -> Self {
+        Self {
+            request,
+            options,
+            ending: Ending::default(),
+        }
+    }
+
+    /// The switch that ends it.
+    pub fn ending(&self) -> Ending {
+        self.ending.clone()
+    }
+
+    /// Redrives with the push client that the profile names.
+    pub async fn run(self) -> RedriveReport {
+        match push_client(&self.request.profile) {
+            Ok((ProfileClient::Direct(client), endpoint)) => {
+                Box::pin(self.run_with(client, endpoint.as_str())).await
+            }
+            Ok((ProfileClient::Reqwest(client), endpoint)) => {
+                Box::pin(self.run_with(client, endpoint.as_str())).await
+            }
+            Err(error) => RedriveReport::empty().failed(&error),
+        }
+    }
+
+    /// Redrives with a push client of the caller's own; `endpoint` names where it pushes to.
+    pub async fn run_with<C: PushClient>(self, client: C, endpoint: &str) -> RedriveReport {
+        let mut report = RedriveReport::empty();
+        match self.redrive(client, endpoint, &mut report).await {
+            Ok(()) => report,
+            Err(error) => report.failed(&error),
+        }
+    }
+
+    async fn redrive<C: PushClient>(
+        self,
+        client: C,
+        endpoint: &str,
+        report: &mut RedriveReport,
+    ) -> Result<(), Error> {
+        let path = self.file()?;
+        report.file = Some(path.display().to_string());
+        if self.options.file.is_none() && !path.exists() {
+            // Nothing of this platform run was ever set aside.
+            report.status = RedriveStatus::Redriven;
+            return Ok(());
+        }
+        let mut prefix = Prefix::read(&path)?;
+        let mut redriven = None;
+        if self.options.dry_run {
+            RedrivenFile::look(&path, &mut prefix.events)?;
+        } else {
+            redriven = Some(RedrivenFile::open(&path, &mut prefix.events)?);
+        }
+        report.lines = prefix.lines();
+        report.events = prefix.events.quarantined_events();
+        report.waiting = prefix.events.waiting();
+        report.redriven_before = report.events - report.waiting;
+        report.platform_run_id = prefix.run.as_ref().map(PlatformRunId::to_string);
+        let Some(redriven) = redriven else {
+            report.status = RedriveStatus::Planned;
+            return Ok(());
+        };
+        let mut audit = self.audit(prefix.run.as_ref())?;
+        if !self.options.give_up.is_empty() {
+            let closed = give_up(prefix, redriven, &self.options.give_up).await?;
+            report.given_up = closed.len() as u64;
+            report.waiting -= report.given_up;
+            report.status = RedriveStatus::Redriven;
+            if let Some(audit) = &mut audit {
+                audit.append(EventKind::EventsGivenUp, given_up(report, &closed))?;
+            }
+            return Ok(());
+        }
+        let profile = &self.request.profile;
+        let watch = GateWatch::new(profile.retry.policy(), ConcurrencyLimit::fixed())
+            .with_transient_errors(profile.push.lanes.transient_errors.clone())
+            .with_max_event_bytes(profile.push.lanes.max_event_bytes);
+        let watch = Arc::new(watch);
+        let drain = tokio::spawn(cut_after(
+            self.ending.clone(),
+            profile.push.lanes.drain_timeout,
+        ));
+        let pusher = Pusher::new(client.lane(), Arc::clone(&watch), self.ending.cut());
+        let pushing = Pushing::new(
+            pusher.one_by_one(),
+            &self.ending,
+            endpoint,
+            redriven,
+            report,
+        );
+        let ended = pushing.push_all(prefix.feed()).await;
+        drain.abort();
+        let retries = watch.retries().by_cause().into_iter();
+        report.retries = retries
+            .map(|(cause, count)| (cause.to_owned(), count.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        if let Ok(status) = ended {
+            report.status = status;
+            let stopped = status == RedriveStatus::Stopped;
+            report.reason = stopped.then_some(replay::ReasonCode::Stopped.as_str());
+        }
+        if let Some(audit) = &mut audit {
+            audit.append(EventKind::EventsRedriven, told(report, &ended))?;
+        }
+        ended.map(drop)
+    }
+
+    fn file(&self) -> Result<PathBuf, Error> {
+        let request = &self.request;
+        if let Some(file) = &self.options.file {
+            return Ok(request.working_dir.join(file));
+        }
+        let runs_root = request.working_dir.join(&request.profile.runs_root);
+        let named = platform_run::named(
+            request.overrides.platform_run_id.as_deref(),
+            request.environment_run_id.as_deref(),
+            &runs_root,
+        )?;
+        let Some((run, _)) = named else {
+            return Err(Error::new(
+                ReasonCode::ProfileValueMissing,
+                format!(
+                    "No platform run is named, and {} has no active one.",
+                    runs_root.display()
+                ),
+                "Give --platform-run-id, or the file itself with --file.",
+            ));
+        };
+        Ok(file_of_run(&runs_root, &run))
+    }
+
+    /// The audit of the run that the events belong to, where they name one.
+    fn audit(&self, run: Option<&PlatformRunId>) -> Result<Option<AuditLog>, Error> {
+        let profile = &self.request.profile;
+        let runs_root = self.request.working_dir.join(&profile.runs_root);
+        run.map(|run| AuditLog::open(&runs_root, run, profile.posture))
+            .transpose()
+    }
+}
+
+/// Records that events wait no more, every line of an id that waits.
+///
+/// # Errors
+/// `QUARANTINE_EVENT_UNKNOWN` if one of them does not wait: then none is closed.
+async fn give_up(
+    prefix: Prefix,
+    mut redriven: RedrivenFile,
+    ids: &[Hex64],
+) -> Result<Vec<Closed>, Error> {
+    let mut closed = Vec::new();
+    let mut feed = prefix.feed();
+    while let Some(waiting) = feed.recv().await {
+        let Waiting { event, line } = waiting?;
+        if ids.contains(&event.event_id) {
+            closed.push(Closed {
+                event_id: event.event_id,
+                line,
+                why: Closing::GivenUp,
+            });
+        }
+    }
+    let waits = |id: &&Hex64| !closed.iter().any(|event| event.event_id == **id);
+    if let Some(id) = ids.iter().find(waits) {
+        return Err(Error::new(
+            ReasonCode::QuarantineEventUnknown,
+            format!("No event {id} waits in the quarantine, so that none was given up."),
+            "Name events by the `event_id` of their lines; `--dry-run` says how many wait.",
+        ));
+    }
+    let writing = tokio::task::spawn_blocking(move || {
+        redriven.record(&closed)?;
+        Ok(closed)
+    });
+    writing
+        .await
+        .map_err(|panic| Error::died("Recording what was given up ended too early.", panic))?
+}
+
+fn given_up(report: &RedriveReport, closed: &[Closed]) -> Value {
+    let ids = closed.iter().map(|event| event.event_id.as_str());
+    json!({
+        "file": report.file,
+        "event_ids": ids.collect::<Vec<_>>(),
+        "waiting": report.waiting,
+    })
+}
+
+fn told(report: &RedriveReport, ended: &Result<RedriveStatus, Error>) -> Value {
+    json!({
+        "file": report.file,
+        "status": ended.as_ref().unwrap_or(&RedriveStatus::Failed),
+        "reason": ended.as_ref().err().map(Error::code),
+        "redriven": report.redriven,
+        "refused": report.refused.len(),
+        "waiting": report.waiting,
+    })
+}

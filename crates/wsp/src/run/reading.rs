@@ -1,0 +1,80 @@
+//! What the streaming core reads of a plan: parts under their grants, and where their times are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use checkpoint::PackKey;
+use envelope::{FrameSpec, Pins};
+use oracle_store::Location;
+use replay::order::parts::{ClearedParts, OutputSource};
+use replay::order::time_index::{TimeIndex, TimeIndexCache};
+use replay::order::{DoneThrough, EventTimeSource, TimeWindow, readers_of};
+
+use crate::Error;
+use crate::plan::Plan;
+use crate::run::process_limits::process_room;
+use crate::run::request::StreamRequest;
+
+/// The parts of a plan's outputs, each under its grant.
+///
+/// # Errors
+/// `STREAM_INTERNAL` if the clearance does not cover an output of the plan.
+pub fn cleared_parts(plan: &Plan, pins: &Pins) -> Result<ClearedParts, Error> {
+    let outputs = plan.outputs.iter().map(|output| {
+        let grant = plan.clearance.grant(&output.locator.output_id);
+        let grant = grant.ok_or_else(|| {
+            Error::new(
+                replay::ReasonCode::StreamInternal,
+                format!("The clearance does not cover the output {}", output.id()),
+                "Report this; nothing was read.",
+            )
+        })?;
+        Ok(OutputSource {
+            grant: grant.clone(),
+            spec: FrameSpec {
+                output_id: output.id().clone(),
+                primary_key: output.primary_key.clone(),
+                pins: pins.clone(),
+            },
+            parts: output.locator.parts.clone(),
+        })
+    });
+    let outputs = outputs.collect::<Result<_, Error>>()?;
+    Ok(ClearedParts::new(
+        outputs,
+        Arc::new(plan.data.clone()),
+        plan.store.memory().clone(),
+        plan.proofs.clone(),
+    ))
+}
+
+/// What an event-time run reads of a plan, behind what is done.
+pub fn event_time_source(
+    request: &StreamRequest,
+    plan: &Plan,
+    done: Vec<DoneThrough>,
+    window: TimeWindow,
+) -> EventTimeSource {
+    let readers = readers_of(&plan.store);
+    let cache = TimeIndexCache::load(&index_folder(request, &plan.pack_key));
+    let outputs = plan.outputs.iter();
+    EventTimeSource {
+        parts: outputs.map(|output| output.locator.parts.clone()).collect(),
+        done,
+        window,
+        settings: request.profile.ordering,
+        lanes: match plan.store.root().location() {
+            Location::Local(_) => Some(request.profile.push.lanes.count),
+            Location::S3 { .. } => None,
+        },
+        index: TimeIndex::new(plan.store.clone(), cache, readers),
+        proofs: plan.proofs.clone(),
+        room: process_room(),
+    }
+}
+
+/// Where the times of a plan's parts are kept: in the folder that the profile names, else
+/// under the runs root; one folder a pack.
+pub(crate) fn index_folder(request: &StreamRequest, pack_key: &PackKey) -> PathBuf {
+    request.time_index_root().join(pack_key.as_str())
+}
