@@ -8,12 +8,10 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayAccessor};
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::error::{Error, ReasonCode, RowPlace, quoted};
+use crate::error::{Error, RowPlace};
 use crate::json_lines::LineReader;
-use model::{EventTime, UnreadableTime};
-
-/// The column that holds the event time.
-pub(crate) const TIME_COLUMN: &str = "ts_utc";
+use crate::time_fault::TimeFault;
+use model::EventTime;
 
 /// Reads the `ts_utc` column of a batch, up to the first row that cannot be read.
 ///
@@ -63,35 +61,6 @@ pub fn event_times_of_json_lines<'a>(
         }
     }
     (times, None)
-}
-
-/// Why a row has no event time.
-pub(crate) enum TimeFault {
-    NoColumn,
-    Null,
-    /// The text or type, and what is wrong with it.
-    Unreadable(String, &'static str),
-}
-
-impl TimeFault {
-    pub(crate) fn text(text: &str, unreadable: UnreadableTime) -> Self {
-        Self::Unreadable(quoted(text), unreadable.why())
-    }
-
-    pub(crate) fn at(self, at: RowPlace) -> Error {
-        let error = match self {
-            Self::NoColumn => {
-                let what = "The event time is not among the row's columns";
-                at.error(ReasonCode::MissingEventTime, what)
-            }
-            Self::Null => at.error(ReasonCode::MissingEventTime, "The event time is null"),
-            Self::Unreadable(found, why) => {
-                let what = format!("The event time is {found}, which cannot be read: {why}");
-                at.error(ReasonCode::EventTimeInvalid, what)
-            }
-        };
-        error.field(TIME_COLUMN)
-    }
 }
 
 /// Appends the times of a column up to the first row without one.

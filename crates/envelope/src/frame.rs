@@ -14,13 +14,14 @@ use bytes::Bytes;
 use crate::constant_column::is_constant;
 use crate::error::{Error, ReasonCode, RowPlace};
 use crate::event_id::EventId;
-use crate::event_times::{TIME_COLUMN, TimeFault, event_times};
+use crate::event_times::event_times;
 use crate::framed_batch::FramedBatch;
 use crate::head::EnvelopeHead;
 use crate::identity::{Identities, Identity};
 use crate::json_lines::{LineReader, payload_of};
 use crate::payload::{PayloadEncoder, Unsupported};
 use crate::pins::{Pins, bounded};
+use crate::time_fault::{TIME_COLUMN, TimeFault};
 use model::{EventTime, OutputId};
 
 /// What all events of one output have in common.

@@ -11,8 +11,8 @@ use std::ops::Range;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{Error, ReasonCode, RowPlace};
-use crate::event_times::{TIME_COLUMN, TimeFault};
 use crate::identity::{KeyFaultKind, boolean_text};
+use crate::time_fault::{TIME_COLUMN, TimeFault};
 use model::EventTime;
 
 /// Reads the event time and the key values of lines. Between lines it keeps only memory.

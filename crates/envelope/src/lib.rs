@@ -38,20 +38,21 @@
 //! # Ok::<(), envelope::Error>(())
 //! ```
 
-mod constant_column;
-mod error;
-mod event_id;
-mod event_times;
 mod frame;
+mod constant_column;
+mod event_times;
 mod framed_batch;
 mod head;
-mod identity;
 mod json_lines;
-mod json_text;
+mod identity;
+mod event_id;
 mod ordering_key;
 mod payload;
+mod json_text;
 mod pins;
 mod schema;
+mod time_fault;
+mod error;
 
 pub use error::{Error, ReasonCode};
 pub use event_id::EventId;

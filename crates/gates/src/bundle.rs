@@ -16,7 +16,7 @@ use crate::hashing::{FileToHash, SMALL_FILE_BYTES, hash_each, hash_in_order};
 use crate::index::{IndexItem, parse_index};
 use crate::item_path;
 use crate::receipt::{Artifact, ArtifactRole, BoundItem, GateReceipt, UnboundItem, UnboundReason};
-use crate::verify::{Record, refusal};
+use crate::record::{Record, refusal};
 
 /// Objects of one gate that are looked up at one time.
 const HEADS_IN_FLIGHT: usize = 8;

@@ -7,7 +7,7 @@ use std::fmt;
 use model::{Cause, Failure};
 use oracle_store::Hex64;
 
-use crate::gate_map::GateId;
+use crate::gate_id::GateId;
 
 model::reason_codes! {
     /// Why evidence does not clear a world. The text form is API.

@@ -8,36 +8,13 @@
 //! stay usable.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 use oracle_store::{Hex64, OutputId, edit_distance, from_yaml};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, ReasonCode};
-
-/// The name of a gate, as gate map and catalogue spell it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct GateId(String);
-
-impl GateId {
-    /// A gate of this name; whether it exists is for a [`GateMap`] to say.
-    pub fn new(id: impl Into<String>) -> Self {
-        Self(id.into())
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for GateId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use crate::gate_id::GateId;
 
 /// All gates of an engine, and the digest of the file that named them.
 #[derive(Debug)]

@@ -67,20 +67,22 @@
 //! # }
 //! ```
 
-mod agreement;
-mod bundle;
 mod clearance;
+mod agreement;
 mod closure;
-mod error;
+mod schema;
+mod verify;
+mod bundle;
 mod flag;
-mod gate_map;
 mod hashing;
 mod index;
 mod item_path;
 mod receipt;
-mod schema;
+mod gate_map;
 mod strict_json;
-mod verify;
+mod record;
+mod error;
+mod gate_id;
 
 pub use clearance::{
     Basis, Clearance, ClearanceRequest, ClearanceStatus, check_agreement, clear, verify_gates,

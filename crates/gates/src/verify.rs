@@ -12,13 +12,14 @@
 use std::time::{Duration, Instant};
 
 use oracle_store::template::render;
-use oracle_store::{Hex64, Object, Tokens, WorldStore};
+use oracle_store::{Hex64, Tokens, WorldStore};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, ReasonCode};
 use crate::flag::parse_flag;
 use crate::gate_map::{DigestKind, Gate, GateId, GateMap, Method};
 use crate::receipt::{Artifact, ArtifactRole, GateReceipt, MethodReceipt, VerificationMode};
+use crate::record::{Record, refusal};
 
 /// The world and the map that all gates of a request are verified against.
 #[derive(Clone, Copy)]
@@ -33,12 +34,6 @@ pub(crate) struct Verifier<'a> {
 pub(crate) struct Verdict {
     pub(crate) receipt: GateReceipt,
     pub(crate) error: Option<Error>,
-}
-
-/// A flag or an index, read whole.
-pub(crate) struct Record {
-    pub(crate) key: String,
-    pub(crate) object: Object,
 }
 
 impl Verifier<'_> {
@@ -201,16 +196,6 @@ impl Verifier<'_> {
             key,
         )
     }
-}
-
-/// A refusal that names an object of the world.
-pub(crate) fn refusal(
-    store: &WorldStore,
-    code: ReasonCode,
-    what: impl Into<String>,
-    key: &str,
-) -> Error {
-    Error::new(code, what).object(store.full_name(key))
 }
 
 fn conclude(mut receipt: GateReceipt, error: Option<Error>, elapsed: Duration) -> Verdict {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::{Error, ReasonCode};
-use crate::locator::{Part, Pin};
+use crate::part::{Part, Pin};
 use crate::store::{WorldStore, changed};
 use model::OutputId;
 

@@ -60,24 +60,25 @@
 //! ```
 //! `cargo run -p oracle-store --example inspect_world` goes on from there.
 
-pub mod catalogue;
-pub mod contents;
-pub mod error;
-pub mod grant;
 pub mod instance_proof;
-pub mod location;
-pub mod locator;
-pub mod manifest;
 pub mod packer;
+pub mod contents;
+pub mod locator;
 pub mod platform_runs;
 pub mod posture;
-pub mod receipt;
 pub mod rows;
+pub mod grant;
 pub mod scenario;
+pub mod catalogue;
 pub mod schema;
 pub mod seal;
-pub mod store;
+pub mod manifest;
 pub mod template;
+pub mod receipt;
+pub mod store;
+pub mod location;
+pub mod error;
+pub mod part;
 mod yaml;
 
 pub use catalogue::{Catalogue, CatalogueEntry, OutputClass};
@@ -86,10 +87,11 @@ pub use error::{Error, ReasonCode};
 pub use grant::ReadGrant;
 pub use instance_proof::{InstanceProof, verify_instance_proof};
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
-pub use locator::{DataPlaces, OutputLocator, Part, PartFormat, Pin, locate};
+pub use locator::{DataPlaces, OutputLocator, locate};
 pub use manifest::{PackFacts, PackManifest};
 pub use model::{EngineRunId, Hex64, OutputId, PackId, ScenarioId, WorldKey};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
+pub use part::{Part, PartFormat, Pin};
 pub use platform_runs::{lies_in_world, refuse_platform_runs};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;

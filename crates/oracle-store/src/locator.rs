@@ -1,84 +1,14 @@
 //! Where an output's parts lie: its template filled, its parts listed in name order
 //! and pinned to the bytes that were there.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::catalogue::{Catalogue, CatalogueEntry, OutputClass};
 use crate::error::{Error, ReasonCode};
+pub use crate::part::{Part, PartFormat, Pin};
 use crate::store::{Entry, WorldStore};
 use crate::template::{Tokens, render};
 use model::OutputId;
-
-/// Which bytes an object had: what is verified under a pin is what is read under it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pin {
-    /// The object's length in bytes.
-    pub size: u64,
-    /// The object store's ETag; on disk, the file's inode, modification time and change time.
-    pub etag: String,
-}
-
-/// What a part holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PartFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-impl PartFormat {
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        match name.rsplit_once('.')?.1 {
-            "parquet" => Some(Self::Parquet),
-            "jsonl" => Some(Self::Jsonl),
-            _ => None,
-        }
-    }
-}
-
-/// One file of an output, as it was when it was located.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Part {
-    path: String,
-    pin: Pin,
-    format: PartFormat,
-    #[serde(skip)]
-    output_id: OutputId,
-}
-
-impl Part {
-    /// The part's key, relative to the engine run root.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The bytes that the part had when it was located.
-    pub fn pin(&self) -> &Pin {
-        &self.pin
-    }
-
-    /// The same part under another pin.
-    #[must_use]
-    pub fn under(&self, pin: &Pin) -> Self {
-        Self {
-            pin: pin.clone(),
-            ..self.clone()
-        }
-    }
-
-    /// What the part holds.
-    pub fn format(&self) -> PartFormat {
-        self.format
-    }
-
-    /// The output that the part belongs to.
-    pub fn output_id(&self) -> &OutputId {
-        &self.output_id
-    }
-}
 
 /// The parts of one output, in the byte order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,7 +26,7 @@ pub struct OutputLocator {
 impl OutputLocator {
     /// The length of all parts together.
     pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.pin.size).sum()
+        self.parts.iter().map(|part| part.pin().size).sum()
     }
 }
 
@@ -312,16 +242,11 @@ pub async fn locate(
             .ok_or_else(|| unsupported("has a part that is neither Parquet nor JSON lines"))?;
         if parts
             .first()
-            .is_some_and(|first: &Part| first.format != format)
+            .is_some_and(|first: &Part| first.format() != format)
         {
             return Err(unsupported("mixes Parquet and JSON lines"));
         }
-        parts.push(Part {
-            path,
-            pin,
-            format,
-            output_id: entry.output_id.clone(),
-        });
+        parts.push(Part::new(path, pin, format, entry.output_id.clone()));
     }
     let Some(first) = parts.first() else {
         return Err(Error::new(
@@ -333,7 +258,7 @@ pub async fn locate(
     Ok(OutputLocator {
         output_id: entry.output_id.clone(),
         path,
-        format: first.format,
+        format: first.format(),
         parts,
     })
 }

@@ -36,30 +36,30 @@
 //!   allocation but for the bytes of its answer. (The libraries make their own.)
 //! - No error, and nothing else here, ever shows the token.
 
-pub mod adaptive;
-pub mod answer;
+mod clear_text_proxy;
+pub mod direct_client;
+mod deadline;
+mod exchange;
 mod answer_body;
 mod answer_head;
-mod clear_text_proxy;
-pub mod client;
-pub mod concurrency;
-mod deadline;
-pub mod direct_client;
-pub mod endpoint;
-mod exchange;
-pub mod fault;
-pub mod gate_watch;
-pub mod leave;
 pub mod pusher;
+pub mod answer;
+pub mod gate_watch;
+pub mod concurrency;
+pub mod adaptive;
+pub mod leave;
 mod received;
 pub mod reqwest_client;
 pub mod retry;
-pub mod retry_after;
 mod said;
 pub mod stop;
 mod suspects;
 pub mod trouble;
 mod wire;
+pub mod client;
+pub mod endpoint;
+pub mod fault;
+pub mod retry_after;
 
 pub use clear_text_proxy::clear_text_proxy;
 

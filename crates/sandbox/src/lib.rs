@@ -24,9 +24,9 @@
 mod corruption;
 mod error;
 mod gate;
-mod mix;
 mod sample;
 mod world;
+mod mix;
 
 pub use corruption::{Corruption, SeenBy};
 pub use error::{Error, ReasonCode};

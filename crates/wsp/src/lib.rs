@@ -1,32 +1,15 @@
 //! Replays an engine world into an ingestion gate: plan, order, pace, push, remember.
 //!
-//! ```text
-//!  worker threads            OS thread          lane threads         one task
-//! ┌────────────────┐ chunks ┌────────────┐     ┌────────┐ answers  ┌────────┐  ┌───────┐
-//! │ decode + frame ├───────►│ order      ├────►│ lane 1 ├─────────►│ keeper ├─►│ store │
-//! │ (feed, parts)  ├───────►│ schedule   ├────►│   …    ├─────────►│        │  └───────┘
-//! └────────────────┘        │ dispatch   ├────►│ lane n ├─────────►│        │
-//!                           └─────▲──────┘     └────────┘          └───┬────┘
-//!                                 └──────────── window opens ──────────┘
-//! ```
+//! The streaming core (order, schedule, lanes, keeper, quarantine) is the crate [`replay`]; here
+//! is what surrounds it:
 //!
 //! | module | idea | kind |
 //! |---|---|---|
 //! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
 //! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
-//! | [`part_proofs`] | what is proven again where a file changed in its inode or change time alone | IO |
-//! | [`prepare`], [`held_lease`], [`resume`], [`platform_run`] | leases, and where each output goes on | IO |
-//! | [`feed`] | parts decoded and framed ahead, by a bounded amount | threads |
-//! | [`order`], [`time_index`] | one stream out of many parts | pure over feeds |
-//! | [`pace`], [`schedule`] | when an event is due | pure |
-//! | [`steering`], [`control`] | pause, resume, another pace, single steps; from another process | a handle, a socket |
-//! | [`dispatch`], [`pilot`], [`window`] | wait, then hand over | one thread |
-//! | [`lanes`], [`lane`], [`lane_threads`], [`push`] | one request in flight a lane, until something final is known | IO |
-//! | [`watermark`] | how far each output is done | pure |
-//! | [`keeper`] | makes the watermark durable | IO |
-//! | [`quarantine`], [`redrive`] | rejected events set aside, and pushed again | IO |
-//! | [`meters`], [`lateness`], [`progress`], [`report`], [`audit`] | what is told | |
-//! | [`ending`] | how a stream ends before its last event | |
+//! | [`prepare`], [`resume`], [`platform_run`], [`reading`] | leases, where each output goes on, what is read | IO |
+//! | [`stream`], [`report`], [`audit`], [`control`] | one run, what is told of it, and its control socket | IO |
+//! | [`redrive`] | rejected events pushed again | IO |
 //! | [`verify`](mod@verify), [`outline`], [`cursors`], [`pack`] | looking, and packing | IO |
 //!
 //! Most callers want [`Stream`]: a [`Profile`](profile::Profile) and [`Overrides`] make
@@ -53,19 +36,20 @@
 //! - What is sent, in what order and under which ids depends on the world and the
 //!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
 
-pub mod clock;
 pub mod error;
-pub mod plan;
-pub mod profile;
 pub mod reason;
 pub mod redrive;
 pub mod run;
+pub mod clock;
+pub mod plan;
+pub mod profile;
 pub mod schema;
 
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use plan::outline::{Outline, OutputOutline, outline};
 pub use plan::{data_evidence, pack, producer, selection, verify};
+pub use profile::request;
+pub use profile::request::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
 pub use replay::keep::{held_lease, keeper, lateness, watermark, window};
@@ -74,10 +58,8 @@ pub use replay::lead::{dispatch, pilot, schedule, steering};
 pub use replay::order::{chunk_budget, feed, part_proofs, parts, time_index};
 pub use replay::tell::{acts, journal, meters, progress, state};
 pub use replay::{ending, engine, keep, lanes, lead, order, pace, place, quarantine, time};
+pub use run::outline::{Outline, OutputOutline, outline};
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{Status, StreamReport};
-pub use run::request::{Overrides, StreamRequest};
 pub use run::stream::Stream;
-pub use run::{
-    audit, control, cursors, platform_run, prepare, reading, report, request, resume, stream,
-};
+pub use run::{audit, control, cursors, platform_run, prepare, reading, report, resume, stream};

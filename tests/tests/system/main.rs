@@ -10,6 +10,7 @@ mod every_reason;
 mod examples;
 mod fault_matrix;
 mod faulty_store;
+mod floors;
 mod golden;
 mod kill;
 mod large_parts;

@@ -1,17 +1,17 @@
 //! Rows of one part from a position, for plain threads.
 
-mod arrow_hint;
-mod containment;
-mod estimate;
-mod int96;
 mod json_field;
 mod json_lines;
-mod logical_types;
-mod page_values;
-mod pages;
-mod parquet_footer;
 mod parquet_rows;
+mod estimate;
+mod int96;
+mod parquet_footer;
+mod arrow_hint;
+mod logical_types;
+mod pages;
+mod page_values;
 mod source;
+mod containment;
 mod thrift;
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use parquet::arrow::ProjectionMask;
 
 use crate::error::{Error, ReasonCode};
 use crate::grant::ReadGrant;
-use crate::locator::{Part, PartFormat};
+use crate::part::{Part, PartFormat};
 use crate::store::WorldStore;
 
 pub use containment::silence_decoder_panics;

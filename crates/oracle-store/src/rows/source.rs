@@ -10,7 +10,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::containment::contain;
 use crate::error::{Error, ReasonCode};
-use crate::locator::Part;
+use crate::part::Part;
 use crate::store::{PinnedObject, ReadMemory, WorldStore};
 
 /// Read ahead of a page header; most are far smaller.

@@ -16,11 +16,11 @@ use object_store::{
 };
 
 use super::budget::{ByteBudget, READ_BUDGET_BYTES};
-use super::windows::Tails;
+use super::tails::Tails;
 use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, RetryPolicy, changed, io};
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
-use crate::locator::Pin;
+use crate::part::Pin;
 
 /// How much of an object one request takes when it is streamed.
 const STREAM_RANGE_BYTES: u64 = 4 << 20;

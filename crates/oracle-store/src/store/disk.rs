@@ -13,11 +13,11 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 
-use super::pinned_file::{PinnedFile, pin_of};
+use super::pinned_file::{OpenByKey, PinnedFile, pin_of};
 use super::proofs::Proofs;
 use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, changed, io, pinned_file};
 use crate::error::{Error, ReasonCode};
-use crate::locator::Pin;
+use crate::part::Pin;
 use model::Hex64;
 
 /// How much of a file is read at once when it is streamed.
@@ -39,6 +39,28 @@ pub(crate) struct Disk {
     real: Arc<Path>,
     /// What is known of its files.
     proofs: Proofs,
+}
+
+impl OpenByKey for Disk {
+    fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
+        let Some((path, stat)) = self.stat_if_exists(key)? else {
+            return Ok(None);
+        };
+        if stat.is_dir() {
+            return Ok(None);
+        }
+        if !stat.is_file() {
+            // Opening a pipe would wait for a writer.
+            return Err(irregular(&path));
+        }
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+        let (stat, file) = opened.map_err(|e| self.failed(key, "The file cannot be opened", e))?;
+        Ok(Some((file, pin_of(&stat))))
+    }
+
+    fn name(&self, key: &str) -> String {
+        self.name(key)
+    }
 }
 
 impl Disk {
@@ -111,26 +133,9 @@ impl Disk {
         }
     }
 
-    /// Opens a regular file for reading, if it exists.
-    pub(super) fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error> {
-        let Some((path, stat)) = self.stat_if_exists(key)? else {
-            return Ok(None);
-        };
-        if stat.is_dir() {
-            return Ok(None);
-        }
-        if !stat.is_file() {
-            // Opening a pipe would wait for a writer.
-            return Err(irregular(&path));
-        }
-        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-        let (stat, file) = opened.map_err(|e| self.failed(key, "The file cannot be opened", e))?;
-        Ok(Some((file, pin_of(&stat))))
-    }
-
     /// Opens a file that must be the pinned one, or is proven to be it again.
     pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedFile, Error> {
-        PinnedFile::open(self, key, pin, &self.proofs)
+        PinnedFile::open(Arc::new(self.clone()), key, pin, &self.proofs)
     }
 
     /// The sha256 of a file that is the pinned one from the first byte to the last; none if it

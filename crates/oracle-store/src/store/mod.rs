@@ -3,16 +3,17 @@
 //! Keys are relative to the engine run root and always use `/`. A key that leaves
 //! the root is refused before anything is opened.
 
-mod bucket;
-mod budget;
 mod connect;
 mod disk;
-pub(crate) mod io;
 mod memory;
 mod pinned_file;
 mod proofs;
 mod retry;
 mod windows;
+mod bucket;
+mod budget;
+pub(crate) mod io;
+mod tails;
 
 use std::fmt;
 use std::ops::Range;
@@ -26,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ReasonCode};
 use crate::location::{EngineRunRoot, Location};
-use crate::locator::Pin;
+use crate::part::Pin;
 use model::Hex64;
 
 pub(crate) use disk::STAGING_PREFIX;

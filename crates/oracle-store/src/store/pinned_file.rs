@@ -11,10 +11,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::changed;
-use super::disk::Disk;
 use super::proofs::{Proof, Proofs};
 use crate::error::{Error, ReasonCode};
-use crate::locator::Pin;
+use crate::part::Pin;
 use model::Hex64;
 
 /// Small enough to stay in the processor's cache between the read and the hash.
@@ -44,11 +43,20 @@ fn are_alike(one: &Pin, other: &Pin) -> bool {
     one.size == other.size && modified(one).is_some() && modified(one) == modified(other)
 }
 
+/// Opens files of a world by their keys.
+pub(super) trait OpenByKey: Send + Sync + std::fmt::Debug {
+    /// Opens the regular file that a key names now, with its pin; `None` if there is none.
+    fn open_if_exists(&self, key: &str) -> Result<Option<(File, Pin)>, Error>;
+
+    /// The full name of a key, for error messages.
+    fn name(&self, key: &str) -> String;
+}
+
 /// An open file that is checked to be the pinned one at every read. Where it changed in
 /// nothing but inode or change time, it is proven again first.
 #[derive(Debug)]
 pub(crate) struct PinnedFile {
-    disk: Disk,
+    disk: Arc<dyn OpenByKey>,
     key: String,
     name: String,
     /// The pin that the file was asked for with.
@@ -88,14 +96,19 @@ impl OpenFile {
 
 impl PinnedFile {
     /// Opens a file that must be the pinned one, or is proven to be it again.
-    pub(super) fn open(disk: &Disk, key: &str, pin: &Pin, proofs: &Proofs) -> Result<Self, Error> {
-        let now = open_now(disk, key)?;
+    pub(super) fn open(
+        disk: Arc<dyn OpenByKey>,
+        key: &str,
+        pin: &Pin,
+        proofs: &Proofs,
+    ) -> Result<Self, Error> {
+        let now = open_now(&*disk, key)?;
         let is_known =
             now.pin == *pin || proofs.renewed(key, pin).is_some_and(|new| new == now.pin);
         let this = Self {
-            disk: disk.clone(),
-            key: key.to_owned(),
             name: disk.name(key),
+            disk,
+            key: key.to_owned(),
             pin: pin.clone(),
             now: Mutex::new(Arc::new(now)),
             has_read: AtomicBool::new(false),
@@ -141,7 +154,7 @@ impl PinnedFile {
     /// Proves that what the key names now is what the pin stands for, and reads on from it.
     fn prove_again(&self) -> Result<(), Error> {
         for _ in 0..MOST_PROOFS {
-            let found = open_now(&self.disk, &self.key)?;
+            let found = open_now(&*self.disk, &self.key)?;
             if !are_alike(&found.pin, &self.pin) {
                 break;
             }
@@ -162,7 +175,7 @@ impl PinnedFile {
                     let has_read = self.has_read.load(Ordering::Relaxed);
                     let is_same = prover.is_same(&self.key, &found.pin, has_read);
                     // It may have changed once more meanwhile.
-                    if open_now(&self.disk, &self.key)?.pin != found.pin {
+                    if open_now(&*self.disk, &self.key)?.pin != found.pin {
                         continue;
                     }
                     if !is_same {
@@ -185,7 +198,7 @@ impl PinnedFile {
     }
 }
 
-fn open_now(disk: &Disk, key: &str) -> Result<OpenFile, Error> {
+fn open_now(disk: &dyn OpenByKey, key: &str) -> Result<OpenFile, Error> {
     let (file, pin) = disk.open_if_exists(key)?.ok_or_else(|| {
         Error::new(ReasonCode::OracleReadFailed, "The file is gone").object(disk.name(key))
     })?;
@@ -195,7 +208,7 @@ fn open_now(disk: &Disk, key: &str) -> Result<OpenFile, Error> {
 /// The sha256 of a file that is the pinned one from the first byte to the last; none if it is
 /// not, or if `goes_on` ends it.
 pub(super) fn sha256_of_exactly(
-    disk: &Disk,
+    disk: &dyn OpenByKey,
     key: &str,
     pin: &Pin,
     goes_on: &dyn Fn() -> bool,

@@ -19,7 +19,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::locator::Pin;
+use crate::part::Pin;
 use model::Hex64;
 
 /// Knows the sha256 of objects that evidence lists.

@@ -2,8 +2,8 @@
 //! save opens the window for more.
 
 pub mod held_lease;
+pub mod patient_store;
 pub mod keeper;
 pub mod lateness;
-pub mod patient_store;
 pub mod watermark;
 pub mod window;

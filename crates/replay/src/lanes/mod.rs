@@ -20,8 +20,8 @@
 //! until the last copy of one is gone, over all lanes together: a queue of events of 16 MiB
 //! would be all the memory there is.
 
-pub mod lane;
 pub mod lane_threads;
+pub mod lane;
 pub mod sending;
 
 use std::sync::Arc;

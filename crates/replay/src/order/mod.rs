@@ -5,19 +5,18 @@
 //! pool's threads. What it yields depends on the parts and the start positions
 //! alone, never on chunk sizes, threads or backends.
 
-pub mod chunk_budget;
-pub mod feed;
-pub mod part_proofs;
 pub mod parts;
-pub mod time_index;
-
 mod as_written;
-mod event_time;
 mod footers;
+mod event_time;
+pub mod part_proofs;
+mod overlap;
+pub mod chunk_budget;
 mod merge;
 mod open_feed;
-mod overlap;
+pub mod feed;
 mod span;
+pub mod time_index;
 
 pub use as_written::AsWritten;
 pub use event_time::{

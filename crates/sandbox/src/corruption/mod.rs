@@ -4,10 +4,10 @@
 //! [`Corruption::seen_by`] names, and expects [`Corruption::reason_code`].
 
 mod catalogue;
-mod evidence;
-mod files;
 mod gates;
 mod rows;
+mod files;
+mod evidence;
 
 use crate::{Error, World};
 

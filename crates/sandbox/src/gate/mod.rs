@@ -12,15 +12,15 @@
 //! [`GateOptions::keep`], in a file that outlives the process; an event is stored once
 //! for each platform run; what breaks the schema is never stored.
 
-mod answer;
 mod fault_text;
-mod faults;
-mod kept_file;
-mod ledger;
 mod options;
-mod post;
 mod server;
 mod service;
+mod answer;
+mod faults;
+mod ledger;
+mod kept_file;
+mod post;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -13,16 +13,16 @@
 //! ```
 
 mod build;
-pub(crate) mod contract;
-pub(crate) mod evidence;
-mod options;
 pub(crate) mod pack;
+pub(crate) mod evidence;
+pub(crate) mod contract;
 mod parts;
 mod profile;
 mod rows;
 mod shape;
 mod time_text;
 mod timeline;
+mod options;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -6,12 +6,10 @@
 //! and writes nothing.
 
 pub mod data_evidence;
-pub(crate) mod done_share;
-pub(crate) mod outline;
 pub mod pack;
 pub mod producer;
-pub mod selection;
 pub mod verify;
+pub mod selection;
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +26,7 @@ use crate::plan::data_evidence::{DataEvidence, DataQuestion};
 use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, select};
 use crate::profile::Profile;
-use crate::run::request::StreamRequest;
+use crate::profile::request::StreamRequest;
 use replay::order::part_proofs::PartProofs;
 use replay::order::read_memory;
 

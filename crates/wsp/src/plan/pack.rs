@@ -5,7 +5,7 @@ use oracle_store::{DataPlaces, PackFacts, PackReport, PackRequest, SealStatus, p
 
 use crate::Error;
 use crate::plan::locate_world;
-use crate::run::request::StreamRequest;
+use crate::profile::request::StreamRequest;
 
 /// What to pack a world with.
 #[derive(Debug, Clone)]

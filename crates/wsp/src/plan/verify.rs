@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::plan::selection::{Role, SelectedOutput};
 use crate::plan::{LocatedWorld, locate_world};
-use crate::run::request::StreamRequest;
+use crate::profile::request::StreamRequest;
 use replay::ending::Ending;
 use replay::order::time_index::{PartTimes, TimeIndex, TimeIndexCache};
 

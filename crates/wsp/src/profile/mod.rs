@@ -8,11 +8,12 @@
 //! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
-mod document;
-mod expand;
 mod places;
-mod secret;
+pub mod request;
 mod settings;
+mod document;
+mod secret;
+mod expand;
 
 use std::path::{Path, PathBuf};
 

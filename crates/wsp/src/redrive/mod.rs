@@ -27,10 +27,10 @@ use oracle_store::Hex64;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, push_client};
 use crate::run::platform_run;
-use crate::run::request::StreamRequest;
 use crate::{Error, ReasonCode};
 use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
 use pushing::Pushing;

@@ -12,14 +12,14 @@ use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::plan::done_share::percent;
 use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::profile::CheckpointScope;
+use crate::profile::request::StreamRequest;
 use crate::run::backends::open_checkpoint_store;
+use crate::run::done_share::percent;
 use crate::run::platform_run;
 use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
-use crate::run::request::StreamRequest;
 use crate::{Error, ReasonCode};
 use replay::ending::Ending;
 use replay::keep::held_lease::HeldLease;

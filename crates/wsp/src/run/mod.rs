@@ -1,14 +1,15 @@
 //! One run: the request, what is made ready for it, the engine, and what is told of it.
 
-pub mod audit;
+pub mod cursors;
+pub(crate) mod done_share;
+pub(crate) mod outline;
+pub mod stream;
 pub(crate) mod backends;
 pub mod control;
-pub mod cursors;
-pub mod platform_run;
 pub mod prepare;
-pub(crate) mod process_limits;
+pub mod audit;
+pub mod platform_run;
 pub mod reading;
+pub(crate) mod process_limits;
 pub mod report;
-pub mod request;
 pub mod resume;
-pub mod stream;

@@ -12,8 +12,8 @@ use replay::order::{DoneThrough, EventTimeSource, TimeWindow, readers_of};
 
 use crate::Error;
 use crate::plan::Plan;
+use crate::profile::request::StreamRequest;
 use crate::run::process_limits::process_room;
-use crate::run::request::StreamRequest;
 
 /// The parts of a plan's outputs, each under its grant.
 ///

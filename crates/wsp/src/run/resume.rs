@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::plan::{Plan, PlannedOutput};
-use crate::run::request::Overrides;
+use crate::profile::request::Overrides;
 use replay::order::{DoneThrough, PartId, TimeWindow};
 use replay::place::Position;
 

@@ -26,9 +26,9 @@
 //! there are too many, the one that came first is let go.
 
 mod client;
+mod socket;
 mod protocol;
 mod short_path;
-mod socket;
 
 pub use client::{Found, find, send};
 pub use protocol::{Answer, Request, Snapshot};

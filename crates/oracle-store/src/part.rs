@@ -1,0 +1,85 @@
+//! One file of an output, under the pin that it was located with.
+
+use model::OutputId;
+use serde::{Deserialize, Serialize};
+
+/// Which bytes an object had: what is verified under a pin is what is read under it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The object's length in bytes.
+    pub size: u64,
+    /// The object store's ETag; on disk, the file's inode, modification time and change time.
+    pub etag: String,
+}
+
+/// What a part holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl PartFormat {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match name.rsplit_once('.')?.1 {
+            "parquet" => Some(Self::Parquet),
+            "jsonl" => Some(Self::Jsonl),
+            _ => None,
+        }
+    }
+}
+
+/// One file of an output, as it was when it was located.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    path: String,
+    pin: Pin,
+    format: PartFormat,
+    #[serde(skip)]
+    output_id: OutputId,
+}
+
+impl Part {
+    /// A part as it is located.
+    pub(crate) fn new(path: String, pin: Pin, format: PartFormat, output_id: OutputId) -> Self {
+        Self {
+            path,
+            pin,
+            format,
+            output_id,
+        }
+    }
+
+    /// The part's key, relative to the engine run root.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The bytes that the part had when it was located.
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
+    /// The same part under another pin.
+    #[must_use]
+    pub fn under(&self, pin: &Pin) -> Self {
+        Self {
+            pin: pin.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// What the part holds.
+    pub fn format(&self) -> PartFormat {
+        self.format
+    }
+
+    /// The output that the part belongs to.
+    pub fn output_id(&self) -> &OutputId {
+        &self.output_id
+    }
+}
