@@ -19,7 +19,7 @@ const LOOK_FOR_A_PANIC: &str = "Look for a panic above this line and report it; 
 pub enum Error {
     /// The world could not be located, proven or read.
     #[error(transparent)]
-    Oracle(#[from] oracle_store::Error),
+    Oracle(oracle_store::Error),
     /// A row could not be framed.
     #[error(transparent)]
     Envelope(#[from] envelope::Error),
@@ -36,6 +36,18 @@ pub enum Error {
 
 /// A failure of the streaming core's own.
 pub type Fault = Failure<ReasonCode>;
+
+impl From<oracle_store::Error> for Error {
+    fn from(error: oracle_store::Error) -> Self {
+        Self::Oracle(match error.code() {
+            // Only here is it known by what name the budget is raised.
+            oracle_store::ReasonCode::MemoryBudgetExceeded => {
+                error.advise(ReasonCode::MemoryBudgetExceeded.advice())
+            }
+            _ => error,
+        })
+    }
+}
 
 impl Error {
     /// A fault of the stream's own: the code, what happened and where (a

@@ -9,7 +9,7 @@ model::reason_codes! {
             "Allow sorting (`on_disorder: sort`), raise `sort_budget_mib`, or stream `as_written`.";
         /// More parts overlap in event time than the memory budget allows.
         MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED", Refused,
-            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs at once, or stream `as_written`.";
+            "Raise `wsp_order.memory_budget_mib`, stream fewer outputs at once, stream `as_written`, or write the part with smaller pages and rows.";
         /// More parts overlap in event time than the process may have files open.
         FileHandlesExceeded => "FILE_HANDLES_EXCEEDED", Refused,
             "Raise the limit (`ulimit -n`), stream fewer outputs at once, or stream `as_written`.";

@@ -32,7 +32,7 @@ impl Modules {
             let beside = [format!("{name}.rs"), format!("{name}/mod.rs")];
             let found = beside.iter().map(|name| folder.join(name));
             if let Some(file) = found.into_iter().find(|file| file.exists()) {
-                let inner = [&module[..], &[name.clone()]].concat();
+                let inner = [&module[..], std::slice::from_ref(name)].concat();
                 self.read(&file, inner, &folder.join(name));
             }
         }

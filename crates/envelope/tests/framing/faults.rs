@@ -52,7 +52,7 @@ fn a_row_without_event_time_is_missing_it() {
         &batch(vec![("k", keys()), ("ts_utc", null)]),
         2,
         code,
-        &["ts_utc is null"],
+        &["event time is null"],
     );
 
     let nothing = Arc::new(NullArray::new(3));
@@ -78,7 +78,10 @@ fn a_row_without_event_time_is_missing_it() {
         &other,
         0,
         code,
-        &["ts_utc is not among its columns", "repair the output"],
+        &[
+            "event time is not among the row's columns",
+            "repair the output",
+        ],
     );
 }
 
@@ -119,19 +122,24 @@ fn a_time_that_cannot_be_read_is_shown() {
 fn a_key_that_is_not_there_is_missing() {
     let code = ReasonCode::PrimaryKeyMissing;
     let null = integers(vec![Some(1), None, Some(3)]);
-    assert_fault(&batch(vec![("k", null)]), 1, code, &["column k is null"]);
+    assert_fault(
+        &batch(vec![("k", null)]),
+        1,
+        code,
+        &["column is null", "field `k`"],
+    );
     let other = integers(vec![Some(1); 2]);
     assert_fault(
         &batch(vec![("other", other)]),
         0,
         code,
-        &["column k is not among its columns"],
+        &["column is not among the row's columns"],
     );
     assert_fault(
         &batch(vec![("k", Arc::new(NullArray::new(2)))]),
         0,
         code,
-        &["column k is null"],
+        &["column is null", "field `k`"],
     );
     let values = texts([Some("a"), None]);
     let dictionary = DictionaryArray::<Int8Type>::new(vec![0, 1].into(), values);
@@ -139,7 +147,7 @@ fn a_key_that_is_not_there_is_missing() {
         &batch(vec![("k", Arc::new(dictionary))]),
         1,
         code,
-        &["column k is null"],
+        &["column is null", "field `k`"],
     );
 }
 
@@ -159,7 +167,7 @@ fn a_key_type_without_an_agreed_text_is_refused_at_once() {
     for column in unsupported {
         let found = format!("of type {}", column.data_type());
         let code = ReasonCode::PrimaryKeyTypeUnsupported;
-        assert_fault(&batch(vec![("k", column)]), 0, code, &["column k", &found]);
+        assert_fault(&batch(vec![("k", column)]), 0, code, &["field `k`", &found]);
     }
 }
 
@@ -175,19 +183,19 @@ fn values_without_an_exact_json_form_are_refused_where_they_are() {
         &with(floats(vec![0.5, f64::NAN])),
         1,
         code,
-        &["value of v is NaN"],
+        &["value is NaN", "field `v`"],
     );
     assert_fault(
         &with(floats(vec![f64::INFINITY; 2])),
         0,
         code,
-        &["value of v is inf"],
+        &["value is inf", "field `v`"],
     );
     assert_fault(
         &with(Arc::new(Float32Array::from(vec![0.0, f32::NEG_INFINITY]))),
         1,
         code,
-        &["value of v is -inf"],
+        &["value is -inf", "field `v`"],
     );
 
     let far = Arc::new(TimestampSecondArray::from(vec![0, i64::MAX]));
@@ -203,7 +211,7 @@ fn values_without_an_exact_json_form_are_refused_where_they_are() {
 
     // A null is a null in a column of any type.
     let durations = Arc::new(DurationSecondArray::from(vec![None, Some(1)]));
-    assert_fault(&with(durations), 1, code, &["v is of type Duration"]);
+    assert_fault(&with(durations), 1, code, &["value is of type Duration"]);
     let interval = new_null_array(&DataType::Interval(IntervalUnit::DayTime), 2);
     bodies(framer("output", &["k"]).frame("p", 0, &with(interval)));
 }
@@ -219,7 +227,7 @@ fn the_place_within_a_nested_value_is_named() {
     let list = Arc::new(ListArray::new(item, lengths, Arc::new(items), None));
     let keys = integers(vec![Some(1), Some(2)]);
     let nested = batch(vec![("k", keys), ("v", list)]);
-    assert_fault(&nested, 1, code, &["value of v[1].amount is NaN"]);
+    assert_fault(&nested, 1, code, &["value is NaN", "field `v[1].amount`"]);
 }
 
 #[test]
@@ -240,18 +248,28 @@ fn objects_that_would_lose_a_value_are_refused() {
     }
     let keys = || integers(vec![Some(1), Some(2)]);
     let map = batch(vec![("k", keys()), ("v", Arc::new(twice.finish()))]);
-    assert_fault(&map, 1, code, &["value of v has the same key twice"]);
+    assert_fault(
+        &map,
+        1,
+        code,
+        &["value has the same key twice", "field `v`"],
+    );
 
     let mut numbered = MapBuilder::new(None, Int64Builder::new(), Int64Builder::new());
     numbered.append(false).unwrap();
     numbered.append(true).unwrap();
     let map = batch(vec![("k", keys()), ("v", Arc::new(numbered.finish()))]);
-    assert_fault(&map, 1, code, &["value of v is of type Map"]);
+    assert_fault(&map, 1, code, &["value is of type Map", "field `v`"]);
 
     let field = Arc::new(Field::new("x", DataType::Int64, true));
     let twice = StructArray::from(vec![(Arc::clone(&field), keys()), (field, keys())]);
     let structs = batch(vec![("k", keys()), ("v", Arc::new(twice))]);
-    assert_fault(&structs, 0, code, &["value of v has two fields named x"]);
+    assert_fault(
+        &structs,
+        0,
+        code,
+        &["value has two fields named x", "field `v`"],
+    );
 
     let fields = ["k", "v", "v"].map(|name| Field::new(name, DataType::Int64, true));
     let time = Field::new("ts_utc", DataType::Timestamp(TimeUnit::Second, None), true);
@@ -267,7 +285,10 @@ fn objects_that_would_lose_a_value_are_refused() {
         &columns,
         0,
         code,
-        &["value of v stands beside another column of that name"],
+        &[
+            "value stands beside another column of that name",
+            "field `v`",
+        ],
     );
 }
 
@@ -293,8 +314,8 @@ fn of_several_faults_the_earliest_row_counts_then_time_key_and_payload() {
     let key_first = columns(time, bad_key, nan, nan);
     assert_fault(&key_first, 1, ReasonCode::PrimaryKeyMissing, &[]);
     let code = ReasonCode::PayloadValueUnsupported;
-    assert_fault(&columns(time, key, nan, nan), 1, code, &["value of a"]);
-    assert_fault(&columns(time, key, fine, nan), 1, code, &["value of b"]);
+    assert_fault(&columns(time, key, nan, nan), 1, code, &["field `a`"]);
+    assert_fault(&columns(time, key, fine, nan), 1, code, &["field `b`"]);
 
     let (no_time, no_key) = ([None; 3], [None; 3]);
     assert_fault(
@@ -315,14 +336,14 @@ fn of_several_faults_the_earliest_row_counts_then_time_key_and_payload() {
         &columns(later_time, key, fine, nan),
         1,
         code,
-        &["value of b"],
+        &["field `b`"],
     );
     let later_key = [Some(1), Some(1), None];
     assert_fault(
         &columns(later_time, later_key, nan, fine),
         1,
         code,
-        &["value of a"],
+        &["field `a`"],
     );
 }
 
@@ -334,9 +355,9 @@ fn of_several_key_columns_the_first_faulty_one_is_named() {
         ("c", integers(vec![Some(1), None, None])),
     ]);
     for (key, row, column) in [
-        (["a", "b", "c"], 1, "column b is null"),
-        (["c", "b", "a"], 1, "column c is null"),
-        (["a", "y", "x"], 0, "column y is not"),
+        (["a", "b", "c"], 1, "null: p, row 1, field `b`"),
+        (["c", "b", "a"], 1, "null: p, row 1, field `c`"),
+        (["a", "y", "x"], 0, "columns: p, row 0, field `y`"),
     ] {
         let (framed, error) = framer("output", &key).frame("p", 0, &rows);
         let error = error.unwrap().to_string();

@@ -165,7 +165,7 @@ impl OpenRows {
                 batch_rows,
             },
         )
-        .map_err(Error::Oracle)
+        .map_err(Error::from)
     }
 
     /// Holds memory for the envelopes of rows that have so many bytes, decoded, if they take
@@ -179,7 +179,7 @@ impl OpenRows {
         let held = self.parts.memory.hold(bytes, || {
             format!("Framing a large row of {}", self.part().path())
         });
-        held.map(Some).map_err(Error::Oracle)
+        held.map(Some).map_err(Error::from)
     }
 
     fn framer(&self) -> Result<Framer, Error> {

@@ -57,7 +57,7 @@ impl TimeSorted {
         let part = self.rows.part();
         let (mut batches, mut order, mut bytes) = (Vec::new(), Vec::new(), 0);
         for batch in self.rows.open(0)? {
-            let batch = batch.map_err(Error::Oracle)?;
+            let batch = batch.map_err(Error::from)?;
             let (times, failure) = times_of(part, batch.first_row, &batch.rows);
             if let Some(failure) = failure {
                 return Err(failure);

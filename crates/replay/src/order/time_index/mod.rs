@@ -229,13 +229,13 @@ pub(crate) fn read_times(
         from_row: 0,
         batch_rows: BATCH_ROWS,
     };
-    let columns = read_column(store, part, TIME_COLUMN, &options).map_err(Error::Oracle)?;
+    let columns = read_column(store, part, TIME_COLUMN, &options).map_err(Error::from)?;
     let mut scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
     for column in columns {
         if ending.is_winding_down() {
             return Err(stopped());
         }
-        let (first_row, values) = column.map_err(Error::Oracle)?;
+        let (first_row, values) = column.map_err(Error::from)?;
         let (times, failure) = envelope::event_times(part.path(), first_row, &values);
         if let Some(failure) = failure {
             return Err(Error::Envelope(failure));
