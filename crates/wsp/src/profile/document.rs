@@ -11,6 +11,7 @@ use oracle_store::{edit_distance, from_yaml};
 use serde_yaml::Value;
 
 use super::expand::{Env, Template};
+use super::places::shown;
 use crate::{Error, ReasonCode};
 
 /// A parsed profile file with the environment its `${VAR}` are taken from.
@@ -105,7 +106,7 @@ impl<'a> Document<'a> {
                 .trim()
                 .parse()
                 .map(Some)
-                .map_err(|_| invalid(key, &format!("is `{text}`, not {expected}"))),
+                .map_err(|_| invalid(key, &format!("is {}, not {expected}", shown(&text)))),
         }
     }
 

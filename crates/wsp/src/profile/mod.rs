@@ -290,7 +290,7 @@ fn posture(document: &Document<'_>, profile_id: &str) -> Result<Posture, Error> 
         Some("strict") => Ok(Posture::Strict),
         Some(other) => Err(invalid(
             "policy.posture",
-            &format!("is `{other}`, not local or strict"),
+            &format!("is {}, not local or strict", places::shown(other)),
         )),
         None if matches!(profile_id, "local" | "dev_local" | "local_parity") => Ok(Posture::Local),
         None => Ok(Posture::Strict),
@@ -327,7 +327,7 @@ fn gate_verification(document: &Document<'_>, posture: Posture) -> Result<Verifi
         )),
         (Some(other), _) => Err(invalid(
             KEY,
-            &format!("is `{other}`, not presence or digest"),
+            &format!("is {}, not presence or digest", places::shown(other)),
         )),
     }
 }
@@ -341,7 +341,7 @@ fn data_verification(document: &Document<'_>) -> Result<Option<DataVerification>
         Some("sha256") => Ok(Some(DataVerification::Sha256)),
         Some(other) => Err(invalid(
             KEY,
-            &format!("is `{other}`, not none, size or sha256"),
+            &format!("is {}, not none, size or sha256", places::shown(other)),
         )),
     }
 }
@@ -382,6 +382,13 @@ fn refuse_passwords_in_urls(
             && secret::holds_literal_password(&url.template)
         {
             literal_credential(key, posture, warnings)?;
+        } else if let Some(url) = document.text(key)?
+            && places::holds_credentials(&url)
+        {
+            // Not repeated: it came from the environment, where nobody sees it.
+            let problem = "holds a user and a password, and an address is needed; credentials \
+                           have keys and variables of their own";
+            return Err(invalid(key, problem));
         }
     }
     Ok(())
