@@ -79,7 +79,6 @@ mod index;
 mod item_path;
 mod receipt;
 mod schema;
-mod strict_json;
 mod verify;
 
 pub use clearance::{

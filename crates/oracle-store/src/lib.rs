@@ -65,6 +65,7 @@ pub mod contents;
 pub mod error;
 pub mod grant;
 pub mod instance_proof;
+mod json;
 pub mod location;
 pub mod locator;
 pub mod manifest;
@@ -86,12 +87,13 @@ pub use contents::{ContentsEntry, ContentsIndex, ContentsReport, DataVerificatio
 pub use error::{Error, ReasonCode};
 pub use grant::ReadGrant;
 pub use instance_proof::{InstanceProof, verify_instance_proof};
+pub use json::from_json;
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
 pub use locator::{DataPlaces, OutputLocator, Part, PartFormat, Pin, locate};
 pub use manifest::{PackFacts, PackManifest};
 pub use model::{Hex32, Hex64};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
-pub use platform_runs::{lies_in_world, refuse_platform_runs};
+pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{

@@ -129,3 +129,40 @@ fn a_runs_root_deleted_with_the_cursors_in_it_ends_the_stream() {
     assert!(!rig.world.runs_root().exists(), "nobody made it again");
     assert!(rig.gate.stats().unique < rig.rows(), "it did not go on");
 }
+
+#[test]
+fn the_audit_says_why_a_run_of_a_named_platform_run_was_refused() {
+    let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &[]);
+    let receipt = rig.world.engine_run_root().join("run_receipt.json");
+    let whole = fs::read(&receipt).unwrap();
+    fs::write(&receipt, "{").unwrap();
+    rig.stream(&[]).expect(1, "RUN_RECEIPT_UNREADABLE");
+    assert!(
+        !rig.world.runs_root().exists(),
+        "no run was named, and none was made"
+    );
+
+    rig.stream(&RUN).expect(1, "RUN_RECEIPT_UNREADABLE");
+    fs::write(&receipt, whole).unwrap();
+    rig.stream(&[&RUN[..], &["--output-ids", "none"]].concat())
+        .expect(1, "OUTPUT_UNKNOWN");
+    let wrong_gate = [&RUN[..], &["--ig-url", "ftp://gate"]].concat();
+    rig.stream(&wrong_gate).expect(2, "PROFILE_INVALID");
+    let told: Vec<_> = rig
+        .audit()
+        .iter()
+        .map(|line| {
+            assert_eq!(line["event_kind"], "stream_failed");
+            assert_eq!(line["platform_run_id"], RUN[1]);
+            line["details"]["reason"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "RUN_RECEIPT_UNREADABLE",
+            "OUTPUT_UNKNOWN",
+            "PROFILE_INVALID"
+        ]
+    );
+}

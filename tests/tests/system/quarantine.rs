@@ -436,6 +436,29 @@ fn a_damaged_quarantine_is_refused_with_file_and_line() {
 }
 
 #[test]
+fn a_redrive_of_a_file_in_a_world_writes_nothing_there() {
+    let rig = rig(&[]);
+    reject_share(&rig, 0.05);
+    stream(&rig, &[]).expect(0, "");
+    rig.gate.set_faults(Vec::new()).unwrap();
+    let folder = rig.world.engine_run_root().join("aside");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(file(&rig), folder.join("q.ndjson")).unwrap();
+    symlink(&folder, rig.folder.path().join("innocent")).unwrap();
+    let posts = rig.gate.stats().posts;
+    for named in [folder.clone(), rig.folder.path().join("innocent")] {
+        let named = named.join("q.ndjson");
+        let named = ["--file", named.to_str().unwrap()];
+        rig.run(&["redrive"], &named).expect(2, "PROFILE_INVALID");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        let dry_run = [&named[..], &["--dry-run"]].concat();
+        rig.run(&["redrive"], &dry_run).expect(0, "");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(rig.gate.stats().posts, posts);
+}
+
+#[test]
 fn one_redrive_at_a_time_and_a_signal_stops_it_where_the_next_goes_on() {
     let rig = rig(&[]);
     reject_share(&rig, 0.05);

@@ -14,16 +14,18 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::keep::held_lease::{HeldLease, stopped};
-use crate::order::TimeWindow;
+use crate::order::{TimeWindow, index_folder};
 use crate::plan::{Plan, plan};
 use crate::profile::CheckpointScope;
 use crate::quarantine::{self, SetAside};
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::ending::Ending;
 use crate::run::platform_run::{self, PlatformRunSource};
-use crate::run::report::{Status, StreamReport};
+use crate::run::refusal;
+use crate::run::report::StreamReport;
 use crate::run::request::StreamRequest;
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
 
 /// The order where neither profile nor cursors name one.
 const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
@@ -140,16 +142,36 @@ pub async fn look_ahead(
 }
 
 /// Makes a request ready to stream: opens the audit, takes the leases, resumes. The audit
-/// is what the run goes on to write.
+/// is what the run goes on to write; it says of a run that is refused why.
 ///
 /// # Errors
 /// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
-/// `LEASE_HELD`; `STOPPED` once the stream is asked to end.
+/// `LEASE_HELD`; `PROFILE_INVALID` if a symlink leads what the run writes into the world;
+/// `STOPPED` once the stream is asked to end.
 pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
     ending: &Ending,
     report: &mut StreamReport,
+) -> Result<(Prepared, AuditLog), Error> {
+    let mut open_audit = None;
+    let prepared = begin(request, store, ending, report, &mut open_audit).await;
+    if let Err(error) = &prepared {
+        match open_audit {
+            Some(mut audit) => refusal::tell(&mut audit, error, report)?,
+            None => refusal::tell_of(request, error, report),
+        }
+    }
+    prepared
+}
+
+/// The work of [`prepare`]; `open_audit` is another handle on the audit, once it is open.
+async fn begin(
+    request: &StreamRequest,
+    store: Arc<dyn CheckpointStore>,
+    ending: &Ending,
+    report: &mut StreamReport,
+    open_audit: &mut Option<AuditLog>,
 ) -> Result<(Prepared, AuditLog), Error> {
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
@@ -165,7 +187,15 @@ pub async fn prepare(
         order,
         records,
     } = outlook;
+    refuse_run_in_world(request, plan.store.root(), &run)?;
+    refuse_cursors_in_world(
+        request,
+        plan.store.root(),
+        &keys,
+        &index_folder(request, &plan.pack_key),
+    )?;
     let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
+    *open_audit = audit.another();
     let quarantine = quarantine::open(profile.rejects, &runs_root, &run).await?;
     records?;
     audit.append(
@@ -191,16 +221,7 @@ pub async fn prepare(
             }
         }
     };
-    let (held, pins, starts) = match begun.await {
-        Ok(begun) => begun,
-        Err(error) => {
-            if error.code() == crate::ReasonCode::Stopped.as_str() {
-                let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
-                audit.append(EventKind::StreamStopped, details)?;
-            }
-            return Err(error);
-        }
-    };
+    let (held, pins, starts) = begun.await?;
     let prepared = Prepared {
         plan,
         pins,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, OrderMode};
 use oracle_store::footer;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -32,6 +32,7 @@ use crate::run::ending::{Cause, Ending};
 use crate::run::engine::{Engine, Ran};
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::progress::{Progress, ProgressSink, tell_until_the_end};
+use crate::run::refusal::{self, failure, quarantined};
 use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::run::request::StreamRequest;
 use crate::run::resume;
@@ -139,7 +140,11 @@ impl<K: Clock> Stream<K> {
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
-            Err(error) => StreamReport::empty(profile.posture).failed(&error),
+            Err(error) => {
+                let report = StreamReport::empty(profile.posture);
+                refusal::tell_of(&self.request, &error, &report);
+                report.failed(&error)
+            }
         }
     }
 
@@ -458,11 +463,6 @@ fn stop_timeout(profile: &Profile) -> Duration {
     profile.push.drain_timeout + profile.checkpoint.save_timeout
 }
 
-fn quarantined(report: &StreamReport) -> u64 {
-    let outputs = report.per_output.iter();
-    outputs.map(|output| output.meters.quarantined).sum()
-}
-
 /// Decides how the run ended, and writes it into report and audit.
 fn conclude(
     report: &mut StreamReport,
@@ -493,14 +493,4 @@ fn conclude(
     // The first failure is the one to report, whatever the audit says.
     let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
     Err(error)
-}
-
-/// A failure, as the audit says it.
-fn failure(error: &Error, report: &StreamReport) -> Value {
-    json!({
-        "reason": error.code(),
-        "detail": error.detail(),
-        "emitted": report.emitted,
-        "quarantined": quarantined(report),
-    })
 }

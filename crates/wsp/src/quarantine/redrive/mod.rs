@@ -38,6 +38,7 @@ use crate::run::ending::Ending;
 use crate::run::engine::cut_after;
 use crate::run::platform_run;
 use crate::run::request::StreamRequest;
+use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
 use pushing::Pushing;
 
@@ -233,6 +234,9 @@ impl Redrive {
         }
         let mut prefix = Prefix::read(&path)?;
         let mut redriven = None;
+        if !self.options.dry_run {
+            refuse_redrive_in_world(&self.request, &path, prefix.run.as_ref())?;
+        }
         if self.options.dry_run {
             RedrivenFile::look(&path, &mut prefix.events)?;
         } else {
