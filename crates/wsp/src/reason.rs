@@ -93,6 +93,8 @@ reason_codes! {
     IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED",
     /// A stage of the stream ended without saying why: a defect of this program.
     StreamInternal => "STREAM_INTERNAL",
+    /// The run did not end in the time that a stop may take.
+    StopOverdue => "STOP_OVERDUE",
     /// The run was bounded by `--max-events` and got there.
     MaxEvents => "MAX_EVENTS",
     /// The run was stopped by a signal or by its caller.

@@ -238,6 +238,40 @@ fn a_symlink_below_a_root_leads_nothing_of_ours_into_the_world() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    let mut rig = rig(&[]);
+    let pipe = rig.folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let named = pipe.to_str().unwrap().to_owned();
+    for (flag, code) in [
+        ("--catalogue", "CATALOGUE_UNREADABLE"),
+        ("--gate-map", "GATE_MAP_UNREADABLE"),
+    ] {
+        for command in ["stream", "plan", "verify"] {
+            rig.run(&[command], &[flag, &named]).expect(1, code);
+        }
+    }
+    rig.run(&["redrive"], &["--file", &named])
+        .expect(1, "QUARANTINE_UNREADABLE");
+    let runs = rig.world.runs_root();
+    std::fs::create_dir_all(&runs).unwrap();
+    std::os::unix::fs::symlink(&pipe, runs.join("ACTIVE_RUN_ID")).unwrap();
+    rig.stream(&[]).expect(2, "PROFILE_INVALID");
+    std::fs::remove_file(runs.join("ACTIVE_RUN_ID")).unwrap();
+    rig.set(&[("wiring.wsp_producer.allowlist_ref", &named)]);
+    rig.stream(&[]).expect(1, "PRODUCER_ALLOWLIST_UNREADABLE");
+    rig.set(&[
+        ("policy.traffic_output_ids", "null"),
+        ("policy.traffic_output_ids_ref", &named),
+    ]);
+    rig.stream(&[]).expect(2, "PROFILE_REF_UNREADABLE");
+    let profile = system_tests::run_in(rig.folder.path(), &["stream", "--profile", &named]);
+    profile.expect(2, "PROFILE_UNREADABLE");
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
 fn what_the_gate_refuses_ends_the_stream_with_its_words() {
     let rig = rig(&[]);
     let body = Some("no\u{7} thanks".to_owned());

@@ -29,7 +29,6 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::Error;
 use crate::keep::lateness::{Lateness, LatenessReport};
 use crate::keep::meters::Meters;
 use crate::keep::watermark::{Position, Watermark};
@@ -43,6 +42,7 @@ use crate::quarantine::{RejectedEvent, SetAside};
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::ending::{Cause, Ending};
 use crate::run::progress::Progress;
+use crate::{Error, ReasonCode};
 
 /// Turns of lane threads heard at once.
 const TURNS: usize = 64;
@@ -278,7 +278,14 @@ impl Keeper {
             }
         }
         while let Some(working) = setting_aside.take().or_else(|| self.aside.start()) {
-            self.set_aside(working.await);
+            tokio::select! {
+                biased;
+                settled = working => self.set_aside(settled),
+                () = self.with.ending.wound_down_for(self.with.stop_timeout) => {
+                    self.with.ending.wind_down(Cause::Failed(not_set_aside_in_time()));
+                    break;
+                }
+            }
         }
         if let Some(saving) = saving {
             self.saved(saving.await, SaveReason::PeriodicFlush);
@@ -554,6 +561,14 @@ impl Keeper {
             progress.durable = self.with.window.durable();
         });
     }
+}
+
+fn not_set_aside_in_time() -> Error {
+    Error::new(
+        ReasonCode::QuarantineUnwritable,
+        "The quarantine did not take rejected events within the time that a stop may take.",
+        "Look at the disk that it is on; no cursor has passed those events, and a rerun resumes.",
+    )
 }
 
 /// `cause` is what was wrong with the store at last, if anything is known to be.

@@ -17,7 +17,7 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 use gates::VerificationMode;
-use oracle_store::{DataVerification, ObjectStoreConfig, Posture};
+use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file};
 
 use document::{Document, invalid};
 pub use expand::Env;
@@ -275,9 +275,12 @@ impl Profile {
     }
 }
 
-/// Reads a text file that people write, without the byte order mark of some editors.
+/// Reads a text file that people write (a pipe or a device is refused), without the byte order mark of some editors.
 pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = std::fs::read_to_string(path)?;
+    let bytes = read_named_file(path)?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error())
+    })?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub(crate) mod backends;
+pub(crate) mod blocking;
 pub mod control;
 pub mod cursors;
 pub mod ending;

@@ -19,6 +19,7 @@ use crate::plan::{Plan, plan};
 use crate::profile::CheckpointScope;
 use crate::quarantine::{self, SetAside};
 use crate::run::audit::{AuditLog, EventKind};
+use crate::run::blocking::blocking;
 use crate::run::ending::Ending;
 use crate::run::platform_run::{self, PlatformRunSource};
 use crate::run::refusal;
@@ -89,11 +90,15 @@ pub async fn look_ahead(
     report.gates = Some(gates_summary(&plan));
     report.data_verified = plan.data.verified();
     let profile = &request.profile;
-    let named = platform_run::named(
-        request.overrides.platform_run_id.as_deref(),
-        request.environment_run_id.as_deref(),
-        &request.working_dir.join(&profile.runs_root),
-    )?;
+    let naming = request.clone();
+    let named = blocking(move || {
+        platform_run::named(
+            naming.overrides.platform_run_id.as_deref(),
+            naming.environment_run_id.as_deref(),
+            &naming.working_dir.join(&naming.profile.runs_root),
+        )
+    })
+    .await?;
     let (run, pack_key) = match (named, profile.checkpoint.scope) {
         (Some(named), CheckpointScope::PlatformRun) => {
             let scoped = plan.pack_key.scoped_to_run(named.0.as_str());
@@ -159,7 +164,7 @@ pub async fn prepare(
     if let Err(error) = &prepared {
         match open_audit {
             Some(mut audit) => refusal::tell(&mut audit, error, report)?,
-            None => refusal::tell_of(request, error, report),
+            None => refusal::tell_of(request, error, report).await,
         }
     }
     prepared
@@ -176,7 +181,7 @@ async fn begin(
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
     let mut outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
-    if !is_run_agreed(&outlook, &runs_root) {
+    if !unless_stopped(ending, is_run_agreed(&outlook, &runs_root)).await? {
         // Another producer named the active run in the meantime, and its id is that of all.
         outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
     }
@@ -194,9 +199,14 @@ async fn begin(
         &keys,
         &index_folder(request, &plan.pack_key),
     )?;
-    let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
+    let opening = {
+        let (runs_root, run, posture) = (runs_root.clone(), run.clone(), profile.posture);
+        blocking(move || AuditLog::open(&runs_root, &run, posture))
+    };
+    let mut audit = unless_stopped(ending, opening).await?;
     *open_audit = audit.another();
-    let quarantine = quarantine::open(profile.rejects, &runs_root, &run).await?;
+    let opening = quarantine::open(profile.rejects, &runs_root, &run);
+    let quarantine = unless_stopped(ending, opening).await?;
     records?;
     audit.append(
         EventKind::EngineWorldSelected,
@@ -275,7 +285,7 @@ impl Beginning<'_> {
 ///
 /// # Errors
 /// The step's; `STOPPED`.
-async fn unless_stopped<T>(
+pub(crate) async fn unless_stopped<T>(
     ending: &Ending,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -289,15 +299,19 @@ async fn unless_stopped<T>(
 /// Writes a new platform run's id into the runs root; whether that id stands there now. A run
 /// that was named stands, and one whose cursors cannot be read is not written: they may name
 /// another.
-fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> bool {
+async fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> Result<bool, Error> {
     let (run, source) = &outlook.run;
     if *source != PlatformRunSource::New || outlook.records.is_err() {
-        return true;
+        return Ok(true);
     }
-    platform_run::claim(runs_root, run).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
-        true
+    let (runs_root, run) = (runs_root.to_owned(), run.clone());
+    blocking(move || {
+        Ok(platform_run::claim(&runs_root, &run).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
+            true
+        }))
     })
+    .await
 }
 
 fn lease_request(request: &StreamRequest, keys: &[CursorKey], plan: &Plan) -> LeaseRequest {

@@ -4,18 +4,28 @@
 //! is named and the log does not lie in the world. No id is made for it: the cursors, which were
 //! not looked at yet, may name another.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::run::audit::{AuditLog, EventKind};
+use crate::run::blocking::blocking;
 use crate::run::platform_run;
 use crate::run::report::{Status, StreamReport};
 use crate::run::request::StreamRequest;
 use crate::run::written_places::refuse_run_in_world;
 
+/// How long an audit that does not answer may keep a refusal back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Says in the audit of the named platform run why a run was refused; without one, nowhere.
-pub(crate) fn tell_of(request: &StreamRequest, error: &Error, report: &StreamReport) {
-    if let Some(mut audit) = audit_of_named_run(request) {
+pub(crate) async fn tell_of(request: &StreamRequest, error: &Error, report: &StreamReport) {
+    let asked = request.clone();
+    let opening = blocking(move || Ok(audit_of_named_run(&asked)));
+    // The refusal is what counts: no audit may keep it back.
+    let opened = tokio::time::timeout(PATIENCE, opening).await;
+    if let Ok(Ok(Some(mut audit))) = opened {
         let _ = tell(&mut audit, error, report);
     }
 }

@@ -97,6 +97,12 @@ impl<K: Clock> Stream<K> {
         self.ending.clone()
     }
 
+    /// The longest that this run may take to end once it is asked to: for the answers under way,
+    /// then for the last save.
+    pub fn stop_timeout(&self) -> Duration {
+        stop_timeout(&self.request.profile)
+    }
+
     /// The handle that this run is steered by.
     pub fn steering(&self) -> Steering {
         self.steering.clone()
@@ -142,7 +148,7 @@ impl<K: Clock> Stream<K> {
             }
             Err(error) => {
                 let report = StreamReport::empty(profile.posture);
-                refusal::tell_of(&self.request, &error, &report);
+                refusal::tell_of(&self.request, &error, &report).await;
                 report.failed(&error)
             }
         }
