@@ -10,16 +10,17 @@
 //! Hex is lowercase by definition. Upper case is refused rather than folded, and so is
 //! CRLF: the engine never writes them, so whoever did was not the engine.
 
-use oracle_store::Hex64;
+use std::collections::BTreeMap;
 
-use crate::strict_json::Object;
+use oracle_store::{Hex64, from_json};
+use serde_json::Value;
 
 /// The digest in `flag`, or in a sentence why it states none.
 pub(crate) fn parse_flag(flag: &[u8], digest_field: &str) -> Result<Hex64, String> {
     let text = std::str::from_utf8(flag).map_err(|_| "it is not UTF-8 text".to_owned())?;
     if text.trim_start().starts_with('{') {
-        let fields: Object<serde_json::Value> =
-            serde_json::from_str(text).map_err(|error| format!("its JSON is invalid ({error})"))?;
+        let fields: BTreeMap<String, Value> =
+            from_json(text.as_bytes()).map_err(|error| format!("its JSON is invalid ({error})"))?;
         let value = fields.get(digest_field);
         let digest = value.ok_or_else(|| format!("its JSON has no field `{digest_field}`"))?;
         let digest = digest

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use oracle_store::{Hex64, OutputId, edit_distance, from_yaml};
+use oracle_store::{Hex64, OutputId, edit_distance, from_yaml, read_named_file};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, ReasonCode};
@@ -104,7 +104,7 @@ impl GateMap {
     /// `GATE_MAP_UNREADABLE`
     pub fn load(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|cause| {
+        let bytes = read_named_file(path).map_err(|cause| {
             unreadable("The gate map cannot be opened")
                 .object(&name)
                 .because(cause)

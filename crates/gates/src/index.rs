@@ -5,13 +5,16 @@
 //! and perhaps its own digest, in the gate's digest field, else `sha256_hex`,
 //! else `sha256`. Other fields are not evidence and are passed over.
 
-use oracle_store::Hex64;
+use std::collections::BTreeMap;
+
+use oracle_store::{Hex64, from_json};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::strict_json::Object;
-
 const LISTS: [&str; 4] = ["items", "members", "entries", "files"];
+
+/// The fields of one item, as they stand.
+type Item = BTreeMap<String, Value>;
 
 /// One entry of an index.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,12 +31,13 @@ pub(crate) struct IndexItem {
 /// there are none.
 pub(crate) fn parse_index(index: &[u8], digest_field: &str) -> Result<Vec<IndexItem>, String> {
     let invalid = |error: serde_json::Error| format!("its JSON is invalid ({error})");
-    let document: &RawValue = serde_json::from_slice(index).map_err(invalid)?;
+    let document: &RawValue = from_json(index).map_err(invalid)?;
     let list = if document.get().starts_with('[') {
         document
     } else {
-        let fields: Object<&RawValue> = serde_json::from_str(document.get()).map_err(invalid)?;
-        let mut lists = LISTS.iter().filter_map(|name| fields.get(name).copied());
+        let fields: BTreeMap<String, &RawValue> =
+            serde_json::from_str(document.get()).map_err(invalid)?;
+        let mut lists = LISTS.iter().filter_map(|name| fields.get(*name).copied());
         match (lists.next(), lists.next()) {
             (Some(list), None) => list,
             (None, _) => return Err(format!("it has none of the lists {}", LISTS.join(", "))),
@@ -45,14 +49,14 @@ pub(crate) fn parse_index(index: &[u8], digest_field: &str) -> Result<Vec<IndexI
             }
         }
     };
-    let items: Vec<Object<Value>> = serde_json::from_str(list.get()).map_err(invalid)?;
+    let items: Vec<Item> = serde_json::from_str(list.get()).map_err(invalid)?;
     let parse = |(place, item)| {
         parse_item(item, digest_field).map_err(|why| format!("item {place} (from 0) {why}"))
     };
     items.iter().enumerate().map(parse).collect()
 }
 
-fn parse_item(item: &Object<Value>, digest_field: &str) -> Result<IndexItem, String> {
+fn parse_item(item: &Item, digest_field: &str) -> Result<IndexItem, String> {
     let path = item.get("path").and_then(Value::as_str);
     let path = path.ok_or("has no `path` string")?.to_owned();
     let stated = |field: &str| match item.get(field) {
@@ -126,6 +130,19 @@ mod tests {
         for name in LISTS {
             let index = format!(r#"{{"{name}": {list}}}"#);
             assert_eq!(parse_index(index.as_bytes(), "own").unwrap(), bare);
+        }
+    }
+
+    #[test]
+    fn an_index_in_which_a_field_occurs_twice_at_any_depth_is_refused() {
+        for index in [
+            r#"{"files": [], "files": []}"#,
+            r#"[{"path": "p", "path": "q"}]"#,
+            r#"{"files": [{"path": "p", "more": {"a": 1, "a": 2}}]}"#,
+            r#"{"files": [], "about": [{"a": 1, "a": 1}]}"#,
+        ] {
+            let error = parse_index(index.as_bytes(), "own").unwrap_err();
+            assert!(error.contains("occurs twice"), "{error}");
         }
     }
 

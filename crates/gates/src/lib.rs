@@ -79,7 +79,6 @@ mod index;
 mod item_path;
 mod receipt;
 mod gate_map;
-mod strict_json;
 mod record;
 mod error;
 mod gate_id;

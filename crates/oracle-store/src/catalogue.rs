@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
+use crate::named_file::read_named_file;
 use crate::yaml::from_yaml;
 use model::{Hex64, OutputId};
 
@@ -71,7 +72,7 @@ impl Catalogue {
     /// `CATALOGUE_UNREADABLE`, with the file and, where YAML says so, line and column.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| {
+        let bytes = read_named_file(path).map_err(|source| {
             Error::new(
                 ReasonCode::CatalogueUnreadable,
                 "The catalogue cannot be read",

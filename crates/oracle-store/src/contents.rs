@@ -10,6 +10,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
+use crate::json::from_json;
 use crate::locator::{DataPlaces, OutputLocator, Part, PartPattern, Pin};
 use crate::manifest::{FORMAT_VERSION, PACK_MANIFEST};
 use crate::seal::{PACK_SEAL, PACK_SEAL_FLAG};
@@ -138,7 +139,7 @@ impl ContentsIndex {
     /// listed twice or is none of a pack's.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let invalid = |what| Error::new(ReasonCode::PackContentsInvalid, what);
-        let file: ContentsFile = serde_json::from_slice(bytes).map_err(|source| {
+        let file: ContentsFile = from_json(bytes).map_err(|source| {
             invalid(format!("The contents index is not understood ({source})")).because(source)
         })?;
         if file.version != FORMAT_VERSION {

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::CatalogueEntry;
 use crate::error::{Error, ReasonCode};
+use crate::json::from_json;
 use crate::locator::OutputLocator;
 use crate::store::WorldStore;
 use crate::template::{Tokens, render};
@@ -109,7 +110,7 @@ pub async fn verify_instance_proof(
 
 fn parse(bytes: &[u8]) -> Result<Hex64, Error> {
     let invalid = |what: String| Error::new(ReasonCode::InstanceProofInvalid, what);
-    let receipt: Receipt = serde_json::from_slice(bytes).map_err(|source| {
+    let receipt: Receipt = from_json(bytes).map_err(|source| {
         invalid(format!("The instance receipt is not understood ({source})")).because(source)
     })?;
     if receipt.status != "PASS" {

@@ -34,6 +34,13 @@ impl Location {
                 "No engine run root is named",
             ));
         }
+        let authority = text.split_once("://").map(|(_, rest)| rest);
+        if authority.is_some_and(|rest| rest.split('/').next().unwrap_or(rest).contains(['@', ':']))
+        {
+            // Not repeated: it may hold credentials.
+            let what = "A user, a password or a port stands before the path of a location";
+            return Err(Error::new(ReasonCode::EngineRootMissing, what));
+        }
         let Some(rest) = text.strip_prefix("s3://") else {
             if text.contains("://") {
                 return Err(refuse("Only local folders and s3:// prefixes hold worlds"));
@@ -225,6 +232,20 @@ mod tests {
                 ReasonCode::EngineRootMissing,
                 "{text}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_location_with_credentials_is_refused_and_not_repeated() {
+        for text in [
+            "s3://AK:hunter2@b/x",
+            "s3://hunter2@b",
+            "s3://AK:hunter2/x@b",
+            "gs://a:hunter2@b",
+        ] {
+            let error = Location::parse(text, Path::new("/w")).unwrap_err();
+            assert_eq!(error.code(), ReasonCode::EngineRootMissing);
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }
 

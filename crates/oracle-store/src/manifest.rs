@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
+use crate::json::from_json;
 use crate::store::WorldStore;
 use model::{Hex64, PackId, WorldKey};
 
@@ -88,7 +89,7 @@ impl PackManifest {
     /// `PACK_MANIFEST_INVALID` if a field is missing, unknown or malformed.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let invalid = |what| Error::new(ReasonCode::PackManifestInvalid, what);
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|source| {
+        let manifest: Self = from_json(bytes).map_err(|source| {
             invalid(format!("The pack manifest is not understood ({source})")).because(source)
         })?;
         if manifest.version != FORMAT_VERSION {

@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, ReasonCode};
 use crate::location::{EngineRunRoot, Location};
+use crate::manifest::PACK_MANIFEST;
+use crate::receipt::RUN_RECEIPT;
 
 /// The folders under which the platform keeps its runs, wherever they are.
 const PLATFORM_RUNS: [&str; 2] = ["runs", "fraud-platform"];
@@ -72,6 +74,17 @@ pub fn lies_in_world(root: &EngineRunRoot, place: &Location) -> bool {
         }
         _ => false,
     }
+}
+
+/// The world that a path on this machine lies in, after resolving symlinks: the nearest folder
+/// above it that holds a run receipt or a pack manifest.
+pub fn world_around(place: &Path) -> Option<PathBuf> {
+    let place = resolved(place);
+    let is_world = |folder: &&Path| {
+        let holds = |name: &str| folder.join(name).symlink_metadata().is_ok();
+        holds(RUN_RECEIPT) || holds(PACK_MANIFEST)
+    };
+    place.ancestors().skip(1).find(is_world).map(Path::to_owned)
 }
 
 /// Symlinks followed in one path before it is taken as it stands, as the kernel does.
@@ -191,6 +204,22 @@ mod tests {
         }
         for outside in ["cp", "world2/cp", "world/../cp", "innocent/../cp"] {
             assert!(!lies_in(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn the_world_around_a_place_is_found_through_symlinks_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = dir.path().canonicalize().unwrap().join("world");
+        std::fs::create_dir_all(world.join("data/deep")).unwrap();
+        std::fs::write(world.join(RUN_RECEIPT), "{}").unwrap();
+        std::os::unix::fs::symlink(world.join("data"), dir.path().join("innocent")).unwrap();
+        for inside in ["world/q", "world/data/deep/q", "innocent/not-yet/q"] {
+            let found = world_around(&dir.path().join(inside));
+            assert_eq!(found.as_ref(), Some(&world), "{inside}");
+        }
+        for outside in ["q", "world", "world/../q"] {
+            assert_eq!(world_around(&dir.path().join(outside)), None, "{outside}");
         }
     }
 

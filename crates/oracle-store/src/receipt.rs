@@ -1,11 +1,9 @@
 //! `run_receipt.json`: what the engine says of its own run.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ReasonCode};
+use crate::json::from_json;
 use crate::store::WorldStore;
 use model::{EngineRunId, Hex64};
 use model::{ScenarioId, WorldKey};
@@ -45,10 +43,10 @@ impl RunReceipt {
     /// Parses a receipt.
     ///
     /// # Errors
-    /// As [`load`](Self::load), without those of the storage. A field that occurs twice says
-    /// two things, of which a reader would take either: that is no receipt.
+    /// As [`load`](Self::load), without those of the storage. A field that occurs twice, at
+    /// any depth, says two things, of which a reader would take either: that is no receipt.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let UniqueFields(fields) = serde_json::from_slice(bytes).map_err(|source| {
+        let fields: Map<String, Value> = from_json(bytes).map_err(|source| {
             Error::new(
                 ReasonCode::RunReceiptUnreadable,
                 format!("The run receipt is no JSON object ({source})"),
@@ -101,37 +99,6 @@ impl RunReceipt {
     }
 }
 
-/// The fields of an object in which none occurs twice.
-struct UniqueFields(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for UniqueFields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-
-        impl<'de> Visitor<'de> for Fields {
-            type Value = UniqueFields;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueFields, A::Error> {
-                let mut fields = Map::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if fields.contains_key(&name) {
-                        let what = format_args!("the field `{name}` occurs twice");
-                        return Err(serde::de::Error::custom(what));
-                    }
-                    fields.insert(name, value);
-                }
-                Ok(UniqueFields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Fields)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +142,8 @@ mod tests {
             "\"seed\": 7",
             "\"seed\": 18446744073709551615",
             "\"anything\": 1",
+            "\"x\": {\"a\": 1, \"a\": 2}",
+            "\"x\": [{\"a\": {\"b\": 1, \"b\": 1}}]",
         ] {
             let text = receipt().to_string();
             let twice = format!("{}, {again}}}", text.strip_suffix('}').unwrap());

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ReasonCode};
+use crate::json::from_json;
 use crate::manifest::FORMAT_VERSION;
 use crate::store::WorldStore;
 use model::PackId;
@@ -67,7 +68,7 @@ impl PackSeal {
     /// `PACK_SEAL_INVALID` if a field is missing, unknown or malformed.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let invalid = |what| Error::new(ReasonCode::PackSealInvalid, what);
-        let seal: Self = serde_json::from_slice(bytes).map_err(|source| {
+        let seal: Self = from_json(bytes).map_err(|source| {
             invalid(format!("The seal is not understood ({source})")).because(source)
         })?;
         if seal.version != FORMAT_VERSION {

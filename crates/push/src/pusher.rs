@@ -155,9 +155,10 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
         self
     }
 
-    /// Takes 5xx answers for the event's own once its fast attempts are over, without waiting
-    /// for others to pass meanwhile: for who pushes one event after the other, and would
-    /// never hear of any.
+    /// Gives an event up as [`PushOutcome::SingledOut`] once its fast attempts are over, without
+    /// waiting for others to pass meanwhile, and after 30 s of being asked to slow down: for who
+    /// pushes one event after the other, would never hear of any, and compares them itself. A
+    /// connection that is never made is the gate's fault all the same.
     #[must_use]
     pub fn one_by_one(mut self) -> Self {
         self.one_by_one = true;
@@ -471,8 +472,6 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         match failure {
             // No event can be blamed for a connection that was never made.
             Failure::Fault(fault) if fault.kind().never_sent() => false,
-            // Without others to compare with, a fault is the gate's.
-            Failure::Fault(_) if self.one_by_one => false,
             _ if self.one_by_one => true,
             _ => self.watch.policy.single_out && self.suspicion().others_passed(),
         }
@@ -487,11 +486,16 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         suspicion.slowed();
         let (passed, unslowed) = (suspicion.others_passed(), suspicion.others_unslowed());
         let since = *self.trial.slowed.get_or_insert(now);
+        let times = self.trial.backpressure + self.trial.failures;
+        if self.one_by_one {
+            let is_over = policy.is_exhausted(times) && now - since >= SLOWED_FOR;
+            return is_over.then(|| self.singled_out(Failure::Answer(refusal.clone())));
+        }
         if mem::take(&mut self.trial.is_alone) {
             return Some(self.singled_out(Failure::Answer(refusal.clone())));
         }
         let is_suspect = policy.single_out
-            && policy.is_exhausted(self.trial.backpressure + self.trial.failures)
+            && policy.is_exhausted(times)
             && now - since >= SLOWED_FOR
             && passed
             && unslowed;

@@ -46,6 +46,9 @@ model::reason_codes! {
         /// A stage of the stream ended without saying why: a defect of this program.
         StreamInternal => "STREAM_INTERNAL", Failed,
             "Report it with the log. A rerun resumes.";
+        /// The run did not end in the time that a stop may take.
+        StopOverdue => "STOP_OVERDUE", Failed,
+            "Look at the disks that audit, quarantine and cursors are on; a rerun resumes, and repeats what is not saved.";
         /// The run was bounded by `--max-events` and got there.
         MaxEvents => "MAX_EVENTS", Stopped,
             "Nothing: the run did what was asked (exit status 0).";

@@ -2,17 +2,27 @@
 //!
 //! A SIGHUP that was ignored at the start, as under `nohup`, stays ignored.
 
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wsp::ending::{Cause, Ending};
+use wsp::replay::ReasonCode;
 
+use crate::commands::complain;
 use crate::output;
 
 /// The signal of a write beyond the limit of file sizes, on Linux and the BSDs.
 const SIGXFSZ: i32 = 25;
 
+/// What a run may need beyond its own time limits, to tell what happened.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// Winds the stream down on the first signal, and ends the process with status
-/// 130 on the second.
-pub fn wind_down_on_signal(ending: Ending) {
+/// 130 on the second. Where the run does not end within `limit`, since a disk or a pipe does not
+/// answer, the process ends with status 1.
+pub fn wind_down_on_signal(ending: Ending, limit: Duration) {
     tokio::spawn(async move {
         let (mut interrupt, mut terminate, mut hangup) = match listen() {
             Ok(signals) => signals,
@@ -30,6 +40,7 @@ pub fn wind_down_on_signal(ending: Ending) {
             if first {
                 // First the stop: a log line may wait for whoever reads it.
                 ending.wind_down(Cause::Asked);
+                end_when_overdue(limit + GRACE);
                 tracing::warn!(
                     "stopping: waiting for answers, then saving; a second signal ends at once"
                 );
@@ -39,6 +50,44 @@ pub fn wind_down_on_signal(ending: Ending) {
             }
         }
     });
+}
+
+/// Ends the process after this time, whatever its other threads wait for.
+fn end_when_overdue(limit: Duration) {
+    let waiting = move || {
+        thread::sleep(limit);
+        let detail = format!(
+            "The run did not end within {} s of the stop: a disk or a pipe of this machine does \
+             not answer. Look at those that audit, quarantine and cursors are on; a rerun resumes.",
+            limit.as_secs()
+        );
+        complain(ReasonCode::StopOverdue.as_str(), &detail);
+        output::print(&json!({
+            "status": "FAILED",
+            "reason": ReasonCode::StopOverdue.as_str(),
+            "detail": detail,
+        }));
+        output::finish_messages();
+        std::process::exit(1);
+    };
+    let thread = thread::Builder::new().name("wsp-overdue".to_owned());
+    if let Err(error) = thread.spawn(waiting) {
+        tracing::warn!(%error, "nothing looks after the time that the stop takes");
+    }
+}
+
+/// Resolves at the first of the three signals.
+///
+/// # Errors
+/// The system lets no signal be heard.
+pub async fn first_signal() -> std::io::Result<()> {
+    let (mut interrupt, mut terminate, mut hangup) = listen()?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = heard(hangup.as_mut()) => {}
+    }
+    Ok(())
 }
 
 /// Has a write beyond the limit of file sizes (`ulimit -f`) fail with an error, where the

@@ -42,6 +42,7 @@ pub mod redrive;
 pub mod run;
 pub mod clock;
 pub mod plan;
+pub(crate) mod blocking;
 pub mod profile;
 pub mod schema;
 
@@ -52,6 +53,7 @@ pub use profile::request;
 pub use profile::request::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
+pub use replay;
 pub use replay::keep::{held_lease, keeper, lateness, watermark, window};
 pub use replay::lanes::{lane, lane_threads, sending};
 pub use replay::lead::{dispatch, pilot, schedule, steering};

@@ -2,8 +2,10 @@
 //! and goes on.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use sandbox::{GateOptions, WorldOptions};
 use system_tests::checkpoints::{Backend, Checkpoints};
@@ -91,6 +93,53 @@ fn an_audit_that_breaks_in_mid_run_ends_a_strict_run_and_no_local_one() {
 }
 
 #[test]
+fn a_stop_is_answered_while_the_audit_is_a_pipe_that_nobody_reads() {
+    let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &[]);
+    let log = log(&rig);
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
+    let child = rig.start_stream(&RUN);
+    // It waits for a reader by now, or has yet to look: the stop is answered either way.
+    std::thread::sleep(Duration::from_secs(1));
+    signal(&child, "TERM");
+    Rig::finish(child).expect(3, "STOPPED");
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
+fn a_stop_ends_the_process_although_the_audit_takes_no_line_any_more() {
+    let keys = [
+        ("policy.stream_speedup", "360"),
+        ("wiring.wsp_push.drain_timeout_s", "1"),
+        ("wiring.wsp_checkpoint.save_timeout_s", "1"),
+    ];
+    let checkpoints = Checkpoints::on(Backend::File);
+    let rig = Rig::keeping(&checkpoints, &WorldOptions::sample(), &keys);
+    let log = log(&rig);
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
+    let unread = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&log)
+        .unwrap();
+    let child = rig.start_stream(&RUN);
+    rig.wait_for_unique(300);
+    // Filled, it blocks whoever writes to it next.
+    let filling = std::thread::spawn(move || {
+        let mut unread = unread;
+        let _ = unread.write_all("x".repeat(1 << 17).as_bytes());
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    signal(&child, "TERM");
+    let ran = Rig::finish(child);
+    ran.expect(1, "STOP_OVERDUE");
+    let detail = ran.report["detail"].as_str().unwrap();
+    assert!(detail.contains("does not answer"), "{detail}");
+    assert!(!filling.is_finished(), "the pipe was full");
+}
+
+#[test]
 fn a_runs_root_deleted_in_mid_run_ends_a_strict_run_and_no_local_one() {
     for posture in ["strict", "local"] {
         let checkpoints = Checkpoints::on(Backend::File);
@@ -128,4 +177,41 @@ fn a_runs_root_deleted_with_the_cursors_in_it_ends_the_stream() {
     ran.expect(1, "CHECKPOINT_UNAVAILABLE");
     assert!(!rig.world.runs_root().exists(), "nobody made it again");
     assert!(rig.gate.stats().unique < rig.rows(), "it did not go on");
+}
+
+#[test]
+fn the_audit_says_why_a_run_of_a_named_platform_run_was_refused() {
+    let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &[]);
+    let receipt = rig.world.engine_run_root().join("run_receipt.json");
+    let whole = fs::read(&receipt).unwrap();
+    fs::write(&receipt, "{").unwrap();
+    rig.stream(&[]).expect(1, "RUN_RECEIPT_UNREADABLE");
+    assert!(
+        !rig.world.runs_root().exists(),
+        "no run was named, and none was made"
+    );
+
+    rig.stream(&RUN).expect(1, "RUN_RECEIPT_UNREADABLE");
+    fs::write(&receipt, whole).unwrap();
+    rig.stream(&[&RUN[..], &["--output-ids", "none"]].concat())
+        .expect(1, "OUTPUT_UNKNOWN");
+    let wrong_gate = [&RUN[..], &["--ig-url", "ftp://gate"]].concat();
+    rig.stream(&wrong_gate).expect(2, "PROFILE_INVALID");
+    let told: Vec<_> = rig
+        .audit()
+        .iter()
+        .map(|line| {
+            assert_eq!(line["event_kind"], "stream_failed");
+            assert_eq!(line["platform_run_id"], RUN[1]);
+            line["details"]["reason"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "RUN_RECEIPT_UNREADABLE",
+            "OUTPUT_UNKNOWN",
+            "PROFILE_INVALID"
+        ]
+    );
 }

@@ -28,4 +28,5 @@ mod s3;
 mod s3_bad_input;
 mod s3_figures;
 mod schedule;
+mod signals;
 mod steering;

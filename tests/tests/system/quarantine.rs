@@ -9,7 +9,7 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sandbox::{Fault, FaultRule, GateOptions, WorldOptions};
+use sandbox::{Fault, FaultRule, GateOptions, When, WorldOptions};
 use serde_json::Value;
 use system_tests::{Ran, Random, Rig, rounds, signal};
 
@@ -433,6 +433,93 @@ fn a_damaged_quarantine_is_refused_with_file_and_line() {
     rig.gate.set_faults(Vec::new()).unwrap();
     redrive(&rig, &[]).expect(0, "");
     assert_eq!(rig.gate.stats().unique, rig.rows());
+}
+
+#[test]
+fn a_redrive_passes_an_event_that_fails_alone_and_says_that_it_is_left() {
+    let rig = rig(&[("wiring.wsp_push.timeout_ms", "300")]);
+    reject_share(&rig, 0.05);
+    stream(&rig, &[]).expect(0, "");
+    let aside = records(&rig);
+    let id_of = |line: &Value| line["envelope"]["event_id"].as_str().unwrap().to_owned();
+    let poison = [id_of(&aside[3]), id_of(aside.last().unwrap())];
+    let stall = Fault::Stall {
+        ms: 2_000,
+        store: false,
+    };
+    // Those of the round before are delivered by the next.
+    for (round, fault) in [Fault::Reset { store: false }, stall]
+        .into_iter()
+        .enumerate()
+    {
+        let when = When {
+            event_ids: poison[round..].to_vec(),
+            ..When::default()
+        };
+        rig.gate
+            .set_faults(vec![FaultRule { fault, when }])
+            .unwrap();
+        let ran = redrive(&rig, &[]);
+        ran.expect(1, "IG_PUSH_REJECTED");
+        let left: Vec<_> = ran.report["refused"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(left, poison[round..]);
+        assert_eq!(ran.report["waiting"], left.len());
+        assert!(
+            ran.report["refused"][0]["body_excerpt"]
+                .as_str()
+                .unwrap()
+                .len()
+                > 3
+        );
+    }
+    rig.gate.set_faults(Vec::new()).unwrap();
+    redrive(&rig, &[]).expect(0, "");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
+}
+
+#[test]
+fn a_redrive_waits_for_a_gate_that_is_away_for_all_events() {
+    let rig = rig(&[]);
+    reject_share(&rig, 0.05);
+    stream(&rig, &[]).expect(0, "");
+    let when = When {
+        for_ms: Some(1_500),
+        ..When::default()
+    };
+    let fault = Fault::Reset { store: false };
+    rig.gate
+        .set_faults(vec![FaultRule { fault, when }])
+        .unwrap();
+    redrive(&rig, &[]).expect(0, "");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
+}
+
+#[test]
+fn a_redrive_of_a_file_in_a_world_writes_nothing_there() {
+    let rig = rig(&[]);
+    reject_share(&rig, 0.05);
+    stream(&rig, &[]).expect(0, "");
+    rig.gate.set_faults(Vec::new()).unwrap();
+    let folder = rig.world.engine_run_root().join("aside");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(file(&rig), folder.join("q.ndjson")).unwrap();
+    symlink(&folder, rig.folder.path().join("innocent")).unwrap();
+    let posts = rig.gate.stats().posts;
+    for named in [folder.clone(), rig.folder.path().join("innocent")] {
+        let named = named.join("q.ndjson");
+        let named = ["--file", named.to_str().unwrap()];
+        rig.run(&["redrive"], &named).expect(2, "PROFILE_INVALID");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        let dry_run = [&named[..], &["--dry-run"]].concat();
+        rig.run(&["redrive"], &dry_run).expect(0, "");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(rig.gate.stats().posts, posts);
 }
 
 #[test]

@@ -192,6 +192,85 @@ fn a_world_under_the_platforms_runs_root_is_refused() {
     assert_eq!(rig.gate.stats().connections, 0);
 }
 
+/// Every path under a folder.
+fn tree(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(tree(&path));
+        }
+        found.push(path);
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_symlink_below_a_root_leads_nothing_of_ours_into_the_world() {
+    const RUN: &str = "platform_20260128T090000Z";
+    let rig = rig(&[]);
+    let world = rig.world.engine_run_root();
+    let aside = world.join("aside");
+    std::fs::create_dir(&aside).unwrap();
+    let runs = rig.world.runs_root();
+    let planned = rig.run(&["plan"], &["--platform-run-id", RUN]);
+    let pack_key = planned.report["pack_key"].as_str().unwrap().to_owned();
+    let checkpoints = runs.join("wsp_checkpoints");
+    for link in [
+        runs.join(RUN),
+        runs.join(RUN).join("session.jsonl"),
+        runs.join("wsp/time_index").join(&pack_key),
+        checkpoints.join(&pack_key),
+        checkpoints.join(".sessions"),
+    ] {
+        let before = tree(world);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(aside.join("new"), &link).unwrap();
+        let ran = rig.stream(&["--platform-run-id", RUN]);
+        ran.expect(2, "PROFILE_INVALID");
+        let detail = ran.report["detail"].as_str().unwrap();
+        assert!(detail.contains("lies in the engine run root"), "{detail}");
+        assert_eq!(tree(world), before, "{}", link.display());
+        std::fs::remove_file(&link).unwrap();
+    }
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    let mut rig = rig(&[]);
+    let pipe = rig.folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let named = pipe.to_str().unwrap().to_owned();
+    for (flag, code) in [
+        ("--catalogue", "CATALOGUE_UNREADABLE"),
+        ("--gate-map", "GATE_MAP_UNREADABLE"),
+    ] {
+        for command in ["stream", "plan", "verify"] {
+            rig.run(&[command], &[flag, &named]).expect(1, code);
+        }
+    }
+    rig.run(&["redrive"], &["--file", &named])
+        .expect(1, "QUARANTINE_UNREADABLE");
+    let runs = rig.world.runs_root();
+    std::fs::create_dir_all(&runs).unwrap();
+    std::os::unix::fs::symlink(&pipe, runs.join("ACTIVE_RUN_ID")).unwrap();
+    rig.stream(&[]).expect(2, "PROFILE_INVALID");
+    std::fs::remove_file(runs.join("ACTIVE_RUN_ID")).unwrap();
+    rig.set(&[("wiring.wsp_producer.allowlist_ref", &named)]);
+    rig.stream(&[]).expect(1, "PRODUCER_ALLOWLIST_UNREADABLE");
+    rig.set(&[
+        ("policy.traffic_output_ids", "null"),
+        ("policy.traffic_output_ids_ref", &named),
+    ]);
+    rig.stream(&[]).expect(2, "PROFILE_REF_UNREADABLE");
+    let profile = system_tests::run_in(rig.folder.path(), &["stream", "--profile", &named]);
+    profile.expect(2, "PROFILE_UNREADABLE");
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
 #[test]
 fn what_the_gate_refuses_ends_the_stream_with_its_words() {
     let rig = rig(&[]);

@@ -48,6 +48,9 @@ use crate::sessions::{Life, SessionLock, Sessions};
 use crate::store::CheckpointStore;
 use crate::unavailable;
 
+/// The folder of the sessions' locks, under the root.
+const SESSIONS: &str = ".sessions";
+
 /// How long to wait for another process's read-compare-write to end.
 const GUARD_WAIT: Duration = Duration::from_secs(5);
 
@@ -86,8 +89,22 @@ impl FileStore {
     /// The same, by another clock.
     pub fn with_clock(root: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
         let root = root.into();
-        let sessions = Sessions::new(root.join(".sessions"));
+        let sessions = Sessions::new(root.join(SESSIONS));
         Self::on_disk(root, clock, Arc::new(OsDisk), sessions)
+    }
+
+    /// Every folder and file that the store writes for some keys, so that a caller can look
+    /// where symlinks lead them.
+    pub fn places(&self, keys: &[CursorKey]) -> Vec<PathBuf> {
+        let root = &self.inner.root;
+        let of_keys = keys.iter().flat_map(|key| {
+            let place = self.inner.place(key);
+            [vec![place.folder.clone()], place.files().to_vec()].concat()
+        });
+        [root.clone(), root.join(SESSIONS)]
+            .into_iter()
+            .chain(of_keys)
+            .collect()
     }
 
     fn on_disk(

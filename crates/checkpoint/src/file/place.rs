@@ -53,6 +53,20 @@ impl<'a> Place<'a> {
         self.folder.join("cursor.jsonl")
     }
 
+    /// Every file that is written here.
+    pub(super) fn files(&self) -> [PathBuf; 7] {
+        let temporary = |path: PathBuf| path.with_extension("json.tmp");
+        [
+            self.lock(),
+            self.cursor(),
+            temporary(self.cursor()),
+            self.lease_file(),
+            temporary(self.lease_file()),
+            self.history_file(),
+            self.older_history_file(),
+        ]
+    }
+
     fn older_history_file(&self) -> PathBuf {
         self.folder.join("cursor.jsonl.1")
     }

@@ -38,6 +38,16 @@ use crate::sessions::{Life, SessionLock, Sessions};
 use crate::store::CheckpointStore;
 use crate::unavailable;
 
+/// What the name of the sessions' folder adds to the file's.
+const SESSIONS: &str = ".sessions";
+
+/// The path with an ending added to its name.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    name.into()
+}
+
 /// Cursors in one SQLite file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
@@ -62,17 +72,23 @@ impl SqliteStore {
     /// The same, by another clock.
     pub fn with_clock(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
         let path = path.into();
-        let mut sessions = path.clone().into_os_string();
-        sessions.push(".sessions");
         Self {
             inner: Arc::new(Inner {
-                sessions: Sessions::new(sessions.into()),
+                sessions: Sessions::new(beside(&path, SESSIONS)),
                 path,
                 clock,
                 observed: Mutex::default(),
                 database: Mutex::default(),
             }),
         }
+    }
+
+    /// Every file and folder that the store writes, so that a caller can look where symlinks
+    /// lead them.
+    pub fn places(&self) -> Vec<PathBuf> {
+        let path = &self.inner.path;
+        let besides = [SESSIONS, "-wal", "-shm", "-journal"].map(|ending| beside(path, ending));
+        [path.clone()].into_iter().chain(besides).collect()
     }
 
     /// Runs `work` in one transaction on a blocking thread.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | ENUM, by logical or converted type | bytes | text |
 //! | UUID | 16 bytes | text of 36 characters |
+//! | dictionaries of booleans, of bytes of one length, of decimals, by the Arrow schema | an error | the values |
 //! | INT96 | a timestamp, wrapped outside the years 1677 to 2262 | the same, and one that is not exact is refused |
 //!
 //! Columns are found by their place among the leaves of the schema, so that it makes no
@@ -50,7 +51,7 @@ impl LogicalTypes {
             } else if is_uuid(&column) && *given != DataType::FixedSizeBinary(16) {
                 Some(DataType::FixedSizeBinary(16))
             } else {
-                None
+                value_of_dictionary(&column, given)
             }
         });
         let shown = with_leaves(read.as_ref().unwrap_or(arrow), |leaf, _| {
@@ -180,6 +181,23 @@ fn is_uuid(column: &ColumnDescriptor) -> bool {
     column.physical_type() == PhysicalType::FIXED_LEN_BYTE_ARRAY
         && column.type_length() == 16
         && matches!(column.logical_type_ref(), Some(LogicalType::Uuid))
+}
+
+/// The values' type of a dictionary that the reader cannot build: it knows dictionaries of text,
+/// of bytes and of numbers, and gives up at others, which pyarrow writes too.
+fn value_of_dictionary(column: &ColumnDescriptor, given: &DataType) -> Option<DataType> {
+    let DataType::Dictionary(_, value) = given else {
+        return None;
+    };
+    let is_built = match column.physical_type() {
+        PhysicalType::BOOLEAN | PhysicalType::FIXED_LEN_BYTE_ARRAY => false,
+        PhysicalType::BYTE_ARRAY => matches!(
+            **value,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary
+        ),
+        _ => !value.is_decimal(),
+    };
+    (!is_built).then(|| DataType::clone(value))
 }
 
 /// A schema with other types for some leaves; none if no leaf changes.

@@ -114,6 +114,12 @@ fn s3(
                             AWS_ENDPOINT_URL) is no http or https address";
                 Error::new(ReasonCode::ObjectStoreInvalid, what).object(location.full_name(""))
             })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            // A request is signed by the AWS credentials; these would only be shown in errors.
+            tracing::warn!("the user and password in the object store's endpoint are not used");
+            let stripped = url.set_username("").and_then(|()| url.set_password(None));
+            stripped.map_err(|()| invalid(location))?;
+        }
         if !path_style {
             // With the bucket in the host, the builder wants it in the endpoint already.
             let host = format!("{bucket}.{}", url.host_str().unwrap_or_default());

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, DictionaryArray, DurationMillisecondArray, FixedSizeBinaryArray, FixedSizeListArray,
-    Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, DurationMillisecondArray,
+    FixedSizeBinaryArray, FixedSizeListArray, Int64Array, RecordBatch, StringArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use base64::Engine;
@@ -18,6 +19,7 @@ use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, encode_arrow_schema};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use crate::logical_types::rows_of;
 use crate::world::*;
 
 /// A part whose footer holds that text as its Arrow schema; none at all without a text.
@@ -179,6 +181,37 @@ async fn types_that_only_the_arrow_schema_tells_are_kept() {
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     assert_eq!(*read.field(1).data_type(), utc);
     assert_eq!(*read.field(2).data_type(), DataType::Utf8);
+}
+
+#[tokio::test]
+async fn dictionaries_that_the_reader_cannot_build_are_read_by_value() {
+    let bytes = [b"ABCDEFGH".as_slice(), b"abcdefgh"].into_iter();
+    let bytes = FixedSizeBinaryArray::try_from_iter(bytes).unwrap();
+    let decimals = |precision| {
+        let values = Decimal128Array::from(vec![150, -275]);
+        values.with_precision_and_scale(precision, 2).unwrap()
+    };
+    let columns: [(&str, ArrayRef); 5] = [
+        ("fixed", Arc::new(bytes)),
+        ("flag", Arc::new(BooleanArray::from(vec![true, false]))),
+        ("in_32_bits", Arc::new(decimals(9))),
+        ("in_64_bits", Arc::new(decimals(18))),
+        ("in_bytes", Arc::new(decimals(38))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let hinted = batch.schema();
+    let hinted = hinted.fields().iter().map(|field| {
+        let value = Box::new(field.data_type().clone());
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), value);
+        field.as_ref().clone().with_data_type(dictionary)
+    });
+    let hint = encode_arrow_schema(&Schema::new(hinted.collect::<Vec<_>>()));
+    let part = part_with(&batch, Some(hint));
+    let read = rows_of(part, 10).await.unwrap();
+    assert_eq!(read.len(), 1);
+    for (column, written) in read[0].columns().iter().zip(batch.columns()) {
+        assert_eq!(column, written);
+    }
 }
 
 #[tokio::test]

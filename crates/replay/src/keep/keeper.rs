@@ -28,7 +28,6 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::Error;
 use crate::ending::{Cause, Ending};
 use crate::keep::lateness::{Lateness, LatenessReport};
 use crate::keep::watermark::Watermark;
@@ -45,6 +44,7 @@ use crate::tell::journal::{
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
 use crate::tell::state::StateCell;
+use crate::{Error, ReasonCode};
 use push::{Away, Decision, Outages, Trouble, with_causes};
 
 /// Turns of lane threads heard at once.
@@ -267,7 +267,14 @@ impl<J: Journal> Keeper<J> {
             }
         }
         while let Some(working) = setting_aside.take().or_else(|| self.aside.start()) {
-            self.set_aside(working.await);
+            tokio::select! {
+                biased;
+                settled = working => self.set_aside(settled),
+                () = self.with.ending.wound_down_for(self.with.stop_timeout) => {
+                    self.with.ending.wind_down(Cause::Failed(not_set_aside_in_time()));
+                    break;
+                }
+            }
         }
         if let Some(saving) = saving {
             self.saved(saving.await, SaveReason::PeriodicFlush);
@@ -537,6 +544,14 @@ impl<J: Journal> Keeper<J> {
             progress.durable = self.with.window.durable();
         });
     }
+}
+
+fn not_set_aside_in_time() -> Error {
+    Error::new(
+        ReasonCode::QuarantineUnwritable,
+        "The quarantine did not take rejected events within the time that a stop may take.",
+        "Look at the disk that it is on; no cursor has passed those events, and a rerun resumes.",
+    )
 }
 
 /// `cause` is what was wrong with the store at last, if anything is known to be.

@@ -172,10 +172,24 @@ pub(super) fn open_synced(path: &Path) -> io::Result<File> {
     options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    refuse_pipe(path)?;
     let file = options.open(path)?;
     keep_private(&file)?;
     File::open(folder)?.sync_all()?;
     Ok(file)
+}
+
+/// Refuses a pipe, which might never open.
+fn refuse_pipe(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if path.metadata().is_ok_and(|found| {
+        let kind = found.file_type();
+        std::os::unix::fs::FileTypeExt::is_fifo(&kind)
+    }) {
+        let what = "it is a pipe, and a file is needed";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(())
 }
 
 /// Makes a folder with its parents, and syncs the name of each that was made.
@@ -265,7 +279,7 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
 
 /// Opens a file to read, where it is there.
 pub(super) fn open_to_read(path: &Path) -> Result<Option<File>, Error> {
-    match File::open(path) {
+    match refuse_pipe(path).and_then(|()| File::open(path)) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(path, error)),

@@ -102,6 +102,11 @@ pub fn file_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
     runs_root.join(run.as_str()).join("wsp/quarantine.ndjson")
 }
 
+/// The file beside a quarantine file that says what waits no more.
+pub fn redriven_of(quarantine: &Path) -> PathBuf {
+    lines::redriven_beside(quarantine)
+}
+
 /// Opens the quarantine of a platform run, if rejected events are to be set aside; on a
 /// thread that may block, since another producer may hold the file's lock.
 ///

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use envelope::PlatformRunId;
+use oracle_store::refuse_special_file;
 use tokio::sync::mpsc;
 
 use super::QuarantinedEvent;
@@ -40,7 +41,8 @@ impl Prefix {
     /// # Errors
     /// `QUARANTINE_UNREADABLE` if it is not there or damaged, with file and line.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let opened = File::open(path).and_then(|file| {
+        let opened = refuse_special_file(path).and_then(|()| File::open(path));
+        let opened = opened.and_then(|file| {
             if file.metadata()?.is_file() {
                 Ok(file)
             } else {

@@ -1,17 +1,21 @@
 //! `wsp-cli demo`: the promise, shown on one machine in half a minute.
 
 use std::error::Error;
+use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sandbox::{GateOptions, GateStats, ProfileOptions, StandInGate, WorldOptions};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::complain;
 use crate::args::DemoArgs;
-use crate::output;
+use crate::{output, signals};
 
 /// Events between saves; what a kill may repeat is this plus the lanes.
 const FLUSH_EVERY: u64 = 500;
@@ -37,8 +41,21 @@ struct Proof {
 
 /// Makes a world, streams it, kills the stream half-way, resumes, and counts.
 pub async fn run(args: DemoArgs) -> ExitCode {
+    let stop = Stop::default();
+    let is_stopped = stop.clone();
+    tokio::spawn(async move {
+        if signals::first_signal().await.is_ok() {
+            is_stopped.0.store(true, Ordering::Release);
+        }
+    });
     // Children are waited for, and files built: not on the async threads.
-    match tokio::task::spawn_blocking(move || demo(&args)).await {
+    match tokio::task::spawn_blocking(move || demo(&args, &stop)).await {
+        Ok(Err(error)) if error.is::<Stopped>() => {
+            output::print(
+                &json!({"status": "STOPPED", "reason": "STOPPED", "detail": error.to_string()}),
+            );
+            ExitCode::from(3)
+        }
         Ok(Ok(proof)) => {
             output::print(&proof);
             ExitCode::from(u8::from(proof.status != "NOTHING_LOST"))
@@ -54,7 +71,43 @@ pub async fn run(args: DemoArgs) -> ExitCode {
     }
 }
 
-fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
+/// Whether a signal asked the demo to end.
+#[derive(Debug, Clone, Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    fn check(&self) -> Result<(), Stopped> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(Stopped);
+        }
+        Ok(())
+    }
+}
+
+/// The demo was asked to end.
+#[derive(Debug)]
+struct Stopped;
+
+impl Error for Stopped {}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The demo was stopped; its stream is ended and its files are removed.")
+    }
+}
+
+/// A stream of the demo; it is killed if the demo ends before it.
+struct Streaming(Child);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // It has ended already, or there is nobody left to tell.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     let folder = tempfile::Builder::new().prefix("wsp-demo-").tempdir()?;
     say(
         "1",
@@ -65,6 +118,7 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     let options = options.with_shape(PARTS, per_part);
     let rows = options.rows();
     let world = options.build(&folder.path().join("world"))?;
+    stop.check()?;
     output::tell(format_args!(
         "     {rows} rows in {}\n",
         world.engine_run_root().display()
@@ -92,9 +146,8 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
         "streaming an hour of events at 600 times their speed, and killing it half-way",
     );
     let mut first = stream(&profile)?;
-    wait_for(&gate, rows / 2, &mut first)?;
-    first.kill()?;
-    first.wait()?;
+    wait_for(&gate, rows / 2, &mut first.0, stop)?;
+    drop(first);
     let before = gate.stats();
     output::tell(format_args!(
         "     SIGKILL after {} events\n",
@@ -102,8 +155,7 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
     ));
 
     say("4", "streaming again: it resumes behind its cursors");
-    let second = stream(&profile)?.wait_with_output()?;
-    let report: Value = serde_json::from_slice(&second.stdout)?;
+    let report: Value = serde_json::from_slice(&report_of(stream(&profile)?, stop)?)?;
     let proof = proof(rows, &before, &gate.stats(), report);
     say("5", &verdict(&proof));
     if args.keep {
@@ -113,28 +165,50 @@ fn demo(args: &DemoArgs) -> Result<Proof, Box<dyn Error + Send + Sync>> {
 }
 
 /// This program, streaming, as a process of its own: a kill must be a real one.
-fn stream(profile: &Path) -> std::io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+fn stream(profile: &Path) -> std::io::Result<Streaming> {
+    let child = Command::new(std::env::current_exe()?)
         .arg("stream")
         .arg("--profile")
         .arg(profile)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .spawn()
+        .spawn()?;
+    Ok(Streaming(child))
+}
+
+/// Waits for a stream to end, and answers what it printed.
+fn report_of(mut stream: Streaming, stop: &Stop) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    let mut printed = stream
+        .0
+        .stdout
+        .take()
+        .ok_or("the stream has no standard output")?;
+    // Read beside the wait: a report that fills the pipe would keep the stream from ending.
+    let reading = std::thread::spawn(move || {
+        let mut report = Vec::new();
+        printed.read_to_end(&mut report).map(|_| report)
+    });
+    while stream.0.try_wait()?.is_none() {
+        stop.check()?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let report = reading.join().map_err(|_| "the report could not be read")?;
+    Ok(report?)
 }
 
 fn wait_for(
     gate: &StandInGate,
     events: u64,
     stream: &mut Child,
+    stop: &Stop,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let began = Instant::now();
     while gate.stats().unique < events {
+        stop.check()?;
         if let Some(status) = stream.try_wait()? {
             return Err(format!("the stream ended too early ({status})").into());
         }
         if began.elapsed() > PATIENCE {
-            stream.kill()?;
             return Err("the stream took too long".into());
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use sandbox::{FaultRule, GateOptions, StandInGate};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::complain;
 use crate::args::GateArgs;
-use crate::output;
+use crate::{output, signals};
 
 /// Runs the stand-in gate until a signal, then prints what it counted.
 pub async fn run(args: GateArgs) -> ExitCode {
@@ -38,17 +37,9 @@ pub async fn run(args: GateArgs) -> ExitCode {
         "stand-in ingestion gate at {}; Ctrl-C ends it\n",
         gate.url()
     ));
-    let signals = signal(SignalKind::interrupt())
-        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    match signals {
-        Ok((mut interrupt, mut terminate)) => tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        },
-        Err(error) => {
-            complain("SIGNALS_UNHEARD", &error.to_string());
-            return ExitCode::FAILURE;
-        }
+    if let Err(error) = signals::first_signal().await {
+        complain("SIGNALS_UNHEARD", &error.to_string());
+        return ExitCode::FAILURE;
     }
     output::print(&gate.stats());
     ExitCode::SUCCESS

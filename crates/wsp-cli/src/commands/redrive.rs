@@ -28,7 +28,7 @@ pub async fn run(args: RedriveArgs) -> ExitCode {
         give_up: args.give_up,
     };
     let redrive = Redrive::new(request, options);
-    signals::wind_down_on_signal(redrive.ending());
+    signals::wind_down_on_signal(redrive.ending(), redrive.stop_timeout());
     let report = redrive.run().await;
     if let (1 | 2, Some(reason), Some(detail)) =
         (report.exit_status(), report.reason, &report.detail)

@@ -40,7 +40,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         return conclude(wsp::outline(&request).await);
     }
     let stream = Stream::new(request).with_control_socket();
-    signals::wind_down_on_signal(stream.ending());
+    signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());
     let line = ProgressLine::start(stream.progress());
     let report = Box::pin(stream.run()).await;
     line.finish().await;

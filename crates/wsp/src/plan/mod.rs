@@ -22,6 +22,7 @@ use oracle_store::{
 };
 
 use crate::Error;
+use crate::blocking::blocking;
 use crate::plan::data_evidence::{DataEvidence, DataQuestion};
 use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, select};
@@ -101,8 +102,13 @@ pub struct LocatedWorld {
 pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error> {
     let profile = &request.profile;
     let catalogue_path = catalogue_path(profile)?;
-    let catalogue = Catalogue::load(&catalogue_path).map_err(Error::from)?;
-    let gate_map = GateMap::load(&gate_map_path(profile, &catalogue_path)).map_err(Error::from)?;
+    let gate_map_path = gate_map_path(profile, &catalogue_path);
+    let (catalogue, gate_map) = blocking(move || {
+        let catalogue = Catalogue::load(&catalogue_path).map_err(Error::from)?;
+        let gate_map = GateMap::load(&gate_map_path).map_err(Error::from)?;
+        Ok((catalogue, gate_map))
+    })
+    .await?;
     let named = Profile::require(
         profile.engine_run_root.as_ref(),
         "wiring.oracle_engine_run_root",
@@ -118,7 +124,12 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     refuse_platform_runs(store.root(), &runs_root).map_err(Error::from)?;
     request.refuse_writes_to_world(store.root())?;
     let receipt = RunReceipt::load(&store).await.map_err(Error::from)?;
-    let outputs = select(profile, request.overrides.output_ids.as_deref(), &catalogue)?;
+    let (asked, lists) = (request.overrides.output_ids.clone(), profile.clone());
+    let (outputs, catalogue) = blocking(move || {
+        let outputs = select(&lists, asked.as_deref(), &catalogue)?;
+        Ok((outputs, catalogue))
+    })
+    .await?;
     let tokens = Tokens::of_run(&receipt);
     let named = [
         request.overrides.scenario_id.as_deref(),
@@ -177,7 +188,8 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
     })
     .await
     .map_err(Error::from)?;
-    let producer = AllowedProducer::check(profile)?;
+    let allowlist = profile.clone();
+    let producer = blocking(move || AllowedProducer::check(&allowlist)).await?;
     let mut located = Vec::with_capacity(world.outputs.len());
     let mut roles = Vec::with_capacity(world.outputs.len());
     for SelectedOutput { role, entry } in world.outputs {

@@ -13,6 +13,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde_yaml::Value;
 
 use super::expand::{Env, Template};
+use super::places::shown;
 use crate::{Error, ReasonCode};
 
 /// A parsed profile file with the environment its `${VAR}` are taken from.
@@ -107,7 +108,7 @@ impl<'a> Document<'a> {
                 .trim()
                 .parse()
                 .map(Some)
-                .map_err(|_| invalid(key, &format!("is `{text}`, not {expected}"))),
+                .map_err(|_| invalid(key, &format!("is {}, not {expected}", shown(&text)))),
         }
     }
 

@@ -8,17 +8,17 @@
 //! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
-mod places;
 pub mod request;
 mod settings;
 mod document;
+mod places;
 mod secret;
 mod expand;
 
 use std::path::{Path, PathBuf};
 
 use gates::VerificationMode;
-use oracle_store::{DataVerification, ObjectStoreConfig, Posture};
+use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file};
 
 use document::{Document, invalid};
 pub use expand::Env;
@@ -282,9 +282,12 @@ impl Profile {
     }
 }
 
-/// Reads a text file that people write, without the byte order mark of some editors.
+/// Reads a text file that people write (a pipe or a device is refused), without the byte order mark of some editors.
 pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = std::fs::read_to_string(path)?;
+    let bytes = read_named_file(path)?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error())
+    })?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }
@@ -297,7 +300,7 @@ fn posture(document: &Document<'_>, profile_id: &str) -> Result<Posture, Error> 
         Some("strict") => Ok(Posture::Strict),
         Some(other) => Err(invalid(
             "policy.posture",
-            &format!("is `{other}`, not local or strict"),
+            &format!("is {}, not local or strict", places::shown(other)),
         )),
         None if matches!(profile_id, "local" | "dev_local" | "local_parity") => Ok(Posture::Local),
         None => Ok(Posture::Strict),
@@ -334,7 +337,7 @@ fn gate_verification(document: &Document<'_>, posture: Posture) -> Result<Verifi
         )),
         (Some(other), _) => Err(invalid(
             KEY,
-            &format!("is `{other}`, not presence or digest"),
+            &format!("is {}, not presence or digest", places::shown(other)),
         )),
     }
 }
@@ -348,7 +351,7 @@ fn data_verification(document: &Document<'_>) -> Result<Option<DataVerification>
         Some("sha256") => Ok(Some(DataVerification::Sha256)),
         Some(other) => Err(invalid(
             KEY,
-            &format!("is `{other}`, not none, size or sha256"),
+            &format!("is {}, not none, size or sha256", places::shown(other)),
         )),
     }
 }
@@ -389,6 +392,13 @@ fn refuse_passwords_in_urls(
             && secret::holds_literal_password(&url.template)
         {
             literal_credential(key, posture, warnings)?;
+        } else if let Some(url) = document.text(key)?
+            && places::holds_credentials(&url)
+        {
+            // Not repeated: it came from the environment, where nobody sees it.
+            let problem = "holds a user and a password, and an address is needed; credentials \
+                           have keys and variables of their own";
+            return Err(invalid(key, problem));
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::secret::holds_secret_word;
 use super::{CheckpointBackend, OutputList, Profile};
 use crate::{Error, ReasonCode};
 
@@ -145,13 +146,30 @@ fn check(key: &str, named: &str, place: Place) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a text looks like a URL or a DSN with credentials in it, so that it may not be shown.
+/// Says whether a text looks like a URL or a DSN with credentials in it, so that it may not be
+/// shown.
+///
+/// A password may hold `/`, `?` and `@`, and the scheme may be missing: what has a colon in its
+/// first folder and an `@` behind it counts as a user and a password.
 pub(super) fn holds_credentials(named: &str) -> bool {
-    let before_path = named
-        .split_once("://")
-        .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
-    before_path.is_some_and(|authority| authority.contains('@'))
-        || named.to_ascii_lowercase().contains("password=")
+    let rest = named.split_once("://").map(|(_, rest)| rest);
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+    let has_user_and_password = rest
+        .unwrap_or(named)
+        .split_once(':')
+        .is_some_and(|(user, password)| !user.contains(['/', '?', '#']) && password.contains('@'));
+    authority.is_some_and(|authority| authority.contains('@'))
+        || has_user_and_password
+        || holds_secret_word(named)
+}
+
+/// The text for people, or what stands in for it where it looks like credentials.
+pub(super) fn shown(text: &str) -> String {
+    if holds_credentials(text) {
+        "a text that holds a user and a password".to_owned()
+    } else {
+        format!("`{}`", text.escape_debug())
+    }
 }
 
 /// Whether a path begins by a scheme: `s3://b/x`, `file:/x`, `sqlite:x.db`.
@@ -223,6 +241,32 @@ mod tests {
             "platform_2026:01",
         ] {
             assert!(check("k", named, Place::Local("")).is_ok(), "{named:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_with_credentials_is_refused_and_not_shown_in_whatever_form_they_are() {
+        for named in [
+            "s3://AK:hunter2@bucket/x",
+            "s3://hunter2@bucket/x",
+            "s3://AK:hun/ter2@bucket/x",
+            "s3:AK:hunter2@bucket",
+            "AK:hunter2@bucket/x",
+            "postgres://wsp:hun?ter2@h/wsp",
+            "postgres://h/wsp?PassWord=hunter2",
+            "https://h/x?access_token=hunter2",
+            "host=h password = hunter2",
+            "host=h sslpassword='hunter2'",
+        ] {
+            for place in [Place::Local(""), Place::LocalOrS3] {
+                let error = check("k", named, place).unwrap_err();
+                assert_eq!(error.code(), "PROFILE_INVALID");
+                assert!(!format!("{error:?} {error}").contains("hun"), "{error}");
+            }
+            assert!(!shown(named).contains("hun"), "{named}");
+        }
+        for named in ["s3://bucket/a@b", "/x/user@host", "a:b/c", "passwords/x"] {
+            assert!(!holds_credentials(named), "{named}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use envelope::EventTime;
-use oracle_store::{EngineRunRoot, Location, lies_in_world};
+use oracle_store::{EngineRunRoot, Location, lies_in_world, resolve_engine_run_root};
 
 use crate::Error;
 use crate::profile::{CheckpointBackend, OnReject, OrderMode, Profile};
@@ -129,6 +129,14 @@ impl StreamRequest {
                 .join(&profile.runs_root)
                 .join("wsp/time_index"),
         }
+    }
+
+    /// The engine run root that profile or flag names; `None` where it names none, or what
+    /// cannot be one.
+    pub(crate) fn named_world(&self) -> Option<EngineRunRoot> {
+        let profile = &self.profile;
+        let named = profile.engine_run_root.as_deref()?;
+        resolve_engine_run_root(named, profile.oracle_root.as_deref(), &self.working_dir).ok()
     }
 
     /// Refuses cursors and time indexes in the engine run root, where nothing may be written;

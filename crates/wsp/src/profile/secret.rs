@@ -21,6 +21,9 @@ const SECRET_WORDS: &[&str] = &[
     "api_key",
     "apikey",
     "secret",
+    "secret_key",
+    "secret_access_key",
+    "aws_secret_access_key",
 ];
 
 /// A value that no log, error, audit line or report may show.
@@ -73,6 +76,12 @@ fn both_ways(template: &Template, check: impl Fn(&str) -> bool + Copy) -> bool {
         .into_iter()
         .any(|defaults| check(&template.unexpanded(defaults)))
         || template.defaults().any(|default| both_ways(default, check))
+}
+
+/// Says whether a text gives a value to a word that stands for a secret, as a parameter of a URL
+/// or as a keyword of a connection string.
+pub(super) fn holds_secret_word(text: &str) -> bool {
+    parameter_is_literal(text) || keyword_is_literal(text)
 }
 
 fn is_one_of(words: &[&str], word: &str) -> bool {

@@ -317,6 +317,50 @@ fn literal_credentials_are_refused_in_strict_posture_and_warned_of_in_local() {
 }
 
 #[test]
+fn credentials_of_the_environment_in_a_place_or_an_address_are_refused_and_not_shown() {
+    let env = |name: &str| match name {
+        "DSN" => Some("postgres://wsp:hunter2@db/wsp".to_owned()),
+        "PAIRS" => Some("host=db password = hunter2".to_owned()),
+        "ROOT" => Some("s3://AK:hunter2@bucket/x".to_owned()),
+        "USER_ONLY" => Some("http://hunter2@127.0.0.1:9".to_owned()),
+        "URL" => Some("http://AK:hunter2@127.0.0.1:9".to_owned()),
+        _ => None,
+    };
+    let keys = [
+        "wiring.wsp_checkpoint.root",
+        "wiring.wsp_checkpoint.backend",
+        "wiring.wsp_push.lanes",
+        "wiring.wsp_audit.root",
+        "wiring.wsp_order.time_index",
+        "wiring.wsp_producer.allowlist_ref",
+        "wiring.oracle_root",
+        "wiring.oracle_engine_run_root",
+        "wiring.engine_catalogue_path",
+        "wiring.gate_map_path",
+        "wiring.object_store.endpoint",
+        "wiring.ig_ingest_url",
+        "policy.traffic_output_ids_ref",
+        "policy.context_output_ids_ref",
+        "policy.posture",
+        "policy.gate_verification",
+        "policy.data_verification",
+    ];
+    for key in keys {
+        for variable in ["DSN", "PAIRS", "ROOT", "USER_ONLY", "URL"] {
+            let opened = key.replace('.', ": {");
+            let closed = "}".repeat(key.matches('.').count());
+            let text = format!("{opened}: '${{{variable}}}'{closed}");
+            let refused = Profile::parse(&text, Path::new("profile.yaml"), &env);
+            let error = refused.expect_err(&text);
+            assert_eq!(error.code(), "PROFILE_INVALID", "{text}");
+            let all = format!("{error} {error:?} {}", error.detail());
+            assert!(!all.contains("hunter2"), "{text}: {all}");
+            assert!(all.contains(key), "{text}: {all}");
+        }
+    }
+}
+
+#[test]
 fn tokens_and_connection_strings_are_not_printed() {
     let text = "profile_id: local\nwiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@db/x'}, security: {wsp_auth_token: hunter2}}";
     assert!(!format!("{:?}", profile(text).unwrap()).contains("hunter2"));

@@ -13,27 +13,32 @@
 //! is left alone. What is acknowledged and not yet recorded when a crash comes is pushed again,
 //! and the gate knows it by its id.
 //!
-//! An event that is refused again stays, and the next one is tried; a refusal that judges the
-//! sender, and a gate that is away, end the redrive. A stream may append to the file
+//! An event that is refused again stays, and the next one is tried. So does an event that meets a
+//! fault, or is asked to slow down, while others pass: it is tried once more at the end. A refusal
+//! that judges the sender, and a gate that is away for all events, end the redrive. A stream may append to the file
 //! meanwhile: what it holds when the redrive begins is what is pushed.
 
 mod pushing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use envelope::PlatformRunId;
 use oracle_store::Hex64;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::blocking::blocking;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, push_client};
 use crate::run::platform_run;
+use crate::run::prepare::unless_stopped;
+use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
 use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
-use pushing::Pushing;
+use pushing::{Pushers, Pushing};
 use replay::ending::Ending;
 use replay::engine::cut_after;
 use replay::keep::keeper::Decisions;
@@ -191,6 +196,12 @@ impl Redrive {
         }
     }
 
+    /// The longest that it may take to end once it is asked to.
+    pub fn stop_timeout(&self) -> Duration {
+        let profile = &self.request.profile;
+        profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout
+    }
+
     /// The switch that ends it.
     pub fn ending(&self) -> Ending {
         self.ending.clone()
@@ -231,13 +242,25 @@ impl Redrive {
             report.status = RedriveStatus::Redriven;
             return Ok(());
         }
-        let mut prefix = Prefix::read(&path)?;
-        let mut redriven = None;
-        if self.options.dry_run {
-            RedrivenFile::look(&path, &mut prefix.events)?;
-        } else {
-            redriven = Some(RedrivenFile::open(&path, &mut prefix.events)?);
-        }
+        let (request, is_dry_run) = (self.request.clone(), self.options.dry_run);
+        let opening = blocking(move || {
+            let mut prefix = Prefix::read(&path)?;
+            if is_dry_run {
+                RedrivenFile::look(&path, &mut prefix.events)?;
+                return Ok((prefix, None));
+            }
+            refuse_redrive_in_world(&request, &path, prefix.run.as_ref())?;
+            let redriven = RedrivenFile::open(&path, &mut prefix.events)?;
+            Ok((prefix, Some(redriven)))
+        });
+        let (prefix, redriven) = match unless_stopped(&self.ending, opening).await {
+            Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
+                report.status = RedriveStatus::Stopped;
+                report.reason = Some(replay::ReasonCode::Stopped.as_str());
+                return Ok(());
+            }
+            opened => opened?,
+        };
         report.lines = prefix.lines();
         report.events = prefix.events.quarantined_events();
         report.waiting = prefix.events.waiting();
@@ -267,14 +290,12 @@ impl Redrive {
             self.ending.clone(),
             profile.push.lanes.drain_timeout,
         ));
-        let pusher = Pusher::new(client.lane(), Arc::clone(&watch), self.ending.cut());
-        let pushing = Pushing::new(
-            pusher.one_by_one(),
-            &self.ending,
-            endpoint,
-            redriven,
-            report,
-        );
+        let pusher = || Pusher::new(client.lane(), Arc::clone(&watch), self.ending.cut());
+        let pushers = Pushers {
+            probing: pusher().one_by_one(),
+            patient: pusher(),
+        };
+        let pushing = Pushing::new(pushers, &self.ending, endpoint, redriven, report);
         let ended = pushing.push_all(prefix.feed()).await;
         drain.abort();
         let retries = watch.retries().by_cause().into_iter();

@@ -20,17 +20,30 @@ const RECORD_WITHIN: Duration = Duration::from_millis(500);
 /// Events that the gate may fail on one after the other before it is taken to be broken.
 const FAILING_IN_A_ROW: u32 = 5;
 
+/// Events that passed by, which are held in memory to be tried once more at the end.
+const TRIED_AGAIN: usize = 64;
+
+/// The two ways in which one event is pushed, over the same knowledge of the gate.
+pub(super) struct Pushers<L> {
+    /// Gives an event up after its fast attempts, so that others tell whose fault it is.
+    pub(super) probing: Pusher<L>,
+    /// Waits for a gate that is away.
+    pub(super) patient: Pusher<L>,
+}
+
 /// What follows from one event.
 enum Ended {
     /// Something final is known of it: the next one.
     Settled,
+    /// It was not taken, and whether that is its own fault or the gate's is not known.
+    Unclear(Refusal),
     /// The redrive was stopped.
     Stopped,
 }
 
 /// Pushes what waits.
 pub(super) struct Pushing<'a, L> {
-    pusher: Pusher<L>,
+    pushers: Pushers<L>,
     ending: &'a Ending,
     endpoint: &'a str,
     /// Absent once recording failed.
@@ -39,25 +52,34 @@ pub(super) struct Pushing<'a, L> {
     delivered: Vec<(Closed, Decision)>,
     recorded_at: Instant,
     failing_in_a_row: u32,
+    /// Events that were not taken one after the other, with no answer for another between them.
+    unclear: Vec<(Waiting, Refusal)>,
+    /// Events that were not taken while others were.
+    passed_by: Vec<(Waiting, Refusal)>,
+    /// Whether the gate took an event, or refused one for good.
+    is_gate_there: bool,
     report: &'a mut RedriveReport,
 }
 
 impl<'a, L: PushLane> Pushing<'a, L> {
     pub(super) fn new(
-        pusher: Pusher<L>,
+        pushers: Pushers<L>,
         ending: &'a Ending,
         endpoint: &'a str,
         redriven: RedrivenFile,
         report: &'a mut RedriveReport,
     ) -> Self {
         Self {
-            pusher,
+            pushers,
             ending,
             endpoint,
             redriven: Some(redriven),
             delivered: Vec::with_capacity(BATCH),
             recorded_at: Instant::now(),
             failing_in_a_row: 0,
+            unclear: Vec::new(),
+            passed_by: Vec::new(),
+            is_gate_there: false,
             report,
         }
     }
@@ -87,25 +109,92 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         }
     }
 
+    /// Pushes what waits, in file order. Of events that are not taken, the ones around them tell
+    /// whose fault it is: those that others pass are left for a second try at the end; where
+    /// [`FAILING_IN_A_ROW`] fail, the gate is away, and the first of them is waited with.
     async fn push_each(
         &mut self,
         feed: &mut mpsc::Receiver<Result<Waiting, replay::Error>>,
     ) -> Result<RedriveStatus, Error> {
-        while let Some(waiting) = feed.recv().await {
+        loop {
             if self.ending.is_winding_down() {
                 return Ok(RedriveStatus::Stopped);
             }
-            let Waiting { event, line } = waiting?;
-            let outcome = self.pusher.push(event.envelope.clone()).await;
-            if let Ended::Stopped = self.ended(outcome, event, line)? {
+            let Some(waiting) = feed.recv().await else {
+                break;
+            };
+            if !self.probe(waiting?).await? {
                 return Ok(RedriveStatus::Stopped);
             }
-            let is_due = self.recorded_at.elapsed() >= RECORD_WITHIN;
-            if self.delivered.len() >= BATCH || is_due {
-                self.record().await?;
+        }
+        if !self.is_gate_there && !self.wait_for_gate().await? {
+            return Ok(RedriveStatus::Stopped);
+        }
+        self.pass_by();
+        for (waiting, refusal) in std::mem::take(&mut self.passed_by) {
+            if self.ending.is_winding_down() {
+                return Ok(RedriveStatus::Stopped);
+            }
+            let event = waiting.event.clone();
+            let body = event.envelope.clone();
+            let outcome = self.pushers.probing.push(body).await;
+            match self.ended(outcome, waiting.event, waiting.line)? {
+                Ended::Settled => {}
+                Ended::Unclear(_) => self.refused(event, refusal),
+                Ended::Stopped => return Ok(RedriveStatus::Stopped),
             }
         }
         Ok(RedriveStatus::Redriven)
+    }
+
+    /// Pushes one event without patience; `false` once the redrive is stopped.
+    async fn probe(&mut self, waiting: Waiting) -> Result<bool, Error> {
+        let Waiting { event, line } = waiting;
+        let body = event.envelope.clone();
+        let outcome = self.pushers.probing.push(body).await;
+        match self.ended(outcome, event.clone(), line)? {
+            Ended::Settled => self.pass_by(),
+            Ended::Stopped => return Ok(false),
+            Ended::Unclear(refusal) => {
+                self.unclear.push((Waiting { event, line }, refusal));
+                let is_away = self.unclear.len() >= FAILING_IN_A_ROW as usize;
+                if is_away && !self.wait_for_gate().await? {
+                    return Ok(false);
+                }
+            }
+        }
+        let is_due = self.recorded_at.elapsed() >= RECORD_WITHIN;
+        if self.delivered.len() >= BATCH || is_due {
+            self.record().await?;
+        }
+        Ok(true)
+    }
+
+    /// Waits with the unclear events, in their order, for a gate that is away; `false` once the
+    /// redrive is stopped. None of them is passed by another.
+    async fn wait_for_gate(&mut self) -> Result<bool, Error> {
+        for (waiting, _) in std::mem::take(&mut self.unclear) {
+            let Waiting { event, line } = waiting;
+            let body = event.envelope.clone();
+            let outcome = self.pushers.patient.push(body).await;
+            match self.ended(outcome, event.clone(), line)? {
+                Ended::Settled => {}
+                Ended::Unclear(refusal) => self.refused(event, refusal),
+                Ended::Stopped => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Others were answered: the unclear events failed alone.
+    fn pass_by(&mut self) {
+        for (waiting, refusal) in std::mem::take(&mut self.unclear) {
+            if self.passed_by.len() < TRIED_AGAIN {
+                self.passed_by.push((waiting, refusal));
+            } else {
+                self.refused(waiting.event, refusal);
+            }
+        }
     }
 
     /// Takes down what became of an event; an error, where no other can be pushed.
@@ -119,6 +208,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         match outcome {
             PushOutcome::Acknowledged { decision, .. } => {
                 self.failing_in_a_row = 0;
+                self.is_gate_there = true;
                 let event_id = event.event_id;
                 let closed = Closed {
                     event_id,
@@ -135,8 +225,13 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             ),
             PushOutcome::Rejected { refusal, .. } | PushOutcome::InDoubt { refusal, .. } => {
                 self.failing_in_a_row = 0;
+                self.is_gate_there = true;
                 self.refused(event, refusal);
                 Ok(Ended::Settled)
+            }
+            // No answer at all, or one that says nothing of the event.
+            PushOutcome::SingledOut { refusal, .. } if matches!(refusal.status, 0 | 429 | 503) => {
+                Ok(Ended::Unclear(refusal))
             }
             PushOutcome::SingledOut { refusal, attempts } => {
                 self.failing_in_a_row += 1;

@@ -79,9 +79,9 @@ impl AuditLog {
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
     pub fn open(runs_root: &Path, run: &PlatformRunId, posture: Posture) -> Result<Self, Error> {
+        let path = log_of_run(runs_root, run);
         let folder = runs_root.join(run.as_str());
-        let path = folder.join("session.jsonl");
-        let opened = std::fs::create_dir_all(&folder).and_then(|()| open_whole(&path));
+        let opened = std::fs::create_dir_all(folder).and_then(|()| open_whole(&path));
         let mut log = Self {
             path,
             platform_run_id: run.to_string(),
@@ -174,6 +174,11 @@ impl Journal for AuditLog {
         let details = serde_json::to_value(happening).unwrap_or_default();
         self.write(kind, details)
     }
+}
+
+/// The log of a platform run.
+pub(crate) fn log_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
+    runs_root.join(run.as_str()).join("session.jsonl")
 }
 
 /// Opens a log to append to, behind whole lines only: the line that a crash cut short is ended,

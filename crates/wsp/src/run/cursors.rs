@@ -4,6 +4,8 @@
 //! gate fails. The cursors' keys come from the pack's id, else from the engine run
 //! root's name, as they do for a stream.
 
+use std::path::PathBuf;
+
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor};
 use chrono::{DateTime, Utc};
 use envelope::PlatformRunId;
@@ -20,6 +22,7 @@ use crate::run::done_share::percent;
 use crate::run::platform_run;
 use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
+use crate::run::written_places::refuse_cursors_in_world;
 use crate::{Error, ReasonCode};
 use replay::ending::Ending;
 use replay::keep::held_lease::HeldLease;
@@ -78,6 +81,7 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
     let named = Named::find(request).await?;
     let keys = &named.keys;
+    refuse_cursors_in_world(request, named.world.store.root(), keys, &named.index_folder)?;
     let mut wanted = LeaseRequest::new(
         keys.iter().cloned(),
         Holder::this_process("wsp-cli checkpoint reset"),
@@ -103,6 +107,7 @@ struct Named {
     /// In the order of the outputs.
     keys: Vec<CursorKey>,
     index: TimeIndexCache,
+    index_folder: PathBuf,
 }
 
 impl Named {
@@ -113,7 +118,8 @@ impl Named {
             .map_err(Error::from)?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
         let pack_key = pack_key(pack_id.as_ref(), &world.store);
-        let index = TimeIndexCache::load(&index_folder(request, &pack_key));
+        let index_folder = index_folder(request, &pack_key);
+        let index = TimeIndexCache::load(&index_folder);
         let pack_key = match request.profile.checkpoint.scope {
             CheckpointScope::Pack => pack_key,
             CheckpointScope::PlatformRun => pack_key.scoped_to_run(&named_run(request)?),
@@ -126,6 +132,7 @@ impl Named {
             pack_key,
             world,
             index,
+            index_folder,
         })
     }
 

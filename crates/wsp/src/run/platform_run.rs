@@ -11,6 +11,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use envelope::PlatformRunId;
+use oracle_store::refuse_special_file;
 
 use crate::{Error, ReasonCode};
 
@@ -49,7 +50,7 @@ pub fn named(
         return parse(id, "PLATFORM_RUN_ID").map(|id| Some((id, PlatformRunSource::Environment)));
     }
     let file = runs_root.join(ACTIVE_RUN_FILE);
-    match std::fs::read_to_string(&file) {
+    match refuse_special_file(&file).and_then(|()| std::fs::read_to_string(&file)) {
         // What a crash of an earlier release left before it wrote the id.
         Ok(text) if text.trim().is_empty() => Ok(None),
         Ok(text) => parse(text.trim(), &file.display().to_string())

@@ -13,13 +13,17 @@ use envelope::{PinValues, Pins, PlatformRunId, Provenance};
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::blocking::blocking;
 use crate::plan::{Plan, plan};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::platform_run::{self, PlatformRunSource};
-use crate::run::report::{Status, StreamReport};
+use crate::run::reading::index_folder;
+use crate::run::refusal;
+use crate::run::report::StreamReport;
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
 use replay::ending::Ending;
 use replay::keep::held_lease::{HeldLease, stopped};
 use replay::order::TimeWindow;
@@ -87,11 +91,15 @@ pub async fn look_ahead(
     report.gates = Some(gates_summary(&plan));
     report.data_verified = plan.data.verified();
     let profile = &request.profile;
-    let named = platform_run::named(
-        request.overrides.platform_run_id.as_deref(),
-        request.environment_run_id.as_deref(),
-        &request.working_dir.join(&profile.runs_root),
-    )?;
+    let naming = request.clone();
+    let named = blocking(move || {
+        platform_run::named(
+            naming.overrides.platform_run_id.as_deref(),
+            naming.environment_run_id.as_deref(),
+            &naming.working_dir.join(&naming.profile.runs_root),
+        )
+    })
+    .await?;
     let (run, pack_key) = match (named, profile.checkpoint.scope) {
         (Some(named), CheckpointScope::PlatformRun) => {
             let scoped = plan.pack_key.scoped_to_run(&named.0);
@@ -140,21 +148,41 @@ pub async fn look_ahead(
 }
 
 /// Makes a request ready to stream: opens the audit, takes the leases, resumes. The audit
-/// is what the run goes on to write.
+/// is what the run goes on to write; it says of a run that is refused why.
 ///
 /// # Errors
 /// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
-/// `LEASE_HELD`; `STOPPED` once the stream is asked to end.
+/// `LEASE_HELD`; `PROFILE_INVALID` if a symlink leads what the run writes into the world;
+/// `STOPPED` once the stream is asked to end.
 pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
     ending: &Ending,
     report: &mut StreamReport,
 ) -> Result<(Prepared, AuditLog), Error> {
+    let mut open_audit = None;
+    let prepared = begin(request, store, ending, report, &mut open_audit).await;
+    if let Err(error) = &prepared {
+        match open_audit {
+            Some(mut audit) => refusal::tell(&mut audit, error, report)?,
+            None => refusal::tell_of(request, error, report).await,
+        }
+    }
+    prepared
+}
+
+/// The work of [`prepare`]; `open_audit` is another handle on the audit, once it is open.
+async fn begin(
+    request: &StreamRequest,
+    store: Arc<dyn CheckpointStore>,
+    ending: &Ending,
+    report: &mut StreamReport,
+    open_audit: &mut Option<AuditLog>,
+) -> Result<(Prepared, AuditLog), Error> {
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
     let mut outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
-    if !is_run_agreed(&outlook, &runs_root) {
+    if !unless_stopped(ending, is_run_agreed(&outlook, &runs_root)).await? {
         // Another producer named the active run in the meantime, and its id is that of all.
         outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
     }
@@ -165,8 +193,21 @@ pub async fn prepare(
         order,
         records,
     } = outlook;
-    let mut audit = AuditLog::open(&runs_root, &run, profile.posture)?;
-    let quarantine = quarantine::open(profile.rejects, &runs_root, &run).await?;
+    refuse_run_in_world(request, plan.store.root(), &run)?;
+    refuse_cursors_in_world(
+        request,
+        plan.store.root(),
+        &keys,
+        &index_folder(request, &plan.pack_key),
+    )?;
+    let opening = {
+        let (runs_root, run, posture) = (runs_root.clone(), run.clone(), profile.posture);
+        blocking(move || AuditLog::open(&runs_root, &run, posture))
+    };
+    let mut audit = unless_stopped(ending, opening).await?;
+    *open_audit = audit.another();
+    let opening = quarantine::open(profile.rejects, &runs_root, &run);
+    let quarantine = unless_stopped(ending, opening).await?;
     records?;
     audit.append(
         EventKind::EngineWorldSelected,
@@ -191,16 +232,7 @@ pub async fn prepare(
             }
         }
     };
-    let (held, pins, starts) = match begun.await {
-        Ok(begun) => begun,
-        Err(error) => {
-            if error.code() == replay::ReasonCode::Stopped.as_str() {
-                let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
-                audit.append(EventKind::StreamStopped, details)?;
-            }
-            return Err(error);
-        }
-    };
+    let (held, pins, starts) = begun.await?;
     let prepared = Prepared {
         plan,
         pins,
@@ -254,13 +286,13 @@ impl Beginning<'_> {
 ///
 /// # Errors
 /// The step's; `STOPPED`.
-async fn unless_stopped<T>(
+pub(crate) async fn unless_stopped<T, E: Into<Error>>(
     ending: &Ending,
-    step: impl Future<Output = Result<T, Error>>,
+    step: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
-        done = step => done,
+        done = step => done.map_err(Into::into),
         () = ending.winding_down() => Err(stopped().into()),
     }
 }
@@ -268,15 +300,19 @@ async fn unless_stopped<T>(
 /// Writes a new platform run's id into the runs root; whether that id stands there now. A run
 /// that was named stands, and one whose cursors cannot be read is not written: they may name
 /// another.
-fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> bool {
+async fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> Result<bool, Error> {
     let (run, source) = &outlook.run;
     if *source != PlatformRunSource::New || outlook.records.is_err() {
-        return true;
+        return Ok(true);
     }
-    platform_run::claim(runs_root, run).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
-        true
+    let (runs_root, run) = (runs_root.to_owned(), run.clone());
+    blocking(move || {
+        Ok(platform_run::claim(&runs_root, &run).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
+            true
+        }))
     })
+    .await
 }
 
 fn lease_request(request: &StreamRequest, keys: &[CursorKey], plan: &Plan) -> LeaseRequest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointStore, OrderMode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -19,6 +19,7 @@ use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source};
+use crate::run::refusal::{self, failure, quarantined};
 use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
@@ -97,6 +98,12 @@ impl<K: Clock> Stream<K> {
         self.ending.clone()
     }
 
+    /// The longest that this run may take to end once it is asked to: for the answers under way,
+    /// then for the last save.
+    pub fn stop_timeout(&self) -> Duration {
+        stop_timeout(&self.request.profile)
+    }
+
     /// The handle that this run is steered by.
     pub fn steering(&self) -> Steering {
         self.steering.clone()
@@ -140,7 +147,11 @@ impl<K: Clock> Stream<K> {
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
-            Err(error) => StreamReport::empty(profile.posture).failed(&error),
+            Err(error) => {
+                let report = StreamReport::empty(profile.posture);
+                refusal::tell_of(&self.request, &error, &report).await;
+                report.failed(&error)
+            }
         }
     }
 
@@ -461,11 +472,6 @@ fn stop_timeout(profile: &Profile) -> Duration {
     profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout
 }
 
-fn quarantined(report: &StreamReport) -> u64 {
-    let outputs = report.per_output.iter();
-    outputs.map(|output| output.meters.quarantined).sum()
-}
-
 /// Decides how the run ended, and writes it into report and audit.
 fn conclude(
     report: &mut StreamReport,
@@ -499,14 +505,4 @@ fn conclude(
     // The first failure is the one to report, whatever the audit says.
     let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
     Err(error)
-}
-
-/// A failure, as the audit says it.
-fn failure(error: &Error, report: &StreamReport) -> Value {
-    json!({
-        "reason": error.code(),
-        "detail": error.detail(),
-        "emitted": report.emitted,
-        "quarantined": quarantined(report),
-    })
 }

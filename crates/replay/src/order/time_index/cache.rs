@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use envelope::EventTime;
-use oracle_store::{Hex64, Part, Pin};
+use oracle_store::{Hex64, Part, Pin, refuse_special_file};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -154,7 +154,7 @@ impl TimeIndexCache {
 }
 
 fn read(file: &Path) -> HashMap<String, (Pin, Arc<PartTimes>)> {
-    let text = match fs::read_to_string(file) {
+    let text = match refuse_special_file(file).and_then(|()| fs::read_to_string(file)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
         Err(error) => {

@@ -1,0 +1,78 @@
+//! How the audit says that a run failed or was refused.
+//!
+//! A run that is refused before its audit is open is told of there too, where its platform run
+//! is named and the log does not lie in the world. No id is made for it: the cursors, which were
+//! not looked at yet, may name another.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::blocking::blocking;
+use crate::profile::request::StreamRequest;
+use crate::run::audit::{AuditLog, EventKind};
+use crate::run::platform_run;
+use crate::run::report::{Status, StreamReport};
+use crate::run::written_places::refuse_run_in_world;
+
+/// How long an audit that does not answer may keep a refusal back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Says in the audit of the named platform run why a run was refused; without one, nowhere.
+pub(crate) async fn tell_of(request: &StreamRequest, error: &Error, report: &StreamReport) {
+    let asked = request.clone();
+    let opening = blocking(move || Ok(audit_of_named_run(&asked)));
+    // The refusal is what counts: no audit may keep it back.
+    let opened = tokio::time::timeout(PATIENCE, opening).await;
+    if let Ok(Ok(Some(mut audit))) = opened {
+        let _ = tell(&mut audit, error, report);
+    }
+}
+
+/// Says in an open audit why a run ended before its first event.
+///
+/// # Errors
+/// `AUDIT_UNWRITABLE` in strict posture for a run that was stopped; of a run that failed, the
+/// failure is what is reported.
+pub(crate) fn tell(
+    audit: &mut AuditLog,
+    error: &Error,
+    report: &StreamReport,
+) -> Result<(), Error> {
+    if error.code() == replay::ReasonCode::Stopped.as_str() {
+        let details = json!({"emitted": 0, "quarantined": 0, "status": Status::Stopped});
+        return audit.append(EventKind::StreamStopped, details);
+    }
+    let _ = audit.append(EventKind::StreamFailed, failure(error, report));
+    Ok(())
+}
+
+/// A failure, as the audit says it.
+pub(crate) fn failure(error: &Error, report: &StreamReport) -> Value {
+    json!({
+        "reason": error.code(),
+        "detail": error.detail(),
+        "emitted": report.emitted,
+        "quarantined": quarantined(report),
+    })
+}
+
+/// The events that a run set aside.
+pub(crate) fn quarantined(report: &StreamReport) -> u64 {
+    let outputs = report.per_output.iter();
+    outputs.map(|output| output.meters.quarantined).sum()
+}
+
+fn audit_of_named_run(request: &StreamRequest) -> Option<AuditLog> {
+    let runs_root = request.working_dir.join(&request.profile.runs_root);
+    let (flag, environment) = (
+        request.overrides.platform_run_id.as_deref(),
+        request.environment_run_id.as_deref(),
+    );
+    let (run, _) = platform_run::named(flag, environment, &runs_root).ok()??;
+    if let Some(world) = request.named_world() {
+        refuse_run_in_world(request, &world, &run).ok()?;
+    }
+    AuditLog::open(&runs_root, &run, request.profile.posture).ok()
+}

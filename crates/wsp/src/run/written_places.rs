@@ -1,0 +1,100 @@
+//! Where a run's own files lead: none of them may lie in an engine run root.
+//!
+//! The roots that a profile names are looked at by themselves, before the evidence is. What is
+//! looked at here is the rest of each path: a symlink in the name of a platform run, of a pack or
+//! of one file would lead what is written there into a world all the same.
+
+use std::path::{Path, PathBuf};
+
+use checkpoint::{CursorKey, FileStore, SqliteStore};
+use envelope::PlatformRunId;
+use oracle_store::{EngineRunRoot, Location, lies_in_world, world_around};
+
+use crate::profile::CheckpointBackend;
+use crate::profile::request::StreamRequest;
+use crate::run::audit::log_of_run;
+use crate::{Error, ReasonCode};
+use replay::quarantine::{file_of_run, redriven_of};
+
+/// Refuses to write anything for a platform run and its cursors into the engine run root.
+///
+/// # Errors
+/// `PROFILE_INVALID` with the path.
+pub(crate) fn refuse_run_in_world(
+    request: &StreamRequest,
+    world: &EngineRunRoot,
+    run: &PlatformRunId,
+) -> Result<(), Error> {
+    let runs_root = request.working_dir.join(&request.profile.runs_root);
+    let quarantine = file_of_run(&runs_root, run);
+    let places = [
+        log_of_run(&runs_root, run),
+        redriven_of(&quarantine),
+        quarantine,
+    ];
+    refuse(world, &places)
+}
+
+/// Refuses to write cursors, or the time index of their pack, into the engine run root.
+///
+/// # Errors
+/// `PROFILE_INVALID` with the path.
+pub(crate) fn refuse_cursors_in_world(
+    request: &StreamRequest,
+    world: &EngineRunRoot,
+    keys: &[CursorKey],
+    time_index: &Path,
+) -> Result<(), Error> {
+    let checkpoint = &request.profile.checkpoint;
+    let root = request.working_dir.join(&checkpoint.root);
+    let mut places = match checkpoint.backend {
+        CheckpointBackend::File => FileStore::new(root).places(keys),
+        CheckpointBackend::Sqlite => SqliteStore::new(root).places(),
+        CheckpointBackend::Postgres | CheckpointBackend::Object => Vec::new(),
+    };
+    places.push(time_index.to_owned());
+    refuse(world, &places)
+}
+
+fn refuse(world: &EngineRunRoot, places: &[PathBuf]) -> Result<(), Error> {
+    let is_inside = |place: &&PathBuf| lies_in_world(world, &Location::Local((*place).clone()));
+    match places.iter().find(is_inside) {
+        Some(place) => Err(leads_into(place, world.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to write beside a quarantine file, or into the audit of its run, where that lies in
+/// a world: whatever the profile names, a redrive may be given any file.
+///
+/// # Errors
+/// `PROFILE_INVALID` with the path.
+pub(crate) fn refuse_redrive_in_world(
+    request: &StreamRequest,
+    quarantine: &Path,
+    run: Option<&PlatformRunId>,
+) -> Result<(), Error> {
+    let runs_root = request.working_dir.join(&request.profile.runs_root);
+    let audit = run.map(|run| log_of_run(&runs_root, run));
+    let places = [Some(redriven_of(quarantine)), audit];
+    for place in places.into_iter().flatten() {
+        if let Some(world) = world_around(&place) {
+            return Err(leads_into(&place, &world.display().to_string()));
+        }
+        if let Some(world) = request.named_world() {
+            refuse(&world, &[place])?;
+        }
+    }
+    Ok(())
+}
+
+fn leads_into(place: &Path, world: &str) -> Error {
+    Error::new(
+        ReasonCode::ProfileInvalid,
+        format!(
+            "{} would be written, and it lies in the engine run root {world}, where nothing may be written.",
+            place.display()
+        ),
+        "Name a place outside of it, and look for a symlink on the way there.",
+    )
+}
