@@ -1,5 +1,7 @@
-//! What this machine gives: its clock.
+//! What this machine gives: its clock, its randomness.
 
 mod clock;
+mod random;
 
 pub use clock::TokioClock;
+pub use random::SystemRandom;

@@ -29,7 +29,7 @@ mod random;
 mod clock;
 
 pub use backoff::Backoff;
-pub use clock::Clock;
+pub use clock::{Beat, Clock, SharedClock};
 pub use event_time::{EventTime, UnreadableTime};
 pub use failure::{Cause, Class, Code, Failure, Place, with_causes};
 pub use hex::{EngineRunId, Hex64, PackId};

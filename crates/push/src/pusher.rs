@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rand::RngExt;
-use rand::rngs::SmallRng;
 
-use durable::TokioClock;
-use model::Clock;
+use durable::{SystemRandom, TokioClock};
+use model::{Clock, Random};
 
 use super::answer::{self, Decision, NO_ANSWER, Refusal, Verdict};
 use super::client::PushLane;
@@ -125,14 +123,22 @@ impl Failure {
 }
 
 /// Drives one lane by the retry policy. What it shares with the other lanes is the [`GateWatch`].
-#[derive(Debug)]
 pub struct Pusher<L, C = TokioClock> {
     lane: L,
     watch: Arc<GateWatch<C>>,
     ear: Ear,
-    rng: SmallRng,
+    random: Box<dyn Random>,
     one_by_one: bool,
     leave: Arc<dyn PostLeave>,
+}
+
+impl<L: fmt::Debug, C: fmt::Debug> fmt::Debug for Pusher<L, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pusher")
+            .field("lane", &self.lane)
+            .field("watch", &self.watch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<L: PushLane, C: Clock> Pusher<L, C> {
@@ -142,10 +148,17 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             lane,
             watch,
             ear: stop.ear(),
-            rng: rand::make_rng(),
+            random: Box::new(SystemRandom::default()),
             one_by_one: false,
             leave: always(),
         }
+    }
+
+    /// Takes jitter from a source of the caller's own, in place of the system's.
+    #[must_use]
+    pub fn with_random(mut self, random: impl Random + 'static) -> Self {
+        self.random = Box::new(random);
+        self
     }
 
     /// Asks `leave` immediately before each post whether it may be made.
@@ -176,7 +189,7 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
         let drive = Drive {
             lane: &mut self.lane,
             watch: &self.watch,
-            rng: &mut self.rng,
+            random: &mut *self.random,
             one_by_one: self.one_by_one,
             leave: &*self.leave,
             trial: &mut trial,
@@ -231,7 +244,7 @@ struct Trial<'a> {
 struct Drive<'a, 'w, L, C> {
     lane: &'a mut L,
     watch: &'w GateWatch<C>,
-    rng: &'a mut SmallRng,
+    random: &'a mut dyn Random,
     one_by_one: bool,
     leave: &'a dyn PostLeave,
     trial: &'a mut Trial<'w>,
@@ -362,7 +375,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         let next = if is_exhausted && is_final {
             Next::GiveUp
         } else {
-            policy.after_failure(self.trial.failures, failing, self.rng.random())
+            policy.after_failure(self.trial.failures, failing, self.random.unit())
         };
         self.next(next, failing, failure)
     }
@@ -378,7 +391,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         self.trial.failures += 1;
         self.trial.last_cause = Some(RetryCause::GateUnhealthy);
         self.trial.is_alone = false;
-        let random = self.rng.random();
+        let random = self.random.unit();
         let next = watch
             .policy
             .after_failure(self.trial.failures, failing, random);
@@ -400,7 +413,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             let attempts = self.trial.attempts;
             return Step::Done(PushOutcome::InDoubt { refusal, attempts });
         }
-        let wait = watch.policy.jitter(self.trial.doubts, self.rng.random());
+        let wait = watch.policy.jitter(self.trial.doubts, self.random.unit());
         // One more try just when the time is over.
         Step::Again(if left.is_zero() { wait } else { wait.min(left) })
     }
@@ -431,7 +444,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         let times = self.trial.backpressure;
         let next = watch
             .policy
-            .after_backpressure(times, asked, failing, self.rng.random());
+            .after_backpressure(times, asked, failing, self.random.unit());
         if let (Next::Wait(wait), Some(_)) = (next, asked) {
             watch.hold(now, wait);
         }

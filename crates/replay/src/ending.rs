@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use durable::TokioClock;
+use model::{Clock as _, SharedClock};
 use tokio::sync::Notify;
 
 use crate::Error;
@@ -25,8 +27,9 @@ pub enum Cause {
     Failed(Error),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    clock: SharedClock,
     winding_down: AtomicBool,
     /// When it began to wind down.
     since: OnceLock<Instant>,
@@ -36,13 +39,40 @@ struct Shared {
     cut: Stop,
 }
 
-/// The shared switch of one stream. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+/// The shared switch of one stream. Cheap to clone; the default one goes by the machine's clock.
+#[derive(Debug, Clone)]
 pub struct Ending {
     shared: Arc<Shared>,
 }
 
+impl Default for Ending {
+    fn default() -> Self {
+        Self::by(SharedClock::new(TokioClock))
+    }
+}
+
 impl Ending {
+    /// A switch that goes by a clock.
+    pub fn by(clock: SharedClock) -> Self {
+        let shared = Shared {
+            clock,
+            winding_down: AtomicBool::new(false),
+            since: OnceLock::new(),
+            cause: Mutex::default(),
+            changed: Notify::new(),
+            dispatcher: OnceLock::new(),
+            cut: Stop::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The clock that the stream goes by.
+    pub fn clock(&self) -> &SharedClock {
+        &self.shared.clock
+    }
+
     /// Starts to wind the stream down.
     pub fn wind_down(&self, cause: Cause) {
         let lease_lost = checkpoint::ReasonCode::LeaseLost.as_str();
@@ -59,7 +89,7 @@ impl Ending {
                 Some(Cause::Asked) => *first = Some(cause),
                 _ => {}
             }
-            self.shared.since.get_or_init(Instant::now);
+            self.shared.since.get_or_init(|| self.shared.clock.now());
             self.shared.winding_down.store(true, Ordering::Release);
         }
         if is_lease_lost {
@@ -97,13 +127,14 @@ impl Ending {
     /// Resolves once the stream has wound down for this long, whenever it is asked.
     pub async fn wound_down_for(&self, time: Duration) {
         self.winding_down().await;
-        tokio::time::sleep(self.left_of(time)).await;
+        self.clock().sleep(self.left_of(time)).await;
     }
 
     /// What is left of a time that began when the stream began to wind down; all of it before.
     pub fn left_of(&self, time: Duration) -> Duration {
         let since = self.shared.since.get();
-        time.saturating_sub(since.map_or(Duration::ZERO, Instant::elapsed))
+        let passed = since.map_or(Duration::ZERO, |since| self.clock().since(*since));
+        time.saturating_sub(passed)
     }
 
     /// The switch that gives up requests in flight.

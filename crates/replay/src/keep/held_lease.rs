@@ -9,6 +9,8 @@ use checkpoint::{
     SystemClock,
 };
 
+use model::{Beat, Clock as _, SharedClock};
+
 use crate::ending::{Cause, Ending};
 use crate::keep::window::Window;
 use crate::lanes::sending::Sending;
@@ -27,6 +29,7 @@ pub struct HeldLease {
     keeper: LeaseKeeper,
     store: Arc<dyn CheckpointStore>,
     lease: Arc<Lease>,
+    clock: SharedClock,
 }
 
 impl HeldLease {
@@ -58,6 +61,7 @@ impl HeldLease {
                     keeper,
                     store: Arc::clone(store),
                     lease,
+                    clock: ending.clock().clone(),
                 };
                 if ending.is_winding_down() {
                     held.give_back(patience).await;
@@ -91,14 +95,17 @@ impl HeldLease {
             keeper,
             store,
             lease,
+            clock,
         } = self;
         drop(keeper);
-        match tokio::time::timeout(patience, store.release(&lease)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+        tokio::select! {
+            biased;
+            released = store.release(&lease) => if let Err(error) = released {
                 tracing::warn!(%error, "the leases were not given back; they expire");
+            },
+            () = clock.sleep(patience) => {
+                tracing::warn!("the leases were not given back in time; they expire");
             }
-            Err(_) => tracing::warn!("the leases were not given back in time; they expire"),
         }
     }
 }
@@ -140,9 +147,10 @@ impl PostLeave for UnderLease {
 /// Holds the dispatcher back while the lease is overdue, and ends the stream once the lease is
 /// lost, or renewed no more.
 pub async fn watch_lease(lease: LeaseWatch, window: Arc<Window>, ending: Ending) {
-    let mut look = tokio::time::interval(LOOK);
+    let mut look = Beat::new(ending.clock(), LOOK);
     loop {
-        look.tick().await;
+        look.wait().await;
+        look.is_due();
         let error = match lease.status() {
             LeaseStatus::Held => {
                 window.hold(false);

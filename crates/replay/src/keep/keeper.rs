@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use checkpoint::{CheckpointStore, Cursor, CursorKey, Lease, OrderMode, OrderPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use model::{Beat, Clock as _, SharedClock};
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
 
 use crate::ending::{Cause, Ending};
 use crate::keep::lateness::{Lateness, LatenessReport};
@@ -206,7 +206,7 @@ impl<J: Journal> Keeper<J> {
     pub fn new(mut with: Keeping<J>) -> Self {
         let outputs = with.outputs.len();
         Self {
-            aside: Aside::new(with.quarantine.take()),
+            aside: Aside::new(with.quarantine.take(), with.ending.clock().clone()),
             with,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
@@ -224,17 +224,19 @@ impl<J: Journal> Keeper<J> {
 
     /// Hears answers, and saves, until all lanes are gone.
     pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut tell = tokio::time::interval(TELL);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let clock = self.clock();
+        let mut tick = Beat::new(&clock, TICK);
+        let mut tell = Beat::new(&clock, TELL);
         let mut saving: Option<BoxFuture<'static, Saved>> = None;
         let mut turns = Vec::with_capacity(TURNS);
         let mut resting: Option<BoxFuture<'static, ()>> = None;
         let mut setting_aside: Option<BoxFuture<'static, Settled>> = None;
         let mut is_tick = false;
         loop {
+            // In this order: what comes seldom before what never ends. Beats are looked at after
+            // whatever came, so that nothing starves them.
             tokio::select! {
+                biased;
                 saved = poll_option(&mut saving) => {
                     saving = None;
                     self.saved(saved, SaveReason::PeriodicFlush);
@@ -243,6 +245,7 @@ impl<J: Journal> Keeper<J> {
                     setting_aside = None;
                     self.set_aside(settled);
                 }
+                Some(steered) = self.with.acts.recv() => self.note_told(&steered),
                 () = poll_option(&mut resting) => resting = None,
                 heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
                     if heard == 0 {
@@ -251,12 +254,15 @@ impl<J: Journal> Keeper<J> {
                     turns.drain(..).flatten().for_each(|answer| self.hear(answer));
                     // With more to hear it would fall behind.
                     if heard < TURNS && self.may_rest() {
-                        resting = Some(tokio::time::sleep(REST).boxed());
+                        let clock = clock.clone();
+                        resting = Some(async move { clock.sleep(REST).await }.boxed());
                     }
                 }
-                Some(steered) = self.with.acts.recv() => self.note_told(&steered),
-                _ = tick.tick() => is_tick = true,
-                _ = tell.tick() => self.tell_progress(),
+                () = tell.wait() => {}
+            }
+            is_tick |= tick.is_due();
+            if tell.is_due() {
+                self.tell_progress();
             }
             if setting_aside.is_none() {
                 setting_aside = self.aside.start();
@@ -308,6 +314,10 @@ impl<J: Journal> Keeper<J> {
             save_failed: self.broken,
             journal: self.with.journal,
         }
+    }
+
+    fn clock(&self) -> SharedClock {
+        self.with.ending.clock().clone()
     }
 
     fn hear(&mut self, answer: Answered) {
@@ -413,9 +423,13 @@ impl<J: Journal> Keeper<J> {
         Some(
             async move {
                 let mut retried = 0;
-                let saving = patiently(&trouble, give_up_after, &mut retried, || {
-                    store.save_many(&lease, &cursors)
-                });
+                let saving = patiently(
+                    ending.clock(),
+                    &trouble,
+                    give_up_after,
+                    &mut retried,
+                    || store.save_many(&lease, &cursors),
+                );
                 let result = tokio::select! {
                     biased;
                     result = saving => result,
@@ -485,11 +499,12 @@ impl<J: Journal> Keeper<J> {
 
     /// At most one line a second and output, except for the last save.
     fn note_saved(&mut self, index: usize, reason: SaveReason) {
-        let recent = self.noted[index].is_some_and(|at| at.elapsed() < TICK);
+        let now = self.clock().now();
+        let recent = self.noted[index].is_some_and(|at| now.saturating_duration_since(at) < TICK);
         if reason == SaveReason::PeriodicFlush && recent {
             return;
         }
-        self.noted[index] = Some(Instant::now());
+        self.noted[index] = Some(now);
         let key = &self.with.outputs[index].key;
         if let Some(cursor) = &self.durable[index] {
             let saved = CursorSaved::new(key, cursor, reason);
@@ -573,6 +588,7 @@ fn not_saved_in_time(
 
 /// Asks a store, again and again while it is away, for up to `give_up_after`; `retried` counts.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, checkpoint::Error>>>(
+    clock: &SharedClock,
     trouble: &Trouble,
     give_up_after: Duration,
     retried: &mut u64,
@@ -581,17 +597,18 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, checkpoint::Error>
     let mut pause = FIRST_PAUSE;
     let mut away_since = None;
     loop {
-        let began = Instant::now();
-        let settled = tell_of_silence(trouble, away_since.unwrap_or(began), ask()).await;
+        let began = clock.now();
+        let settled = tell_of_silence(clock, trouble, away_since.unwrap_or(began), ask()).await;
         match settled {
             Err(error) if error.is_retryable() => {
                 // A try may take its time: the store is away from the beginning of the first one.
-                let away_for = away_since.get_or_insert(began).elapsed();
+                let away_for = clock.since(*away_since.get_or_insert(began));
                 trouble.failed(away_for, with_causes(&error));
                 if away_for >= give_up_after {
                     return Err(error);
                 }
-                tokio::time::sleep(pause.min(give_up_after.saturating_sub(away_for))).await;
+                let pause_left = give_up_after.saturating_sub(away_for);
+                clock.sleep(pause.min(pause_left)).await;
                 pause = (pause * 2).min(5 * TICK);
                 *retried += 1;
             }
@@ -605,6 +622,7 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, checkpoint::Error>
 
 /// Waits for an answer, and tells of a store that gives none for a while.
 async fn tell_of_silence<T>(
+    clock: &SharedClock,
     trouble: &Trouble,
     since: Instant,
     answer: impl Future<Output = T>,
@@ -614,8 +632,8 @@ async fn tell_of_silence<T>(
         tokio::select! {
             biased;
             answer = &mut answer => return answer,
-            () = tokio::time::sleep(SILENCE) => {
-                trouble.failed(since.elapsed(), "it gives no answer".to_owned());
+            () = clock.sleep(SILENCE) => {
+                trouble.failed(clock.since(since), "it gives no answer".to_owned());
             }
         }
     }

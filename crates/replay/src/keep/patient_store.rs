@@ -11,12 +11,15 @@ use checkpoint::{
 };
 
 use crate::keep::keeper::patiently;
+use model::SharedClock;
 use push::Trouble;
 
 /// Asks a store for cursors and leases again while it is away, for up to `give_up_after`. Saves
 /// and renewals are asked for once: whoever makes them has a patience of its own.
 #[derive(Debug)]
 pub struct PatientStore {
+    /// What pauses are counted by.
+    pub clock: SharedClock,
     /// The store that is asked.
     pub store: Arc<dyn CheckpointStore>,
     /// Told of a store that is away.
@@ -33,7 +36,7 @@ impl CheckpointStore for PatientStore {
 
     async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
         let load = || self.store.load(key);
-        patiently(&self.trouble, self.give_up_after, &mut 0, load).await
+        patiently(&self.clock, &self.trouble, self.give_up_after, &mut 0, load).await
     }
 
     async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
@@ -46,7 +49,14 @@ impl CheckpointStore for PatientStore {
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
         let acquire = || self.store.acquire(request);
-        patiently(&self.trouble, self.give_up_after, &mut 0, acquire).await
+        patiently(
+            &self.clock,
+            &self.trouble,
+            self.give_up_after,
+            &mut 0,
+            acquire,
+        )
+        .await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {

@@ -26,7 +26,6 @@ pub mod sending;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender, TrySendError, bounded};
@@ -179,14 +178,14 @@ impl Lanes {
         (Self { queues, large }, ends)
     }
 
-    /// Queues an event on the lane of its key, waiting for a place and for room, and calls `meanwhile` as
-    /// long as there is none. False if the lanes are gone, which is how they tell that the
+    /// Queues an event on the lane of its key. As long as there is no place for it or no room, it
+    /// calls `wait`, which takes about the time that it is given. False if the lanes are gone, which is how they tell that the
     /// stream winds down.
     pub fn hand_over(
         &self,
         ordering_key: u64,
         mut event: HandedOver,
-        mut meanwhile: impl FnMut(),
+        mut wait: impl FnMut(Duration),
     ) -> bool {
         let lane = (ordering_key % self.queues.len() as u64) as usize;
         while event.body.len() >= LARGE_EVENT_BYTES {
@@ -197,8 +196,7 @@ impl Lanes {
             if self.queues[lane].is_closed() {
                 return false;
             }
-            meanwhile();
-            thread::sleep(FULL_PAUSE);
+            wait(FULL_PAUSE);
         }
         loop {
             match self.queues[lane].try_send(event) {
@@ -206,14 +204,15 @@ impl Lanes {
                 Err(TrySendError::Closed(_)) => return false,
                 Err(TrySendError::Full(back)) => event = back,
             }
-            meanwhile();
-            thread::sleep(FULL_PAUSE);
+            wait(FULL_PAUSE);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use envelope::EventTime;
 
     use super::*;
@@ -239,7 +238,7 @@ mod tests {
     fn one_key_goes_by_one_lane_in_order() {
         let (lanes, ends) = Lanes::new(4, LaneOrdering::Key, MOST);
         for sequence in 0..8 {
-            assert!(lanes.hand_over(6, event(sequence), || ()));
+            assert!(lanes.hand_over(6, event(sequence), |_| ()));
         }
         let taken: Vec<_> = std::iter::from_fn(|| ends[2].try_recv().ok()).collect();
         assert_eq!(
@@ -252,7 +251,7 @@ mod tests {
     fn a_lane_that_is_gone_says_so_instead_of_blocking() {
         let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict, MOST);
         drop(ends);
-        assert!(!lanes.hand_over(0, event(0), || ()));
+        assert!(!lanes.hand_over(0, event(0), |_| ()));
     }
 
     fn large_event(sequence: u64, bytes: usize) -> HandedOver {
@@ -267,15 +266,18 @@ mod tests {
         let (lanes, ends) = Lanes::new(4, LaneOrdering::Key, MOST);
         let (third, whole) = (300 << 10, 2 << 20);
         for sequence in 0..3 {
-            assert!(lanes.hand_over(sequence, large_event(sequence, third), || ()));
+            assert!(lanes.hand_over(sequence, large_event(sequence, third), |_| ()));
         }
         // Small ones do not count.
-        assert!(lanes.hand_over(3, large_event(3, 100), || ()));
+        assert!(lanes.hand_over(3, large_event(3, 100), |_| ()));
         let waited = AtomicU64::new(0);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let meanwhile = || _ = waited.fetch_add(1, Ordering::Relaxed);
-                assert!(lanes.hand_over(0, large_event(4, whole), meanwhile));
+                let wait = |pause| {
+                    waited.fetch_add(1, Ordering::Relaxed);
+                    thread::park_timeout(pause);
+                };
+                assert!(lanes.hand_over(0, large_event(4, whole), wait));
             });
             for end in &ends[..3] {
                 while waited.load(Ordering::Relaxed) < 3 {
@@ -303,10 +305,10 @@ mod tests {
     #[test]
     fn a_large_event_does_not_wait_for_lanes_that_are_gone() {
         let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict, MOST);
-        assert!(lanes.hand_over(0, large_event(0, 1 << 20), || ()));
+        assert!(lanes.hand_over(0, large_event(0, 1 << 20), |_| ()));
         let held = ends[0].try_recv().unwrap();
         drop(ends);
-        assert!(!lanes.hand_over(0, large_event(1, 1 << 20), || ()));
+        assert!(!lanes.hand_over(0, large_event(1, 1 << 20), |_| ()));
         drop(held);
     }
 }

@@ -84,6 +84,11 @@ impl Sending {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "the test goes by the machine's clock"
+    )]
+
     use std::time::Duration;
 
     use super::*;

@@ -143,8 +143,8 @@ impl<K: Clock> Dispatcher<K> {
             };
             self.meters.handed_over(event.output);
             let pilot = &mut self.pilot;
-            let meanwhile = || pilot.while_held_back();
-            if !self.lanes.hand_over(event.ordering_key, handed, meanwhile) {
+            let wait = |pause| pilot.wait_held_back(pause);
+            if !self.lanes.hand_over(event.ordering_key, handed, wait) {
                 self.meters.handed_back(event.output);
                 break DispatchEnd::WoundDown;
             }

@@ -188,12 +188,13 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    /// Obeys orders while the event that is leaving finds no place.
-    pub fn while_held_back(&mut self) {
+    /// Obeys orders while the event that is leaving finds no place, and rests for at most `pause`.
+    pub fn wait_held_back(&mut self, pause: Duration) {
         if self.pause.is_none() {
             self.with.helm.state().set(State::HeldBack);
         }
         self.obey();
+        self.with.clock.park(pause);
     }
 
     /// Counts an event that left, and answers when that was.
@@ -315,6 +316,11 @@ impl<K: Clock> Pilot<K> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "the test goes by the machine's clock"
+    )]
+
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::time::{Instant, SystemTime};
 

@@ -190,6 +190,11 @@ impl PartFeed {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "the test goes by the machine's clock"
+    )]
+
     use super::*;
 
     struct Counted(u64);

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Quarantine, RejectReason, RejectedEvent, SetAside, limit_reached};
 use crate::Error;
 use crate::place::Position;
-use model::OutputId;
+use model::{Clock as _, OutputId, SharedClock};
 
 /// At most one audit line in this time.
 const TELL: Duration = Duration::from_secs(1);
@@ -77,6 +77,7 @@ pub(crate) struct Settled {
 
 /// The keeper's rejected events.
 pub(crate) struct Aside {
+    clock: SharedClock,
     /// Absent while a batch is at work, and in a stream that sets nothing aside.
     quarantine: Option<Box<dyn Quarantine>>,
     at_most: u64,
@@ -90,7 +91,7 @@ pub(crate) struct Aside {
 }
 
 impl Aside {
-    pub(crate) fn new(set_aside: Option<SetAside>) -> Self {
+    pub(crate) fn new(set_aside: Option<SetAside>, clock: SharedClock) -> Self {
         let (quarantine, at_most) = match set_aside {
             Some(SetAside {
                 quarantine,
@@ -99,6 +100,7 @@ impl Aside {
             None => (None, 0),
         };
         Self {
+            clock,
             closed: quarantine.is_none(),
             quarantine,
             at_most,
@@ -180,12 +182,12 @@ impl Aside {
 
     /// What to note next, if it is time for one; at the `end` of a run, if anything is untold.
     pub(crate) fn tell(&mut self, end: bool) -> Option<QuarantinedNote> {
-        let recent = self.told_at.is_some_and(|at| at.elapsed() < TELL);
+        let recent = self.told_at.is_some_and(|at| self.clock.since(at) < TELL);
         let quarantine = self.quarantine.as_ref()?;
         if self.untold == 0 || (recent && !end) {
             return None;
         }
-        self.told_at = Some(Instant::now());
+        self.told_at = Some(self.clock.now());
         let last = self.last.take();
         tracing::warn!(
             events = self.untold,
@@ -259,10 +261,11 @@ mod tests {
     /// How many of ten events are settled, and why no more.
     async fn settled_of_ten(shared: Shared, at_most: u64) -> (u64, Option<Error>) {
         let quarantine = Box::new(shared);
-        let mut aside = Aside::new(Some(SetAside {
+        let set_aside = SetAside {
             quarantine,
             at_most,
-        }));
+        };
+        let mut aside = Aside::new(Some(set_aside), SharedClock::new(durable::TokioClock));
         for row in 0..10 {
             aside.take(Pending {
                 output: 0,

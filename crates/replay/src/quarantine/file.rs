@@ -224,6 +224,10 @@ fn keep_private(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it blocks a thread of its own until another process lets go"
+)]
 fn lock(file: &File, patience: Duration) -> io::Result<()> {
     let deadline = Instant::now() + patience;
     loop {

@@ -162,6 +162,7 @@ impl<K: Clock> Stream<K> {
         match profile.checkpoint.backend {
             CheckpointBackend::File | CheckpointBackend::Sqlite => store,
             CheckpointBackend::Postgres | CheckpointBackend::Object => Arc::new(PatientStore {
+                clock: self.ending.clock().clone(),
                 store,
                 trouble: self.store_trouble.clone(),
                 give_up_after: profile.retry.give_up_after,
@@ -179,6 +180,7 @@ impl<K: Clock> Stream<K> {
         endpoint: &str,
     ) -> StreamReport {
         let store = Arc::new(PatientStore {
+            clock: self.ending.clock().clone(),
             store,
             trouble: self.store_trouble.clone(),
             give_up_after: self.request.profile.retry.give_up_after,

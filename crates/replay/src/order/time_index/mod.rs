@@ -24,6 +24,8 @@ use oracle_store::{Part, ReadOptions, WorldStore, read_column};
 pub use cache::TimeIndexCache;
 pub use part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow, TimeScan};
 
+use model::{Clock as _, SharedClock};
+
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
@@ -135,7 +137,7 @@ impl TimeIndex {
             }
         }
         drop(read);
-        let mut reading = Reading::new();
+        let mut reading = Reading::new(ending.clock());
         loop {
             match answers.recv_timeout(LOOK_AROUND) {
                 Ok((place, times)) => reading.take(place, parts[place], times, parts.len()),
@@ -183,14 +185,16 @@ struct Reading<'a> {
     /// The place in the list of the first part that cannot be read, and why.
     failure: Option<(usize, Error)>,
     told: Instant,
+    clock: SharedClock,
 }
 
 impl<'a> Reading<'a> {
-    fn new() -> Self {
+    fn new(clock: &SharedClock) -> Self {
         Self {
             learnt: Vec::new(),
             failure: None,
-            told: Instant::now(),
+            told: clock.now(),
+            clock: clock.clone(),
         }
     }
 
@@ -207,9 +211,9 @@ impl<'a> Reading<'a> {
             }
             Err(_) => {}
         }
-        if self.told.elapsed() >= TELL_EVERY {
+        if self.clock.since(self.told) >= TELL_EVERY {
             tracing::info!(read = self.learnt.len(), of, "reading time columns");
-            self.told = Instant::now();
+            self.told = self.clock.now();
         }
     }
 }
