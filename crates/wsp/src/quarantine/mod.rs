@@ -13,7 +13,6 @@
 //! |---|---|---|
 //! | [`record`] | one line of the file, written and read | pure |
 //! | [`open_events`] | which events still wait for a redrive | pure |
-//! | `lines` | whole lines of a file that others append to | IO |
 //! | [`file`](mod@file) | the file of a platform run | IO |
 //! | `redriven` | what a redrive delivered | IO |
 //! | `prefix` | what a file holds when a redrive begins | IO |
@@ -33,7 +32,7 @@ pub mod redrive;
 
 pub(crate) mod aside;
 pub mod file;
-mod lines;
+mod fault;
 pub mod open_events;
 pub(crate) mod prefix;
 pub mod record;
