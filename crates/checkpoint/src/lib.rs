@@ -30,8 +30,6 @@ mod key;
 mod layout;
 pub mod lease;
 mod memory;
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod os_lock;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod record;

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use durable::OsLock;
+
 use crate::lease::SessionId;
-use crate::os_lock::OsLock;
 
 /// How long the file of a session that has ended says so. Afterwards its leases are over after
 /// one period.

@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::error::Error;
-use crate::os_lock;
 
 /// The error of an operation on a path.
 pub(crate) fn at_path(operation: &'static str, path: &Path, source: io::Error) -> Error {
@@ -27,7 +26,7 @@ pub(crate) fn locked(operation: &'static str, path: &Path, files: &[&Path]) -> E
         operation,
         place: path.display().to_string(),
         advice: LOCKED,
-        source: os_lock::blame(files).map(Into::into),
+        source: durable::blame(files).map(Into::into),
     }
 }
 

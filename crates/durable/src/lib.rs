@@ -1,7 +1,44 @@
-//! What this machine gives: its clock, its randomness.
+//! What this machine gives: its clock, its chance, and a disk whose writes survive a crash.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `run_log` | an append-only file of lines that several processes share |
+//! | `lines` | whole lines of a file that others append to, each read once |
+//! | `synced` | folders, replaced files and files written once, their names synced |
+//! | `disk` | the few things done to a disk, as an interface |
+//! | `os_lock` | OS locks on files, and who holds one |
+//! | `simulated` | disks for tests: one that crashes, one that fails (feature `simulated-disk`) |
+//! | `clock`, `random` | the machine's clock and chance |
+//!
+//! Nothing is durable before its sync: a file's bytes once the file is synced, a name (made,
+//! renamed, removed) once the folder that holds it is.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use durable::{Access, OsDisk, RunLog};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("run/events.ndjson");
+//! let mut log = RunLog::open(Arc::new(OsDisk), path.clone(), Access::OwnerOnly)?;
+//! log.append_synced(b"{\"a\":1}\n")?;
+//! assert_eq!(std::fs::read_to_string(path)?, "{\"a\":1}\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
+mod run_log;
+mod lines;
+mod synced;
+#[cfg(any(test, feature = "simulated-disk"))]
+pub mod simulated;
+mod disk;
+mod os_lock;
 mod clock;
 mod random;
 
 pub use clock::TokioClock;
+pub use disk::{Access, Disk, DiskFile, OsDisk};
+pub use lines::{LinesRead, LogFault};
+pub use os_lock::{OsLock, blame};
 pub use random::SystemRandom;
+pub use run_log::RunLog;
+pub use synced::{create_once, make_folders, replace};

@@ -18,7 +18,6 @@
 //! it is noticed: the next save finds its record and ends with `LEASE_LOST` instead of
 //! overwriting it.
 
-mod disk;
 mod place;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,8 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use durable::{Disk, OsDisk, make_folders};
 
-use self::disk::{Disk, OsDisk};
 use self::place::Place;
 use crate::blocking::blocking;
 use crate::clock::{Clock, SystemClock, utc_text};
@@ -235,7 +234,9 @@ impl Inner {
     /// Makes the folders of all keys, each one's name synced. What an earlier process made and did
     /// not live to sync is synced too.
     fn ensure_folders(&self, places: &[Place<'_>]) -> Result<(), Error> {
-        self.ensure_ancestors(&self.root)?;
+        make_folders(&*self.disk, &self.root, 0).map_err(|error| {
+            unavailable::at_path("make the checkpoint folder", &self.root, error)
+        })?;
         let packs: BTreeSet<&Path> = places.iter().filter_map(|p| p.folder.parent()).collect();
         let places = places.iter().map(|place| place.folder.as_path());
         for folder in packs.iter().copied().chain(places) {
@@ -243,25 +244,6 @@ impl Inner {
         }
         for folder in packs.into_iter().chain([self.root.as_path()]) {
             self.sync(folder)?;
-        }
-        Ok(())
-    }
-
-    fn ensure_ancestors(&self, folder: &Path) -> Result<(), Error> {
-        let failed = |error| unavailable::at_path("make the checkpoint folder", folder, error);
-        let Some(parent) = folder.parent() else {
-            return Ok(());
-        };
-        // A relative root of one component has the parent "".
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
-        if !self.disk.is_dir(folder).map_err(failed)? {
-            self.ensure_ancestors(parent)?;
-            self.create(folder)?;
-            self.sync(parent)?;
         }
         Ok(())
     }

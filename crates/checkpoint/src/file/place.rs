@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::{Disk, replace};
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::layout::folder_name;
@@ -118,7 +118,7 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn write_record(&self, disk: &dyn Disk, record: &str) -> Result<(), Error> {
-        self.replace(disk, &self.cursor(), record, "save the cursor")
+        Self::replace(disk, &self.cursor(), record, "save the cursor")
     }
 
     pub(super) fn write_lease(&self, disk: &dyn Disk, lease: &LeaseRecord) -> Result<(), Error> {
@@ -127,22 +127,18 @@ impl<'a> Place<'a> {
             output_id: self.key.output_id().to_string(),
             pack_key: self.key.pack_key().as_str().to_owned(),
         };
-        self.replace(disk, &self.lease_file(), &json(&file), "write the lease")
+        Self::replace(disk, &self.lease_file(), &json(&file), "write the lease")
     }
 
     /// Puts `text` in the place of `path`, durably: after a crash the old bytes are there or the
     /// new ones.
     fn replace(
-        &self,
         disk: &dyn Disk,
         path: &Path,
         text: &str,
         operation: &'static str,
     ) -> Result<(), Error> {
-        let temporary = path.with_extension("json.tmp");
-        disk.write_synced(&temporary, text.as_bytes())
-            .and_then(|()| disk.rename(&temporary, path))
-            .and_then(|()| disk.sync_dir(&self.folder))
+        replace(disk, path, text.as_bytes())
             .map_err(|error| unavailable::at_path(operation, path, error))
     }
 

@@ -1,11 +1,11 @@
 //! The SQLite file itself: how it is opened, changed and read.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use durable::{Disk, OsDisk, make_folders};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
 };
@@ -60,10 +60,8 @@ impl Database {
 
     /// Opens the file, making it and its tables if need be.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        if let Some(folder) = path.parent() {
-            make_synced(folder)
-                .map_err(|error| unavailable::at_path("make the folder", folder, error))?;
-        }
+        make_folder_of(&OsDisk, path)
+            .map_err(|error| unavailable::at_path("make the folder", path, error))?;
         let mut database = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
         let operation = "make the checkpoint tables";
         database
@@ -160,22 +158,10 @@ impl Database {
     }
 }
 
-/// Makes a folder with its parents, the name of each that was made synced: SQLite syncs the
-/// folder of its file, and none above it.
-fn make_synced(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    make_synced(parent)?;
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    File::open(parent)?.sync_all()
+/// Makes the folder of a database: SQLite syncs the name of its file, and none above it.
+fn make_folder_of(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    path.parent()
+        .map_or(Ok(()), |folder| make_folders(disk, folder, 1))
 }
 
 /// Which file a path names. By its name alone: closing a second handle on a database would drop
@@ -338,5 +324,28 @@ pub(super) fn failed(operation: &'static str, path: &Path, source: rusqlite::Err
         place,
         advice,
         source: Some(Box::new(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use durable::simulated::{Careless, CrashDisk};
+
+    use super::*;
+
+    #[test]
+    fn no_crash_loses_the_folders_of_a_database() {
+        let path = Path::new("/checkpoints/of/wsp.sqlite");
+        for careless in [Careless::Not, Careless::AboutNames] {
+            let disk = CrashDisk::new(careless);
+            make_folder_of(&disk, path).unwrap();
+            disk.promise(1);
+            let mut lost = false;
+            disk.each_crash(|promised, crashed| {
+                lost |= promised == 1 && !crashed.is_dir(path.parent().unwrap()).unwrap();
+                !lost
+            });
+            assert_eq!(lost, careless == Careless::AboutNames, "{careless:?}");
+        }
     }
 }

@@ -4,11 +4,12 @@
 //! files named `x#1`, rewrites odd names and never syncs; each of these matters here.
 
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use durable::{OsDisk, create_once};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
@@ -233,20 +234,7 @@ impl Disk {
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
         let (disk, key) = (self.clone(), key.to_owned());
         io::blocking(move || {
-            let staging = disk
-                .real
-                .join(format!("{STAGING_PREFIX}{}", rand::random::<u64>()));
-            let written = write_durably(&staging, &bytes).and_then(|()| {
-                match fs::hard_link(&staging, disk.real.join(&key)) {
-                    Ok(()) => Ok(true),
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-                    Err(error) => Err(error),
-                }
-            });
-            let removed = fs::remove_file(&staging);
-            written
-                .and_then(|created| removed.map(|()| created))
-                .and_then(|created| File::open(&disk.real)?.sync_all().map(|()| created))
+            create_in(&OsDisk, &disk.real, &key, &bytes)
                 .map_err(|e| disk.failed(&key, "The file cannot be written", e))
         })
         .await
@@ -384,6 +372,17 @@ impl Disk {
     }
 }
 
+/// Makes an object of a root unless its name is taken; true if it was made.
+fn create_in(
+    disk: &dyn durable::Disk,
+    root: &Path,
+    key: &str,
+    bytes: &[u8],
+) -> std::io::Result<bool> {
+    let staging = root.join(format!("{STAGING_PREFIX}{}", rand::random::<u64>()));
+    create_once(disk, &root.join(key), bytes, &staging)
+}
+
 fn irregular(path: &Path) -> Error {
     Error::new(
         ReasonCode::OracleReadFailed,
@@ -392,8 +391,50 @@ fn irregular(path: &Path) -> Error {
     .object(path.display().to_string())
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+#[cfg(test)]
+mod tests {
+    use durable::Disk as _;
+    use durable::simulated::{Careless, CrashDisk};
+
+    use super::*;
+
+    /// The first crash after which an object that was promised is not there, or one is torn.
+    fn fault(careless: Careless) -> Option<String> {
+        const OBJECTS: [&str; 2] = ["_oracle_pack_manifest.json", "_SEALED.json"];
+        let (root, disk) = (Path::new("/world"), CrashDisk::new(careless));
+        disk.create_dir(root).unwrap();
+        disk.settle();
+        for (at, object) in OBJECTS.into_iter().enumerate() {
+            assert!(create_in(&disk, root, object, object.as_bytes()).unwrap());
+            disk.promise(at + 1);
+        }
+        let (mut count, mut fault) = (0, None);
+        disk.each_crash(|promised, crashed| {
+            count += 1;
+            for (at, object) in OBJECTS.into_iter().enumerate() {
+                let found = crashed.read(&root.join(object)).ok();
+                let is_right = match &found {
+                    Some(bytes) => bytes == object.as_bytes(),
+                    None => at >= promised,
+                };
+                // A rerun makes what is missing, and only that.
+                let made = create_in(&crashed, root, object, object.as_bytes());
+                if !is_right || made.ok() != Some(found.is_none()) {
+                    fault = Some(format!(
+                        "crash {count} after {promised}: {object} {found:?}"
+                    ));
+                }
+            }
+            fault.is_none()
+        });
+        fault
+    }
+
+    #[test]
+    fn every_crash_leaves_what_was_packed_whole_or_absent() {
+        assert_eq!(fault(Careless::Not), None);
+        for careless in [Careless::AboutBytes, Careless::AboutNames] {
+            assert!(fault(careless).is_some(), "{careless:?} would be found out");
+        }
+    }
 }

@@ -13,7 +13,6 @@
 //! |---|---|---|
 //! | [`record`] | one line of the file, written and read | pure |
 //! | [`open_events`] | which events still wait for a redrive | pure |
-//! | `lines` | whole lines of a file that others append to | IO |
 //! | [`file`](mod@file) | the file of a platform run | IO |
 //! | [`redriven`] | what a redrive delivered | IO |
 //! | [`prefix`] | what a file holds when a redrive begins | IO |
@@ -31,11 +30,11 @@
 
 pub(crate) mod aside;
 pub mod file;
-mod lines;
-pub mod open_events;
-pub mod record;
 pub mod prefix;
 pub mod redriven;
+mod fault;
+pub mod open_events;
+pub mod record;
 
 use std::path::{Path, PathBuf};
 
@@ -104,7 +103,7 @@ pub fn file_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
 
 /// The file beside a quarantine file that says what waits no more.
 pub fn redriven_of(quarantine: &Path) -> PathBuf {
-    lines::redriven_beside(quarantine)
+    redriven::redriven_beside(quarantine)
 }
 
 /// Opens the quarantine of a platform run, if rejected events are to be set aside; on a

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::LinesRead;
 use envelope::PlatformRunId;
 use oracle_store::refuse_special_file;
 use tokio::sync::mpsc;
 
 use super::QuarantinedEvent;
-use super::lines::{LinesRead, unreadable};
+use super::fault::{faulty, unreadable};
 use super::open_events::OpenEvents;
 use crate::Error;
 
@@ -51,14 +52,15 @@ impl Prefix {
         });
         let file = opened.map_err(|error| unreadable(path, error))?;
         let (mut read, mut events, mut run) = (LinesRead::default(), OpenEvents::default(), None);
-        read.catch_up(&file, path, |number, line| {
+        let all = read.catch_up(&file, |number, line| {
             let event = QuarantinedEvent::parse(line)?;
             events.quarantined(event.row_id(), number);
             if number == 1 {
                 run = event.platform_run_id;
             }
             Ok(())
-        })?;
+        });
+        all.map_err(|fault| faulty(path, fault))?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -79,7 +81,7 @@ impl Prefix {
         let (events, feed) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
             let mut read = LinesRead::default();
-            let all = read.catch_up(&self.file, &self.path, |line, text| {
+            let all = read.catch_up(&self.file, |line, text| {
                 let event = QuarantinedEvent::parse(text)?;
                 if self.events.waiting_line(&event.row_id()) == Some(line) {
                     let sent = events.blocking_send(Ok(Waiting { event, line }));
@@ -87,9 +89,9 @@ impl Prefix {
                 }
                 Ok(())
             });
-            if let Err(error) = all {
+            if let Err(fault) = all {
                 // Nobody listens once the redrive has ended.
-                let _ = events.blocking_send(Err(error));
+                let _ = events.blocking_send(Err(faulty(&self.path, fault)));
             }
         });
         feed

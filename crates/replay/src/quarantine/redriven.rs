@@ -4,16 +4,16 @@
 //! One JSON object a line, `contracts/redriven_record.schema.yaml`. The OS lock of the file is
 //! held for as long as a redrive works; readers need none, since they take whole lines only.
 
-use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
+use durable::{Access, Disk, LinesRead, OsDisk, RunLog};
 use oracle_store::Hex64;
 use serde::{Deserialize, Serialize};
 
-use super::file::{open_synced, open_to_read, still_named, unwritable};
-use super::lines::{LinesRead, redriven_beside};
+use super::fault::{faulty, refuse_pipe, unreadable, unwritable};
 use super::open_events::OpenEvents;
 use super::record::FORMAT_VERSION;
 use crate::{Error, ReasonCode};
@@ -29,16 +29,29 @@ struct Record {
     redriven_at_utc: String,
 }
 
+/// `quarantine.redriven.ndjson` for `quarantine.ndjson`: beside the file itself, whatever
+/// symlink names it, so that there is one record of what was redriven.
+pub(super) fn redriven_beside(quarantine: &Path) -> PathBuf {
+    let real = quarantine.canonicalize();
+    real.as_deref()
+        .unwrap_or(quarantine)
+        .with_extension("redriven.ndjson")
+}
+
 /// Reads what the file has more than was read before, if it is there.
 pub(super) fn read_into(
+    disk: &dyn Disk,
     path: &Path,
     read: &mut LinesRead,
     events: &mut OpenEvents,
 ) -> Result<(), Error> {
-    if let Some(file) = open_to_read(path)? {
-        read.catch_up(&file, path, see(events))?;
-    }
-    Ok(())
+    let file = match refuse_pipe(path).and_then(|()| disk.open(path)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(path, error)),
+    };
+    let all = read.catch_up(&*file, see(events));
+    all.map(drop).map_err(|fault| faulty(path, fault))
 }
 
 fn see(events: &mut OpenEvents) -> impl FnMut(u64, &[u8]) -> Result<(), String> {
@@ -85,9 +98,7 @@ pub struct Closed {
 /// The file, locked by the one redrive that works on it.
 #[derive(Debug)]
 pub struct RedrivenFile {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
+    log: RunLog,
 }
 
 impl RedrivenFile {
@@ -97,31 +108,33 @@ impl RedrivenFile {
     /// `REDRIVE_HELD` while another redrive works; `QUARANTINE_UNWRITABLE`,
     /// `QUARANTINE_UNREADABLE`.
     pub fn open(quarantine: &Path, events: &mut OpenEvents) -> Result<Self, Error> {
+        Self::open_on(Arc::new(OsDisk), quarantine, events)
+    }
+
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        quarantine: &Path,
+        events: &mut OpenEvents,
+    ) -> Result<Self, Error> {
         let path = redriven_beside(quarantine);
-        let file = open_synced(&path).map_err(|error| unwritable(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(
-                    ReasonCode::RedriveHeld,
-                    format!("Another redrive works on {}.", quarantine.display()),
-                    "Wait for it, or end it; what it delivered is not pushed again.",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(unwritable(&path, error)),
+        let opened =
+            refuse_pipe(&path).and_then(|()| RunLog::open(disk, path.clone(), Access::OwnerOnly));
+        let opened = opened.and_then(|log| Ok((log.try_lock()?, log)));
+        let (is_locked, mut log) = opened.map_err(|error| unwritable(&path, error))?;
+        if !is_locked {
+            return Err(Error::new(
+                ReasonCode::RedriveHeld,
+                format!("Another redrive works on {}.", quarantine.display()),
+                "Wait for it, or end it; what it delivered is not pushed again.",
+            ));
         }
-        let mut read = LinesRead::default();
-        let torn = read.catch_up(&file, &path, see(events))?;
-        if torn > 0 {
+        let torn = log.catch_up(see(events));
+        if torn.map_err(|fault| faulty(&path, fault))? > 0 {
             // Acknowledged and not recorded: the gate knows the event when it comes again.
-            let cut = file.set_len(read.bytes).and_then(|()| file.sync_data());
+            let cut = log.cut_torn();
             cut.map_err(|error| unwritable(&path, error))?;
         }
-        Ok(Self {
-            path,
-            file,
-            bytes: read.bytes,
-        })
+        Ok(Self { log })
     }
 
     /// Reads the file beside a quarantine file, where there is one, and leaves it alone.
@@ -130,7 +143,7 @@ impl RedrivenFile {
     /// `QUARANTINE_UNREADABLE`
     pub fn look(quarantine: &Path, events: &mut OpenEvents) -> Result<(), Error> {
         let path = redriven_beside(quarantine);
-        read_into(&path, &mut LinesRead::default(), events)
+        read_into(&OsDisk, &path, &mut LinesRead::default(), events)
     }
 
     /// Records durably that events wait no more.
@@ -149,18 +162,26 @@ impl RedrivenFile {
                 redriven_at_utc: now.clone(),
             };
             serde_json::to_writer(&mut bytes, &line)
-                .map_err(|error| unwritable(&self.path, error.into()))?;
+                .map_err(|error| unwritable(self.log.path(), error.into()))?;
             bytes.push(b'\n');
         }
-        let written = (&self.file).write_all(&bytes);
-        let written = written
-            .and_then(|()| self.file.sync_data())
-            .and_then(|()| still_named(&self.file, &self.path));
-        if let Err(error) = written {
-            let _ = self.file.set_len(self.bytes);
-            return Err(unwritable(&self.path, error));
-        }
-        self.bytes += bytes.len() as u64;
-        Ok(())
+        let written = self.log.append_synced(&bytes);
+        written.map_err(|error| unwritable(self.log.path(), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symlink_to_a_quarantine_file_has_the_redriven_file_of_the_file_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("quarantine.ndjson");
+        std::fs::write(&file, "").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("mine.ndjson");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(redriven_beside(&link), redriven_beside(&file));
     }
 }

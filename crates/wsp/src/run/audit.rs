@@ -6,12 +6,12 @@
 //! run must be writable before it starts; in local posture a log that fails is
 //! warned of once and the run goes on.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
+use durable::{Access, Disk, OsDisk, RunLog};
 use envelope::PlatformRunId;
 use oracle_store::Posture;
 use replay::tell::journal::{Happening, Journal};
@@ -54,6 +54,29 @@ pub enum EventKind {
     EventsGivenUp,
 }
 
+impl EventKind {
+    /// Whether its records are synced: those of a run's beginning and end, and of a redrive. The
+    /// others come as often as once a second and output.
+    fn is_synced(self) -> bool {
+        match self {
+            Self::EngineWorldSelected
+            | Self::CheckpointSaved
+            | Self::StreamSteered
+            | Self::GapCut
+            | Self::OutageBegan
+            | Self::OutageEnded
+            | Self::EventQuarantined => false,
+            Self::StreamStart
+            | Self::EngineWorldStreamed
+            | Self::StreamComplete
+            | Self::StreamFailed
+            | Self::StreamStopped
+            | Self::EventsRedriven
+            | Self::EventsGivenUp => true,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Record<'a> {
     platform_run_id: &'a str,
@@ -70,7 +93,7 @@ pub struct AuditLog {
     platform_run_id: String,
     posture: Posture,
     /// Absent once writing failed in local posture.
-    file: Option<File>,
+    log: Option<RunLog>,
 }
 
 impl AuditLog {
@@ -79,35 +102,48 @@ impl AuditLog {
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
     pub fn open(runs_root: &Path, run: &PlatformRunId, posture: Posture) -> Result<Self, Error> {
+        Self::open_on(Arc::new(OsDisk), runs_root, run, posture)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        runs_root: &Path,
+        run: &PlatformRunId,
+        posture: Posture,
+    ) -> Result<Self, Error> {
         let path = log_of_run(runs_root, run);
-        let folder = runs_root.join(run.as_str());
-        let opened = std::fs::create_dir_all(folder).and_then(|()| open_whole(&path));
-        let mut log = Self {
+        let opened = RunLog::open(disk, path.clone(), Access::Default).and_then(|log| {
+            // Others append to the file without its lock, so nothing of it is cut off.
+            log.end_torn_line()?;
+            Ok(log)
+        });
+        let mut audit = Self {
             path,
             platform_run_id: run.to_string(),
             posture,
-            file: None,
+            log: None,
         };
         match opened {
-            Ok(file) => log.file = Some(file),
-            Err(error) => log.failed(error)?,
+            Ok(log) => audit.log = Some(log),
+            Err(error) => audit.failed(error)?,
         }
-        Ok(log)
+        Ok(audit)
     }
 
     /// Another handle on the same open log; `None` if it cannot be had, or is not written any
     /// more.
     pub(crate) fn another(&self) -> Option<Self> {
-        let file = self.file.as_ref()?.try_clone().ok()?;
+        let log = self.log.as_ref()?.another().ok()?;
         Some(Self {
             path: self.path.clone(),
             platform_run_id: self.platform_run_id.clone(),
             posture: self.posture,
-            file: Some(file),
+            log: Some(log),
         })
     }
 
-    /// Appends one record.
+    /// Appends one record; durably, with all records before it, if it says how a run begins or
+    /// ends, or what became of quarantined events.
     ///
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
@@ -116,17 +152,9 @@ impl AuditLog {
     }
 
     fn write(&mut self, event_kind: EventKind, details: Value) -> Result<(), replay::Error> {
-        let Some(file) = &mut self.file else {
+        let Some(log) = &self.log else {
             return Ok(());
         };
-        // What is written to a deleted file nobody will read.
-        let is_there = file.metadata().and_then(|file| match file.nlink() {
-            0 => Err(io::Error::new(io::ErrorKind::NotFound, "it was deleted")),
-            _ => Ok(()),
-        });
-        if let Err(error) = is_there {
-            return self.failed(error);
-        }
         let record = Record {
             platform_run_id: &self.platform_run_id,
             component: "wsp",
@@ -138,14 +166,13 @@ impl AuditLog {
             .map_err(io::Error::from)
             .and_then(|mut line| {
                 line.push(b'\n');
-                // One write a line: an append is whole or absent, even beside another writer.
-                file.write_all(&line)
+                log.append_shared(&line, event_kind.is_synced())
             });
         written.or_else(|error| self.failed(error))
     }
 
     fn failed(&mut self, error: io::Error) -> Result<(), replay::Error> {
-        self.file = None;
+        self.log = None;
         match self.posture {
             Posture::Strict => Err(replay::Error::caused(
                 replay::ReasonCode::AuditUnwritable,
@@ -181,26 +208,10 @@ pub(crate) fn log_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
     runs_root.join(run.as_str()).join("session.jsonl")
 }
 
-/// Opens a log to append to, behind whole lines only: the line that a crash cut short is ended,
-/// so that the next record has a line of its own.
-fn open_whole(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    let found = file.metadata()?;
-    // A pipe that is opened to read too would never say that its reader has left.
-    if found.is_file() && found.len() > 0 {
-        let mut last = [0];
-        let mut written = File::open(path)?;
-        written.seek(SeekFrom::End(-1))?;
-        written.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
+    use durable::simulated::{Careless, CrashDisk};
+
     use super::*;
 
     fn run() -> PlatformRunId {
@@ -270,5 +281,54 @@ mod tests {
         assert_eq!(strict.code(), "AUDIT_UNWRITABLE");
         let mut local = AuditLog::open(&file_in_the_way, &run(), Posture::Local).unwrap();
         local.append(EventKind::StreamStart, Value::Null).unwrap();
+    }
+
+    /// The first crash that loses a record of a run's beginning or end, or after which the next
+    /// run's first record cannot be read.
+    fn fault(careless: Careless) -> Option<String> {
+        const KINDS: [EventKind; 4] = [
+            EventKind::StreamStart,
+            EventKind::CheckpointSaved,
+            EventKind::CheckpointSaved,
+            EventKind::StreamComplete,
+        ];
+        let root = Path::new("/platform/runs");
+        let open = |disk| AuditLog::open_on(disk, root, &run(), Posture::Strict).unwrap();
+        let disk = Arc::new(CrashDisk::new(careless));
+        let mut log = open(disk.clone());
+        for (at, kind) in KINDS.into_iter().enumerate() {
+            log.append(kind, Value::Null).unwrap();
+            if kind.is_synced() {
+                disk.promise(at + 1);
+            }
+        }
+        let (mut count, mut fault) = (0, None);
+        disk.each_crash(|promised, crashed| {
+            count += 1;
+            let disk = Arc::new(crashed);
+            open(disk.clone())
+                .append(EventKind::StreamStopped, Value::Null)
+                .unwrap();
+            let path = root.join(run().as_str()).join("session.jsonl");
+            let text = String::from_utf8(disk.read(&path).unwrap()).unwrap();
+            let records = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            let kinds: Vec<Value> = records
+                .map(|record: Value| record["event_kind"].clone())
+                .collect();
+            let is_whole = kinds.len() > promised && kinds.last().unwrap() == "stream_stopped";
+            fault = (!is_whole).then(|| format!("crash {count} after {promised}: {text}"));
+            fault.is_none()
+        });
+        fault
+    }
+
+    #[test]
+    fn no_crash_loses_how_a_run_began_or_ended_nor_the_next_record() {
+        assert_eq!(fault(Careless::Not), None);
+        for careless in [Careless::AboutBytes, Careless::AboutNames] {
+            assert!(fault(careless).is_some(), "{careless:?} would be found out");
+        }
     }
 }

@@ -6,10 +6,11 @@
 //! cursors being resumed, and else a new one, which only `stream` makes and
 //! writes.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use durable::{Disk, OsDisk, create_once, make_folders};
 use envelope::PlatformRunId;
 use oracle_store::refuse_special_file;
 
@@ -86,29 +87,26 @@ pub fn make(now: DateTime<Utc>) -> Result<PlatformRunId, Error> {
 /// # Errors
 /// The file system's; the caller's posture decides what they mean.
 pub fn claim(runs_root: &Path, id: &PlatformRunId) -> std::io::Result<bool> {
-    std::fs::create_dir_all(runs_root)?;
+    claim_on(&OsDisk, runs_root, id)
+}
+
+fn claim_on(disk: &dyn Disk, runs_root: &Path, id: &PlatformRunId) -> std::io::Result<bool> {
+    make_folders(disk, runs_root, 1)?;
     let active = runs_root.join(ACTIVE_RUN_FILE);
     let own = runs_root.join(format!(".{ACTIVE_RUN_FILE}.{:016x}", rand::random::<u64>()));
-    let mut file = std::fs::File::create_new(&own)?;
-    let written = writeln!(file, "{id}").and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match std::fs::hard_link(&own, &active) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_blank(&active)? => {
-            std::fs::rename(&own, &active)
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    // The file has gone already where it was renamed.
-    let _ = std::fs::remove_file(&own);
-    linked?;
-    std::fs::File::open(runs_root)?.sync_all()?;
-    let text = std::fs::read_to_string(&active)?;
-    Ok(text.trim() == id.as_str())
+    let text = format!("{id}\n");
+    if !create_once(disk, &active, text.as_bytes(), &own)? && is_blank(disk, &active)? {
+        disk.create_synced(&own, text.as_bytes())?;
+        disk.rename(&own, &active)?;
+        disk.sync_dir(runs_root)?;
+    }
+    let text = disk.read(&active)?;
+    Ok(text.trim_ascii() == id.as_str().as_bytes())
 }
 
 /// Whether a file holds no id, as a crash of an earlier release left it.
-fn is_blank(file: &Path) -> std::io::Result<bool> {
-    Ok(std::fs::read_to_string(file)?.trim().is_empty())
+fn is_blank(disk: &dyn Disk, file: &Path) -> std::io::Result<bool> {
+    Ok(disk.read(file)?.trim_ascii().is_empty())
 }
 
 fn parse(id: &str, place: &str) -> Result<PlatformRunId, Error> {
@@ -126,6 +124,8 @@ fn parse(id: &str, place: &str) -> Result<PlatformRunId, Error> {
 
 #[cfg(test)]
 mod tests {
+    use durable::simulated::{Careless, CrashDisk};
+
     use super::*;
 
     #[test]
@@ -187,5 +187,40 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = named(Some("run 1"), None, root.path()).unwrap_err();
         assert_eq!(error.code(), "PROFILE_INVALID");
+    }
+
+    /// The first crash after which the file is torn, or not there though it was promised.
+    fn fault(careless: Careless) -> Option<String> {
+        let id = "platform_20260101T000000Z";
+        let (root, disk) = (Path::new("/platform/runs"), CrashDisk::new(careless));
+        assert!(claim_on(&disk, root, &id.parse().unwrap()).unwrap());
+        disk.promise(1);
+        let (mut count, mut fault) = (0, None);
+        disk.each_crash(|promised, crashed| {
+            count += 1;
+            let found = crashed.read(&root.join(ACTIVE_RUN_FILE)).ok();
+            let found = found.map(|bytes| String::from_utf8(bytes).unwrap());
+            let is_right = found
+                .as_ref()
+                .map_or(promised == 0, |text| text.trim() == id);
+            // Another producer goes on from there.
+            let next = claim_on(
+                &crashed,
+                root,
+                &"platform_20260202T000000Z".parse().unwrap(),
+            );
+            let is_taken = next.is_ok_and(|is_own| is_own == found.is_none());
+            fault = (!is_right || !is_taken).then(|| format!("crash {count}: {found:?}"));
+            fault.is_none()
+        });
+        fault
+    }
+
+    #[test]
+    fn every_crash_leaves_the_active_run_whole_or_absent() {
+        assert_eq!(fault(Careless::Not), None);
+        for careless in [Careless::AboutBytes, Careless::AboutNames] {
+            assert!(fault(careless).is_some(), "{careless:?} would be found out");
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use durable::simulated::{Careless, CrashDisk};
 use futures::FutureExt as _;
 
-use super::crash_disk::{Careless, CrashDisk};
 use super::*;
 use crate::conformance::{cursor, holder, key};
 

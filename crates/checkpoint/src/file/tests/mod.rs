@@ -1,8 +1,6 @@
 //! The file backend: the conformance suite, crashes, and what only a folder can suffer.
 
-mod crash_disk;
 mod crashes;
-mod failing_disk;
 mod troubles;
 
 use tempfile::TempDir;

@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 
-use super::failing_disk::FailingDisk;
+use durable::simulated::FailingDisk;
+
 use super::*;
 use crate::conformance::{assert_code, cursor, holder, key, open_leased, position, request, save};
 use crate::{PackKey, ReasonCode};
@@ -219,7 +220,7 @@ async fn a_process_stopped_between_read_and_rename_lets_nobody_else_write() {
     let backend = folder();
     let key = key("stopped", "o");
     let (store, lease) = open_leased(&backend, &key).await;
-    let stopped = crate::os_lock::OsLock::try_take(&backend.file_of(&key, "cursor.lock")).unwrap();
+    let stopped = durable::OsLock::try_take(&backend.file_of(&key, "cursor.lock")).unwrap();
     let outcome = save(&*store, &lease, &key, cursor("a", 1)).await;
     let error = assert_code(outcome, ReasonCode::Unavailable);
     assert!(error.to_string().contains("stopped"), "{error}");

@@ -8,14 +8,17 @@ use std::time::SystemTime;
 
 /// A held lock. Dropping it frees it; so does the death of the process.
 #[derive(Debug)]
-pub(crate) struct OsLock {
+pub struct OsLock {
     file: File,
 }
 
 impl OsLock {
     /// Takes the lock alone, making the file if need be; `None` while another holds it. The file
     /// counts as used now, so that no cleaner of old files removes it under its holder.
-    pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new()
                 .create(true)
@@ -39,12 +42,18 @@ impl OsLock {
     }
 
     /// Whether `path` still names the file that is locked.
-    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         is_at(&self.file, path)
     }
 
     /// Sets the file's times to now.
-    pub(crate) fn touch(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn touch(&self) -> io::Result<()> {
         let now = SystemTime::now();
         let times = FileTimes::new().set_accessed(now).set_modified(now);
         self.file.set_times(times)
@@ -52,7 +61,10 @@ impl OsLock {
 
     /// Whether somebody holds the lock alone; `None` if there is no such file. Asking does not
     /// disturb others who ask.
-    pub(crate) fn is_held(path: &Path) -> io::Result<Option<bool>> {
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn is_held(path: &Path) -> io::Result<Option<bool>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -68,7 +80,7 @@ impl OsLock {
 
 /// The processes that hold a lock on one of some files, as a sentence that says what to do about
 /// them; `None` where the system does not tell.
-pub(crate) fn blame(paths: &[&Path]) -> Option<String> {
+pub fn blame(paths: &[&Path]) -> Option<String> {
     let own = std::process::id();
     let pids: BTreeSet<u32> = holders(paths)
         .into_iter()
