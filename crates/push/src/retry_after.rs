@@ -2,8 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use chrono::NaiveDateTime;
-
 /// When the gate wants to be asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
@@ -12,13 +10,6 @@ pub enum RetryAfter {
     /// At this moment, by the gate's wall clock.
     At(SystemTime),
 }
-
-/// The preferred form of an HTTP date and the two obsolete ones that a recipient must still read.
-const HTTP_DATES: [&str; 3] = [
-    "%a, %d %b %Y %H:%M:%S GMT",
-    "%A, %d-%b-%y %H:%M:%S GMT",
-    "%a %b %e %H:%M:%S %Y",
-];
 
 impl RetryAfter {
     /// Reads the header's value: whole seconds, or an HTTP date. `None` for anything else.
@@ -30,10 +21,7 @@ impl RetryAfter {
                 text.parse().unwrap_or(u64::MAX),
             )));
         }
-        let date = HTTP_DATES
-            .iter()
-            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?;
-        Some(Self::At(date.and_utc().into()))
+        httpdate::parse_http_date(text).ok().map(Self::At)
     }
 
     /// The time from `now` on; zero for a moment that has passed.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{FormattedDuration, HumanCount, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wsp::progress::Progress;
@@ -68,11 +68,11 @@ fn line(now: &Progress, rate: f64) -> String {
     let done = acknowledged + now.meters.quarantined;
     let mut line = format!(
         "{} events, {} /s",
-        grouped(acknowledged),
-        grouped(rate as u64)
+        HumanCount(acknowledged),
+        HumanCount(rate as u64)
     );
     if now.meters.quarantined > 0 {
-        let _ = write!(line, ", {} quarantined", grouped(now.meters.quarantined));
+        let _ = write!(line, ", {} quarantined", HumanCount(now.meters.quarantined));
     }
     if let Some(time) = now.event_time {
         let _ = write!(line, ", at {time}");
@@ -97,33 +97,10 @@ fn line(now: &Progress, rate: f64) -> String {
         let _ = write!(line, ", {percent:.1} %");
         if rate >= 1.0 {
             let left = Duration::from_secs((total.saturating_sub(done) as f64 / rate) as u64);
-            let _ = write!(line, ", {} left", clock(left));
+            let _ = write!(line, ", {} left", FormattedDuration(left));
         }
     }
     line
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    format!(
-        "{}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
 }
 
 #[cfg(test)]
@@ -131,13 +108,6 @@ mod tests {
     use wsp::pace::Pace;
 
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 
     #[test]
     fn a_line_says_percent_and_time_left_where_the_total_is_known() {
@@ -150,12 +120,12 @@ mod tests {
         now.total = Some(1_000);
         assert_eq!(
             line(&now, 100.0),
-            "250 events, 100 /s, 25.0 %, 0:00:07 left"
+            "250 events, 100 /s, 25.0 %, 00:00:07 left"
         );
         now.meters.quarantined = 50;
         assert_eq!(
             line(&now, 100.0),
-            "250 events, 100 /s, 50 quarantined, 30.0 %, 0:00:07 left"
+            "250 events, 100 /s, 50 quarantined, 30.0 %, 00:00:07 left"
         );
     }
 
