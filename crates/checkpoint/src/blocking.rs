@@ -1,6 +1,6 @@
 //! Runs disk work where it may block.
 
-use crate::error::Error;
+use crate::error::{Error, unavailable};
 
 /// Runs `work` on a blocking thread. It runs to its end even if the caller goes away.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -10,12 +10,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::Unavailable {
-                operation: "run a checkpoint operation",
-                place: "this process".to_owned(),
-                advice: "Its runtime is shutting down",
-                source: Some(Box::new(error)),
-            }),
+            Err(error) => Err(unavailable(
+                "run a checkpoint operation",
+                "this process",
+                "Its runtime is shutting down",
+            )
+            .because(error)),
         },
     }
 }

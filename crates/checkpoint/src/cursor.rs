@@ -37,7 +37,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, order_mismatch, regression};
 use crate::key::CursorKey;
 
 /// The order in which an output's rows are sent, and so what its cursor means.
@@ -144,11 +144,11 @@ impl Cursor {
     /// `CHECKPOINT_ORDER_MISMATCH`, `CHECKPOINT_REGRESSION`.
     pub fn check_follows(&self, key: &CursorKey, stored: &StoredCursor) -> Result<(), Error> {
         if stored.order().mode() != self.order.mode() {
-            return Err(Error::OrderMismatch {
-                key: key.clone(),
-                stored: stored.order().mode(),
-                offered: self.order.mode(),
-            });
+            return Err(order_mismatch(
+                key,
+                stored.order().mode(),
+                self.order.mode(),
+            ));
         }
         let (file, row) = (stored.last_file(), stored.last_row_index());
         let offered = (self.last_file.as_str(), self.last_row_index);
@@ -164,11 +164,11 @@ impl Cursor {
             (StoredCursor::Ours(_), ..) => offered < (file, row),
         };
         if backwards {
-            return Err(Error::Regression {
-                key: key.clone(),
-                stored: format!("row {row} of {file}"),
-                offered: format!("row {} of {}", offered.1, offered.0),
-            });
+            return Err(regression(
+                key,
+                &format!("row {row} of {file}"),
+                &format!("row {} of {}", offered.1, offered.0),
+            ));
         }
         Ok(())
     }

@@ -1,14 +1,15 @@
 //! What can go wrong, as a closed set of reason codes.
 //!
 //! An [`Error`] says what happened, where (file, table or object, and the key) and what to do.
-//! Its source stays in the chain and is not repeated in `Display`.
+//! Its cause stays in the chain and is not repeated in `Display`. One function a code makes it.
+
+use std::fmt;
+
+use model::Failure;
 
 use crate::cursor::OrderMode;
 use crate::key::CursorKey;
 use crate::lease::Holder;
-
-/// The cause below an [`Error`].
-pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 model::reason_codes! {
     /// The stable machine code of an [`Error`].
@@ -58,146 +59,152 @@ model::reason_codes! {
     }
 }
 
-/// A checkpoint operation that failed. `place` is the full name of the file, table row or object.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are what the message says they are")]
-pub enum Error {
-    /// `CHECKPOINT_CORRUPT`
-    #[error(
-        "the checkpoint record at {place} is damaged: {fault}. Restore it from a copy, or give up its position with `checkpoint reset`"
-    )]
-    Corrupt {
-        place: String,
-        fault: String,
-        source: Option<Source>,
-    },
-    /// `CHECKPOINT_VERSION_UNSUPPORTED`
-    #[error(
-        "the checkpoint at {place} has format version {found}, and this program knows up to {known}. Use the release that wrote it"
-    )]
-    VersionUnsupported {
-        place: String,
-        found: String,
-        known: u32,
-    },
-    /// `CHECKPOINT_UNAVAILABLE`
-    #[error("cannot {operation} at {place}. {advice}")]
-    Unavailable {
-        operation: &'static str,
-        place: String,
-        advice: &'static str,
-        source: Option<Source>,
-    },
-    /// `CHECKPOINT_CONFIG_INVALID`
-    #[error("the checkpoint store {place} cannot be used: {fault}. Correct `wsp_checkpoint`")]
-    ConfigInvalid {
-        place: String,
-        fault: String,
-        source: Option<Source>,
-    },
-    /// `CHECKPOINT_KEY_INVALID`
-    #[error("{what} {value:?} cannot be a checkpoint key: {fault}. Correct it where it is named")]
-    KeyInvalid {
-        what: &'static str,
-        value: String,
-        fault: &'static str,
-    },
-    /// `CHECKPOINT_KEY_MISMATCH`
-    #[error(
-        "{place} should hold the cursor of {key} but holds that of {found}. Rename one of the two outputs, or move the record to its own place"
-    )]
-    KeyMismatch {
-        place: String,
-        key: CursorKey,
-        found: String,
-    },
-    /// `CHECKPOINT_REGRESSION`
-    #[error(
-        "the cursor of {key} stands at {stored} and would move back to {offered}. Nothing was saved; `checkpoint reset` gives up a position on purpose"
-    )]
-    Regression {
-        key: CursorKey,
-        stored: String,
-        offered: String,
-    },
-    /// `CHECKPOINT_PLAN_MISMATCH`
-    #[error(
-        "the cursor of {key} was saved under plan {stored} and this plan is {offered}: the world, parts, order or window differ. Stream what it was saved for, reset it, or allow the change of plan"
-    )]
-    PlanMismatch {
-        key: CursorKey,
-        stored: String,
-        offered: String,
-    },
-    /// `CHECKPOINT_RUN_MISMATCH`
-    #[error(
-        "the cursor of {key} belongs to {stored} and this is {offered}: the gate dedupes per platform run. Resume {stored}, use `scope: platform_run`, or allow the change of run"
-    )]
-    RunMismatch {
-        key: CursorKey,
-        stored: String,
-        offered: String,
-    },
-    /// `CHECKPOINT_ORDER_MISMATCH`
-    #[error(
-        "the cursor of {key} was saved in order {stored} and cannot be used in order {offered}. Stream in {stored}, or reset the cursor"
-    )]
-    OrderMismatch {
-        key: CursorKey,
-        stored: OrderMode,
-        offered: OrderMode,
-    },
-    /// `CHECKPOINT_PART_MISSING`
-    #[error(
-        "the cursor of {key} stands in {part}, which is not one of the output's parts. Bring the part back, or reset the cursor"
-    )]
-    PartMissing { key: CursorKey, part: String },
-    /// `CHECKPOINT_ROW_PAST_END`
-    #[error(
-        "the cursor of {key} stands at row {row} of {part}, which has {rows} rows. Bring the part back as it was, or reset the cursor"
-    )]
-    RowPastEnd {
-        key: CursorKey,
-        part: String,
-        row: u64,
-        rows: u64,
-    },
-    /// `LEASE_HELD`
-    #[error(
-        "the lease of {key} is held by {holder}. Stop that producer, wait for it, or take over"
-    )]
-    LeaseHeld { key: CursorKey, holder: Box<Holder> },
-    /// `LEASE_LOST`
-    #[error("the lease of {key} is lost: {fault}. This producer must stop; nothing was saved")]
-    LeaseLost { key: CursorKey, fault: String },
+/// A checkpoint operation that failed: its code, what happened, the full name of the file, table
+/// row or object, and what to do.
+///
+/// Only `CHECKPOINT_UNAVAILABLE` is retryable: the same call may succeed later. A held lease is
+/// waited for by [`acquire_or_wait`](crate::acquire_or_wait) alone, and names its holder
+/// ([`Held::of`]).
+pub type Error = Failure<ReasonCode>;
+
+/// Who is in the way of a lease: the cause below `LEASE_HELD`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The first key that is held.
+    pub key: CursorKey,
+    /// Who holds it.
+    pub holder: Holder,
 }
 
-impl Error {
-    /// The stable code.
-    pub fn code(&self) -> ReasonCode {
-        match self {
-            Error::Corrupt { .. } => ReasonCode::Corrupt,
-            Error::VersionUnsupported { .. } => ReasonCode::VersionUnsupported,
-            Error::Unavailable { .. } => ReasonCode::Unavailable,
-            Error::ConfigInvalid { .. } => ReasonCode::ConfigInvalid,
-            Error::KeyInvalid { .. } => ReasonCode::KeyInvalid,
-            Error::KeyMismatch { .. } => ReasonCode::KeyMismatch,
-            Error::Regression { .. } => ReasonCode::Regression,
-            Error::PlanMismatch { .. } => ReasonCode::PlanMismatch,
-            Error::RunMismatch { .. } => ReasonCode::RunMismatch,
-            Error::OrderMismatch { .. } => ReasonCode::OrderMismatch,
-            Error::PartMissing { .. } => ReasonCode::PartMissing,
-            Error::RowPastEnd { .. } => ReasonCode::RowPastEnd,
-            Error::LeaseHeld { .. } => ReasonCode::LeaseHeld,
-            Error::LeaseLost { .. } => ReasonCode::LeaseLost,
-        }
+impl Held {
+    /// Who is in the way, if the error is `LEASE_HELD`.
+    pub fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
     }
+}
 
-    /// Whether the same call may succeed later: only [`ReasonCode::Unavailable`]. A held lease is
-    /// waited for by [`acquire_or_wait`](crate::acquire_or_wait) alone.
-    pub fn is_retryable(&self) -> bool {
-        self.code() == ReasonCode::Unavailable
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {} is held by {}", self.key, self.holder)
     }
+}
+
+impl std::error::Error for Held {}
+
+/// `CHECKPOINT_UNAVAILABLE`: the store at `place` cannot do what was asked (`operation`, such as
+/// "save the cursor"). `advice` is one sentence without its final stop.
+pub fn unavailable(operation: &str, place: impl Into<String>, advice: &str) -> Error {
+    Error::new(ReasonCode::Unavailable, format!("Cannot {operation}"))
+        .object(place)
+        .advise(format!("{advice}."))
+        .retryable(true)
+}
+
+/// `LEASE_HELD`
+pub(crate) fn held(key: &CursorKey, holder: &Holder) -> Error {
+    let held = Held {
+        key: key.clone(),
+        holder: holder.clone(),
+    };
+    Error::new(ReasonCode::LeaseHeld, format!("The lease {held}"))
+        .advise("Stop that producer, wait for it, or take over.")
+        .because(held)
+}
+
+/// `LEASE_LOST`
+pub(crate) fn lost(key: &CursorKey, fault: impl fmt::Display) -> Error {
+    let what = format!("The lease of {key} is lost: {fault}");
+    Error::new(ReasonCode::LeaseLost, what).advise("This producer must stop; nothing was saved.")
+}
+
+/// `CHECKPOINT_CORRUPT`
+pub(crate) fn corrupt(place: impl Into<String>, fault: impl fmt::Display) -> Error {
+    let what = format!("The checkpoint record is damaged ({fault})");
+    Error::new(ReasonCode::Corrupt, what)
+        .object(place)
+        .advise("Restore it from a copy, or give up its position with `checkpoint reset`.")
+}
+
+/// `CHECKPOINT_VERSION_UNSUPPORTED`
+pub(crate) fn unsupported(place: impl Into<String>, found: impl fmt::Display, known: u32) -> Error {
+    let what =
+        format!("The checkpoint has format version {found}, and this program knows up to {known}");
+    Error::new(ReasonCode::VersionUnsupported, what).object(place)
+}
+
+/// `CHECKPOINT_CONFIG_INVALID`
+pub(crate) fn config_invalid(place: impl Into<String>, fault: impl fmt::Display) -> Error {
+    let what = format!("The checkpoint store cannot be used ({fault})");
+    Error::new(ReasonCode::ConfigInvalid, what)
+        .object(place)
+        .advise("Correct `wsp_checkpoint`.")
+}
+
+/// `CHECKPOINT_KEY_INVALID`
+pub(crate) fn key_invalid(what: &str, value: &str, fault: &str) -> Error {
+    let what = format!("The {what} {value:?} cannot be a checkpoint key: {fault}");
+    Error::new(ReasonCode::KeyInvalid, what).advise("Correct it where it is named.")
+}
+
+/// `CHECKPOINT_KEY_MISMATCH`
+pub(crate) fn key_mismatch(
+    place: impl Into<String>,
+    key: &CursorKey,
+    found: impl fmt::Display,
+) -> Error {
+    let what = format!("The place of the cursor of {key} holds that of {found}");
+    Error::new(ReasonCode::KeyMismatch, what)
+        .object(place)
+        .advise("Rename one of the two outputs, or move the record to its own place.")
+}
+
+/// `CHECKPOINT_REGRESSION`
+pub(crate) fn regression(key: &CursorKey, stored: &str, offered: &str) -> Error {
+    let what = format!("The cursor of {key} stands at {stored} and would move back to {offered}");
+    Error::new(ReasonCode::Regression, what)
+        .advise("Nothing was saved; `checkpoint reset` gives up a position on purpose.")
+}
+
+/// `CHECKPOINT_PLAN_MISMATCH`
+pub(crate) fn plan_mismatch(key: &CursorKey, stored: &str, offered: &str) -> Error {
+    let what = format!(
+        "The cursor of {key} was saved under plan {stored} and this plan is {offered}: the world, parts, order or window differ"
+    );
+    Error::new(ReasonCode::PlanMismatch, what)
+        .advise("Stream what it was saved for, reset it, or allow the change of plan.")
+}
+
+/// `CHECKPOINT_RUN_MISMATCH`
+pub(crate) fn run_mismatch(key: &CursorKey, stored: &str, offered: &str) -> Error {
+    let what = format!(
+        "The cursor of {key} belongs to {stored} and this is {offered}: the gate dedupes per platform run"
+    );
+    Error::new(ReasonCode::RunMismatch, what).advise(format!(
+        "Resume {stored}, use `scope: platform_run`, or allow the change of run."
+    ))
+}
+
+/// `CHECKPOINT_ORDER_MISMATCH`
+pub(crate) fn order_mismatch(key: &CursorKey, stored: OrderMode, offered: OrderMode) -> Error {
+    let what = format!(
+        "The cursor of {key} was saved in order {stored} and cannot be used in order {offered}"
+    );
+    Error::new(ReasonCode::OrderMismatch, what)
+        .advise(format!("Stream in {stored}, or reset the cursor."))
+}
+
+/// `CHECKPOINT_PART_MISSING`
+pub(crate) fn part_missing(key: &CursorKey, part: &str) -> Error {
+    let what =
+        format!("The cursor of {key} stands in {part}, which is not one of the output's parts");
+    Error::new(ReasonCode::PartMissing, what).advise("Bring the part back, or reset the cursor.")
+}
+
+/// `CHECKPOINT_ROW_PAST_END`
+pub(crate) fn row_past_end(key: &CursorKey, part: &str, row: u64, rows: u64) -> Error {
+    let what = format!("The cursor of {key} stands at row {row} of {part}, which has {rows} rows");
+    Error::new(ReasonCode::RowPastEnd, what)
+        .advise("Bring the part back as it was, or reset the cursor.")
 }
 
 #[cfg(test)]

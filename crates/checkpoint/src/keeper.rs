@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, unavailable};
 use crate::key::CursorKey;
 use crate::lease::{Holder, Lease, LeaseRequest};
 use crate::store::{CheckpointStore, acquire_until};
@@ -107,11 +107,13 @@ impl LeaseKeeper {
         taken_at: Duration,
     ) -> Result<Self, Error> {
         let place = store.place();
-        let no_thread = |source: std::io::Error| Error::Unavailable {
-            operation: "start the thread that renews the lease",
-            place,
-            advice: "Free some memory or threads on this machine",
-            source: Some(Box::new(source)),
+        let no_thread = |source: std::io::Error| {
+            unavailable(
+                "start the thread that renews the lease",
+                place,
+                "Free some memory or threads on this machine",
+            )
+            .because(source)
         };
         let shared = Arc::new(Shared {
             clock,
@@ -336,12 +338,7 @@ mod tests {
         async fn renew(&self, lease: &Lease) -> Result<(), Error> {
             assert!(!self.panics.load(Ordering::SeqCst), "as asked");
             if self.is_away.load(Ordering::SeqCst) {
-                return Err(Error::Unavailable {
-                    operation: "renew the lease",
-                    place: self.place(),
-                    advice: "Wait",
-                    source: None,
-                });
+                return Err(unavailable("renew the lease", self.place(), "Wait"));
             }
             self.renewals.fetch_add(1, Ordering::SeqCst);
             self.inner.renew(lease).await

@@ -5,7 +5,7 @@ use std::fmt;
 use model::OutputId;
 pub use model::PackKey;
 
-use crate::error::Error;
+use crate::error::{Error, key_invalid};
 
 /// The longest output id, in characters.
 pub const MAX_OUTPUT_ID_CHARS: usize = 256;
@@ -37,11 +37,7 @@ impl CursorKey {
                 });
             }
         };
-        Err(Error::KeyInvalid {
-            what: "output id",
-            value: name.to_owned(),
-            fault,
-        })
+        Err(key_invalid("output id", name, fault))
     }
 
     /// The world.

@@ -23,8 +23,7 @@
 //!
 //! An expired lease that nobody took is still its holder's, to renew and to save under.
 //!
-//! The types below [`Lease`] are what every store of this crate makes these promises with, and what
-//! a store of one's own does: see [`CheckpointStore`](crate::CheckpointStore#a-store-of-ones-own).
+//! The [`protocol`](crate::protocol) makes these promises of every store.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +35,7 @@ use std::time::{Duration, SystemTime};
 use model::Hex64;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, config_invalid, held, lost};
 use crate::key::CursorKey;
 use crate::record::Record;
 
@@ -74,14 +73,6 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (process {} on {})", self.name, self.pid, self.host)
-    }
-}
-
-/// `LEASE_LOST`.
-pub(crate) fn lost(key: &CursorKey, fault: impl Into<String>) -> Error {
-    Error::LeaseLost {
-        key: key.clone(),
-        fault: fault.into(),
     }
 }
 
@@ -209,13 +200,12 @@ impl Lease {
     /// # Errors
     /// `CHECKPOINT_CONFIG_INVALID` if the lease is of a store with another kind of proof.
     pub fn proof<T: 'static>(&self) -> Result<&T, Error> {
-        self.proof
-            .downcast_ref()
-            .ok_or_else(|| Error::ConfigInvalid {
-                place: format!("of lease session {}", self.session.0),
-                fault: "another kind of store made the lease".to_owned(),
-                source: None,
-            })
+        self.proof.downcast_ref().ok_or_else(|| {
+            config_invalid(
+                format!("of lease session {}", self.session.0),
+                "another kind of store made the lease",
+            )
+        })
     }
 
     /// The fence to show for a key.
@@ -311,7 +301,7 @@ impl LeaseRecord {
 
 /// What the backend can say about the holder of a lease that was not released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// It has ended.
     Dead,
     /// Its period is over.
@@ -323,30 +313,27 @@ pub enum Evidence {
 /// The table above: whether `stored` may be taken.
 ///
 /// # Errors
-/// `LEASE_HELD`, naming the holder; what `evidence` fails with.
-pub fn check_free(
+/// `LEASE_HELD`, naming the holder.
+pub(crate) fn check_free(
     key: &CursorKey,
     stored: Option<&LeaseRecord>,
     take_over: bool,
-    evidence: impl FnOnce(&LeaseRecord) -> Result<Evidence, Error>,
+    evidence: impl FnOnce(&LeaseRecord) -> Evidence,
 ) -> Result<(), Error> {
     let Some(stored) = stored.filter(|stored| !stored.released) else {
         return Ok(());
     };
-    if take_over || evidence(stored)? != Evidence::Current {
+    if take_over || evidence(stored) != Evidence::Current {
         return Ok(());
     }
-    Err(Error::LeaseHeld {
-        key: key.clone(),
-        holder: Box::new(stored.holder.clone()),
-    })
+    Err(held(key, &stored.holder))
 }
 
 /// The stored lease, if it is still the one shown.
 ///
 /// # Errors
 /// `LEASE_LOST`, naming who took it.
-pub fn check_shown(
+pub(crate) fn check_shown(
     key: &CursorKey,
     stored: Option<LeaseRecord>,
     lease: &Lease,
@@ -389,14 +376,14 @@ pub(crate) fn check_not_foreign(
 
 /// How long each lease has been seen unchanged: expiry without comparing clocks.
 #[derive(Debug, Default)]
-pub struct Observations {
+pub(crate) struct Observations {
     seen: BTreeMap<CursorKey, (SessionId, u64, Duration)>,
 }
 
 impl Observations {
     /// Notes the lease at `now`, a time that never goes back; true once it has stood unchanged
     /// for its own period. `stamp` changes with every renewal.
-    pub fn is_expired(
+    pub(crate) fn is_expired(
         &mut self,
         key: &CursorKey,
         stored: &LeaseRecord,
@@ -416,7 +403,7 @@ impl Observations {
     }
 
     /// Forgets a key whose lease was taken.
-    pub fn forget(&mut self, key: &CursorKey) {
+    pub(crate) fn forget(&mut self, key: &CursorKey) {
         self.seen.remove(key);
     }
 }

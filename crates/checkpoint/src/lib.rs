@@ -30,6 +30,9 @@ mod key;
 mod layout;
 pub mod lease;
 mod memory;
+pub mod protocol;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod path_fault;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod record;
@@ -50,14 +53,12 @@ mod sqlite;
 mod store;
 #[cfg(all(feature = "postgres", any(test, feature = "test-support")))]
 pub mod test_support;
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod unavailable;
 
 #[cfg(feature = "object")]
 pub use bucket::BucketStore;
 pub use clock::{Clock, SystemClock, utc_text};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
-pub use error::{Error, ReasonCode, Source};
+pub use error::{Error, Held, ReasonCode, unavailable};
 #[cfg(feature = "file")]
 pub use file::FileStore;
 pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch};
@@ -66,6 +67,7 @@ pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+pub use protocol::Slots;
 pub use record::{HistoryEntry, HistoryEvent, Record};
 pub use resume::{Adoption, Resume, ResumePlan, position_check, relative_part, resume_check};
 pub use schema::CURSOR_SCHEMA;

@@ -5,16 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::clock::{Clock, SystemClock, utc_text};
-use crate::cursor::Cursor;
+use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::key::CursorKey;
-use crate::lease::{
-    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
-    check_shown,
+use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
+use crate::protocol::{
+    Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
-use crate::record::{HistoryEntry, Record, next_record, reset_line};
-use crate::store::CheckpointStore;
 
 /// Lines of history kept a key.
 const HISTORY_LINES: usize = 1000;
@@ -22,27 +19,21 @@ const HISTORY_LINES: usize = 1000;
 /// Cursors in memory.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    state: Arc<Mutex<State>>,
-    clock: Arc<dyn Clock>,
+    keys: Arc<Mutex<BTreeMap<CursorKey, Kept>>>,
+    observer: Observer,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    slots: BTreeMap<CursorKey, Slot>,
-    observed: Observations,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
+struct Kept {
     record: Option<String>,
     lease: Option<LeaseRecord>,
-    alive: Weak<Alive>,
+    holder: Weak<Alive>,
     history: VecDeque<String>,
 }
 
 /// Lives as long as its lease does.
 #[derive(Debug)]
-struct Alive;
+pub struct Alive(());
 
 impl Default for MemoryStore {
     fn default() -> Self {
@@ -54,29 +45,25 @@ impl MemoryStore {
     /// An empty store; leases expire by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            state: Arc::default(),
-            clock,
+            keys: Arc::default(),
+            observer: Observer::new(clock),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now_text(&self) -> String {
-        utc_text(self.clock.utc_now())
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<CursorKey, Kept>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn place(key: &CursorKey) -> String {
-    format!("memory:{key}")
-}
-
-impl Slot {
-    fn parse(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
-        let text = self.record.as_deref();
-        text.map(|text| Record::parse(text.as_bytes(), key, &place(key)))
-            .transpose()
+impl Kept {
+    fn slot(&self, key: &CursorKey) -> Slot {
+        let life = match self.holder.strong_count() {
+            0 => Life::Ended,
+            _ => Life::Living,
+        };
+        let record = self.record.as_ref();
+        let record = record.map(|text| StoredRecord::parse(text, key, &format!("memory:{key}")));
+        Slot::new(self.lease.clone(), life, record)
     }
 
     fn remember(&mut self, line: String) {
@@ -85,140 +72,88 @@ impl Slot {
             self.history.pop_front();
         }
     }
+
+    fn apply(&mut self, change: Change) {
+        self.lease = change.lease.or(self.lease.take());
+        match change.record {
+            RecordChange::Keep => {}
+            RecordChange::Save(record) => {
+                let record = record.to_json();
+                self.remember(record.clone());
+                self.record = Some(record);
+            }
+            RecordChange::Remove(line) => {
+                self.remember(line);
+                self.record = None;
+            }
+        }
+    }
 }
 
 #[async_trait]
-impl CheckpointStore for MemoryStore {
-    fn place(&self) -> String {
+impl Slots for MemoryStore {
+    type Proof = Alive;
+
+    fn location(&self) -> String {
         "memory".to_owned()
     }
 
-    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
-        let state = self.state();
-        let slot = state.slots.get(key);
-        slot.map_or(Ok(None), |slot| slot.parse(key))
+    fn observer(&self) -> &Observer {
+        &self.observer
     }
 
-    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
-        let state = self.state();
-        Ok(state.slots.get(key).and_then(|slot| {
-            let alive = Some(slot.alive.strong_count() > 0);
-            slot.lease.as_ref()?.to_state(alive)
-        }))
+    async fn read(&self, key: &CursorKey, _needs: Needs) -> Result<Slot, Error> {
+        let keys = self.keys();
+        Ok(keys
+            .get(key)
+            .map_or_else(Slot::default, |kept| kept.slot(key)))
     }
 
-    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        let state = self.state();
-        let lines = state.slots.get(key).map(|slot| slot.history.iter().rev());
-        Ok(lines
-            .into_iter()
-            .flatten()
-            .filter_map(|line| HistoryEntry::parse(line, key))
-            .take(limit)
-            .collect())
+    async fn lines(&self, key: &CursorKey, _limit: usize) -> Result<Vec<String>, Error> {
+        let keys = self.keys();
+        let lines = keys.get(key).map(|kept| kept.history.iter().rev());
+        Ok(lines.into_iter().flatten().cloned().collect())
     }
 
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let now = self.clock.monotonic();
-        let mut guard = self.state();
-        let State { slots, observed } = &mut *guard;
-        let mut free = Ok(());
-        // Every lease is looked at before one in the way is told of: all are watched for
-        // their expiry from the first try on.
-        for key in &request.keys {
-            let slot = slots.entry(key.clone()).or_default();
-            let this = check_free(key, slot.lease.as_ref(), request.take_over, |row| {
-                Ok(if slot.alive.strong_count() == 0 {
-                    Evidence::Dead
-                } else if observed.is_expired(key, row, row.renewals, now) {
-                    Evidence::Expired
-                } else {
-                    Evidence::Current
-                })
-            });
-            free = free.and(this);
-        }
-        free?;
-        let session = SessionId::new();
-        let alive = Arc::new(Alive);
-        let mut fences = BTreeMap::new();
-        for key in &request.keys {
-            let slot = slots.entry(key.clone()).or_default();
-            let fence = slot.lease.as_ref().map_or(0, |row| row.fence) + 1;
-            slot.lease = Some(LeaseRecord::taken(
-                request,
-                &session,
-                fence,
-                self.now_text(),
-            ));
-            slot.alive = Arc::downgrade(&alive);
-            observed.forget(key);
-            fences.insert(key.clone(), fence);
-        }
-        Ok(Lease::granted(session, fences, request.period, alive))
+    async fn begin(&self, _: &SessionId, _: &LeaseRequest) -> Result<Alive, Error> {
+        Ok(Alive(()))
     }
 
-    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let mut state = self.state();
-        for key in lease.keys() {
-            let slot = state.slots.entry(key.clone()).or_default();
-            let mut row = check_shown(key, slot.lease.clone(), lease)?;
-            row.renew(self.now_text());
-            slot.lease = Some(row);
-        }
-        Ok(())
-    }
-
-    async fn save_many(
+    async fn edit<T, F>(
         &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
-    ) -> Result<(), Error> {
-        let mut state = self.state();
-        let mut records = Vec::with_capacity(cursors.len());
-        for (key, cursor) in cursors {
-            let slot = state.slots.entry(key.clone()).or_default();
-            check_shown(key, slot.lease.clone(), lease)?;
-            let stored = slot.parse(key)?;
-            let next = next_record(stored.as_ref(), key, cursor, lease, || self.now_text())?;
-            records.extend(next.map(|record| (key, record)));
-        }
-        for (key, record) in records {
-            let slot = state.slots.entry(key.clone()).or_default();
-            slot.remember(record.clone());
-            slot.record = Some(record);
-        }
-        Ok(())
-    }
-
-    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        let mut state = self.state();
-        let slot = state.slots.entry(key.clone()).or_default();
-        check_shown(key, slot.lease.clone(), lease)?;
-        if let Some(record) = slot.record.take() {
-            slot.remember(reset_line(self.now_text(), record.as_bytes()));
-        }
-        Ok(())
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        let mut state = self.state();
-        for key in lease.keys() {
-            if let Some(row) = state
-                .slots
-                .get_mut(key)
-                .and_then(|slot| slot.lease.as_mut())
-            {
-                row.release(lease);
+        act: Act,
+        proof: &Arc<Alive>,
+        keys: Vec<CursorKey>,
+        decide: F,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
+        let mut kept = self.keys();
+        let slots = keys.into_iter().map(|key| {
+            let slot = kept
+                .get(&key)
+                .map_or_else(Slot::default, |kept| kept.slot(&key));
+            (key, slot)
+        });
+        let decided = decide_all(slots, &decide)?;
+        let write = |(key, change, told)| {
+            let kept = kept.entry(key).or_default();
+            if act == Act::Take {
+                kept.holder = Arc::downgrade(proof);
             }
-        }
-        Ok(())
+            kept.apply(change);
+            told
+        };
+        Ok(decided.into_iter().map(write).collect())
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::CheckpointStore;
     use crate::conformance::{Backend, Damage, ManualClock};
     use crate::every_promise;
 
@@ -244,8 +179,8 @@ pub(crate) mod tests {
         }
 
         async fn damage(&self, key: &CursorKey, damage: Damage) {
-            let mut state = self.0.state();
-            let record = state.slots.get_mut(key).unwrap().record.as_mut().unwrap();
+            let mut keys = self.0.keys();
+            let record = keys.get_mut(key).unwrap().record.as_mut().unwrap();
             *record = damage.spoil(record);
         }
     }

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
-use crate::error::{Error, Source};
+use crate::error::{Error, corrupt, key_mismatch, unsupported};
 use model::{Hex64, PackKey};
 
 use crate::key::CursorKey;
@@ -226,7 +226,7 @@ impl Wire {
     /// Checks version, checksum and key, and gives the record.
     pub(crate) fn into_record(self, key: &CursorKey, place: &str) -> Result<Record, Error> {
         if self.format_version != FORMAT_VERSION {
-            return Err(unsupported(place, self.format_version.to_string()));
+            return Err(unsupported(place, self.format_version, FORMAT_VERSION));
         }
         if self.checksum != self.expected_checksum() {
             return Err(corrupt(place, "its checksum does not match its content"));
@@ -290,7 +290,7 @@ impl Record {
         if let Some(version) = fields.get("format_version")
             && version.as_u64() != Some(u64::from(FORMAT_VERSION))
         {
-            return Err(unsupported(place, version.to_string()));
+            return Err(unsupported(place, version, FORMAT_VERSION));
         }
         if OUR_FIELDS.iter().any(|field| fields.contains_key(*field)) {
             let wire: Wire =
@@ -312,25 +312,8 @@ struct ResetLine {
     record: String,
 }
 
-/// The JSON of the record that saves `cursor` over `stored` under a lease; `None` if it is there
-/// already. It is the record's line of history too.
-///
-/// # Errors
-/// `LEASE_LOST` for a key that is not the lease's; `CHECKPOINT_REGRESSION`,
-/// `CHECKPOINT_ORDER_MISMATCH`.
-pub fn next_record(
-    stored: Option<&Record>,
-    key: &CursorKey,
-    cursor: &Cursor,
-    lease: &Lease,
-    now_utc: impl FnOnce() -> String,
-) -> Result<Option<String>, Error> {
-    let next = Wire::following(stored, key, cursor, lease, now_utc)?;
-    Ok(next.map(|wire| wire.to_json()))
-}
-
 /// The history line of a reset that gives up `record`.
-pub fn reset_line(at_utc: String, record: &[u8]) -> String {
+pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
     json(&ResetLine {
         at_utc,
         event: HistoryEvent::Reset,
@@ -371,36 +354,15 @@ pub(crate) fn check_key(
     }
     let found = PackKey::parse(pack_key).ok();
     let found = found.and_then(|pack| CursorKey::new(pack, output_id).ok());
-    Err(Error::KeyMismatch {
-        place: place.to_owned(),
-        key: key.clone(),
-        found: found.map_or_else(|| format!("{output_id:?}"), |found| found.to_string()),
-    })
-}
-
-/// `CHECKPOINT_CORRUPT` without a cause below it.
-pub(crate) fn corrupt(place: &str, fault: impl Into<String>) -> Error {
-    Error::Corrupt {
-        place: place.to_owned(),
-        fault: fault.into(),
-        source: None,
-    }
+    Err(key_mismatch(
+        place,
+        key,
+        found.map_or_else(|| format!("{output_id:?}"), |found| found.to_string()),
+    ))
 }
 
 fn not_a_record(place: &str, source: serde_json::Error) -> Error {
-    Error::Corrupt {
-        place: place.to_owned(),
-        fault: "it is not one whole record".to_owned(),
-        source: Some(Source::from(source)),
-    }
-}
-
-pub(crate) fn unsupported(place: &str, found: String) -> Error {
-    Error::VersionUnsupported {
-        place: place.to_owned(),
-        found,
-        known: FORMAT_VERSION,
-    }
+    corrupt(place, "it is not one whole record").because(source)
 }
 
 /// Compact JSON of a value that always has one: text keys, no floats.

@@ -1,7 +1,9 @@
 //! May this plan go on from that cursor? Pure decisions, with the deliberate exceptions listed.
 
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
-use crate::error::Error;
+use crate::error::{
+    Error, order_mismatch, part_missing, plan_mismatch, row_past_end, run_mismatch,
+};
 use crate::key::CursorKey;
 
 /// What the stream is about to do, for one output.
@@ -69,11 +71,7 @@ pub fn resume_check(
 ) -> Result<Resume, Error> {
     let mode = stored.order().mode();
     if mode != plan.order {
-        return Err(Error::OrderMismatch {
-            key: key.clone(),
-            stored: mode,
-            offered: plan.order,
-        });
+        return Err(order_mismatch(key, mode, plan.order));
     }
     match stored {
         StoredCursor::Ours(cursor) => rebind(key, cursor, plan),
@@ -85,11 +83,11 @@ fn rebind(key: &CursorKey, stored: &Cursor, plan: &ResumePlan<'_>) -> Result<Res
     let mut adopted = Vec::new();
     if stored.platform_run_id != plan.platform_run_id {
         if !plan.allow_run_change {
-            return Err(Error::RunMismatch {
-                key: key.clone(),
-                stored: stored.platform_run_id.clone(),
-                offered: plan.platform_run_id.to_owned(),
-            });
+            return Err(run_mismatch(
+                key,
+                &stored.platform_run_id,
+                plan.platform_run_id,
+            ));
         }
         adopted.push(Adoption::RunChanged {
             stored: stored.platform_run_id.clone(),
@@ -97,11 +95,7 @@ fn rebind(key: &CursorKey, stored: &Cursor, plan: &ResumePlan<'_>) -> Result<Res
     }
     if stored.plan_digest != plan.plan_digest {
         if !plan.allow_plan_change {
-            return Err(Error::PlanMismatch {
-                key: key.clone(),
-                stored: stored.plan_digest.clone(),
-                offered: plan.plan_digest.to_owned(),
-            });
+            return Err(plan_mismatch(key, &stored.plan_digest, plan.plan_digest));
         }
         adopted.push(Adoption::PlanChanged {
             stored: stored.plan_digest.clone(),
@@ -114,11 +108,8 @@ fn rebind(key: &CursorKey, stored: &Cursor, plan: &ResumePlan<'_>) -> Result<Res
 }
 
 fn adopt(key: &CursorKey, stored: &ForeignCursor, plan: &ResumePlan<'_>) -> Result<Resume, Error> {
-    let last_file =
-        relative_part(&stored.last_file, plan.roots).ok_or_else(|| Error::PartMissing {
-            key: key.clone(),
-            part: stored.last_file.clone(),
-        })?;
+    let last_file = relative_part(&stored.last_file, plan.roots)
+        .ok_or_else(|| part_missing(key, &stored.last_file))?;
     Ok(Resume {
         cursor: Cursor {
             last_file: last_file.to_owned(),
@@ -155,16 +146,13 @@ pub fn relative_part<'a>(last_file: &'a str, roots: &[&str]) -> Option<&'a str> 
 /// `CHECKPOINT_PART_MISSING`, `CHECKPOINT_ROW_PAST_END`.
 pub fn position_check(key: &CursorKey, cursor: &Cursor, rows: Option<u64>) -> Result<(), Error> {
     match rows {
-        None => Err(Error::PartMissing {
-            key: key.clone(),
-            part: cursor.last_file.clone(),
-        }),
-        Some(rows) if cursor.last_row_index >= rows => Err(Error::RowPastEnd {
-            key: key.clone(),
-            part: cursor.last_file.clone(),
-            row: cursor.last_row_index,
+        None => Err(part_missing(key, &cursor.last_file)),
+        Some(rows) if cursor.last_row_index >= rows => Err(row_past_end(
+            key,
+            &cursor.last_file,
+            cursor.last_row_index,
             rows,
-        }),
+        )),
         Some(_) => Ok(()),
     }
 }

@@ -19,29 +19,11 @@ use std::time::{Duration, SystemTime};
 use durable::OsLock;
 
 use crate::lease::SessionId;
+use crate::protocol::Life;
 
 /// How long the file of a session that has ended says so. Afterwards its leases are over after
 /// one period.
 const KEPT: Duration = Duration::from_hours(7 * 24);
-
-/// What the lock of a session says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
-    Living,
-    Ended,
-    Unknown,
-}
-
-impl Life {
-    /// Whether the session lives, as a [`LeaseState`](crate::LeaseState) says it.
-    pub(crate) fn is_alive(self) -> Option<bool> {
-        match self {
-            Life::Living => Some(true),
-            Life::Ended => Some(false),
-            Life::Unknown => None,
-        }
-    }
-}
 
 /// The folder of the session locks.
 #[derive(Debug)]
@@ -106,7 +88,7 @@ impl Sessions {
 
 /// The OS lock of a living session.
 #[derive(Debug)]
-pub(crate) struct SessionLock {
+pub struct SessionLock {
     path: PathBuf,
     lock: Mutex<OsLock>,
     /// Whether a stored lease may name the session.
@@ -140,14 +122,9 @@ impl SessionLock {
         Ok(())
     }
 
-    /// Notes, before its first lease is stored, that the end of the session must be seen.
-    pub(crate) fn will_be_named(&self) {
-        self.is_named.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes that all leases of the session were given back: its end says nothing any more.
-    pub(crate) fn will_be_named_no_more(&self) {
-        self.is_named.store(false, Ordering::Relaxed);
+    /// Notes whether a stored lease may name the session, so that its end must be seen.
+    pub(crate) fn set_named(&self, is_named: bool) {
+        self.is_named.store(is_named, Ordering::Relaxed);
     }
 }
 
@@ -229,7 +206,7 @@ mod tests {
         let scene = scene();
         let lock = scene.sessions.start(&scene.session).unwrap();
         let path = lock.path.clone();
-        lock.will_be_named();
+        lock.set_named(true);
         drop(lock);
         for (age, expected) in [(6, Life::Ended), (8, Life::Unknown)] {
             set_age(&path, age * DAY);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::clock::Clock;
 use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::error::{Error, Held};
 use crate::key::CursorKey;
 use crate::lease::{Holder, Lease, LeaseRequest, LeaseState};
 use crate::record::{HistoryEntry, Record};
@@ -43,18 +43,11 @@ use crate::record::{HistoryEntry, Record};
 ///
 /// # A store of one's own
 ///
-/// It keeps, for each key, a [`LeaseRecord`](crate::lease::LeaseRecord), the JSON of a [`Record`]
-/// and lines of history, and changes them one key at a time under a lock of its own:
+/// It implements [`Slots`](crate::Slots): it reads and writes what is kept of a key, and the
+/// [`protocol`](crate::protocol) of leases and records, which all stores of this crate share,
+/// makes the promises above of it.
 ///
-/// | method | what decides |
-/// |---|---|
-/// | `acquire` | [`check_free`](crate::lease::check_free) with what the store knows of the holder, or [`Observations`](crate::lease::Observations) if it knows nothing; [`Lease::granted`] |
-/// | `renew`, `save_many`, `reset` | [`check_shown`](crate::lease::check_shown) |
-/// | `save_many` | [`next_record`](crate::record::next_record) |
-/// | `reset` | [`reset_line`](crate::record::reset_line) |
-/// | `load`, `history` | [`Record::parse`], [`HistoryEntry::parse`] |
-///
-/// The feature `conformance` has the promises above as tests (`every_promise!`);
+/// The feature `conformance` has the promises as tests (`every_promise!`);
 /// `cargo run -p wsp --example own_checkpoint_store` is such a store, and passes them.
 #[async_trait]
 pub trait CheckpointStore: Debug + Send + Sync {
@@ -156,17 +149,16 @@ pub(crate) async fn acquire_until(
         let now = clock.monotonic();
         let held = match store.acquire(request).await {
             // To take over once more is to end whoever took over meanwhile.
-            Err(Error::LeaseHeld { key, holder })
-                if !request.take_over && deadline.is_none_or(|end| now < end) =>
-            {
-                if named.as_ref() != Some(&*holder) {
-                    on_held(&key, &holder);
-                    named = Some((*holder).clone());
-                }
-                Error::LeaseHeld { key, holder }
-            }
+            Err(error) if !request.take_over && deadline.is_none_or(|end| now < end) => error,
             outcome => return outcome.map(|lease| (lease, now)),
         };
+        let Some(Held { key, holder }) = Held::of(&held) else {
+            return Err(held);
+        };
+        if named.as_ref() != Some(holder) {
+            on_held(key, holder);
+            named = Some(holder.clone());
+        }
         // From the end of the first try on: what it saw last is a whole period old at the last.
         let end = *deadline.get_or_insert_with(|| clock.monotonic() + request.period);
         tokio::select! {

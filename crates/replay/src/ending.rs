@@ -212,11 +212,9 @@ mod tests {
     #[test]
     fn a_lost_lease_cuts_requests_in_flight_off_and_no_other_cause_does() {
         let lost = || {
-            let output = checkpoint::CursorKey::new(checkpoint::PackKey::of_root("w"), "o");
-            Cause::Failed(Error::Checkpoint(checkpoint::Error::LeaseLost {
-                key: output.unwrap(),
-                fault: "another took it".to_owned(),
-            }))
+            let code = checkpoint::ReasonCode::LeaseLost;
+            let lost = checkpoint::Error::new(code, "Another took it");
+            Cause::Failed(Error::Checkpoint(lost))
         };
         let other = || Cause::Failed(Error::new(ReasonCode::IgPushRejected, "a", "b"));
         for (first, second, cuts) in [

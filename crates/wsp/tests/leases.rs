@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use checkpoint::{
     CheckpointStore, Cursor, CursorKey, Error, HistoryEntry, Holder, Lease, LeaseRequest,
-    LeaseState, MemoryStore, Record,
+    LeaseState, MemoryStore, ReasonCode, Record,
 };
 use sandbox::{ProfileOptions, World, WorldOptions};
 use tempfile::TempDir;
@@ -61,11 +61,10 @@ impl CheckpointStore for Site {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if self.reads_fail {
-                return Err(Error::ConfigInvalid {
-                    place: self.place(),
-                    fault: "as asked".to_owned(),
-                    source: None,
-                });
+                return Err(Error::new(
+                    ReasonCode::ConfigInvalid,
+                    "The store refuses it",
+                ));
             }
         }
         self.inner.load(key).await

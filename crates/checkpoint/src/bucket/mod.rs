@@ -28,7 +28,7 @@ pub(crate) mod tests;
 mod yielding;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,14 +38,12 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::{Mutex, OnceCell};
 
-use self::object::{Found, Objects, StoredObject, TRIES, pause_after};
-use crate::clock::{Clock, SystemClock, utc_text};
-use crate::cursor::Cursor;
-use crate::error::Error;
+use self::object::{Found, Objects, TRIES, pause_after};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, lost};
 use crate::key::{CursorKey, PackKey};
-use crate::lease::{Lease, LeaseRequest, LeaseState, Observations, check_shown, lost};
-use crate::record::{HistoryEntry, Record, Wire, reset_line};
-use crate::store::CheckpointStore;
+use crate::lease::{LeaseRequest, SessionId};
+use crate::protocol::{Act, Change, Needs, Observer, Slot, Slots};
 
 /// Requests of one operation in flight at once.
 const CONCURRENCY: usize = 16;
@@ -60,25 +58,19 @@ pub struct BucketStore {
 struct Inner {
     objects: Objects,
     clock: Arc<dyn Clock>,
-    observed: SyncMutex<Observations>,
+    observer: Observer,
     /// Set once the store was seen to refuse what it must refuse.
     proven: OnceCell<()>,
 }
 
-/// What a lease of this store proves.
-struct Proof {
-    /// The state that each key's object was left in.
-    known: BTreeMap<CursorKey, Mutex<Found>>,
+/// A session of this store: what it asked for, and what it knows of it since.
+pub struct Session {
+    id: SessionId,
+    request: LeaseRequest,
+    /// The state that each key's object was left in, once all leases were taken.
+    known: OnceLock<BTreeMap<CursorKey, Mutex<Found>>>,
     /// When the claim object of each pack was last read, by the store's clock.
     claims_read: BTreeMap<PackKey, Mutex<Duration>>,
-}
-
-/// A write under a lease.
-#[derive(Clone, Copy, Debug)]
-struct Change {
-    operation: &'static str,
-    /// Whether it waits for the end of a take-over that has written the object.
-    waits: bool,
 }
 
 impl BucketStore {
@@ -92,8 +84,8 @@ impl BucketStore {
         Self {
             inner: Arc::new(Inner {
                 objects: Objects::new(store, prefix),
+                observer: Observer::new(Arc::clone(&clock)),
                 clock,
-                observed: SyncMutex::default(),
                 proven: OnceCell::new(),
             }),
         }
@@ -101,151 +93,106 @@ impl BucketStore {
 }
 
 #[async_trait]
-impl CheckpointStore for BucketStore {
-    fn place(&self) -> String {
+impl Slots for BucketStore {
+    type Proof = Session;
+
+    fn location(&self) -> String {
         self.inner.objects.place()
     }
 
-    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
+    fn observer(&self) -> &Observer {
+        &self.inner.observer
+    }
+
+    async fn read(&self, key: &CursorKey, _needs: Needs) -> Result<Slot, Error> {
+        let objects = &self.inner.objects;
+        let found = objects.get(key).await?;
+        Ok(objects.slot(key, found.as_ref()))
+    }
+
+    async fn lines(&self, key: &CursorKey, _limit: usize) -> Result<Vec<String>, Error> {
         let found = self.inner.objects.get(key).await?;
-        let place = self.inner.objects.place_of(key);
-        found.map_or(Ok(None), |found| found.object.parse_record(key, &place))
+        let lines = found.map_or_else(Vec::new, |found| found.object.history);
+        Ok(lines.into_iter().rev().collect())
     }
 
-    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
-        let found = self.inner.objects.get(key).await?;
-        let row = found.and_then(|found| found.object.lease);
-        Ok(row.and_then(|row| row.to_state(None)))
+    async fn begin(&self, session: &SessionId, request: &LeaseRequest) -> Result<Session, Error> {
+        // Read before all else, so that every take-over that begins from here on is noticed.
+        let began = self.inner.clock.monotonic();
+        let packs = request.keys.iter().map(CursorKey::pack_key);
+        Ok(Session {
+            id: session.clone(),
+            request: request.clone(),
+            known: OnceLock::new(),
+            claims_read: packs
+                .map(|pack| (pack.clone(), Mutex::new(began)))
+                .collect(),
+        })
     }
 
-    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        let Some(found) = self.inner.objects.get(key).await? else {
-            return Ok(Vec::new());
-        };
-        let lines = found.object.history.iter().rev();
-        let entries = lines.filter_map(|line| HistoryEntry::parse(line, key));
-        Ok(entries.take(limit).collect())
-    }
-
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        self.inner.acquire(request).await
-    }
-
-    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let inner = &*self.inner;
-        inner.heed_claims(lease).await?;
-        let renew = |object: &mut StoredObject| {
-            if let Some(row) = &mut object.lease {
-                row.renew(inner.now_text());
-            }
-            Ok(true)
-        };
-        let keys = lease.keys();
-        all(keys.map(|key| inner.change(lease, key, "renew the lease", renew).boxed())).await
-    }
-
-    async fn save_many(
+    async fn edit<T, F>(
         &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
-    ) -> Result<(), Error> {
-        let saves = cursors
+        act: Act,
+        proof: &Arc<Session>,
+        keys: Vec<CursorKey>,
+        decide: F,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
+        let inner = &*self.inner;
+        if act == Act::Take {
+            return inner.take_all(proof, &decide).await;
+        }
+        if act == Act::Renew {
+            inner.heed_claims(proof).await;
+        }
+        let edits = keys
             .iter()
-            .map(|(key, cursor)| self.inner.save(lease, key, cursor).boxed());
-        all(saves).await
-    }
-
-    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        self.inner
-            .change(lease, key, "reset the cursor", |object| {
-                Ok(object.reset(|record| reset_line(self.inner.now_text(), record)))
-            })
-            .await
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        all(lease
-            .keys()
-            .map(|key| self.inner.release(lease, key).boxed()))
-        .await
+            .map(|key| inner.edit(act, proof, key, &decide).boxed());
+        all(edits).await
     }
 }
 
-/// Does all, several at once; the first error once all are done, so that one key's trouble leaves
-/// no other half-way.
-async fn all<'f>(
-    work: impl Iterator<Item = BoxFuture<'f, Result<(), Error>>>,
-) -> Result<(), Error> {
+/// Does all, several at once, and gives what each gave, in their order; the first error once all
+/// are done, so that one key's trouble leaves no other half-way.
+async fn all<'f, T: Send + 'f>(
+    work: impl Iterator<Item = BoxFuture<'f, Result<T, Error>>>,
+) -> Result<Vec<T>, Error> {
     let work: Vec<_> = work.collect();
-    let done = stream::iter(work).buffer_unordered(CONCURRENCY);
-    let outcomes: Vec<Result<(), Error>> = done.collect().await;
+    let done = stream::iter(work).buffered(CONCURRENCY);
+    let outcomes: Vec<Result<T, Error>> = done.collect().await;
     outcomes.into_iter().collect()
 }
 
 impl Inner {
-    fn now_text(&self) -> String {
-        utc_text(self.clock.utc_now())
-    }
-
-    async fn save(&self, lease: &Lease, key: &CursorKey, cursor: &Cursor) -> Result<(), Error> {
-        self.change(lease, key, "save the cursor", |object| {
-            let stored = object.parse_record(key, &self.objects.place_of(key))?;
-            let next = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?;
-            Ok(next.is_some_and(|wire| object.save(&wire)))
-        })
-        .await
-    }
-
-    async fn release(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        // A take-over under way gets what it wants: nothing is waited for.
-        let release = Change {
-            operation: "release the lease",
-            waits: false,
-        };
-        let released = self.write(lease, key, release, |object| {
-            Ok(object.lease.as_mut().is_some_and(|row| row.release(lease)))
-        });
-        match released.await {
-            Err(Error::LeaseLost { .. }) => Ok(()),
-            outcome => outcome,
+    /// Changes the object of a key under the session's lease, after a take-over that is under way;
+    /// a release waits for none, since that gets what it wants.
+    ///
+    /// It is decided on the state that the session left the object in; a newer one is read only
+    /// where the store refuses the write.
+    async fn edit<T>(
+        &self,
+        act: Act,
+        session: &Session,
+        key: &CursorKey,
+        decide: &(impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync),
+    ) -> Result<T, Error> {
+        let operation = act.operation();
+        if matches!(act, Act::Save | Act::Reset) {
+            self.heed_claim(session, key.pack_key()).await;
         }
-    }
-
-    /// Changes the object of a key under the lease shown, after a take-over that is under way.
-    /// `edit` says whether there is anything to write; it may be asked again about a newer state.
-    async fn change(
-        &self,
-        lease: &Lease,
-        key: &CursorKey,
-        operation: &'static str,
-        edit: impl Fn(&mut StoredObject) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        self.heed_claim(lease, key.pack_key()).await?;
-        let change = Change {
-            operation,
-            waits: true,
-        };
-        self.write(lease, key, change, edit).await
-    }
-
-    async fn write(
-        &self,
-        lease: &Lease,
-        key: &CursorKey,
-        change: Change,
-        edit: impl Fn(&mut StoredObject) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        let operation = change.operation;
-        lease.fence_to_show(key)?;
-        let Some(known) = lease.proof::<Proof>()?.known.get(key) else {
-            return Err(lost(key, "it was never taken"));
-        };
+        let known = session.known.get().and_then(|known| known.get(key));
+        let known = known.ok_or_else(|| lost(key, "it was never taken"))?;
         let mut known = known.lock().await;
         for attempt in 0..TRIES {
+            let own = known.object.lease.clone();
+            let slot = self.objects.slot(key, Some(&known));
+            let (change, told) = decide(key, slot)?;
             let mut next = known.object.clone();
-            let own = check_shown(key, next.lease.clone(), lease)?;
-            if !edit(&mut next)? {
-                return Ok(());
+            if !next.apply(change) {
+                return Ok(told);
             }
             let write = next.count_on();
             let refusal = match self.objects.put(key, &next, Some(&known)).await {
@@ -254,7 +201,7 @@ impl Inner {
                         object: next,
                         version,
                     };
-                    return Ok(());
+                    return Ok(told);
                 }
                 Err(refusal) => refusal,
             };
@@ -262,18 +209,16 @@ impl Inner {
             let mut found = found.ok_or_else(|| self.objects.gone(operation, key))?;
             if found.object.write == write {
                 *known = found;
-                return Ok(());
+                return Ok(told);
             }
-            if change.waits {
-                found = self.unless_unfinished(lease, key, found, &own).await?;
+            if act != Act::Release {
+                found = self
+                    .unless_unfinished(session, key, found, own.as_ref())
+                    .await?;
             }
             *known = found;
             pause_after(refusal, attempt).await?;
         }
         Err(self.objects.unsettled(operation, key))
-    }
-
-    fn observed(&self) -> std::sync::MutexGuard<'_, Observations> {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

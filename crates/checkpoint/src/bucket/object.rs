@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Cause;
 use object_store::path::{Path, PathPart};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
@@ -10,11 +11,12 @@ use object_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::error::{Error, Source};
+use crate::error::{Error, ReasonCode, config_invalid, corrupt, unavailable, unsupported};
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::{LeaseRecord, SessionId};
-use crate::record::{FORMAT_VERSION, Record, Wire, corrupt, json, unsupported};
+use crate::protocol::{Change, Life, RecordChange, Slot, StoredRecord};
+use crate::record::{FORMAT_VERSION, json};
 
 /// Tries of one write before the store counts as away, and the first pause between two.
 pub(super) const TRIES: u32 = 5;
@@ -68,30 +70,25 @@ impl StoredObject {
         struct Version {
             format_version: u64,
         }
-        let not_whole = |error: serde_json::Error| Error::Corrupt {
-            place: place.to_owned(),
-            fault: "it is not one whole checkpoint object".to_owned(),
-            source: Some(error.into()),
+        let not_whole = |error: serde_json::Error| {
+            corrupt(place, "it is not one whole checkpoint object").because(error)
         };
         let version: Version = serde_json::from_slice(bytes).map_err(not_whole)?;
         if version.format_version != u64::from(FORMAT_VERSION) {
-            return Err(unsupported(place, version.format_version.to_string()));
+            return Err(unsupported(place, version.format_version, FORMAT_VERSION));
         }
         serde_json::from_slice(bytes).map_err(not_whole)
     }
 
-    pub(super) fn parse_record(
-        &self,
-        key: &CursorKey,
-        place: &str,
-    ) -> Result<Option<Record>, Error> {
-        if self.damaged.is_some() {
-            return Err(corrupt(place, "it was not one whole checkpoint object"));
+    fn stored_record(&self, key: &CursorKey, place: &str) -> Option<StoredRecord> {
+        if let Some(text) = &self.damaged {
+            return Some(StoredRecord {
+                text: text.clone(),
+                record: Err(corrupt(place, "it was not one whole checkpoint object")),
+            });
         }
         let record = self.record.as_deref();
-        record
-            .map(|record| Record::parse(record.get().as_bytes(), key, place))
-            .transpose()
+        record.map(|record| StoredRecord::parse(record.get(), key, place))
     }
 
     /// Marks the object as another write; its id.
@@ -101,24 +98,28 @@ impl StoredObject {
         self.write.clone()
     }
 
-    /// Replaces the record; true, for there is something to write.
-    pub(super) fn save(&mut self, wire: &Wire) -> bool {
-        let record = wire.to_json();
-        self.remember(record.clone());
-        // It was made as JSON the line before.
-        self.record = RawValue::from_string(record).ok();
-        true
-    }
-
-    /// Gives the record up, with the line of history that `line` makes of it; false if there is
-    /// none.
-    pub(super) fn reset(&mut self, line: impl FnOnce(&[u8]) -> String) -> bool {
-        let record = self.record.take().map(|record| record.get().to_owned());
-        let Some(given_up) = self.damaged.take().or(record) else {
-            return false;
-        };
-        self.remember(line(given_up.as_bytes()));
-        true
+    /// Makes the object what is to be written; false if nothing is.
+    pub(super) fn apply(&mut self, change: Change) -> bool {
+        let mut is_changed = change.lease.is_some();
+        if change.lease.is_some() {
+            self.lease = change.lease;
+        }
+        match change.record {
+            RecordChange::Keep => {}
+            RecordChange::Save(record) => {
+                let record = record.to_json();
+                self.remember(record.clone());
+                // It was made as JSON the line before.
+                self.record = RawValue::from_string(record).ok();
+                is_changed = true;
+            }
+            RecordChange::Remove(line) => {
+                (self.record, self.damaged) = (None, None);
+                self.remember(line);
+                is_changed = true;
+            }
+        }
+        is_changed
     }
 
     fn remember(&mut self, line: String) {
@@ -187,6 +188,21 @@ impl Objects {
             .join("cursor.json")
     }
 
+    /// The slot that an object is. Nobody can tell here whether a holder lives.
+    pub(super) fn slot(&self, key: &CursorKey, found: Option<&Found>) -> Slot {
+        let Some(Found { object, .. }) = found else {
+            return Slot::default();
+        };
+        Slot {
+            // Every write of the object is a sign of life.
+            stamp: object.sequence,
+            lease: Ok(object.lease.clone()),
+            record: object.stored_record(key, &self.place_of(key)),
+            life: Life::Unknown,
+            may_expire: true,
+        }
+    }
+
     /// The object of a key, if there is one.
     pub(super) async fn get(&self, key: &CursorKey) -> Result<Option<Found>, Error> {
         let place = self.place_of(key);
@@ -203,7 +219,7 @@ impl Objects {
             return Ok(None);
         };
         let object = match StoredObject::parse(&bytes, &self.place_of(key)) {
-            Err(Error::Corrupt { .. }) => StoredObject {
+            Err(error) if error.code() == ReasonCode::Corrupt => StoredObject {
                 damaged: Some(String::from_utf8_lossy(&bytes).into_owned()),
                 ..StoredObject::default()
             },
@@ -303,12 +319,10 @@ impl Objects {
                 Err(Refusal::Conflict) => {}
                 Err(Refusal::Failed(error)) => return Err(error),
                 Ok(_) => {
-                    return Err(Error::ConfigInvalid {
-                        place: self.place(),
-                        fault: "the object store ignores the conditions of a conditional put"
-                            .to_owned(),
-                        source: None,
-                    });
+                    return Err(config_invalid(
+                        self.place(),
+                        "the object store ignores the conditions of a conditional put",
+                    ));
                 }
             }
         }
@@ -332,12 +346,11 @@ impl Objects {
             }
             tokio::time::sleep(TEST_PAUSE * 2_u32.pow(attempt)).await;
         }
-        Err(Error::Unavailable {
-            operation: TESTING,
-            place: self.place(),
-            advice: "The object store refuses every write of it: look after it",
-            source: None,
-        })
+        Err(unavailable(
+            TESTING,
+            self.place(),
+            "The object store refuses every write of it: look after it",
+        ))
     }
 
     /// Changes an object's text without any condition.
@@ -351,12 +364,11 @@ impl Objects {
     }
 
     pub(super) fn gone(&self, operation: &'static str, key: &CursorKey) -> Error {
-        Error::Unavailable {
+        unavailable(
             operation,
-            place: self.place_of(key),
-            advice: "The object is gone: bring it back, or start the stream anew",
-            source: None,
-        }
+            self.place_of(key),
+            "The object is gone: bring it back, or start the stream anew",
+        )
     }
 
     /// The store gave no clear answer about the object of a key.
@@ -366,22 +378,21 @@ impl Objects {
 
     /// The same, about any object.
     pub(super) fn unsettled_at(&self, operation: &'static str, path: &Path) -> Error {
-        Error::Unavailable {
+        unavailable(
             operation,
-            place: format!("{}/{path}", self.store),
-            advice: "The object store gives no clear answer: look after it and the network",
-            source: None,
-        }
+            format!("{}/{path}", self.store),
+            "The object store gives no clear answer: look after it and the network",
+        )
     }
 }
 
-fn away(operation: &'static str, place: String, source: impl Into<Source>) -> Error {
-    Error::Unavailable {
+fn away(operation: &'static str, place: String, source: impl Into<Cause>) -> Error {
+    unavailable(
         operation,
         place,
-        advice: "The object store does not answer: look after it and the network",
-        source: Some(source.into()),
-    }
+        "The object store does not answer: look after it and the network",
+    )
+    .because(source)
 }
 
 fn failed(operation: &'static str, place: String, source: StoreError) -> Error {
@@ -398,11 +409,7 @@ fn failed(operation: &'static str, place: String, source: StoreError) -> Error {
         }
         (None, _) => return away(operation, place, source),
     };
-    Error::ConfigInvalid {
-        place,
-        fault: fault.to_owned(),
-        source: Some(Box::new(source)),
-    }
+    config_invalid(place, fault).because(source)
 }
 
 /// What the store's own words mean that no waiting helps.

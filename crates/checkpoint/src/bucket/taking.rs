@@ -19,11 +19,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::claim::{BEAT, Claim, ClaimState, FoundClaim, LOOK, Silence};
-use super::object::{Found, Refusal, StoredObject, TRIES, pause_after};
-use super::{CONCURRENCY, Inner, Proof, all};
-use crate::error::Error;
+use super::object::{Found, Refusal, TRIES, pause_after};
+use super::{CONCURRENCY, Inner, Session, all};
+use crate::error::{Error, held};
 use crate::key::{CursorKey, PackKey};
-use crate::lease::{Evidence, Holder, Lease, LeaseRecord, LeaseRequest, SessionId, check_free};
+use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
+use crate::protocol::{Change, Slot};
 
 /// How long a taking goes on beyond the lease period, within which every holder reads the claim
 /// once: time for the requests themselves.
@@ -32,10 +33,21 @@ const GRACE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(320);
 
+/// What is asked about each slot.
+pub(super) trait Decide<T>:
+    Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync
+{
+}
+
+impl<T, F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync> Decide<T> for F {}
+
+/// An object whose lease was taken, and what was decided of it.
+type Taken<T> = (Found, T);
+
 /// One acquisition under way.
 struct Taking<'a> {
     request: &'a LeaseRequest,
-    session: SessionId,
+    session: &'a SessionId,
     began: Instant,
     /// Each key that this session may have written, with the lease to write back if the take-over
     /// fails; `None` leaves the key free.
@@ -43,10 +55,10 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(request: &'a LeaseRequest) -> Self {
+    fn new(session: &'a Session) -> Self {
         Self {
-            request,
-            session: SessionId::new(),
+            request: &session.request,
+            session: &session.id,
             began: Instant::now(),
             displaced: SyncMutex::default(),
         }
@@ -81,13 +93,6 @@ impl<'a> Taking<'a> {
     }
 }
 
-fn held(key: &CursorKey, holder: &Holder) -> Error {
-    Error::LeaseHeld {
-        key: key.clone(),
-        holder: Box::new(holder.clone()),
-    }
-}
-
 /// A pause that grows with the attempts and differs between two that race.
 fn jittered(attempt: u32) -> Duration {
     let longest = (FIRST_PAUSE * 2_u32.pow(attempt.min(4))).min(LAST_PAUSE);
@@ -96,32 +101,31 @@ fn jittered(attempt: u32) -> Duration {
 }
 
 impl Inner {
-    pub(super) async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let taking = Taking::new(request);
-        let taken = if request.take_over {
-            self.take_over(&taking).await?
+    /// Takes all leases that a session asked for, or none; what was decided of each, in the order
+    /// of the keys.
+    pub(super) async fn take_all<T: Send>(
+        &self,
+        session: &Session,
+        decide: &impl Decide<T>,
+    ) -> Result<Vec<T>, Error> {
+        let taking = Taking::new(session);
+        let taken = if taking.request.take_over {
+            self.take_over(&taking, decide).await?
         } else {
-            self.take_free(&taking).await?
+            self.take_free(&taking, decide).await?
         };
-        let fence = |(key, found): (&CursorKey, &Found)| {
-            Some((key.clone(), found.object.lease.as_ref()?.fence))
-        };
-        let fences = taken.iter().filter_map(fence).collect();
         let looked = self.clock.monotonic();
-        let packs = taking.packs().into_iter().cloned();
-        let proof = Proof {
-            claims_read: packs.map(|pack| (pack, Mutex::new(looked))).collect(),
-            known: taken
-                .into_iter()
-                .map(|(key, found)| (key, Mutex::new(found)))
-                .collect(),
-        };
-        Ok(Lease::granted(
-            taking.session,
-            fences,
-            request.period,
-            proof,
-        ))
+        for read in session.claims_read.values() {
+            *read.lock().await = looked;
+        }
+        let (mut known, mut told) = (BTreeMap::new(), Vec::with_capacity(taken.len()));
+        for (key, (found, said)) in taken {
+            known.insert(key, Mutex::new(found));
+            told.push(said);
+        }
+        // Set once: a session takes its leases once.
+        let _ = session.known.set(known);
+        Ok(told)
     }
 
     async fn prove_conditional_puts(&self) -> Result<(), Error> {
@@ -130,16 +134,20 @@ impl Inner {
     }
 
     /// Takes leases that are free, in key order, so that of several takers one has the first.
-    async fn take_free(&self, taking: &Taking<'_>) -> Result<BTreeMap<CursorKey, Found>, Error> {
+    async fn take_free<T: Send>(
+        &self,
+        taking: &Taking<'_>,
+        decide: &impl Decide<T>,
+    ) -> Result<BTreeMap<CursorKey, Taken<T>>, Error> {
         self.prove_conditional_puts().await?;
         // All are looked at before any is taken: a silent holder is outlasted on all of its
         // keys at once, not on one after the other.
         let looks = taking.request.keys.iter();
-        all(looks.map(|key| self.look(key, taking.request).boxed())).await?;
+        all(looks.map(|key| self.look(key, decide).boxed())).await?;
         let mut taken = BTreeMap::new();
         for key in &taking.request.keys {
-            match self.take(key, taking).await {
-                Ok(found) => taken.insert(key.clone(), found),
+            match self.take(key, taking, decide).await {
+                Ok(this) => taken.insert(key.clone(), this),
                 Err(error) => {
                     // What cannot be given back now is free after a period.
                     let _ = self.give_back(taking).await;
@@ -151,14 +159,18 @@ impl Inner {
     }
 
     /// Takes leases from living holders: all of them, or none.
-    async fn take_over(&self, taking: &Taking<'_>) -> Result<BTreeMap<CursorKey, Found>, Error> {
+    async fn take_over<T: Send>(
+        &self,
+        taking: &Taking<'_>,
+        decide: &impl Decide<T>,
+    ) -> Result<BTreeMap<CursorKey, Taken<T>>, Error> {
         // Read before all else, so that every take-over that ends from here on is noticed.
         let mut first = Vec::new();
         for pack in taking.packs() {
             first.push((pack, self.objects.claim(pack).await?));
         }
         self.prove_conditional_puts().await?;
-        let taken = self.claim_and_take(taking, first).await;
+        let taken = self.claim_and_take(taking, first, decide).await;
         if taken.is_err() {
             // An open claim tells the old holder, once it has stood for a while, to write its
             // own leases back.
@@ -170,18 +182,19 @@ impl Inner {
         taken
     }
 
-    async fn claim_and_take(
+    async fn claim_and_take<T: Send>(
         &self,
         taking: &Taking<'_>,
         first: Vec<(&PackKey, Option<FoundClaim>)>,
-    ) -> Result<BTreeMap<CursorKey, Found>, Error> {
+        decide: &impl Decide<T>,
+    ) -> Result<BTreeMap<CursorKey, Taken<T>>, Error> {
         for (pack, found) in first {
             self.claim(taking, pack, found).await?;
         }
         let keys = taking.request.keys.iter();
         let takes = keys.map(|key| {
-            let take = self.take(key, taking);
-            take.map(move |found| Ok::<_, Error>((key.clone(), found?)))
+            let take = self.take(key, taking, decide);
+            take.map(move |taken| Ok::<_, Error>((key.clone(), taken?)))
                 .boxed()
         });
         let takes: Vec<_> = takes.collect();
@@ -194,7 +207,7 @@ impl Inner {
         };
         for pack in taking.packs() {
             let state = ClaimState::Taken;
-            let is_closed = self.objects.close_claim(pack, &taking.session, state);
+            let is_closed = self.objects.close_claim(pack, taking.session, state);
             if !is_closed.await? {
                 return Err(self.beaten(taking, pack));
             }
@@ -209,7 +222,7 @@ impl Inner {
         pack: &PackKey,
         mut found: Option<FoundClaim>,
     ) -> Result<(), Error> {
-        let claim = Claim::open(taking.request, pack, &taking.session);
+        let claim = Claim::open(taking.request, pack, taking.session);
         let closed_before = found
             .as_ref()
             .and_then(|found| found.claim.as_ref())
@@ -219,7 +232,7 @@ impl Inner {
         loop {
             let open = found
                 .as_ref()
-                .and_then(|found| found.open_to_others(&taking.session));
+                .and_then(|found| found.open_to_others(taking.session));
             match open.filter(|claim| !silence.is_over(claim)) {
                 Some(open) if taking.is_over(Duration::ZERO) => {
                     let key = taking.shared_with(pack, open);
@@ -243,7 +256,7 @@ impl Inner {
             let Some(now) = found.as_ref().and_then(|found| found.claim.as_ref()) else {
                 continue;
             };
-            if now.session == taking.session && now.is_open() {
+            if now.session == *taking.session && now.is_open() {
                 return Ok(());
             }
             // Another take-over succeeded while this one was under way: to take the leases from
@@ -262,7 +275,7 @@ impl Inner {
         loop {
             tokio::time::sleep(BEAT).await;
             for pack in taking.packs() {
-                match self.objects.beat(pack, &taking.session).await {
+                match self.objects.beat(pack, taking.session).await {
                     Ok(true) => {}
                     Ok(false) => return pack,
                     Err(error) => tracing::debug!(%error, "no sign of life was given"),
@@ -282,52 +295,40 @@ impl Inner {
     async fn withdraw(&self, taking: &Taking<'_>) {
         for pack in taking.packs() {
             let state = ClaimState::Withdrawn;
-            let closing = self.objects.close_claim(pack, &taking.session, state);
+            let closing = self.objects.close_claim(pack, taking.session, state);
             if let Err(error) = closing.await {
                 tracing::debug!(%error, "the claim was not withdrawn");
             }
         }
     }
 
-    /// Notes the lease of one key, and that it may be taken.
-    async fn look(&self, key: &CursorKey, request: &LeaseRequest) -> Result<(), Error> {
+    /// Sees the lease of one key, and that it may be taken.
+    async fn look<T>(&self, key: &CursorKey, decide: &impl Decide<T>) -> Result<(), Error> {
         let found = self.objects.get_even_damaged(key).await?;
-        self.check_free(key, found.as_ref(), request)
-    }
-
-    fn check_free(
-        &self,
-        key: &CursorKey,
-        found: Option<&Found>,
-        request: &LeaseRequest,
-    ) -> Result<(), Error> {
-        let row = found.and_then(|found| found.object.lease.as_ref());
-        let sequence = found.map_or(0, |found| found.object.sequence);
-        check_free(key, row, request.take_over, |row| {
-            let now = self.clock.monotonic();
-            let is_expired = self.observed().is_expired(key, row, sequence, now);
-            Ok(if is_expired {
-                Evidence::Expired
-            } else {
-                Evidence::Current
-            })
-        })
+        decide(key, self.objects.slot(key, found.as_ref())).map(drop)
     }
 
     /// Takes the lease of one key, by writing its fence into the key's object.
-    async fn take(&self, key: &CursorKey, taking: &Taking<'_>) -> Result<Found, Error> {
+    async fn take<T>(
+        &self,
+        key: &CursorKey,
+        taking: &Taking<'_>,
+        decide: &impl Decide<T>,
+    ) -> Result<Taken<T>, Error> {
         let (mut failures, mut conflicts) = (0, 0);
+        let mut written = None;
         while failures < TRIES {
-            let found = self.objects.get_even_damaged(key).await?;
+            let mut found = self.objects.get_even_damaged(key).await?;
             let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
-            if let (Some(found), Some(row)) = (&found, row)
-                && row.session == taking.session
+            if row.is_some_and(|row| row.session == *taking.session)
+                && let (Some(found), Some(told)) = (found.take(), written.take())
             {
-                // One of the writes below arrived, whichever it was.
-                self.observed().forget(key);
-                return Ok(found.clone());
+                // One of the writes below arrived, whichever it was: all since the object was
+                // another's say the same of it.
+                return Ok((found, told));
             }
-            self.check_free(key, found.as_ref(), taking.request)?;
+            let (change, told) = decide(key, self.objects.slot(key, found.as_ref()))?;
+            let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
             let old = row.filter(|row| !row.released);
             let period = old.map_or(0, |row| row.period_ms);
             if taking.is_over(Duration::from_millis(period)) {
@@ -335,18 +336,11 @@ impl Inner {
                 return Err(old.map_or_else(unsettled, |row| held(key, &row.holder)));
             }
             taking.will_displace(key, old);
-            let fence = row.map_or(0, |row| row.fence) + 1;
-            let mut next = found
-                .as_ref()
-                .map_or_else(StoredObject::default, |f| f.object.clone());
-            let now = self.now_text();
-            next.lease = Some(LeaseRecord::taken(
-                taking.request,
-                &taking.session,
-                fence,
-                now,
-            ));
+            let object = found.as_ref().map(|found| found.object.clone());
+            let mut next = object.unwrap_or_default();
+            next.apply(change);
             next.count_on();
+            written = Some(told);
             // Whatever came of it, the next round reads it back.
             match self.objects.put(key, &next, found.as_ref()).await {
                 Ok(_) => {}
@@ -366,11 +360,11 @@ impl Inner {
     /// Writes back what stood in the place of this session's leases.
     async fn give_back(&self, taking: &Taking<'_>) -> Result<(), Error> {
         let displaced = taking.displaced().clone();
-        let session = &taking.session;
+        let session = taking.session;
         let backs = displaced
             .into_iter()
             .map(|(key, row)| async move { self.give_back_one(&key, row, session).await }.boxed());
-        all(backs).await
+        all(backs).await.map(drop)
     }
 
     async fn give_back_one(

@@ -8,53 +8,56 @@ use std::time::Duration;
 
 use super::claim::{Claim, ClaimState, LOOK, Silence};
 use super::object::{Found, Refusal};
-use super::{Inner, Proof};
+use super::{Inner, Session};
 use crate::error::Error;
 use crate::key::{CursorKey, PackKey};
-use crate::lease::{Lease, LeaseRecord};
+use crate::lease::LeaseRecord;
 
 impl Inner {
     /// Reads the claim object of a pack if it was not read for a third of the period, and lets a
     /// take-over that it announces go first.
-    pub(super) async fn heed_claim(&self, lease: &Lease, pack: &PackKey) -> Result<(), Error> {
-        self.heed(lease, pack, lease.period() / 3).await
+    pub(super) async fn heed_claim(&self, session: &Session, pack: &PackKey) {
+        self.heed(session, pack, session.request.period / 3).await;
     }
 
-    /// The same, however lately it was read.
-    pub(super) async fn heed_claims(&self, lease: &Lease) -> Result<(), Error> {
-        for pack in lease.proof::<Proof>()?.claims_read.keys() {
-            self.heed(lease, pack, Duration::ZERO).await?;
+    /// The same for all packs, however lately it was read.
+    pub(super) async fn heed_claims(&self, session: &Session) {
+        for pack in session.claims_read.keys() {
+            self.heed(session, pack, Duration::ZERO).await;
         }
-        Ok(())
     }
 
-    async fn heed(&self, lease: &Lease, pack: &PackKey, at_most: Duration) -> Result<(), Error> {
-        let Some(read) = lease.proof::<Proof>()?.claims_read.get(pack) else {
-            return Ok(());
+    async fn heed(&self, session: &Session, pack: &PackKey, at_most: Duration) {
+        let Some(read) = session.claims_read.get(pack) else {
+            return;
         };
         // Held while a claim is open: so all writes of the pack wait for it.
         let mut read = read.lock().await;
         let now = self.clock.monotonic();
         if now.saturating_sub(*read) < at_most {
-            return Ok(());
+            return;
         }
         *read = now;
-        if let Err(error) = self.settled_claim(lease, pack).await {
+        if let Err(error) = self.settled_claim(session, pack).await {
             // The write that follows says what is wrong with the store.
             tracing::debug!(%error, "the claim object was not read");
         }
-        Ok(())
     }
 
     /// The claim of a pack, once it is closed or does not concern the lease.
-    async fn settled_claim(&self, lease: &Lease, pack: &PackKey) -> Result<Option<Claim>, Error> {
+    async fn settled_claim(
+        &self,
+        session: &Session,
+        pack: &PackKey,
+    ) -> Result<Option<Claim>, Error> {
         let mut silence = Silence::default();
         loop {
             let Some(found) = self.objects.claim(pack).await? else {
                 return Ok(None);
             };
-            let claim = found.open_to_others(lease.session()).filter(|claim| {
-                let mut keys = lease.keys().filter(|key| key.pack_key() == pack);
+            let claim = found.open_to_others(&session.id).filter(|claim| {
+                let keys = session.request.keys.iter();
+                let mut keys = keys.filter(|key| key.pack_key() == pack);
                 keys.any(|key| claim.names(key.output_id().as_str()))
             });
             let Some(claim) = claim else {
@@ -79,16 +82,16 @@ impl Inner {
     /// it; then what is there after its end, under `own` again if the take-over failed.
     pub(super) async fn unless_unfinished(
         &self,
-        lease: &Lease,
+        session: &Session,
         key: &CursorKey,
         found: Found,
-        own: &LeaseRecord,
+        own: Option<&LeaseRecord>,
     ) -> Result<Found, Error> {
-        let taker = match &found.object.lease {
-            Some(row) if row.session != own.session => row.session.clone(),
+        let (taker, own) = match (&found.object.lease, own) {
+            (Some(row), Some(own)) if row.session != own.session => (row.session.clone(), own),
             _ => return Ok(found),
         };
-        let claim = self.settled_claim(lease, key.pack_key()).await?;
+        let claim = self.settled_claim(session, key.pack_key()).await?;
         let is_withdrawn = claim
             .is_some_and(|claim| claim.session == taker && claim.state == ClaimState::Withdrawn);
         if !is_withdrawn {

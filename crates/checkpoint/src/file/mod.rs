@@ -26,7 +26,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,18 +34,13 @@ use durable::{Disk, OsDisk, make_folders};
 
 use self::place::Place;
 use crate::blocking::blocking;
-use crate::clock::{Clock, SystemClock, utc_text};
-use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, key_mismatch};
 use crate::key::CursorKey;
-use crate::lease::{
-    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
-    check_not_foreign, check_shown,
-};
-use crate::record::{HistoryEntry, Record, Wire, reset_line};
-use crate::sessions::{Life, SessionLock, Sessions};
-use crate::store::CheckpointStore;
-use crate::unavailable;
+use crate::lease::{LeaseRequest, SessionId};
+use crate::path_fault;
+use crate::protocol::{Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, decide_all};
+use crate::sessions::{SessionLock, Sessions};
 
 /// The folder of the sessions' locks, under the root.
 const SESSIONS: &str = ".sessions";
@@ -66,17 +61,9 @@ pub struct FileStore {
 struct Inner {
     root: PathBuf,
     disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
     sessions: Sessions,
-    observed: Mutex<Observations>,
+    observer: Observer,
     guard_wait: Duration,
-}
-
-/// What a lease of this store proves.
-struct Proof {
-    session: SessionLock,
-    /// Each key's record as the lease found it, if the existing producer wrote it.
-    adopted: BTreeMap<CursorKey, Record>,
 }
 
 impl FileStore {
@@ -116,9 +103,8 @@ impl FileStore {
             inner: Arc::new(Inner {
                 root,
                 disk,
-                clock,
                 sessions,
-                observed: Mutex::default(),
+                observer: Observer::new(clock),
                 guard_wait: GUARD_WAIT,
             }),
         }
@@ -126,65 +112,69 @@ impl FileStore {
 }
 
 #[async_trait]
-impl CheckpointStore for FileStore {
-    fn place(&self) -> String {
+impl Slots for FileStore {
+    type Proof = SessionLock;
+
+    fn location(&self) -> String {
         self.inner.root.display().to_string()
     }
 
-    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
-        let (inner, key) = (Arc::clone(&self.inner), key.clone());
-        blocking(move || inner.place(&key).record(&*inner.disk)).await
+    fn observer(&self) -> &Observer {
+        &self.inner.observer
     }
 
-    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
+    async fn read(&self, key: &CursorKey, needs: Needs) -> Result<Slot, Error> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        blocking(move || inner.slot(&inner.place(&key), needs)).await
+    }
+
+    async fn lines(&self, key: &CursorKey, _limit: usize) -> Result<Vec<String>, Error> {
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        blocking(move || inner.place(&key).lines(&*inner.disk)).await
+    }
+
+    async fn begin(
+        &self,
+        session: &SessionId,
+        request: &LeaseRequest,
+    ) -> Result<SessionLock, Error> {
+        let (inner, session, keys) = (
+            Arc::clone(&self.inner),
+            session.clone(),
+            request.keys.clone(),
+        );
         blocking(move || {
-            let Some(row) = inner.place(&key).lease(&*inner.disk)? else {
-                return Ok(None);
-            };
-            let life = inner.life_of(&row.session)?;
-            Ok(row.to_state(life.is_alive()))
+            let places: Vec<Place<'_>> = keys.iter().map(|key| inner.place(key)).collect();
+            check_distinct(&places)?;
+            inner.ensure_folders(&places)?;
+            inner.sessions.start(&session).map_err(|error| {
+                path_fault::at_path("lock the session", inner.sessions.folder(), error)
+            })
         })
         .await
     }
 
-    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        let (inner, key) = (Arc::clone(&self.inner), key.clone());
-        blocking(move || inner.place(&key).history(&*inner.disk, limit)).await
-    }
-
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let (inner, request) = (Arc::clone(&self.inner), request.clone());
-        blocking(move || inner.acquire(&request)).await
-    }
-
-    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        self.inner.with_lease(lease, Inner::renew).await
-    }
-
-    async fn save_many(
+    async fn edit<T, F>(
         &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
-    ) -> Result<(), Error> {
-        let cursors = cursors.clone();
-        self.inner
-            .with_lease(lease, move |inner, lease| {
-                let saves: Vec<_> = cursors.iter().collect();
-                each(&saves, |(key, cursor)| inner.save(lease, key, cursor))
-            })
-            .await
+        act: Act,
+        _proof: &Arc<SessionLock>,
+        keys: Vec<CursorKey>,
+        decide: F,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.edit(act, keys, &decide)).await
     }
 
-    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        let key = key.clone();
-        self.inner
-            .with_lease(lease, move |inner, lease| inner.reset(lease, &key))
-            .await
+    fn set_named(&self, proof: &SessionLock, is_named: bool) {
+        proof.set_named(is_named);
     }
 
-    async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        self.inner.with_lease(lease, Inner::release).await
+    fn renewed(&self, proof: &SessionLock) {
+        proof.keep();
     }
 }
 
@@ -193,31 +183,98 @@ impl Inner {
         Place::new(&self.root, key)
     }
 
-    fn now_text(&self) -> String {
-        utc_text(self.clock.utc_now())
+    /// What the folder of a key holds.
+    fn slot(&self, place: &Place<'_>, needs: Needs) -> Result<Slot, Error> {
+        let lease = match needs.lease.then(|| place.lease(&*self.disk)) {
+            None => Ok(None),
+            // A lease that is not one is for the protocol to judge.
+            Some(Err(error)) if error.is_retryable() => return Err(error),
+            Some(lease) => lease,
+        };
+        let life = match &lease {
+            Ok(Some(lease)) if needs.life => self.life_of(&lease.session)?,
+            _ => Life::Unknown,
+        };
+        let record = if needs.record {
+            place.record(&*self.disk)?
+        } else {
+            None
+        };
+        Ok(Slot {
+            stamp: lease
+                .as_ref()
+                .ok()
+                .and_then(Option::as_ref)
+                .map_or(0, |lease| lease.renewals),
+            lease,
+            record,
+            life,
+            may_expire: true,
+        })
     }
 
     fn life_of(&self, session: &SessionId) -> Result<Life, Error> {
         self.sessions.life(session).map_err(|error| {
-            unavailable::at_path("look at the holder's lock", self.sessions.folder(), error)
+            path_fault::at_path("look at the holder's lock", self.sessions.folder(), error)
         })
     }
 
-    /// Runs `work` with the lease on a blocking thread.
-    async fn with_lease(
-        self: &Arc<Self>,
-        lease: &Lease,
-        work: impl FnOnce(&Self, &Lease) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), Error> {
-        let (inner, lease) = (Arc::clone(self), lease.share());
-        blocking(move || work(&inner, &lease)).await
+    /// Holds the locks of all keys, in their order, from the first read to the last write.
+    fn edit<T>(
+        &self,
+        act: Act,
+        keys: Vec<CursorKey>,
+        decide: &impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error>,
+    ) -> Result<Vec<T>, Error> {
+        let (mut guards, mut slots) = (Vec::new(), Vec::new());
+        for key in keys {
+            let place = self.place(&key);
+            guards.push(self.guard(&place)?);
+            let slot = self.slot(&place, act.needs())?;
+            slots.push((key, slot));
+        }
+        let (mut changes, mut told) = (Vec::new(), Vec::new());
+        for (key, change, said) in decide_all(slots, decide)? {
+            changes.push((key, change));
+            told.push(said);
+        }
+        each(&changes, |(key, change)| {
+            self.write(act, &self.place(key), change)
+        })?;
+        Ok(told)
+    }
+
+    /// Writes what becomes of a key. Its guard must be held.
+    fn write(&self, act: Act, place: &Place<'_>, change: &Change) -> Result<(), Error> {
+        let disk = &*self.disk;
+        if let Some(lease) = &change.lease {
+            place.write_lease(disk, lease)?;
+        }
+        match &change.record {
+            // The record of a save whose last step failed may be there and not be durable yet.
+            RecordChange::Keep if act == Act::Save => place.sync(disk)?,
+            RecordChange::Keep => {}
+            RecordChange::Save(record) => {
+                let record = record.to_json();
+                place.write_record(disk, &record)?;
+                if let Err(error) = place.remember(disk, &record, false) {
+                    tracing::warn!(%error, "the cursor is saved, but not its line of history");
+                }
+            }
+            RecordChange::Remove(line) => {
+                // History first: a crash in between leaves the position, never nothing.
+                place.remember(disk, line, true)?;
+                place.remove_record(disk)?;
+            }
+        }
+        Ok(())
     }
 
     /// Holds `cursor.lock`. Whoever else holds it is between a read and a rename, so the wait is
     /// short, unless that process was stopped just there.
     fn guard(&self, place: &Place<'_>) -> Result<Box<dyn Any + Send + Sync>, Error> {
         let path = place.lock();
-        let failed = |error| unavailable::at_path("lock the cursor", &path, error);
+        let failed = |error| path_fault::at_path("lock the cursor", &path, error);
         let mut waited = Duration::ZERO;
         let mut pause = Duration::from_micros(100);
         while waited < self.guard_wait {
@@ -228,14 +285,14 @@ impl Inner {
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
         }
-        Err(unavailable::locked("lock the cursor", &path, &[&path]))
+        Err(path_fault::locked("lock the cursor", &path, &[&path]))
     }
 
     /// Makes the folders of all keys, each one's name synced. What an earlier process made and did
     /// not live to sync is synced too.
     fn ensure_folders(&self, places: &[Place<'_>]) -> Result<(), Error> {
         make_folders(&*self.disk, &self.root, 0).map_err(|error| {
-            unavailable::at_path("make the checkpoint folder", &self.root, error)
+            path_fault::at_path("make the checkpoint folder", &self.root, error)
         })?;
         let packs: BTreeSet<&Path> = places.iter().filter_map(|p| p.folder.parent()).collect();
         let places = places.iter().map(|place| place.folder.as_path());
@@ -251,165 +308,13 @@ impl Inner {
     fn create(&self, folder: &Path) -> Result<(), Error> {
         self.disk
             .create_dir(folder)
-            .map_err(|error| unavailable::at_path("make the checkpoint folder", folder, error))
+            .map_err(|error| path_fault::at_path("make the checkpoint folder", folder, error))
     }
 
     fn sync(&self, folder: &Path) -> Result<(), Error> {
         self.disk
             .sync_dir(folder)
-            .map_err(|error| unavailable::at_path("sync the checkpoint folder", folder, error))
-    }
-
-    fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let places: Vec<Place<'_>> = request.keys.iter().map(|key| self.place(key)).collect();
-        check_distinct(&places)?;
-        self.ensure_folders(&places)?;
-        let session = SessionId::new();
-        let session_lock = self.sessions.start(&session).map_err(|error| {
-            unavailable::at_path("lock the session", self.sessions.folder(), error)
-        })?;
-        let _guards = places
-            .iter()
-            .map(|place| self.guard(place))
-            .collect::<Result<Vec<_>, _>>()?;
-
-        // Every lease is looked at before one in the way is told of: all are watched for
-        // their expiry from the first try on.
-        let takes: Vec<_> = places
-            .iter()
-            .map(|place| self.check_take(place, request))
-            .collect();
-        let takes = takes.into_iter().collect::<Result<Vec<_>, _>>()?;
-        session_lock.will_be_named();
-        let mut fences = BTreeMap::new();
-        let mut adopted = BTreeMap::new();
-        for (place, take) in places.iter().zip(takes) {
-            let row = LeaseRecord::taken(request, &session, take.fence, self.now_text());
-            place.write_lease(&*self.disk, &row)?;
-            fences.insert(place.key.clone(), take.fence);
-            adopted.extend(take.foreign.map(|record| (place.key.clone(), record)));
-            self.observed().forget(place.key);
-        }
-        let proof = Proof {
-            session: session_lock,
-            adopted,
-        };
-        Ok(Lease::granted(session, fences, request.period, proof))
-    }
-
-    fn observed(&self) -> std::sync::MutexGuard<'_, Observations> {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the lease of a place may be taken, and with what fence. Its guard must be held.
-    fn check_take(&self, place: &Place<'_>, request: &LeaseRequest) -> Result<Take, Error> {
-        let row = match place.lease(&*self.disk) {
-            // Nobody can be named, so only a deliberate take-over goes on.
-            Err(Error::Corrupt { .. }) if request.take_over => None,
-            row => row?,
-        };
-        check_free(place.key, row.as_ref(), request.take_over, |row| {
-            if self.life_of(&row.session)? == Life::Ended {
-                return Ok(Evidence::Dead);
-            }
-            let now = self.clock.monotonic();
-            let is_expired = self
-                .observed()
-                .is_expired(place.key, row, row.renewals, now);
-            Ok(if is_expired {
-                Evidence::Expired
-            } else {
-                Evidence::Current
-            })
-        })?;
-        let bytes = place.record_bytes(&*self.disk)?;
-        let stored = match bytes.as_deref().map(|bytes| place.parse(bytes)) {
-            Some(Err(Error::KeyMismatch { place, key, found })) => {
-                return Err(Error::KeyMismatch { place, key, found });
-            }
-            // Damaged or newer: `load` will refuse it, and `reset` may give it up.
-            Some(Err(_)) | None => None,
-            Some(Ok(record)) => Some(record),
-        };
-        let saved_under = stored.as_ref().and_then(|record| record.fence);
-        let taken_under = row.map(|row| row.fence);
-        Ok(Take {
-            fence: saved_under.max(taken_under).unwrap_or(0) + 1,
-            foreign: stored.filter(Record::is_foreign),
-        })
-    }
-
-    fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let keys: Vec<_> = lease.keys().collect();
-        each(&keys, |key| {
-            let place = self.place(key);
-            let _guard = self.guard(&place)?;
-            let mut row = self.shown(&place, lease)?;
-            row.renew(self.now_text());
-            place.write_lease(&*self.disk, &row)
-        })?;
-        lease.proof::<Proof>()?.session.keep();
-        Ok(())
-    }
-
-    /// The stored lease, which is the one shown. The guard must be held.
-    fn shown(&self, place: &Place<'_>, lease: &Lease) -> Result<LeaseRecord, Error> {
-        let row = place.lease(&*self.disk)?;
-        check_shown(place.key, row, lease)
-    }
-
-    fn save(&self, lease: &Lease, key: &CursorKey, cursor: &Cursor) -> Result<(), Error> {
-        lease.fence_to_show(key)?;
-        let place = self.place(key);
-        let _guard = self.guard(&place)?;
-        self.shown(&place, lease)?;
-        let bytes = place.record_bytes(&*self.disk)?;
-        let stored = bytes
-            .as_deref()
-            .map(|bytes| place.parse(bytes))
-            .transpose()?;
-        check_not_foreign(key, stored.as_ref(), &lease.proof::<Proof>()?.adopted)?;
-        let Some(wire) = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?
-        else {
-            // The record of a save whose last step failed may be there and not be durable yet.
-            return place.sync(&*self.disk);
-        };
-        let record = wire.to_json();
-        place.write_record(&*self.disk, &record)?;
-        if let Err(error) = place.remember(&*self.disk, &record, false) {
-            tracing::warn!(%error, "the cursor is saved, but not its line of history");
-        }
-        Ok(())
-    }
-
-    fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        lease.fence_to_show(key)?;
-        let place = self.place(key);
-        let _guard = self.guard(&place)?;
-        self.shown(&place, lease)?;
-        let Some(bytes) = place.record_bytes(&*self.disk)? else {
-            return Ok(());
-        };
-        // History first: a crash in between leaves the position, never nothing.
-        let line = reset_line(self.now_text(), &bytes);
-        place.remember(&*self.disk, &line, true)?;
-        place.remove_record(&*self.disk)
-    }
-
-    fn release(&self, lease: &Lease) -> Result<(), Error> {
-        let keys: Vec<_> = lease.keys().collect();
-        each(&keys, |key| {
-            let place = self.place(key);
-            let _guard = self.guard(&place)?;
-            if let Some(mut row) = place.lease(&*self.disk)?
-                && row.release(lease)
-            {
-                place.write_lease(&*self.disk, &row)?;
-            }
-            Ok(())
-        })?;
-        lease.proof::<Proof>()?.session.will_be_named_no_more();
-        Ok(())
+            .map_err(|error| path_fault::at_path("sync the checkpoint folder", folder, error))
     }
 }
 
@@ -432,23 +337,16 @@ fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> 
     })
 }
 
-/// How a lease may be taken.
-struct Take {
-    fence: u64,
-    /// The record, if the existing producer wrote it.
-    foreign: Option<Record>,
-}
-
 /// Two ids may share a folder (`a/b` and `a_b`): they cannot be streamed into one root.
 fn check_distinct(places: &[Place<'_>]) -> Result<(), Error> {
     let mut seen: BTreeMap<&Path, &CursorKey> = BTreeMap::new();
     for place in places {
         if let Some(other) = seen.insert(&place.folder, place.key) {
-            return Err(Error::KeyMismatch {
-                place: place.folder.display().to_string(),
-                key: place.key.clone(),
-                found: other.to_string(),
-            });
+            return Err(key_mismatch(
+                place.folder.display().to_string(),
+                place.key,
+                other,
+            ));
         }
     }
     Ok(())

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use durable::{Disk, replace};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, corrupt};
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::LeaseRecord;
-use crate::record::{HistoryEntry, Record, check_key, corrupt, json};
-use crate::unavailable;
+use crate::path_fault;
+use crate::protocol::StoredRecord;
+use crate::record::{check_key, json};
 
 /// Bytes of `cursor.jsonl` before it becomes `cursor.jsonl.1`.
 const HISTORY_BYTES: u64 = 1 << 20;
@@ -71,18 +72,12 @@ impl<'a> Place<'a> {
         self.folder.join("cursor.jsonl.1")
     }
 
-    /// The bytes of the record, if there is one.
-    pub(super) fn record_bytes(&self, disk: &dyn Disk) -> Result<Option<Vec<u8>>, Error> {
-        read(disk, &self.cursor(), "read the cursor")
-    }
-
-    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Record, Error> {
-        Record::parse(bytes, self.key, &self.cursor().display().to_string())
-    }
-
-    pub(super) fn record(&self, disk: &dyn Disk) -> Result<Option<Record>, Error> {
-        let bytes = self.record_bytes(disk)?;
-        bytes.map(|bytes| self.parse(&bytes)).transpose()
+    /// The record, if there is one.
+    pub(super) fn record(&self, disk: &dyn Disk) -> Result<Option<StoredRecord>, Error> {
+        let path = self.cursor();
+        let bytes = read(disk, &path, "read the cursor")?;
+        let place = path.display().to_string();
+        Ok(bytes.map(|bytes| StoredRecord::parse(bytes, self.key, &place)))
     }
 
     pub(super) fn lease(&self, disk: &dyn Disk) -> Result<Option<LeaseRecord>, Error> {
@@ -97,24 +92,15 @@ impl<'a> Place<'a> {
         Ok(Some(file.lease))
     }
 
-    /// The newest lines first.
-    pub(super) fn history(
-        &self,
-        disk: &dyn Disk,
-        limit: usize,
-    ) -> Result<Vec<HistoryEntry>, Error> {
-        let mut entries = Vec::new();
+    /// All lines of history, newest first.
+    pub(super) fn lines(&self, disk: &dyn Disk) -> Result<Vec<String>, Error> {
+        let mut lines = Vec::new();
         for path in [self.history_file(), self.older_history_file()] {
             let bytes = read(disk, &path, "read the history")?.unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes);
-            let lines = text.lines().rev();
-            entries.extend(
-                lines
-                    .filter_map(|line| HistoryEntry::parse(line, self.key))
-                    .take(limit - entries.len()),
-            );
+            lines.extend(text.lines().rev().map(str::to_owned));
         }
-        Ok(entries)
+        Ok(lines)
     }
 
     pub(super) fn write_record(&self, disk: &dyn Disk, record: &str) -> Result<(), Error> {
@@ -139,14 +125,13 @@ impl<'a> Place<'a> {
         operation: &'static str,
     ) -> Result<(), Error> {
         replace(disk, path, text.as_bytes())
-            .map_err(|error| unavailable::at_path(operation, path, error))
+            .map_err(|error| path_fault::at_path(operation, path, error))
     }
 
     /// Makes the names in the folder durable, those of an earlier write that failed included.
     pub(super) fn sync(&self, disk: &dyn Disk) -> Result<(), Error> {
-        disk.sync_dir(&self.folder).map_err(|error| {
-            unavailable::at_path("sync the checkpoint folder", &self.folder, error)
-        })
+        disk.sync_dir(&self.folder)
+            .map_err(|error| path_fault::at_path("sync the checkpoint folder", &self.folder, error))
     }
 
     /// Adds a line of history, rotating the file once it is long.
@@ -157,14 +142,14 @@ impl<'a> Place<'a> {
                 0..HISTORY_BYTES => Ok(()),
                 _ => disk.rename(&path, &self.older_history_file()),
             })
-            .map_err(|error| unavailable::at_path("write the history", &path, error))
+            .map_err(|error| path_fault::at_path("write the history", &path, error))
     }
 
     pub(super) fn remove_record(&self, disk: &dyn Disk) -> Result<(), Error> {
         let path = self.cursor();
         disk.remove(&path)
             .and_then(|()| disk.sync_dir(&self.folder))
-            .map_err(|error| unavailable::at_path("reset the cursor", &path, error))
+            .map_err(|error| path_fault::at_path("reset the cursor", &path, error))
     }
 }
 
@@ -173,6 +158,6 @@ fn read(disk: &dyn Disk, path: &Path, operation: &'static str) -> Result<Option<
     match disk.read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unavailable::at_path(operation, path, error)),
+        Err(error) => Err(path_fault::at_path(operation, path, error)),
     }
 }

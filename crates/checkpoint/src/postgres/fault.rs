@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::error::Error;
+use crate::error::{Error, config_invalid, corrupt, unavailable};
 
 /// The error as ours, with what to do about it.
 ///
@@ -15,36 +15,28 @@ pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgre
     let place = place.to_owned();
     let Some(answer) = source.as_db_error() else {
         if let Some(fault) = tls_fault(&source) {
-            return Error::ConfigInvalid {
-                place,
-                fault: fault.to_owned(),
-                source: Some(Box::new(source)),
-            };
+            return config_invalid(place, fault).because(source);
         }
-        return Error::Unavailable {
+        return unavailable(
             operation,
             place,
-            advice: "No connection to the server: look after it and the network",
-            source: Some(Box::new(source)),
-        };
+            "No connection to the server: look after it and the network",
+        )
+        .because(source);
     };
     let state = answer.code();
     if *state == SqlState::DATA_CORRUPTED || *state == SqlState::INDEX_CORRUPTED {
-        return Error::Corrupt {
-            place,
-            fault: "the server says that its files are damaged".to_owned(),
-            source: Some(Box::new(source)),
-        };
+        return corrupt(place, "the server says that its files are damaged").because(source);
     }
     if ["28", "3D", "42"]
         .iter()
         .any(|class| state.code().starts_with(class))
     {
-        return Error::ConfigInvalid {
+        return config_invalid(
             place,
-            fault: format!("{} (SQLSTATE {})", answer.message(), state.code()),
-            source: Some(Box::new(source)),
-        };
+            format!("{} (SQLSTATE {})", answer.message(), state.code()),
+        )
+        .because(source);
     }
     let advice = if *state == SqlState::LOCK_NOT_AVAILABLE {
         "Another session keeps the table locked: end it"
@@ -56,12 +48,7 @@ pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgre
     } else {
         "Look after the server: its log says more"
     };
-    Error::Unavailable {
-        operation,
-        place,
-        advice,
-        source: Some(Box::new(source)),
-    }
+    unavailable(operation, place, advice).because(source)
 }
 
 /// Whether a connection failed because the server speaks no TLS.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
 };
+use model::Cause;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as WireMode;
@@ -26,7 +27,7 @@ use tokio_postgres::{Client, Config};
 use super::dsn::{Dsn, SslMode};
 use super::fault::{failed, says_no_tls};
 use super::tls::{Connector, connector};
-use crate::error::Error;
+use crate::error::{Error, config_invalid, unavailable};
 
 /// Connections kept for saves and looks; a lease has one of its own besides.
 const POOL_SIZE: usize = 4;
@@ -73,25 +74,21 @@ impl Link {
     /// # Errors
     /// `CHECKPOINT_CONFIG_INVALID`, `CHECKPOINT_UNAVAILABLE` if the machine gives no thread.
     pub(super) fn new(dsn: &str) -> Result<Self, Error> {
-        let invalid = |place: String, fault: String, source| Error::ConfigInvalid {
-            place,
-            fault,
-            source,
-        };
-        let dsn = Dsn::parse(dsn)
-            .map_err(|fault| invalid("postgres".to_owned(), fault.to_owned(), None))?;
+        let dsn = Dsn::parse(dsn).map_err(|fault| config_invalid("postgres", fault))?;
         let tls = connector(dsn.ssl_mode, dsn.ssl_root_cert.as_deref())
-            .map_err(|no| invalid(dsn.to_string(), no.fault, no.source))?;
+            .map_err(|no| because(config_invalid(dsn.to_string(), no.fault), no.source))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("wsp-postgres")
             .enable_all()
             .build()
-            .map_err(|error| Error::Unavailable {
-                operation: "start the thread of the connections",
-                place: dsn.to_string(),
-                advice: "Free some memory or threads on this machine",
-                source: Some(Box::new(error)),
+            .map_err(|error| {
+                unavailable(
+                    "start the thread of the connections",
+                    dsn.to_string(),
+                    "Free some memory or threads on this machine",
+                )
+                .because(error)
             })?;
         let dsn = Arc::new(dsn);
         let dialer = Dialer {
@@ -107,8 +104,8 @@ impl Link {
             .max_size(POOL_SIZE)
             .build()
             .map_err(|error| {
-                let fault = "its connection pool cannot be made".to_owned();
-                invalid(dsn.to_string(), fault, Some(error.into()))
+                let fault = "its connection pool cannot be made";
+                config_invalid(dsn.to_string(), fault).because(error)
             })?;
         Ok(Self {
             dsn,
@@ -139,7 +136,7 @@ impl Link {
         self.persist(operation, || async {
             let client = self.pool.get().await.map_err(|error| match error {
                 PoolError::Backend(error) => failed(operation, &self.place(), error),
-                other => self.unavailable(operation, Some(other.into())),
+                other => self.silent(operation, other),
             })?;
             work(client).await
         })
@@ -165,7 +162,7 @@ impl Link {
                 Err(elapsed) => {
                     // A connection that fell silent went back to the pool: use none of them again.
                     self.pool.retain(|_, _| false);
-                    Err(self.unavailable(operation, Some(elapsed.into())))
+                    Err(self.silent(operation, elapsed))
                 }
             };
             match outcome {
@@ -179,13 +176,17 @@ impl Link {
         }
     }
 
-    fn unavailable(&self, operation: &'static str, source: Option<crate::error::Source>) -> Error {
-        Error::Unavailable {
-            operation,
-            place: self.place(),
-            advice: "The server does not answer: look after it and the network",
-            source,
-        }
+    fn silent(&self, operation: &'static str, source: impl Into<Cause>) -> Error {
+        let advice = "The server does not answer: look after it and the network";
+        unavailable(operation, self.place(), advice).because(source)
+    }
+}
+
+/// The failure with its cause, if that is known.
+fn because(failure: Error, cause: Option<Cause>) -> Error {
+    match cause {
+        Some(cause) => failure.because(cause),
+        None => failure,
     }
 }
 

@@ -32,30 +32,26 @@ mod tls_tests;
 #[cfg(test)]
 mod troubles;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use deadpool_postgres::{Object, Transaction};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
 use self::fault::failed;
 use self::link::Link;
-use self::rows::{SERVER_LIFE, StoredRow, advisory_lock, read_leases, read_records};
+use self::rows::{SERVER_LIFE, StoredLease, advisory_lock, read_leases, read_records};
 use self::schema::Shape;
-use crate::clock::{Clock as _, SystemClock, utc_text};
-use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::error::{Error, lost, unavailable};
 use crate::key::CursorKey;
-use crate::lease::{
-    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
-    check_not_foreign, check_shown, lost,
+use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
+use crate::protocol::{
+    Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
-use crate::record::{HistoryEntry, Record, Wire, reset_line};
-use crate::store::CheckpointStore;
+use crate::record::Wire;
 
 /// Cursors in Postgres.
 #[derive(Clone, Debug)]
@@ -70,15 +66,16 @@ struct Inner {
     is_current: AtomicBool,
     /// Whether they are known to have what this release adds to that shape, too.
     is_migrated: AtomicBool,
-    suspects: Suspects,
+    observer: Observer,
 }
 
-/// What a lease of this store proves.
-struct Proof {
+/// What shows that a session lives.
+pub struct Session {
+    id: SessionId,
     /// Holds the advisory lock. Made anew when it broke.
     alive: Mutex<Alive>,
-    /// Each key's record as the lease found it, if the existing producer wrote it.
-    adopted: BTreeMap<CursorKey, Record>,
+    /// The leases as they were taken: a release needs no look at them.
+    taken: OnceLock<BTreeMap<CursorKey, LeaseRecord>>,
 }
 
 /// A connection that holds a session's advisory lock.
@@ -100,7 +97,7 @@ impl PostgresStore {
                 link: Link::new(dsn)?,
                 is_current: AtomicBool::new(false),
                 is_migrated: AtomicBool::new(false),
-                suspects: Suspects::default(),
+                observer: Observer::default(),
             }),
         })
     }
@@ -108,7 +105,7 @@ impl PostgresStore {
     /// Runs SQL that gives no rows.
     #[cfg(any(test, feature = "test-support"))]
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), Error> {
-        let place = &self.place();
+        let place = &self.inner.link.place();
         let run = async |client: Object| {
             let done = client.batch_execute(sql).await;
             done.map_err(|error| failed("run SQL", place, error))
@@ -118,42 +115,46 @@ impl PostgresStore {
 }
 
 #[async_trait]
-impl CheckpointStore for PostgresStore {
-    fn place(&self) -> String {
+impl Slots for PostgresStore {
+    type Proof = Session;
+
+    fn location(&self) -> String {
         self.inner.link.place()
     }
 
-    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
-        let (inner, place) = (&*self.inner, &self.place());
-        let read = async |client: Object| {
-            let is_old = match inner.shape(&client, place).await? {
-                Shape::Absent => return Ok(None),
-                shape => shape == Shape::Old,
-            };
-            let row = read_records(&client, &[key], is_old, place).await?.pop();
-            row.flatten().map(|row| row.record).transpose()
-        };
-        inner.link.run("read the cursor", read).await
+    fn observer(&self) -> &Observer {
+        &self.inner.observer
     }
 
-    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
-        let (inner, place) = (&*self.inner, &self.place());
+    async fn read(&self, key: &CursorKey, needs: Needs) -> Result<Slot, Error> {
+        let (inner, place) = (&*self.inner, &self.location());
         let read = async |client: Object| {
-            if inner.shape(&client, place).await? != Shape::Current {
-                return Ok(None);
+            let shape = inner.shape(&client, place).await?;
+            let mut slot = Slot::default();
+            if needs.record && shape != Shape::Absent {
+                let is_old = shape == Shape::Old;
+                let rows = read_records(&client, &[key], is_old, place).await?;
+                slot.record = rows.into_iter().next().flatten();
             }
-            let leases = read_leases(&client, &[key], false, place).await?;
-            let Some(lease) = leases.get(key).filter(|lease| !lease.row.released) else {
-                return Ok(None);
-            };
-            let is_alive = rows::is_alive(&client, lease, place).await?;
-            Ok(lease.row.to_state(is_alive))
+            if needs.lease && shape == Shape::Current {
+                let mut leases = read_leases(&client, &[key], false, place).await?;
+                if let Some(lease) = leases.remove(key) {
+                    slot.life = inner.life_of(&client, &lease, needs).await?;
+                    slot.lease = Ok(Some(lease.row));
+                }
+            }
+            Ok(slot)
         };
-        inner.link.run("read the lease", read).await
+        let operation = if needs.record {
+            "read the cursor"
+        } else {
+            "read the lease"
+        };
+        inner.link.run(operation, read).await
     }
 
-    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        let (inner, place) = (&*self.inner, &self.place());
+    async fn lines(&self, key: &CursorKey, limit: usize) -> Result<Vec<String>, Error> {
+        let (inner, place) = (&*self.inner, &self.location());
         let read = async |client: Object| {
             if inner.shape(&client, place).await? != Shape::Current {
                 return Ok(Vec::new());
@@ -163,95 +164,78 @@ impl CheckpointStore for PostgresStore {
         inner.link.run("read the history", read).await
     }
 
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let session = &SessionId::new();
+    async fn begin(&self, session: &SessionId, _request: &LeaseRequest) -> Result<Session, Error> {
         let inner = &*self.inner;
-        let take = async |client: Object| {
-            let alive = inner.come_alive(session).await?;
-            let taken = inner.take(client, request, session, &alive).await?;
-            Ok((alive, taken))
-        };
-        let (alive, (fences, adopted)) = inner.link.run("take the leases", take).await?;
-        let proof = Proof {
+        let come_alive = || inner.come_alive(session);
+        let alive = inner.link.persist("lock the session", come_alive).await?;
+        Ok(Session {
+            id: session.clone(),
             alive: Mutex::new(alive),
-            adopted,
-        };
-        let session = session.clone();
-        Ok(Lease::granted(session, fences, request.period, proof))
+            taken: OnceLock::new(),
+        })
     }
 
-    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let (inner, place) = (&*self.inner, &self.place());
-        let proof = lease.proof::<Proof>()?;
-        let renew = async |mut client: Object| {
-            let mut alive = proof.alive.lock().await;
-            if alive.client.is_closed() {
-                *alive = inner.come_alive(lease.session()).await?;
-            }
-            let change = begin(&mut client, place).await?;
-            lock_shown(&change, lease, lease.keys(), place).await?;
-            rows::renew_leases(&change, lease, &alive.server_life, place).await?;
-            commit(change, place).await
-        };
-        inner.link.run("renew the leases", renew).await
-    }
-
-    async fn save_many(
+    async fn edit<T, F>(
         &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
+        act: Act,
+        proof: &Arc<Session>,
+        keys: Vec<CursorKey>,
+        decide: F,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
+        let (inner, keys, decide) = (&*self.inner, &keys, &decide);
+        let edit = async |client: Object| match act {
+            Act::Release => inner.release(client, proof, keys, decide).await,
+            _ => inner.edit(client, act, proof, keys, decide).await,
+        };
+        inner.link.run(act.operation(), edit).await
+    }
+}
+
+/// What an edit writes, told apart by statement.
+#[derive(Default)]
+struct Writes {
+    leases: BTreeMap<CursorKey, LeaseRecord>,
+    records: Vec<(CursorKey, Wire)>,
+    removed: Vec<(CursorKey, String)>,
+}
+
+impl Writes {
+    fn add(&mut self, key: CursorKey, change: Change) {
+        if let Some(lease) = change.lease {
+            self.leases.insert(key.clone(), lease);
+        }
+        match change.record {
+            RecordChange::Keep => {}
+            RecordChange::Save(record) => self.records.push((key, *record.0)),
+            RecordChange::Remove(line) => self.removed.push((key, line)),
+        }
+    }
+
+    /// Writes records and lines of history, where the session still has the lease of each.
+    async fn write_records(
+        &self,
+        change: &Transaction<'_>,
+        session: &SessionId,
+        place: &str,
     ) -> Result<(), Error> {
-        let place = &self.place();
-        let save = async |mut client: Object| {
-            let change = begin(&mut client, place).await?;
-            save(&change, lease, cursors, place).await?;
-            commit(change, place).await
-        };
-        self.inner.link.run("save the cursors", save).await
-    }
-
-    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        let place = &self.place();
-        let reset = async |mut client: Object| {
-            lease.fence_to_show(key)?;
-            let change = begin(&mut client, place).await?;
-            lock_shown(&change, lease, [key], place).await?;
-            let stored = read_records(&change, &[key], false, place).await?.pop();
-            if let Some(StoredRow { text, .. }) = stored.flatten() {
-                let line = reset_line(utc_text(Utc::now()), text.as_bytes());
-                rows::remember(&change, &[(key, line)], place).await?;
-                rows::delete_record(&change, key, place).await?;
+        if let Some((first, _)) = self.records.first() {
+            let written = rows::write_records(change, session, &self.records, place).await?;
+            if written != self.records.len() as u64 {
+                let fault = "another writer changed its row in the same moment";
+                return Err(lost(first, fault));
             }
-            commit(change, place).await
-        };
-        self.inner.link.run("reset the cursor", reset).await
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        let place = &self.place();
-        let release = async |client: Object| rows::release_leases(&client, lease, place).await;
-        self.inner.link.run("release the leases", release).await
+        }
+        for (key, line) in &self.removed {
+            rows::remember(change, &[(key, line.as_str())], place).await?;
+            rows::delete_record(change, key, place).await?;
+        }
+        Ok(())
     }
 }
-
-/// How long leases have been seen unchanged from here: what counts where the server's clock says
-/// that a lease is over and the holder's lock that it lives.
-#[derive(Debug, Default)]
-struct Suspects {
-    seen: StdMutex<Observations>,
-    clock: SystemClock,
-}
-
-impl Suspects {
-    /// Whether a lease has stood unchanged for its own period since it was first seen here.
-    fn stands_still(&self, key: &CursorKey, lease: &LeaseRecord) -> bool {
-        let now = self.clock.monotonic();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.is_expired(key, lease, lease.renewals, now)
-    }
-}
-
-type Taken = (BTreeMap<CursorKey, u64>, BTreeMap<CursorKey, Record>);
 
 impl Inner {
     /// The shape of the tables; asked once they are current, no more.
@@ -281,88 +265,136 @@ impl Inner {
                 server_life,
             });
         }
-        Err(Error::Unavailable {
+        Err(unavailable(
             operation,
-            place: self.link.place(),
-            advice: "The server has not yet noticed that the connection before it ended: wait",
-            source: None,
+            self.link.place(),
+            "The server has not yet noticed that the connection before it ended: wait",
+        ))
+    }
+
+    /// What the server says of a lease's holder, if that is needed and anybody holds it.
+    async fn life_of(
+        &self,
+        client: &impl deadpool_postgres::GenericClient,
+        lease: &StoredLease,
+        needs: Needs,
+    ) -> Result<Life, Error> {
+        if !needs.life || lease.row.released {
+            return Ok(Life::Unknown);
+        }
+        let is_alive = rows::is_alive(client, lease, &self.link.place()).await?;
+        Ok(match is_alive {
+            Some(true) => Life::Living,
+            Some(false) => Life::Ended,
+            None => Life::Unknown,
         })
     }
 
-    /// What the server can say about a lease's holder. Its clock alone condemns nobody: one that
-    /// was set forward, or the other one of a standby that was promoted, would end every lease.
-    /// The holder must have renewed nothing for a whole period, as seen from here.
-    async fn evidence(
+    /// The slots of keys, their leases locked in the order of the keys.
+    ///
+    /// One after the other: a record read before its lease is locked may be another's by then.
+    async fn slots(
         &self,
         change: &Transaction<'_>,
-        lease: &rows::StoredLease,
-        stands_still: bool,
-    ) -> Result<Evidence, Error> {
-        if lease.row.released {
-            return Ok(Evidence::Expired);
-        }
+        keys: &[CursorKey],
+        needs: Needs,
+    ) -> Result<Vec<(CursorKey, Slot)>, Error> {
         let place = &self.link.place();
-        Ok(match rows::is_alive(change, lease, place).await? {
-            Some(false) => Evidence::Dead,
-            _ if lease.is_expired && stands_still => Evidence::Expired,
-            _ => Evidence::Current,
-        })
+        let keys: Vec<&CursorKey> = keys.iter().collect();
+        let mut leases = read_leases(change, &keys, true, place).await?;
+        let mut records: Vec<Option<StoredRecord>> = keys.iter().map(|_| None).collect();
+        if needs.record {
+            records = read_records(change, &keys, false, place).await?;
+        }
+        let mut slots = Vec::with_capacity(keys.len());
+        for (key, record) in keys.into_iter().zip(records) {
+            let mut slot = Slot::new(None, Life::Unknown, record);
+            if let Some(lease) = leases.remove(key) {
+                slot.life = self.life_of(change, &lease, needs).await?;
+                slot.stamp = lease.row.renewals;
+                // Its clock alone condemns nobody: one that was set forward, or the other one of a
+                // standby that was promoted, would end every lease.
+                slot.may_expire = lease.is_expired;
+                slot.lease = Ok(Some(lease.row));
+            }
+            slots.push((key.clone(), slot));
+        }
+        Ok(slots)
     }
 
-    async fn take(
+    async fn edit<T>(
         &self,
         mut client: Object,
-        request: &LeaseRequest,
-        session: &SessionId,
-        alive: &Alive,
-    ) -> Result<Taken, Error> {
+        act: Act,
+        session: &Session,
+        keys: &[CursorKey],
+        decide: &(impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync),
+    ) -> Result<Vec<T>, Error> {
         let place = &self.link.place();
-        if !self.is_migrated.load(Ordering::Relaxed) {
+        let writes_leases = matches!(act, Act::Take | Act::Renew);
+        // Held to the end: the lease names the life of the server that the lock is held in.
+        let mut alive = None;
+        if writes_leases {
+            let mut held = session.alive.lock().await;
+            if held.client.is_closed() {
+                *held = self.come_alive(&session.id).await?;
+            }
+            alive = Some(held);
+        }
+        if act == Act::Take && !self.is_migrated.load(Ordering::Relaxed) {
             schema::migrate(&mut client, place).await?;
             self.is_current.store(true, Ordering::Relaxed);
             self.is_migrated.store(true, Ordering::Relaxed);
         }
-        let keys: Vec<&CursorKey> = request.keys.iter().collect();
         let change = begin(&mut client, place).await?;
-        rows::ensure_leases(&change, &keys, place).await?;
-        let leases = read_leases(&change, &keys, true, place).await?;
-        let stored = read_records(&change, &keys, false, place).await?;
-        // All of them, also behind one that is held: each is watched from the first look on.
-        let still: BTreeSet<&CursorKey> = leases
-            .iter()
-            .filter(|(key, lease)| self.suspects.stands_still(key, &lease.row))
-            .map(|(key, _)| key)
-            .collect();
-        let (mut fences, mut adopted) = (BTreeMap::new(), BTreeMap::new());
-        for (key, stored) in keys.iter().zip(stored) {
-            let record = stored.and_then(|row| row.record.ok());
-            let mut taken_under = 0;
-            if let Some(lease) = leases.get(*key) {
-                // Taken before by this very call, whose answer was lost.
-                let is_ours = lease.row.session == *session;
-                let evidence = self.evidence(&change, lease, still.contains(key)).await?;
-                check_free(key, Some(&lease.row), request.take_over || is_ours, |_| {
-                    Ok(evidence)
-                })?;
-                taken_under = lease.row.fence;
-            }
-            let saved_under = record.as_ref().and_then(|record| record.fence).unwrap_or(0);
-            fences.insert((*key).clone(), taken_under.max(saved_under) + 1);
-            adopted.extend(
-                record
-                    .filter(Record::is_foreign)
-                    .map(|record| ((*key).clone(), record)),
-            );
+        if act == Act::Take {
+            rows::ensure_leases(&change, keys, place).await?;
         }
-        let taking = rows::Taking {
-            request,
-            session,
-            server_life: &alive.server_life,
-            fences: &fences,
-        };
-        taking.write(&change, place).await?;
+        let slots = self.slots(&change, keys, act.needs()).await?;
+        let (mut writes, mut told) = (Writes::default(), Vec::with_capacity(keys.len()));
+        for (key, to, said) in decide_all(slots, decide)? {
+            writes.add(key, to);
+            told.push(said);
+        }
+        if let Some(alive) = &alive {
+            let server_life = &alive.server_life;
+            if act == Act::Take {
+                rows::take_leases(&change, &writes.leases, server_life, place).await?;
+            } else {
+                let keys = writes.leases.keys();
+                rows::renew_leases(&change, &session.id, keys, server_life, place).await?;
+            }
+        }
+        writes.write_records(&change, &session.id, place).await?;
         commit(change, place).await?;
-        Ok((fences, adopted))
+        if act == Act::Take {
+            // Set once: a session takes its leases once.
+            let _ = session.taken.set(writes.leases);
+        }
+        Ok(told)
+    }
+
+    /// Gives leases back by one statement, which writes those that are still the session's. It is
+    /// decided on the leases as they were taken.
+    async fn release<T>(
+        &self,
+        client: Object,
+        session: &Session,
+        keys: &[CursorKey],
+        decide: &(impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync),
+    ) -> Result<Vec<T>, Error> {
+        let slots = keys.iter().map(|key| {
+            let lease = session.taken.get().and_then(|taken| taken.get(key));
+            (key.clone(), Slot::new(lease.cloned(), Life::Unknown, None))
+        });
+        let (mut writes, mut told) = (Writes::default(), Vec::new());
+        for (key, to, said) in decide_all(slots, decide)? {
+            writes.add(key, to);
+            told.push(said);
+        }
+        let keys = writes.leases.keys();
+        rows::release_leases(&client, &session.id, keys, &self.link.place()).await?;
+        Ok(told)
     }
 }
 
@@ -374,51 +406,4 @@ async fn begin<'c>(client: &'c mut Object, place: &str) -> Result<Transaction<'c
 async fn commit(change: Transaction<'_>, place: &str) -> Result<(), Error> {
     let committed = change.commit().await;
     committed.map_err(|error| failed("commit the transaction", place, error))
-}
-
-/// Locks the leases of keys, each of which must be the one shown.
-async fn lock_shown<'k>(
-    change: &Transaction<'_>,
-    lease: &Lease,
-    keys: impl IntoIterator<Item = &'k CursorKey>,
-    place: &str,
-) -> Result<(), Error> {
-    let keys: Vec<&CursorKey> = keys.into_iter().collect();
-    let mut leases = read_leases(change, &keys, true, place).await?;
-    for key in keys {
-        check_shown(key, leases.remove(key).map(|stored| stored.row), lease)?;
-    }
-    Ok(())
-}
-
-async fn save(
-    change: &Transaction<'_>,
-    lease: &Lease,
-    cursors: &BTreeMap<CursorKey, Cursor>,
-    place: &str,
-) -> Result<(), Error> {
-    let keys: Vec<&CursorKey> = cursors.keys().collect();
-    // One after the other: a record read before its lease is locked may be another's by then.
-    lock_shown(change, lease, keys.iter().copied(), place).await?;
-    let stored = read_records(change, &keys, false, place).await?;
-    let adopted = &lease.proof::<Proof>()?.adopted;
-    let mut wires = Vec::with_capacity(cursors.len());
-    for ((key, cursor), stored) in cursors.iter().zip(stored) {
-        let stored = stored.map(|row| row.record).transpose()?;
-        check_not_foreign(key, stored.as_ref(), adopted)?;
-        let now = || utc_text(Utc::now());
-        let next = Wire::following(stored.as_ref(), key, cursor, lease, now)?;
-        wires.extend(next.map(|wire| (key, wire)));
-    }
-    if wires.is_empty() {
-        return Ok(());
-    }
-    let written = rows::write_records(change, lease.session(), &wires, place).await?;
-    match wires.first() {
-        Some((key, _)) if written != wires.len() as u64 => Err(lost(
-            key,
-            "another writer changed its row in the same moment",
-        )),
-        _ => Ok(()),
-    }
 }

@@ -10,12 +10,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
 use super::fault::failed;
-use crate::error::Error;
+use crate::error::{Error, corrupt, unsupported};
 use crate::key::CursorKey;
-use crate::lease::{Holder, Lease, LeaseRecord, LeaseRequest, SessionId};
-use crate::record::{
-    FORMAT_VERSION, ForeignWire, HistoryEntry, Record, Wire, corrupt, json, unsupported,
-};
+use crate::lease::{Holder, LeaseRecord, SessionId};
+use crate::protocol::StoredRecord;
+use crate::record::{FORMAT_VERSION, ForeignWire, Wire, json};
 
 /// Lines of history kept a key, at least.
 const HISTORY_LINES: i64 = 1000;
@@ -80,67 +79,62 @@ impl<'a> KeyArrays<'a> {
     }
 }
 
-/// A stored record: read, or refused.
-pub(super) struct StoredRow {
-    pub(super) record: Result<Record, Error>,
-    /// Its text for history.
-    pub(super) text: String,
+/// Reads the record of a row; `None` if the key has none.
+fn read_record(row: &Row, key: &CursorKey, place: &str) -> Option<StoredRecord> {
+    let place = row_place(place, key);
+    let text = match value::<String>(row, "whole") {
+        Ok(Some(text)) => text,
+        Ok(None) => return None,
+        Err(fault) => return Some(damaged(&place, fault, String::new())),
+    };
+    Some(match read_whole(row, key, &place) {
+        Ok(stored) => stored.unwrap_or_else(|version| StoredRecord {
+            record: Err(unsupported(&place, version, FORMAT_VERSION)),
+            text,
+        }),
+        Err(fault) => damaged(&place, fault, text),
+    })
 }
 
-impl StoredRow {
-    /// Reads the record of a row; `None` if the key has none.
-    fn read(row: &Row, key: &CursorKey, place: &str) -> Option<Self> {
-        let place = row_place(place, key);
-        let text = match value::<String>(row, "whole") {
-            Ok(Some(text)) => text,
-            Ok(None) => return None,
-            Err(fault) => return Some(Self::damaged(&place, fault, String::new())),
-        };
-        Some(match Self::read_whole(row, key, &place) {
-            Ok(stored) => stored.unwrap_or_else(|version| Self {
-                record: Err(unsupported(&place, version.to_string())),
-                text,
-            }),
-            Err(fault) => Self::damaged(&place, fault, text),
-        })
+fn damaged(place: &str, fault: String, text: String) -> StoredRecord {
+    StoredRecord {
+        record: Err(corrupt(place, fault)),
+        text,
     }
+}
 
-    fn damaged(place: &str, fault: String, text: String) -> Self {
-        Self {
-            record: Err(corrupt(place, fault)),
-            text,
+/// The inner error is a format version that this release does not know; the outer one says what is
+/// wrong with the row.
+fn read_whole(
+    row: &Row,
+    key: &CursorKey,
+    place: &str,
+) -> Result<Result<StoredRecord, i32>, String> {
+    let index: i64 = present(row, "last_row_index")?;
+    let foreign = ForeignWire {
+        last_file: present(row, "last_file")?,
+        last_row_index: u64::try_from(index)
+            .map_err(|_| "its `last_row_index` is negative".to_owned())?,
+        last_ts_utc: value(row, "last_ts_utc")?,
+        output_id: key.output_id().to_string(),
+        pack_key: key.pack_key().as_str().to_owned(),
+        // `infinity` has no text, and is NULL here.
+        updated_at_utc: present(row, "updated_at_utc")?,
+    };
+    match value::<i32>(row, "format_version")? {
+        Some(version) if version != FORMAT_VERSION as i32 => Ok(Err(version)),
+        Some(_) => {
+            let wire = our_columns(row, foreign)?;
+            Ok(Ok(StoredRecord {
+                text: wire.to_json(),
+                record: wire.into_record(key, place),
+            }))
         }
-    }
-
-    /// The inner error is a format version that this release does not know; the outer one says
-    /// what is wrong with the row.
-    fn read_whole(row: &Row, key: &CursorKey, place: &str) -> Result<Result<Self, i32>, String> {
-        let index: i64 = present(row, "last_row_index")?;
-        let foreign = ForeignWire {
-            last_file: present(row, "last_file")?,
-            last_row_index: u64::try_from(index)
-                .map_err(|_| "its `last_row_index` is negative".to_owned())?,
-            last_ts_utc: value(row, "last_ts_utc")?,
-            output_id: key.output_id().to_string(),
-            pack_key: key.pack_key().as_str().to_owned(),
-            // `infinity` has no text, and is NULL here.
-            updated_at_utc: present(row, "updated_at_utc")?,
-        };
-        match value::<i32>(row, "format_version")? {
-            Some(version) if version != FORMAT_VERSION as i32 => Ok(Err(version)),
-            Some(_) => {
-                let wire = our_columns(row, foreign)?;
-                Ok(Ok(Self {
-                    text: wire.to_json(),
-                    record: wire.into_record(key, place),
-                }))
-            }
-            None if has_our_columns(row)? => Err("it has lost its `format_version`".to_owned()),
-            None => Ok(Ok(Self {
-                text: json(&foreign),
-                record: foreign.into_record(key, place),
-            })),
-        }
+        None if has_our_columns(row)? => Err("it has lost its `format_version`".to_owned()),
+        None => Ok(Ok(StoredRecord {
+            text: json(&foreign),
+            record: foreign.into_record(key, place),
+        })),
     }
 }
 
@@ -196,7 +190,7 @@ pub(super) async fn read_records(
     keys: &[&CursorKey],
     is_old: bool,
     place: &str,
-) -> Result<Vec<Option<StoredRow>>, Error> {
+) -> Result<Vec<Option<StoredRecord>>, Error> {
     let ours = if is_old { NO_COLUMNS } else { OUR_COLUMNS };
     let select = format!(
         "SELECT c.last_file, c.last_row_index::bigint AS last_row_index, c.last_ts_utc, {ours},
@@ -211,7 +205,7 @@ pub(super) async fn read_records(
     let rows = query(client, "read the cursors", place, &select, parameters).await?;
     let pairs = rows.iter().zip(keys);
     Ok(pairs
-        .map(|(row, key)| StoredRow::read(row, key, place))
+        .map(|(row, key)| read_record(row, key, place))
         .collect())
 }
 
@@ -303,10 +297,10 @@ fn read_lease(row: &Row) -> Result<StoredLease, String> {
 /// Makes sure that every key has a lease row to lock.
 pub(super) async fn ensure_leases(
     change: &Transaction<'_>,
-    keys: &[&CursorKey],
+    keys: &[CursorKey],
     place: &str,
 ) -> Result<(), Error> {
-    let arrays = KeyArrays::of(keys.iter().copied());
+    let arrays = KeyArrays::of(keys);
     let insert = "INSERT INTO wsp_checkpoint_lease
         SELECT p, o, 0, '', '', '', 0, 0, true, 0, 'epoch', 'epoch'
         FROM unnest($1::text[], $2::text[]) AS k (p, o) ON CONFLICT DO NOTHING";
@@ -315,43 +309,46 @@ pub(super) async fn ensure_leases(
     Ok(())
 }
 
-/// Leases that are being taken.
-pub(super) struct Taking<'a> {
-    pub(super) request: &'a LeaseRequest,
-    pub(super) session: &'a SessionId,
-    /// The life of the server in which the session's advisory lock was taken.
-    pub(super) server_life: &'a str,
-    pub(super) fences: &'a BTreeMap<CursorKey, u64>,
-}
-
-impl Taking<'_> {
-    /// Writes the leases taken.
-    pub(super) async fn write(&self, change: &Transaction<'_>, place: &str) -> Result<(), Error> {
-        let arrays = KeyArrays::of(self.fences.keys());
-        let fences: Vec<i64> = self.fences.values().map(|fence| *fence as i64).collect();
-        let update = "UPDATE wsp_checkpoint_lease l
-            SET fence = t.fence, session = $4, holder_name = $5, holder_host = $6, holder_pid = $7,
-                period_ms = $8::double precision, released = false, renewals = 0,
-                renewed_at = clock_timestamp(),
-                expires_at = clock_timestamp() + $8::double precision * interval '1 millisecond',
-                lock_taken_in = $9
-            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (pack_key, output_id, fence)
-            WHERE (l.pack_key, l.output_id) = (t.pack_key, t.output_id)";
-        let holder = &self.request.holder;
-        let parameters: &Parameters<'_> = &[
-            &arrays.packs,
-            &arrays.outputs,
-            &fences,
-            &self.session.0,
-            &holder.name,
-            &holder.host,
-            &i64::from(holder.pid),
-            &(self.request.period.as_millis() as f64),
-            &lock_taken_in(self.session, self.server_life),
-        ];
-        execute(change, "take the leases", place, update, parameters).await?;
-        Ok(())
-    }
+/// Writes leases that are taken, all of one session. `server_life` is that of the server in which
+/// the session's advisory lock was taken.
+pub(super) async fn take_leases(
+    change: &Transaction<'_>,
+    leases: &BTreeMap<CursorKey, LeaseRecord>,
+    server_life: &str,
+    place: &str,
+) -> Result<(), Error> {
+    let Some(LeaseRecord {
+        session,
+        holder,
+        period_ms,
+        ..
+    }) = leases.values().next()
+    else {
+        return Ok(());
+    };
+    let arrays = KeyArrays::of(leases.keys());
+    let fences: Vec<i64> = leases.values().map(|lease| lease.fence as i64).collect();
+    let update = "UPDATE wsp_checkpoint_lease l
+        SET fence = t.fence, session = $4, holder_name = $5, holder_host = $6, holder_pid = $7,
+            period_ms = $8::double precision, released = false, renewals = 0,
+            renewed_at = clock_timestamp(),
+            expires_at = clock_timestamp() + $8::double precision * interval '1 millisecond',
+            lock_taken_in = $9
+        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (pack_key, output_id, fence)
+        WHERE (l.pack_key, l.output_id) = (t.pack_key, t.output_id)";
+    let parameters: &Parameters<'_> = &[
+        &arrays.packs,
+        &arrays.outputs,
+        &fences,
+        &session.0,
+        &holder.name,
+        &holder.host,
+        &i64::from(holder.pid),
+        &(*period_ms as f64),
+        &lock_taken_in(session, server_life),
+    ];
+    execute(change, "take the leases", place, update, parameters).await?;
+    Ok(())
 }
 
 /// The leases that are still this session's.
@@ -363,11 +360,12 @@ const OF_SESSION: &str = "FROM unnest($1::text[], $2::text[]) AS k (pack_key, ou
 /// the session's advisory lock was taken.
 pub(super) async fn renew_leases(
     client: &impl GenericClient,
-    lease: &Lease,
+    session: &SessionId,
+    keys: impl Iterator<Item = &CursorKey>,
     server_life: &str,
     place: &str,
 ) -> Result<(), Error> {
-    let arrays = KeyArrays::of(lease.keys());
+    let arrays = KeyArrays::of(keys);
     let update = format!(
         "UPDATE wsp_checkpoint_lease l
         SET renewals = renewals + 1, renewed_at = clock_timestamp(),
@@ -375,9 +373,8 @@ pub(super) async fn renew_leases(
             lock_taken_in = $4
         {OF_SESSION}"
     );
-    let lock = lock_taken_in(lease.session(), server_life);
-    let session = lease.session().as_str();
-    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &session, &lock];
+    let lock = lock_taken_in(session, server_life);
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &session.0, &lock];
     execute(client, "renew the leases", place, &update, parameters).await?;
     Ok(())
 }
@@ -385,12 +382,13 @@ pub(super) async fn renew_leases(
 /// Gives this session's leases back.
 pub(super) async fn release_leases(
     client: &impl GenericClient,
-    lease: &Lease,
+    session: &SessionId,
+    keys: impl Iterator<Item = &CursorKey>,
     place: &str,
 ) -> Result<(), Error> {
-    let arrays = KeyArrays::of(lease.keys());
+    let arrays = KeyArrays::of(keys);
     let update = format!("UPDATE wsp_checkpoint_lease l SET released = true {OF_SESSION}");
-    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lease.session().as_str()];
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &session.0];
     execute(client, "release the leases", place, &update, parameters).await?;
     Ok(())
 }
@@ -422,10 +420,10 @@ WHERE coalesce(c.sequence, 0) = excluded.sequence - 1";
 pub(super) async fn write_records(
     change: &Transaction<'_>,
     session: &SessionId,
-    wires: &[(&CursorKey, Wire)],
+    wires: &[(CursorKey, Wire)],
     place: &str,
 ) -> Result<u64, Error> {
-    fn column<'w, T>(wires: &'w [(&CursorKey, Wire)], of: impl Fn(&'w Wire) -> T) -> Vec<T> {
+    fn column<'w, T>(wires: &'w [(CursorKey, Wire)], of: impl Fn(&'w Wire) -> T) -> Vec<T> {
         wires.iter().map(|(_, wire)| of(wire)).collect()
     }
     let parameters: &Parameters<'_> = &[
@@ -446,7 +444,7 @@ pub(super) async fn write_records(
     ];
     let lines = wires
         .iter()
-        .map(|(key, wire)| (*key, wire.to_json()))
+        .map(|(key, wire)| (key, wire.to_json()))
         .collect::<Vec<_>>();
     // Both go out at once.
     let (saved, ()) = tokio::try_join!(
@@ -465,11 +463,11 @@ pub(super) async fn write_records(
 /// Adds lines of history.
 pub(super) async fn remember(
     change: &Transaction<'_>,
-    lines: &[(&CursorKey, String)],
+    lines: &[(&CursorKey, impl AsRef<str>)],
     place: &str,
 ) -> Result<(), Error> {
     let arrays = KeyArrays::of(lines.iter().map(|(key, _)| *key));
-    let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+    let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_ref()).collect();
     let insert = "INSERT INTO wsp_checkpoint_history (pack_key, output_id, line)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[])";
     let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs, &lines];
@@ -494,7 +492,7 @@ pub(super) async fn read_history(
     key: &CursorKey,
     limit: usize,
     place: &str,
-) -> Result<Vec<HistoryEntry>, Error> {
+) -> Result<Vec<String>, Error> {
     let select = "SELECT line FROM wsp_checkpoint_history
         WHERE pack_key = $1 AND output_id = $2 ORDER BY entry DESC LIMIT $3";
     let (pack_key, output_id) = (key.pack_key().as_str(), key.output_id().as_str());
@@ -502,10 +500,8 @@ pub(super) async fn read_history(
     let parameters: &Parameters<'_> = &[&pack_key, &output_id, &limit];
     let rows = query(client, "read the history", place, select, parameters).await?;
     // A line that is none is left out, as one that cannot be parsed is.
-    let lines = rows.iter().filter_map(|row| row.try_get::<_, &str>(0).ok());
-    Ok(lines
-        .filter_map(|line| HistoryEntry::parse(line, key))
-        .collect())
+    let lines = rows.iter().filter_map(|row| row.try_get(0).ok());
+    Ok(lines.collect())
 }
 
 /// Gives a record up.

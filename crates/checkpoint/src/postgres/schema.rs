@@ -7,7 +7,7 @@
 use deadpool_postgres::{GenericClient, Object};
 
 use super::fault::failed;
-use crate::error::Error;
+use crate::error::{Error, unsupported};
 
 /// The schema that this release makes.
 const VERSION: i32 = 1;
@@ -105,11 +105,7 @@ pub(super) async fn shape(client: &impl GenericClient, place: &str) -> Result<Sh
     let newest = "SELECT coalesce(max(version), 0) FROM wsp_checkpoint_schema";
     let found: i32 = client.query_one(newest, &[]).await.map_err(fault)?.get(0);
     if found > VERSION {
-        return Err(Error::VersionUnsupported {
-            place: place.to_owned(),
-            found: found.to_string(),
-            known: VERSION as u32,
-        });
+        return Err(unsupported(place, found, VERSION as u32));
     }
     Ok(Shape::Current)
 }

@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 use super::*;
 use crate::conformance::{Backend, Damage};
 use crate::every_promise;
+use crate::store::CheckpointStore;
 use crate::test_support::{PostgresServer, TestSchema};
 use crate::{Clock, SystemClock};
 

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::dsn::SslMode;
-use crate::error::Source;
+use model::Cause;
 
 /// What is verified of the server's certificate.
 #[derive(Debug)]
@@ -90,13 +90,13 @@ impl ServerCertVerifier for Verifier {
 /// Why no TLS can be had: what could not be read, and what was below it.
 pub(super) struct NoTrust {
     pub(super) fault: String,
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<Cause>,
 }
 
 /// Makes the TLS client for a mode.
 pub(super) fn connector(mode: SslMode, root_cert: Option<&Path>) -> Result<Connector, NoTrust> {
     let provider = Arc::new(ring::default_provider());
-    let broken = |source: Source| NoTrust {
+    let broken = |source: Cause| NoTrust {
         fault: "its TLS settings do not fit together".to_owned(),
         source: Some(source),
     };
@@ -141,7 +141,7 @@ fn authorities(root_cert: Option<&Path>) -> Result<Arc<RootCertStore>, NoTrust> 
         }
         return Ok(Arc::new(store));
     };
-    let unreadable = |source: Source| NoTrust {
+    let unreadable = |source: Cause| NoTrust {
         fault: format!(
             "sslrootcert {} holds no readable certificate",
             path.display()

@@ -4,9 +4,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tempfile::TempDir;
 
 use super::*;
-use crate::ReasonCode;
 use crate::conformance::{assert_code, key};
 use crate::test_support::{PostgresOptions, PostgresServer};
+use crate::{CheckpointStore as _, ReasonCode};
 
 /// A server whose certificate names `localhost` alone, and the authority that signed it.
 struct TlsServer {

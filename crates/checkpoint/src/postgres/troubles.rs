@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::conformance::{assert_code, cursor, holder, key, position, save};
+use crate::store::CheckpointStore;
 use crate::test_support::{PostgresOptions, PostgresServer, TestSchema};
 use crate::{ReasonCode, StoredCursor};
 

@@ -174,10 +174,7 @@ async fn count_up(store: Arc<dyn CheckpointStore>, folder: &Path) -> Result<(), 
             }
             LeaseStatus::Unkept => panic!("its renewing thread died"),
             LeaseStatus::Lost(error) => {
-                return Err(Error::LeaseLost {
-                    key,
-                    fault: error.to_string(),
-                });
+                return Err(crate::error::lost(&key, error));
             }
         }
         sent.write_all(format!("{row}\n").as_bytes()).unwrap();

@@ -10,7 +10,7 @@ use crate::file::tests::folder;
 use crate::memory::tests::memory;
 use crate::postgres::tests::schema;
 use crate::sqlite::tests::file;
-use crate::{CheckpointStore, CursorKey, Error, Lease, LeaseRequest, ReasonCode};
+use crate::{CheckpointStore, CursorKey, Lease, LeaseRequest, ReasonCode};
 
 /// Saves that each of the two tries to make: both together are fewer than any history keeps.
 const SAVES: u64 = 9;
@@ -30,7 +30,7 @@ async fn produce(
         match save(store, lease, key, cursor("a", row)).await {
             Ok(()) => acknowledged += 1,
             Err(error) if error.code() == ReasonCode::LeaseLost => break,
-            Err(Error::Unavailable { .. }) => continue,
+            Err(error) if error.is_retryable() => continue,
             // Anything else, a cursor that would move back included, says that both advanced.
             Err(error) => panic!("{error:?}"),
         }
@@ -50,7 +50,7 @@ async fn take(
         match store.acquire(&request).await {
             Ok(lease) => return lease,
             // A clock that is moved by hand lets nobody renew in between, a real one does.
-            Err(Error::LeaseHeld { .. }) => request.take_over = true,
+            Err(error) if error.code() == ReasonCode::LeaseHeld => request.take_over = true,
             Err(error) => assert!(error.is_retryable(), "{error:?}"),
         }
     }

@@ -10,11 +10,11 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
 };
 
-use crate::error::Error;
+use crate::error::{Error, corrupt, unavailable, unsupported};
 use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
-use crate::record::{corrupt, json};
-use crate::unavailable;
+use crate::path_fault;
+use crate::record::json;
 
 /// The schema that this release makes.
 const SCHEMA_VERSION: u32 = 1;
@@ -50,7 +50,7 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
         let exists = path
             .try_exists()
-            .map_err(|error| unavailable::at_path("open the checkpoint database", path, error))?;
+            .map_err(|error| path_fault::at_path("open the checkpoint database", path, error))?;
         if !exists {
             return Ok(None);
         }
@@ -61,7 +61,7 @@ impl Database {
     /// Opens the file, making it and its tables if need be.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
         make_folder_of(&OsDisk, path)
-            .map_err(|error| unavailable::at_path("make the folder", path, error))?;
+            .map_err(|error| path_fault::at_path("make the folder", path, error))?;
         let mut database = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
         let operation = "make the checkpoint tables";
         database
@@ -125,11 +125,11 @@ impl Database {
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|error| failed("open the checkpoint database", path, error))?;
         if version > SCHEMA_VERSION {
-            return Err(Error::VersionUnsupported {
-                place: path.display().to_string(),
-                found: version.to_string(),
-                known: SCHEMA_VERSION,
-            });
+            return Err(unsupported(
+                path.display().to_string(),
+                version,
+                SCHEMA_VERSION,
+            ));
         }
         Ok(version)
     }
@@ -179,9 +179,10 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// What is stored for one key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Row {
-    pub(super) lease: Option<LeaseRecord>,
+    /// `CHECKPOINT_CORRUPT` where it is no lease.
+    pub(super) lease: Result<Option<LeaseRecord>, Error>,
     pub(super) record: Option<String>,
 }
 
@@ -205,15 +206,19 @@ impl Row {
             })
             .map_err(|error| failed("read the cursor", path, error))?;
         let Some((lease, record)) = found else {
-            return Ok(Self::default());
+            return Ok(Self {
+                lease: Ok(None),
+                record: None,
+            });
         };
+        let lease: Option<String> = lease;
         let lease = lease
             .map(|text| serde_json::from_str(&text))
             .transpose()
             .map_err(|error| {
                 let place = format!("{} row {key}", path.display());
                 corrupt(&place, format!("its lease is not one: {error}"))
-            })?;
+            });
         Ok(Self { lease, record })
     }
 
@@ -297,15 +302,11 @@ pub(super) fn failed(operation: &'static str, path: &Path, source: rusqlite::Err
     let place = path.display().to_string();
     let advice = match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            return Error::Corrupt {
-                place,
-                fault: "it is not a whole SQLite database".to_owned(),
-                source: Some(Box::new(source)),
-            };
+            return corrupt(place, "it is not a whole SQLite database").because(source);
         }
-        Some(ErrorCode::DiskFull) => unavailable::advice(io::ErrorKind::StorageFull),
+        Some(ErrorCode::DiskFull) => path_fault::advice(io::ErrorKind::StorageFull),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            unavailable::advice(io::ErrorKind::PermissionDenied)
+            path_fault::advice(io::ErrorKind::PermissionDenied)
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             // In WAL mode the locks are on the index beside the database.
@@ -315,16 +316,11 @@ pub(super) fn failed(operation: &'static str, path: &Path, source: rusqlite::Err
                 PathBuf::from(name)
             };
             let (index, log) = (beside("-shm"), beside("-wal"));
-            return unavailable::locked(operation, path, &[&index, path, &log]);
+            return path_fault::locked(operation, path, &[&index, path, &log]);
         }
-        _ => unavailable::advice(io::ErrorKind::Other),
+        _ => path_fault::advice(io::ErrorKind::Other),
     };
-    Error::Unavailable {
-        operation,
-        place,
-        advice,
-        source: Some(Box::new(source)),
-    }
+    unavailable(operation, place, advice).because(source)
 }
 
 #[cfg(test)]

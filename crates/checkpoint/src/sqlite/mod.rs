@@ -16,27 +16,23 @@ pub(crate) mod tests;
 #[cfg(test)]
 mod troubles;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use self::database::{Database, Row, failed};
 use crate::blocking::blocking;
-use crate::clock::{Clock, SystemClock, utc_text};
-use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, unavailable};
 use crate::key::CursorKey;
-use crate::lease::{
-    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
-    check_shown,
+use crate::lease::{LeaseRequest, SessionId};
+use crate::path_fault;
+use crate::protocol::{
+    Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
-use crate::record::{HistoryEntry, Record, Wire, reset_line};
-use crate::sessions::{Life, SessionLock, Sessions};
-use crate::store::CheckpointStore;
-use crate::unavailable;
+use crate::sessions::{SessionLock, Sessions};
 
 /// What the name of the sessions' folder adds to the file's.
 const SESSIONS: &str = ".sessions";
@@ -57,9 +53,8 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    clock: Arc<dyn Clock>,
     sessions: Sessions,
-    observed: Mutex<Observations>,
+    observer: Observer,
     database: Mutex<Option<Database>>,
 }
 
@@ -76,8 +71,7 @@ impl SqliteStore {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(beside(&path, SESSIONS)),
                 path,
-                clock,
-                observed: Mutex::default(),
+                observer: Observer::new(clock),
                 database: Mutex::default(),
             }),
         }
@@ -91,20 +85,10 @@ impl SqliteStore {
         [path.clone()].into_iter().chain(besides).collect()
     }
 
-    /// Runs `work` in one transaction on a blocking thread.
-    async fn change<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl FnOnce(&Inner, &Transaction<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.change(operation, |inner, change| work(inner, change))).await
-    }
-
     /// Reads by `work`; its default where there is no file yet.
-    async fn read<T: Default + Send + 'static>(
+    async fn look<T: Default + Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner, &Database) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Inner, &Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
@@ -113,129 +97,84 @@ impl SqliteStore {
                 *slot = Database::open(&inner.path)?;
             }
             slot.as_ref()
-                .map_or_else(|| Ok(T::default()), |database| work(&inner, database))
+                .map_or_else(|| Ok(T::default()), |open| work(&inner, &open.connection))
         })
         .await
     }
 }
 
 #[async_trait]
-impl CheckpointStore for SqliteStore {
-    fn place(&self) -> String {
+impl Slots for SqliteStore {
+    type Proof = SessionLock;
+
+    fn location(&self) -> String {
         self.inner.path.display().to_string()
     }
 
-    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
+    fn observer(&self) -> &Observer {
+        &self.inner.observer
+    }
+
+    async fn read(&self, key: &CursorKey, needs: Needs) -> Result<Slot, Error> {
         let key = key.clone();
-        self.read(move |inner, database| {
-            let row = Row::read(&database.connection, &key, &inner.path)?;
-            inner.parse(&key, row.record.as_deref())
-        })
-        .await
+        self.look(move |inner, open| inner.slot(open, &key, needs))
+            .await
     }
 
-    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
+    async fn lines(&self, key: &CursorKey, limit: usize) -> Result<Vec<String>, Error> {
         let key = key.clone();
-        self.read(move |inner, database| {
-            let Some(row) = Row::read(&database.connection, &key, &inner.path)?.lease else {
-                return Ok(None);
-            };
-            let life = inner.life_of(&row.session)?;
-            Ok(row.to_state(life.is_alive()))
+        self.look(move |inner, open| {
+            database::history(open, &key, limit)
+                .map_err(|error| failed("read the history", &inner.path, error))
         })
         .await
     }
 
-    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        let key = key.clone();
-        self.read(move |inner, database| {
-            let lines = database::history(&database.connection, &key, limit)
-                .map_err(|error| failed("read the history", &inner.path, error))?;
-            Ok(lines
-                .iter()
-                .filter_map(|line| HistoryEntry::parse(line, &key))
-                .collect())
-        })
-        .await
-    }
-
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let (inner, request) = (Arc::clone(&self.inner), request.clone());
-        blocking(move || {
-            let session = SessionId::new();
-            let proof = inner.start(&session)?;
-            proof.will_be_named();
-            let taken = inner.change("take the lease", |inner, change| {
-                inner.acquire(change, &request, &session)
-            });
-            if matches!(taken, Err(Error::LeaseHeld { .. })) {
-                proof.will_be_named_no_more();
-            }
-            Ok(Lease::granted(session, taken?, request.period, proof))
-        })
-        .await
-    }
-
-    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let lease = lease.share();
-        self.change("renew the lease", move |inner, change| {
-            for key in lease.keys() {
-                let row = Row::read(change, key, &inner.path)?;
-                let mut renewed = check_shown(key, row.lease, &lease)?;
-                renewed.renew(inner.now_text());
-                Row::write_lease(change, key, &renewed, &inner.path)?;
-            }
-            lease.proof::<SessionLock>()?.keep();
-            Ok(())
-        })
-        .await
-    }
-
-    async fn save_many(
+    async fn begin(
         &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
-    ) -> Result<(), Error> {
-        let (lease, cursors) = (lease.share(), cursors.clone());
-        self.change("save the cursors", move |inner, change| {
-            cursors
-                .iter()
-                .try_for_each(|(key, cursor)| inner.save(change, &lease, key, cursor))
-        })
-        .await
+        session: &SessionId,
+        _request: &LeaseRequest,
+    ) -> Result<SessionLock, Error> {
+        let (inner, session) = (Arc::clone(&self.inner), session.clone());
+        blocking(move || inner.start(&session)).await
     }
 
-    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        let (lease, key) = (lease.share(), key.clone());
-        self.change("reset the cursor", move |inner, change| {
-            lease.fence_to_show(&key)?;
-            let row = Row::read(change, &key, &inner.path)?;
-            check_shown(&key, row.lease, &lease)?;
-            let Some(record) = row.record else {
-                return Ok(());
-            };
-            let line = reset_line(inner.now_text(), record.as_bytes());
-            Row::write_record(change, &key, None, &line, &inner.path)
-        })
-        .await
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        let released = lease.share();
-        self.change("release the lease", move |inner, change| {
-            let lease = released;
-            for key in lease.keys() {
-                if let Some(mut row) = Row::read(change, key, &inner.path)?.lease
-                    && row.release(&lease)
-                {
-                    Row::write_lease(change, key, &row, &inner.path)?;
+    async fn edit<T, F>(
+        &self,
+        act: Act,
+        _proof: &Arc<SessionLock>,
+        keys: Vec<CursorKey>,
+        decide: F,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            inner.change(act.operation(), |inner, change| {
+                let mut slots = Vec::with_capacity(keys.len());
+                for key in keys {
+                    let slot = inner.slot(change, &key, act.needs())?;
+                    slots.push((key, slot));
                 }
-            }
-            Ok(())
+                let mut told = Vec::with_capacity(slots.len());
+                for (key, to, said) in decide_all(slots, &decide)? {
+                    inner.write(change, &key, to)?;
+                    told.push(said);
+                }
+                Ok(told)
+            })
         })
-        .await?;
-        lease.proof::<SessionLock>()?.will_be_named_no_more();
-        Ok(())
+        .await
+    }
+
+    fn set_named(&self, proof: &SessionLock, is_named: bool) {
+        proof.set_named(is_named);
+    }
+
+    fn renewed(&self, proof: &SessionLock) {
+        proof.keep();
     }
 }
 
@@ -244,20 +183,41 @@ impl Inner {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now_text(&self) -> String {
-        utc_text(self.clock.utc_now())
+    fn slot(&self, open: &Connection, key: &CursorKey, needs: Needs) -> Result<Slot, Error> {
+        let row = Row::read(open, key, &self.path)?;
+        let life = match &row.lease {
+            Ok(Some(lease)) if needs.life => self.life_of(&lease.session)?,
+            _ => Life::Unknown,
+        };
+        let place = format!("{} row {key}", self.path.display());
+        let record = row.record.filter(|_| needs.record);
+        let lease = row.lease.as_ref().ok().and_then(Option::as_ref);
+        Ok(Slot {
+            stamp: lease.map_or(0, |lease| lease.renewals),
+            record: record.map(|text| StoredRecord::parse(text, key, &place)),
+            lease: row.lease,
+            life,
+            may_expire: true,
+        })
     }
 
-    fn parse(&self, key: &CursorKey, record: Option<&str>) -> Result<Option<Record>, Error> {
-        let place = || format!("{} row {key}", self.path.display());
-        record
-            .map(|text| Record::parse(text.as_bytes(), key, &place()))
-            .transpose()
+    fn write(&self, change: &Transaction<'_>, key: &CursorKey, to: Change) -> Result<(), Error> {
+        if let Some(lease) = &to.lease {
+            Row::write_lease(change, key, lease, &self.path)?;
+        }
+        match to.record {
+            RecordChange::Keep => Ok(()),
+            RecordChange::Save(record) => {
+                let record = record.to_json();
+                Row::write_record(change, key, Some(&record), &record, &self.path)
+            }
+            RecordChange::Remove(line) => Row::write_record(change, key, None, &line, &self.path),
+        }
     }
 
     fn life_of(&self, session: &SessionId) -> Result<Life, Error> {
         self.sessions.life(session).map_err(|error| {
-            unavailable::at_path("look at the holder's lock", self.sessions.folder(), error)
+            path_fault::at_path("look at the holder's lock", self.sessions.folder(), error)
         })
     }
 
@@ -270,9 +230,9 @@ impl Inner {
         {
             *slot = Some(Database::create(&self.path)?);
         }
-        self.sessions.start(session).map_err(|error| {
-            unavailable::at_path("lock the session", self.sessions.folder(), error)
-        })
+        self.sessions
+            .start(session)
+            .map_err(|error| path_fault::at_path("lock the session", self.sessions.folder(), error))
     }
 
     fn change<T>(
@@ -296,70 +256,12 @@ impl Inner {
         }
         Ok(outcome)
     }
-
-    fn acquire(
-        &self,
-        change: &Transaction<'_>,
-        request: &LeaseRequest,
-        session: &SessionId,
-    ) -> Result<BTreeMap<CursorKey, u64>, Error> {
-        let mut free = Ok(());
-        let mut takes = Vec::with_capacity(request.keys.len());
-        // Every lease is looked at before one in the way is told of: all are watched for
-        // their expiry from the first try on.
-        for key in &request.keys {
-            let row = Row::read(change, key, &self.path)?;
-            let this = check_free(key, row.lease.as_ref(), request.take_over, |row| {
-                if self.life_of(&row.session)? == Life::Ended {
-                    return Ok(Evidence::Dead);
-                }
-                let now = self.clock.monotonic();
-                let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_expired = observed.is_expired(key, row, row.renewals, now);
-                Ok(if is_expired {
-                    Evidence::Expired
-                } else {
-                    Evidence::Current
-                })
-            });
-            free = free.and(this);
-            takes.push((key, row));
-        }
-        free?;
-        let mut fences = BTreeMap::new();
-        for (key, row) in takes {
-            let fence = row.lease.map_or(0, |row| row.fence) + 1;
-            let taken = LeaseRecord::taken(request, session, fence, self.now_text());
-            Row::write_lease(change, key, &taken, &self.path)?;
-            fences.insert(key.clone(), fence);
-        }
-        Ok(fences)
-    }
-
-    fn save(
-        &self,
-        change: &Transaction<'_>,
-        lease: &Lease,
-        key: &CursorKey,
-        cursor: &Cursor,
-    ) -> Result<(), Error> {
-        lease.fence_to_show(key)?;
-        let row = Row::read(change, key, &self.path)?;
-        check_shown(key, row.lease, lease)?;
-        let stored = self.parse(key, row.record.as_deref())?;
-        let next = Wire::following(stored.as_ref(), key, cursor, lease, || self.now_text())?;
-        next.map_or(Ok(()), |wire| {
-            let record = wire.to_json();
-            Row::write_record(change, key, Some(&record), &record, &self.path)
-        })
-    }
 }
 
 fn gone(operation: &'static str, path: &Path) -> Error {
-    Error::Unavailable {
+    unavailable(
         operation,
-        place: path.display().to_string(),
-        advice: "The database file is gone: bring it back, or start the stream anew",
-        source: None,
-    }
+        path.display().to_string(),
+        "The database file is gone: bring it back, or start the stream anew",
+    )
 }

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock};
 use crate::every_promise;
+use crate::store::CheckpointStore;
 
 pub(crate) struct InFile {
     folder: TempDir,

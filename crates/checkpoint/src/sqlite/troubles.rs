@@ -2,10 +2,11 @@
 
 use super::tests::file;
 use super::*;
-use crate::ReasonCode;
 use crate::conformance::{
     Backend as _, assert_code, cursor, key, open_leased, position, request, save,
 };
+use crate::record::Wire;
+use crate::{CheckpointStore as _, ReasonCode};
 
 #[tokio::test]
 async fn a_file_deleted_in_mid_run_is_not_written_into_nowhere() {

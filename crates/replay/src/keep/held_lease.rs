@@ -69,7 +69,12 @@ impl HeldLease {
                 }
                 Ok(held)
             }
-            Err(checkpoint::Error::LeaseHeld { .. }) if ending.is_winding_down() => Err(stopped()),
+            Err(error)
+                if error.code() == checkpoint::ReasonCode::LeaseHeld
+                    && ending.is_winding_down() =>
+            {
+                Err(stopped())
+            }
             Err(error) => Err(Error::Checkpoint(error)),
         }
     }

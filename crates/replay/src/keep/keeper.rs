@@ -574,15 +574,15 @@ fn not_saved_in_time(
     cursors: &BTreeMap<CursorKey, Cursor>,
     cause: Option<String>,
 ) -> checkpoint::Error {
-    checkpoint::Error::Unavailable {
-        operation: "save within `save_timeout_s` of the stop",
-        place: cursors
-            .keys()
-            .next()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        advice: "A rerun repeats what is not saved; bring the store back first",
-        source: cause.map(Into::into),
+    let first = cursors.keys().next();
+    let failure = checkpoint::unavailable(
+        "save within `save_timeout_s` of the stop",
+        first.map(ToString::to_string).unwrap_or_default(),
+        "A rerun repeats what is not saved; bring the store back first",
+    );
+    match cause {
+        Some(cause) => failure.because(cause),
+        None => failure,
     }
 }
 

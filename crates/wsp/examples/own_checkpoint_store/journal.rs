@@ -1,22 +1,20 @@
 //! A store of cursors in one journal file.
 //!
 //! What a lease, a cursor and a line of history are, and which of them may follow which, the
-//! `checkpoint` crate decides; the store only keeps them. Its own part is this: an act is
+//! `checkpoint` crate decides; the store only keeps slots. Its own part is this: a change is
 //! written to the journal and synced before anybody sees it, a line that a crash cut short is
 //! nothing, and the journal is locked, so that no second process writes it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Error as IoError, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use checkpoint::lease::{Evidence, LeaseRecord, Observations, SessionId, check_free, check_shown};
-use checkpoint::record::{next_record, reset_line};
-use checkpoint::{
-    CheckpointStore, Clock, Cursor, CursorKey, Error, HistoryEntry, Lease, LeaseRequest,
-    LeaseState, PackKey, Record, utc_text,
+use checkpoint::lease::{LeaseRecord, LeaseRequest, SessionId};
+use checkpoint::protocol::{
+    Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
+use checkpoint::{Clock, CursorKey, Error, PackKey, unavailable};
+use durable::{Access, OsDisk, RunLog};
 use serde::{Deserialize, Serialize};
 
 /// Cursors in one journal file. Clones share it.
@@ -24,20 +22,19 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct JournalStore {
     path: Arc<Path>,
     state: Arc<Mutex<State>>,
-    clock: Arc<dyn Clock>,
+    observer: Observer,
 }
 
 #[derive(Debug)]
 struct State {
     /// Locked for as long as the store is open.
-    journal: File,
-    slots: BTreeMap<CursorKey, Slot>,
-    observed: Observations,
+    journal: RunLog,
+    keys: BTreeMap<CursorKey, Kept>,
 }
 
 /// What the journal says of a key.
-#[derive(Clone, Debug, Default)]
-struct Slot {
+#[derive(Debug, Default)]
+struct Kept {
     lease: Option<LeaseRecord>,
     /// Gone with the lease; never there for one that another process took.
     holder: Weak<()>,
@@ -45,41 +42,40 @@ struct Slot {
     history: Vec<String>,
 }
 
-/// One line of the journal holds all changes of one act: they come about together.
+/// What happened to a key. One line of the journal holds those of one edit: they come about
+/// together.
 #[derive(Serialize, Deserialize)]
-struct Change {
-    pack_key: String,
-    output_id: String,
-    act: Act,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-enum Act {
+enum Event {
     Lease(LeaseRecord),
     Record(String),
     Reset(String),
 }
 
-impl Slot {
-    fn apply(&mut self, act: Act) {
-        match act {
-            Act::Lease(lease) => self.lease = Some(lease),
-            Act::Record(record) => {
+type Entry = (String, String, Event);
+
+impl Kept {
+    fn slot(&self, key: &CursorKey, place: &str) -> Slot {
+        let life = match self.holder.strong_count() {
+            0 => Life::Ended,
+            _ => Life::Living,
+        };
+        let record = self.record.as_ref();
+        let record = record.map(|text| StoredRecord::parse(text, key, place));
+        Slot::new(self.lease.clone(), life, record)
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Lease(lease) => self.lease = Some(lease),
+            Event::Record(record) => {
                 self.history.push(record.clone());
                 self.record = Some(record);
             }
-            Act::Reset(line) => {
+            Event::Reset(line) => {
                 self.history.push(line);
                 self.record = None;
             }
         }
-    }
-
-    fn parse(&self, key: &CursorKey, place: &str) -> Result<Option<Record>, Error> {
-        let record = self.record.as_deref();
-        record
-            .map(|record| Record::parse(record.as_bytes(), key, place))
-            .transpose()
     }
 }
 
@@ -89,48 +85,27 @@ impl JournalStore {
         path: PathBuf,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut journal = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)?;
-        journal.try_lock()?;
-        if let Some(folder) = path.parent() {
-            // Or a crash might lose the name of a new journal.
-            File::open(folder)?.sync_all()?;
+        let mut journal = RunLog::open(Arc::new(OsDisk), path.clone(), Access::Default)?;
+        if !journal.try_lock()? {
+            return Err("another process has the journal".into());
         }
-        let (mut slots, mut whole) = (BTreeMap::<_, Slot>::new(), 0);
-        let mut lines = BufReader::new(&journal);
-        loop {
-            let mut line = String::new();
-            lines.read_line(&mut line)?;
-            let Some(text) = line.strip_suffix('\n') else {
-                break;
-            };
-            for Change {
-                pack_key,
-                output_id,
-                act,
-            } in serde_json::from_str::<Vec<Change>>(text)?
-            {
-                let key = CursorKey::new(PackKey::parse(&pack_key)?, &output_id)?;
-                slots.entry(key).or_default().apply(act);
+        let mut keys = BTreeMap::<CursorKey, Kept>::new();
+        let read = journal.catch_up(|_, line| {
+            let entries: Vec<Entry> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+            for (pack_key, output_id, event) in entries {
+                let pack_key = PackKey::parse(&pack_key).map_err(|e| e.to_string())?;
+                let key = CursorKey::new(pack_key, output_id).map_err(|e| e.to_string())?;
+                keys.entry(key).or_default().apply(event);
             }
-            whole += line.len() as u64;
-        }
+            Ok(())
+        });
+        read.map_err(|fault| format!("{fault:?}"))?;
         // A line that a crash cut short was never acknowledged.
-        journal.set_len(whole)?;
-        journal.seek(SeekFrom::Start(whole))?;
-        let observed = Observations::default();
+        journal.cut_torn()?;
         Ok(Self {
             path: path.into(),
-            state: Arc::new(Mutex::new(State {
-                journal,
-                slots,
-                observed,
-            })),
-            clock,
+            state: Arc::new(Mutex::new(State { journal, keys })),
+            observer: Observer::new(clock),
         })
     }
 
@@ -138,166 +113,85 @@ impl JournalStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> String {
-        utc_text(self.clock.utc_now())
-    }
-
-    fn failed(&self, source: IoError) -> Error {
-        Error::Unavailable {
-            operation: "write the journal",
-            place: self.place(),
-            advice: "Look after the disk and the folder",
-            source: Some(Box::new(source)),
-        }
-    }
-}
-
-impl State {
-    fn slot(&self, key: &CursorKey) -> Slot {
-        self.slots.get(key).cloned().unwrap_or_default()
-    }
-
-    /// Writes what is to happen, syncs it, and only then lets it happen.
-    fn commit(&mut self, acts: Vec<(CursorKey, Act)>) -> Result<(), IoError> {
-        if acts.is_empty() {
-            return Ok(());
-        }
-        let changes = acts.iter().map(|(key, act)| Change {
-            pack_key: key.pack_key().as_str().to_owned(),
-            output_id: key.output_id().to_string(),
-            act: act.clone(),
-        });
-        let mut line = serde_json::to_vec(&changes.collect::<Vec<_>>())?;
-        line.push(b'\n');
-        let end = self.journal.stream_position()?;
-        let written = self
-            .journal
-            .write_all(&line)
-            .and_then(|()| self.journal.sync_data());
-        if let Err(error) = written {
-            // What was written in part must not stand before the next line.
-            self.journal.set_len(end)?;
-            self.journal.seek(SeekFrom::Start(end))?;
-            return Err(error);
-        }
-        for (key, act) in acts {
-            self.slots.entry(key).or_default().apply(act);
-        }
-        Ok(())
+    fn slot(&self, state: &State, key: &CursorKey) -> Slot {
+        let kept = state.keys.get(key);
+        kept.map_or_else(Slot::default, |kept| kept.slot(key, &self.location()))
     }
 }
 
 #[async_trait::async_trait]
-impl CheckpointStore for JournalStore {
-    fn place(&self) -> String {
+impl Slots for JournalStore {
+    type Proof = ();
+
+    fn location(&self) -> String {
         self.path.display().to_string()
     }
 
-    async fn load(&self, key: &CursorKey) -> Result<Option<Record>, Error> {
-        self.state().slot(key).parse(key, &self.place())
+    fn observer(&self) -> &Observer {
+        &self.observer
     }
 
-    async fn lease_state(&self, key: &CursorKey) -> Result<Option<LeaseState>, Error> {
-        let slot = self.state().slot(key);
-        let alive = Some(slot.holder.strong_count() > 0);
-        Ok(slot.lease.and_then(|lease| lease.to_state(alive)))
+    async fn read(&self, key: &CursorKey, _: Needs) -> Result<Slot, Error> {
+        Ok(self.slot(&self.state(), key))
     }
 
-    async fn history(&self, key: &CursorKey, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        let slot = self.state().slot(key);
-        let lines = slot.history.iter().rev();
-        Ok(lines
-            .filter_map(|line| HistoryEntry::parse(line, key))
-            .take(limit)
-            .collect())
+    async fn lines(&self, key: &CursorKey, _: usize) -> Result<Vec<String>, Error> {
+        let state = self.state();
+        let kept = state.keys.get(key).map(|kept| kept.history.iter().rev());
+        Ok(kept.into_iter().flatten().cloned().collect())
     }
 
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
-        let now = self.clock.monotonic();
-        let mut state = self.state();
-        let mut free = Ok(());
-        // Each is looked at before one in the way is told of: all periods begin to pass.
-        for key in &request.keys {
-            let Slot { lease, holder, .. } = state.slot(key);
-            let this = check_free(key, lease.as_ref(), request.take_over, |lease| {
-                Ok(if holder.strong_count() == 0 {
-                    Evidence::Dead
-                } else if state.observed.is_expired(key, lease, lease.renewals, now) {
-                    Evidence::Expired
-                } else {
-                    Evidence::Current
-                })
-            });
-            free = free.and(this);
-        }
-        free?;
-        let (session, holder) = (SessionId::new(), Arc::new(()));
-        let (mut fences, mut acts) = (BTreeMap::new(), Vec::new());
-        for key in &request.keys {
-            let fence = state.slot(key).lease.map_or(0, |lease| lease.fence) + 1;
-            let lease = LeaseRecord::taken(request, &session, fence, self.now());
-            fences.insert(key.clone(), fence);
-            acts.push((key.clone(), Act::Lease(lease)));
-        }
-        state.commit(acts).map_err(|error| self.failed(error))?;
-        for key in &request.keys {
-            state.slots.entry(key.clone()).or_default().holder = Arc::downgrade(&holder);
-            state.observed.forget(key);
-        }
-        Ok(Lease::granted(session, fences, request.period, holder))
+    async fn begin(&self, _: &SessionId, _: &LeaseRequest) -> Result<(), Error> {
+        Ok(())
     }
 
-    async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let mut state = self.state();
-        let mut acts = Vec::new();
-        for key in lease.keys() {
-            let mut stored = check_shown(key, state.slot(key).lease, lease)?;
-            stored.renew(self.now());
-            acts.push((key.clone(), Act::Lease(stored)));
-        }
-        state.commit(acts).map_err(|error| self.failed(error))
-    }
-
-    async fn save_many(
+    async fn edit<T, F>(
         &self,
-        lease: &Lease,
-        cursors: &BTreeMap<CursorKey, Cursor>,
-    ) -> Result<(), Error> {
+        act: Act,
+        proof: &Arc<()>,
+        keys: Vec<CursorKey>,
+        decide: F,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
         let mut state = self.state();
-        let mut acts = Vec::new();
-        for (key, cursor) in cursors {
-            let slot = state.slot(key);
-            let stored = slot.parse(key, &self.place());
-            check_shown(key, slot.lease, lease)?;
-            let next = next_record(stored?.as_ref(), key, cursor, lease, || self.now())?;
-            acts.extend(next.map(|record| (key.clone(), Act::Record(record))));
-        }
-        state.commit(acts).map_err(|error| self.failed(error))
-    }
-
-    async fn reset(&self, lease: &Lease, key: &CursorKey) -> Result<(), Error> {
-        let mut state = self.state();
-        let slot = state.slot(key);
-        check_shown(key, slot.lease, lease)?;
-        let given_up = slot.record.map(|record| {
-            let line = reset_line(self.now(), record.as_bytes());
-            (key.clone(), Act::Reset(line))
+        let slots = keys.into_iter().map(|key| {
+            let slot = self.slot(&state, &key);
+            (key, slot)
         });
-        let acts = given_up.into_iter().collect();
-        state.commit(acts).map_err(|error| self.failed(error))
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), Error> {
-        let mut state = self.state();
-        let mut acts = Vec::new();
-        for key in lease.keys() {
-            if let Some(mut stored) = state.slot(key).lease
-                && stored.release(lease)
-            {
-                acts.push((key.clone(), Act::Lease(stored)));
+        let (mut events, mut told) = (Vec::new(), Vec::new());
+        for (key, change, said) in decide_all(slots, &decide)? {
+            events.extend(change.lease.map(|lease| (key.clone(), Event::Lease(lease))));
+            match change.record {
+                RecordChange::Keep => {}
+                RecordChange::Save(record) => events.push((key, Event::Record(record.to_json()))),
+                RecordChange::Remove(line) => events.push((key, Event::Reset(line))),
             }
+            told.push(said);
         }
-        state.commit(acts).map_err(|error| self.failed(error))
+        if events.is_empty() {
+            return Ok(told);
+        }
+        // Written and synced first, and only then let it happen.
+        let entries: Vec<_> = events
+            .iter()
+            .map(|(key, event)| (key.pack_key().as_str(), key.output_id().as_str(), event))
+            .collect();
+        let line = format!("{}\n", serde_json::to_string(&entries).unwrap_or_default());
+        let written = state.journal.append_synced(line.as_bytes());
+        let advice = "Look after the disk and the folder";
+        let failed = |error| unavailable(act.operation(), self.location(), advice).because(error);
+        written.map_err(failed)?;
+        for (key, event) in events {
+            let kept = state.keys.entry(key).or_default();
+            if act == Act::Take {
+                kept.holder = Arc::downgrade(proof);
+            }
+            kept.apply(event);
+        }
+        Ok(told)
     }
 }
 
@@ -309,7 +203,7 @@ mod tests {
     use checkpoint::conformance::{
         Backend, Damage, ManualClock, cursor, key, open_leased, position, save,
     };
-    use checkpoint::{Holder, every_promise};
+    use checkpoint::{CheckpointStore, Holder, every_promise};
 
     use super::*;
 
@@ -349,7 +243,7 @@ mod tests {
 
         async fn damage(&self, key: &CursorKey, damage: Damage) {
             let mut state = self.store.state();
-            let record = state.slots.get_mut(key).unwrap().record.as_mut().unwrap();
+            let record = state.keys.get_mut(key).unwrap().record.as_mut().unwrap();
             *record = damage.spoil(record);
         }
     }

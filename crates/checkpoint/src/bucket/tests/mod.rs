@@ -4,10 +4,14 @@ mod faults;
 pub(crate) mod s3_server;
 mod take_overs;
 
+use std::sync::Mutex as SyncMutex;
+
 use self::s3_server::S3Server;
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock};
 use crate::every_promise;
+use crate::lease::Lease;
+use crate::store::CheckpointStore;
 
 pub(crate) struct InBucket {
     server: S3Server,

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use durable::simulated::{Careless, CrashDisk};
-use futures::FutureExt as _;
-
 use super::*;
-use crate::conformance::{cursor, holder, key};
+use crate::conformance::{cursor, holder, key, save};
+use durable::simulated::{Careless, CrashDisk};
 
 /// What a life of checkpoints was told, in order: the row that the cursor stands at.
 type Told = Vec<Option<u64>>;
@@ -27,7 +25,7 @@ impl Life {
             tempfile::tempdir().unwrap(),
         );
         Self {
-            store: store_on(disk.clone(), sessions.path()),
+            store: store_on(disk.clone(), sessions.path(), Arc::default()),
             disk,
             told: vec![None],
             fences: vec![0],
@@ -37,25 +35,25 @@ impl Life {
 
     fn acquire(&mut self) -> Lease {
         let key = key("crash", "o");
-        let lease = self
-            .store
-            .inner
-            .acquire(&LeaseRequest::new([key.clone()], holder("one")));
-        let lease = lease.unwrap();
+        let request = LeaseRequest::new([key.clone()], holder("one"));
+        let lease = done(self.store.acquire(&request)).unwrap();
         self.tell(*self.told.last().unwrap(), lease.fence(&key).unwrap());
         lease
     }
 
     fn save(&mut self, lease: &Lease, row: u64) {
-        self.store
-            .inner
-            .save(lease, &key("crash", "o"), &cursor("a", row))
-            .unwrap();
+        done(save(
+            &self.store,
+            lease,
+            &key("crash", "o"),
+            cursor("a", row),
+        ))
+        .unwrap();
         self.tell(Some(row), *self.fences.last().unwrap());
     }
 
     fn reset(&mut self, lease: &Lease) {
-        self.store.inner.reset(lease, &key("crash", "o")).unwrap();
+        done(self.store.reset(lease, &key("crash", "o"))).unwrap();
         self.tell(None, *self.fences.last().unwrap());
     }
 
@@ -72,20 +70,20 @@ impl Life {
         let (mut count, mut wrong) = (0, None);
         self.disk.each_crash(|promised, disk| {
             count += 1;
-            let recovered = store_on(Arc::new(disk), sessions.path());
-            let fault = self.fault(&recovered, promised);
+            let clock = Arc::new(ManualClock::default());
+            let recovered = store_on(Arc::new(disk), sessions.path(), clock.clone());
+            let fault = self.fault(&recovered, &clock, promised);
             wrong = fault.map(|fault| format!("crash {count} after promise {promised}: {fault}"));
             wrong.is_none()
         });
         (count, wrong)
     }
 
-    fn fault(&self, recovered: &FileStore, promised: usize) -> Option<String> {
+    fn fault(&self, recovered: &FileStore, clock: &ManualClock, promised: usize) -> Option<String> {
         let key = key("crash", "o");
         let allowed: BTreeSet<Option<u64>> =
             self.told[promised..].iter().take(2).copied().collect();
-        let inner = &recovered.inner;
-        let found = match inner.place(&key).record(&*inner.disk) {
+        let found = match done(recovered.load(&key)) {
             Ok(record) => record.map(|record| record.cursor.last_row_index()),
             Err(error) => return Some(error.to_string()),
         };
@@ -93,11 +91,10 @@ impl Life {
             return Some(format!("found {found:?}, expected one of {allowed:?}"));
         }
         let request = LeaseRequest::new([key.clone()], holder("two"));
-        let taken = inner.acquire(&request).or_else(|_| {
+        let taken = done(recovered.acquire(&request)).or_else(|_| {
             // The crash took the lock of the session too, so nobody can tell that it has ended.
-            let slept = inner.clock.sleep(request.period).now_or_never();
-            slept.expect("that clock sleeps in no time");
-            inner.acquire(&request)
+            done(clock.sleep(request.period));
+            done(recovered.acquire(&request))
         });
         let lease = match taken {
             Ok(lease) => lease,
@@ -107,21 +104,24 @@ impl Life {
         if fence <= self.fences[promised] {
             return Some(format!("fence {fence} after {}", self.fences[promised]));
         }
-        inner
-            .save(&lease, &key, &cursor("a", 100))
+        done(save(recovered, &lease, &key, cursor("a", 100)))
             .err()
             .map(|error| error.to_string())
     }
 }
 
-fn store_on(disk: Arc<CrashDisk>, sessions: &std::path::Path) -> FileStore {
-    let clock = Arc::new(ManualClock::default());
-    FileStore::on_disk(
-        "/checkpoints".into(),
-        clock,
-        disk,
-        Sessions::new(sessions.to_owned()),
-    )
+fn store_on(disk: Arc<CrashDisk>, sessions: &Path, clock: Arc<ManualClock>) -> FileStore {
+    let sessions = Sessions::new(sessions.to_owned());
+    FileStore::on_disk("/checkpoints".into(), clock, disk, sessions)
+}
+
+/// Does what needs no other thread than those that may block.
+fn done<T>(work: impl Future<Output = T>) -> T {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().build().unwrap();
+    }
+    RUNTIME.with(|runtime| runtime.block_on(work))
 }
 
 fn first_saves(careless: Careless) -> Life {
@@ -146,8 +146,8 @@ fn renewed_released_and_taken_again(careless: Careless) -> Life {
     let mut life = Life::new(careless);
     let lease = life.acquire();
     life.save(&lease, 1);
-    life.store.inner.renew(&lease).unwrap();
-    life.store.inner.release(&lease).unwrap();
+    done(life.store.renew(&lease)).unwrap();
+    done(life.store.release(&lease)).unwrap();
     drop(lease);
     let lease = life.acquire();
     life.save(&lease, 2);

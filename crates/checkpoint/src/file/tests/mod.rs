@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock};
 use crate::every_promise;
+use crate::lease::Lease;
+use crate::store::CheckpointStore;
 
 pub(crate) struct InFolder {
     root: TempDir,

@@ -3,16 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, unavailable};
 
 /// The error of an operation on a path.
 pub(crate) fn at_path(operation: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Unavailable {
-        operation,
-        place: path.display().to_string(),
-        advice: advice(source.kind()),
-        source: Some(Box::new(source)),
-    }
+    unavailable(operation, path.display().to_string(), advice(source.kind())).because(source)
 }
 
 /// What to do where another process keeps a lock for longer than its work takes.
@@ -22,11 +17,10 @@ pub(crate) const LOCKED: &str = "Another process keeps it locked in the middle o
 /// The error of a lock on one of some files that another process keeps, which is named where the
 /// system tells.
 pub(crate) fn locked(operation: &'static str, path: &Path, files: &[&Path]) -> Error {
-    Error::Unavailable {
-        operation,
-        place: path.display().to_string(),
-        advice: LOCKED,
-        source: durable::blame(files).map(Into::into),
+    let failure = unavailable(operation, path.display().to_string(), LOCKED);
+    match durable::blame(files) {
+        Some(holder) => failure.because(holder),
+        None => failure,
     }
 }
 
