@@ -127,7 +127,7 @@ impl<'a> Document<'a> {
         let name: StrDeserializer<'_, value::Error> = text.trim().into_deserializer();
         match T::deserialize(name) {
             Ok(chosen) => Ok(Some(chosen)),
-            Err(_) => Err(invalid(key, &format!("is `{text}`, not {expected}"))),
+            Err(_) => Err(invalid(key, &format!("is {}, not {expected}", shown(&text)))),
         }
     }
 

@@ -316,7 +316,7 @@ fn a_bad_row_of_a_sorted_part_is_named_by_its_row_in_the_file() {
     };
     assert_eq!(rows, [3, 2]);
     assert_eq!(error.code(), "PRIMARY_KEY_MISSING");
-    assert!(error.to_string().contains("row 1 "), "{error}");
+    assert!(error.to_string().contains(", row 1,"), "{error}");
 }
 
 #[test]
