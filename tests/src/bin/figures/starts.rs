@@ -1,5 +1,6 @@
 //! `start` and `resume`: how long until the first post.
 
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,14 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Milliseconds from starting a stream of one event to the gate's first post.
 pub fn to_first_post(rig: &Rig) -> f64 {
+    first_post_of(rig, || rig.start_stream(&["--max-events", "1"]))
+}
+
+/// The same of a stream that is started by a caller.
+pub fn first_post_of(rig: &Rig, start: impl FnOnce() -> Child) -> f64 {
     let before = rig.gate.stats().posts;
     let began = Instant::now();
-    let child = rig.start_stream(&["--max-events", "1"]);
+    let child = start();
     while rig.gate.stats().posts == before {
         assert!(began.elapsed() < PATIENCE, "no post");
         thread::sleep(Duration::from_micros(200));
