@@ -29,10 +29,8 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use model::Hex64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, config_invalid, held, lost};
@@ -56,18 +54,25 @@ pub struct Holder {
 impl Holder {
     /// This process, under a producer id.
     pub fn this_process(name: &str) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .ok()
-            .or_else(|| std::env::var("HOSTNAME").ok())
-            .map(|host| host.trim().to_owned())
-            .filter(|host| !host.is_empty())
-            .unwrap_or_else(|| "unknown host".to_owned());
         Self {
             name: name.to_owned(),
-            host,
+            host: host_name().unwrap_or_else(|| "unknown host".to_owned()),
             pid: std::process::id(),
         }
     }
+}
+
+/// The machine's name, if it has one.
+#[cfg(target_os = "linux")]
+fn host_name() -> Option<String> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn host_name() -> Option<String> {
+    std::env::var("HOSTNAME").ok()
 }
 
 impl fmt::Display for Holder {
@@ -106,24 +111,13 @@ impl LeaseRequest {
 pub struct SessionId(pub(crate) String);
 
 impl SessionId {
-    /// From process, time, a counter and the address-space seed of the hasher.
+    /// 128 random bits.
     #[expect(
         clippy::new_without_default,
         reason = "no two are equal: none is the default"
     )]
     pub fn new() -> Self {
-        use std::hash::{BuildHasher as _, RandomState};
-        static TAKEN: AtomicU64 = AtomicU64::new(0);
-        let seed = format!(
-            "{}|{:?}|{}|{}",
-            std::process::id(),
-            SystemTime::now(),
-            TAKEN.fetch_add(1, Ordering::Relaxed),
-            RandomState::new().hash_one(0),
-        );
-        let mut digest = Hex64::sha256_of(seed).to_string();
-        digest.truncate(32);
-        Self(digest)
+        Self(format!("{:032x}", rand::random::<u128>()))
     }
 
     /// The digits.
@@ -281,9 +275,9 @@ impl LeaseRecord {
         self.renewed_at_utc = now_utc;
     }
 
-    /// Marks it released if it is still this lease's; true if that changed it.
-    pub fn release(&mut self, lease: &Lease) -> bool {
-        let is_held = self.session == lease.session && !self.released;
+    /// Marks it released if it is still this session's; true if that changed it.
+    pub(crate) fn release(&mut self, session: &SessionId) -> bool {
+        let is_held = self.session == *session && !self.released;
         self.released |= is_held;
         is_held
     }

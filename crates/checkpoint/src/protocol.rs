@@ -22,8 +22,9 @@
 //!   under it reads it anew and asks once more.
 //! - All slots of an edit are decided on before one that refuses is told of: a taker watches all
 //!   leases for their expiry from its first try on.
-//! - All leases are taken, or none. Of the other acts, a store that reads and writes all slots
-//!   under one lock or transaction writes nothing where one refuses; the bucket goes key by key.
+//! - All leases are taken, or none. A store that edits several slots together does that by one
+//!   edit. Of another they are taken one by one, in the order of the keys, so that of several
+//!   takers one has the first; where one refuses, those before it are given back.
 //!
 //! | act | may be done | writes | line of history |
 //! |---|---|---|---|
@@ -58,8 +59,9 @@ use crate::store::CheckpointStore;
 /// - **[`edit`](Self::edit) of a slot is one step.** Between the read of a slot and its write
 ///   nobody else writes it, whichever process: by a lock, a transaction, or a condition on the
 ///   write. What was written when it returns `Ok` survives a crash.
-/// - **Leases are taken together.** Where one slot refuses an [`Act::Take`], none stays taken. Of
-///   the other acts a store without transactions may do one key and not the next.
+/// - **Several slots are edited together where it can be done.** A store that writes all slots of
+///   an edit or none, whichever refuses, says so ([`all_or_none`](Self::all_or_none)). Of another
+///   the protocol takes leases one by one, and gives back what it took where one refuses.
 /// - **[`read`](Self::read) and [`lines`](Self::lines) make nothing**: no file, table or object.
 /// - **A proof ends with its lease.** [`begin`](Self::begin) makes what shows that the session
 ///   lives; once the last share of it is dropped, as a crash does, [`Slot::life`] is
@@ -97,6 +99,12 @@ pub trait Slots: Debug + Send + Sync + 'static {
         session: &SessionId,
         request: &LeaseRequest,
     ) -> Result<Self::Proof, Error>;
+
+    /// Whether an edit of several slots writes all or none; `proof` is that of the session that
+    /// asks.
+    fn all_or_none(&self, _proof: &Self::Proof) -> bool {
+        true
+    }
 
     /// Reads the slots of keys, asks `decide` about each ([`decide_all`]), and writes what it says.
     /// Gives what `decide` gave beside each change, in the order of the keys.
@@ -461,6 +469,60 @@ fn reset(
     }))
 }
 
+/// Takes leases one by one, in the order of the keys, or none.
+async fn take_one_by_one<S: Slots, T: Send + 'static>(
+    store: &S,
+    session: &SessionId,
+    proof: &Arc<S::Proof>,
+    keys: Vec<CursorKey>,
+    decide: impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+) -> Result<Vec<T>, Error> {
+    let decide = Arc::new(decide);
+    // All are looked at before any is taken: a silent holder is outlasted on all of its keys at
+    // once, not on one after the other.
+    let looks = Arc::clone(&decide);
+    let look = move |key: &CursorKey, slot| {
+        looks(key, slot)?;
+        Ok((Change::default(), ()))
+    };
+    store.edit(Act::Take, proof, keys.clone(), look).await?;
+    let mut taken = Vec::with_capacity(keys.len());
+    for (at, key) in keys.iter().enumerate() {
+        let decide = Arc::clone(&decide);
+        let take = move |key: &CursorKey, slot| decide(key, slot);
+        match store.edit(Act::Take, proof, vec![key.clone()], take).await {
+            Ok(this) => taken.extend(this),
+            Err(error) => {
+                // Of a store that gave no clear answer, the last one may be taken too.
+                let end = at + usize::from(error.is_retryable());
+                // What cannot be given back now is free after a period.
+                let _ = give_back(store, session, proof, keys[..end].to_vec()).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// Marks the leases of keys released that are still the session's.
+async fn give_back<S: Slots>(
+    store: &S,
+    session: &SessionId,
+    proof: &Arc<S::Proof>,
+    keys: Vec<CursorKey>,
+) -> Result<(), Error> {
+    let session = session.clone();
+    let decide = move |_: &CursorKey, slot: Slot| {
+        let stored = slot.lease?;
+        let released = stored.and_then(|mut lease| lease.release(&session).then_some(lease));
+        Ok((released.map_or_else(Change::default, Change::of_lease), ()))
+    };
+    store
+        .edit(Act::Release, proof, keys, decide)
+        .await
+        .map(drop)
+}
+
 #[async_trait]
 impl<S: Slots> CheckpointStore for S {
     fn place(&self) -> String {
@@ -505,7 +567,12 @@ impl<S: Slots> CheckpointStore for S {
         let (asked, taker) = (request.clone(), session.clone());
         let observer = self.observer().clone();
         let decide = move |key: &CursorKey, slot| take(key, slot, &asked, &taker, &observer);
-        let taken = match self.edit(Act::Take, &proof, keys, decide).await {
+        let taken = if self.all_or_none(&proof) {
+            self.edit(Act::Take, &proof, keys, decide).await
+        } else {
+            take_one_by_one(self, &session, &proof, keys, decide).await
+        };
+        let taken = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 // What a store that is away wrote is not known.
@@ -580,13 +647,7 @@ impl<S: Slots> CheckpointStore for S {
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
         let proof = &granted::<S::Proof>(lease)?.proof;
         let keys = lease.keys().cloned().collect();
-        let shown = lease.share();
-        let decide = move |_: &CursorKey, slot: Slot| {
-            let stored = slot.lease?;
-            let released = stored.and_then(|mut lease| lease.release(&shown).then_some(lease));
-            Ok((released.map_or_else(Change::default, Change::of_lease), ()))
-        };
-        self.edit(Act::Release, proof, keys, decide).await?;
+        give_back(self, lease.session(), proof, keys).await?;
         self.set_named(proof, false);
         Ok(())
     }

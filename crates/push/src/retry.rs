@@ -37,6 +37,8 @@
 
 use std::time::Duration;
 
+use model::Backoff;
+
 /// The longest wait that a `retry-after` can ask for before the gate is asked again.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_mins(5);
 
@@ -120,11 +122,9 @@ impl RetryPolicy {
 
     /// The wait before try number `times` + 1, `times` from 1; `random` is in 0..1.
     pub(crate) fn jitter(&self, times: u32, random: f64) -> Duration {
-        let doubled = 2u32.saturating_pow(times.saturating_sub(1));
-        self.base_delay
-            .saturating_mul(doubled)
-            .min(self.max_delay)
-            .mul_f64(random)
+        let first = self.base_delay.min(self.max_delay);
+        let longest = Backoff::new(first, self.max_delay).longest(times);
+        longest.mul_f64(random)
     }
 }
 

@@ -184,11 +184,11 @@ impl Objects {
         session: &SessionId,
         state: ClaimState,
     ) -> Result<bool, Error> {
-        for attempt in 0..TRIES {
+        for failed in 1..=TRIES {
             let found = match self.claim(pack).await {
                 Ok(found) => found,
                 Err(error) => {
-                    pause_after(Refusal::Failed(error), attempt).await?;
+                    pause_after(Refusal::Failed(error), failed).await?;
                     continue;
                 }
             };
@@ -204,7 +204,7 @@ impl Objects {
                 Ok(()) => return Ok(true),
                 // The last sign of life may still be on its way.
                 Err(Refusal::Conflict) => tokio::time::sleep(LOOK).await,
-                Err(refusal) => pause_after(refusal, attempt).await?,
+                Err(refusal) => pause_after(refusal, failed).await?,
             }
         }
         Err(self.unsettled_claim(pack))

@@ -28,7 +28,7 @@ pub(crate) mod tests;
 mod yielding;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,9 +67,10 @@ struct Inner {
 pub struct Session {
     id: SessionId,
     request: LeaseRequest,
-    /// The state that each key's object was left in, once all leases were taken.
-    known: OnceLock<BTreeMap<CursorKey, Mutex<Found>>>,
-    /// When the claim object of each pack was last read, by the store's clock.
+    /// The state that each key's object was left in, once its lease was taken.
+    known: BTreeMap<CursorKey, Mutex<Option<Found>>>,
+    /// When the claim object of each pack was last read, by the store's clock; at first when the
+    /// leases were taken.
     claims_read: BTreeMap<PackKey, Mutex<Duration>>,
 }
 
@@ -117,17 +118,19 @@ impl Slots for BucketStore {
     }
 
     async fn begin(&self, session: &SessionId, request: &LeaseRequest) -> Result<Session, Error> {
-        // Read before all else, so that every take-over that begins from here on is noticed.
-        let began = self.inner.clock.monotonic();
         let packs = request.keys.iter().map(CursorKey::pack_key);
+        let keys = request.keys.iter().cloned();
         Ok(Session {
             id: session.clone(),
+            known: keys.map(|key| (key, Mutex::default())).collect(),
             request: request.clone(),
-            known: OnceLock::new(),
-            claims_read: packs
-                .map(|pack| (pack.clone(), Mutex::new(began)))
-                .collect(),
+            claims_read: packs.map(|pack| (pack.clone(), Mutex::default())).collect(),
         })
+    }
+
+    /// A take-over is, by its claim; all else goes key by key.
+    fn all_or_none(&self, proof: &Session) -> bool {
+        proof.request.take_over
     }
 
     async fn edit<T, F>(
@@ -143,7 +146,7 @@ impl Slots for BucketStore {
     {
         let inner = &*self.inner;
         if act == Act::Take {
-            return inner.take_all(proof, &decide).await;
+            return inner.take_all(proof, &keys, &decide).await;
         }
         if act == Act::Renew {
             inner.heed_claims(proof).await;
@@ -183,19 +186,26 @@ impl Inner {
         if matches!(act, Act::Save | Act::Reset) {
             self.heed_claim(session, key.pack_key()).await;
         }
-        let known = session.known.get().and_then(|known| known.get(key));
+        let known = session.known.get(key);
         let known = known.ok_or_else(|| lost(key, "it was never taken"))?;
         let mut known = known.lock().await;
-        for attempt in 0..TRIES {
+        if known.is_none() {
+            // Not taken to the end, and given back.
+            *known = self.objects.get_even_damaged(key).await?;
+        }
+        let Some(known) = known.as_mut() else {
+            return decide(key, Slot::default()).map(|(_, told)| told);
+        };
+        for failed in 1..=TRIES {
             let own = known.object.lease.clone();
-            let slot = self.objects.slot(key, Some(&known));
+            let slot = self.objects.slot(key, Some(known));
             let (change, told) = decide(key, slot)?;
             let mut next = known.object.clone();
             if !next.apply(change) {
                 return Ok(told);
             }
             let write = next.count_on();
-            let refusal = match self.objects.put(key, &next, Some(&known)).await {
+            let refusal = match self.objects.put(key, &next, Some(&*known)).await {
                 Ok(version) => {
                     *known = Found {
                         object: next,
@@ -217,7 +227,7 @@ impl Inner {
                     .await?;
             }
             *known = found;
-            pause_after(refusal, attempt).await?;
+            pause_after(refusal, failed).await?;
         }
         Err(self.objects.unsettled(operation, key))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Cause;
+use model::{Backoff, Cause};
 use object_store::path::{Path, PathPart};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
@@ -18,16 +18,16 @@ use crate::lease::{LeaseRecord, SessionId};
 use crate::protocol::{Change, Life, RecordChange, Slot, StoredRecord};
 use crate::record::{FORMAT_VERSION, json};
 
-/// Tries of one write before the store counts as away, and the first pause between two.
+/// Tries of one write before the store counts as away.
 pub(super) const TRIES: u32 = 5;
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// The pauses between two tries, of a write and of the proof.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(1_600));
 
 /// One request, from the first byte to the last of its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Tries to make the object that conditional puts are proven on, and the first pause between two.
+/// Tries to make the object that conditional puts are proven on.
 const TEST_TRIES: u32 = 6;
-const TEST_PAUSE: Duration = Duration::from_millis(50);
 const TESTING: &str = "test conditional puts";
 
 /// Lines of history kept in the object.
@@ -147,11 +147,11 @@ pub(super) enum Refusal {
 
 /// Waits a little before a write that was not made is made again; a fault that waiting does
 /// not help is given back.
-pub(super) async fn pause_after(refusal: Refusal, attempt: u32) -> Result<(), Error> {
+pub(super) async fn pause_after(refusal: Refusal, failed: u32) -> Result<(), Error> {
     match refusal {
         Refusal::Conflict => {}
         Refusal::Failed(error) if !error.is_retryable() => return Err(error),
-        Refusal::Failed(_) => tokio::time::sleep(FIRST_BACKOFF * 2_u32.pow(attempt)).await,
+        Refusal::Failed(_) => tokio::time::sleep(PAUSES.longest(failed)).await,
     }
     Ok(())
 }
@@ -332,7 +332,7 @@ impl Objects {
     /// Makes sure that the object of the proof is there. A refusal alone does not say so: S3
     /// also refuses while another write is in flight (409), and asks for another try.
     async fn make_test_object(&self, path: &Path) -> Result<(), Error> {
-        for attempt in 0..TEST_TRIES {
+        for tries in 1..=TEST_TRIES {
             match self.put_at(path, "1".to_owned(), PutMode::Create).await {
                 Ok(_) => return Ok(()),
                 Err(Refusal::Failed(error)) => return Err(error),
@@ -344,7 +344,7 @@ impl Objects {
                 Ok(Err(error)) => return Err(failed(TESTING, self.place(), error)),
                 Err(elapsed) => return Err(away(TESTING, self.place(), elapsed)),
             }
-            tokio::time::sleep(TEST_PAUSE * 2_u32.pow(attempt)).await;
+            tokio::time::sleep(PAUSES.longest(tries)).await;
         }
         Err(unavailable(
             TESTING,

@@ -1,4 +1,5 @@
-//! How leases are taken: key by key where they are free, all together where they are taken over.
+//! How leases are taken: key by key where they are free (in what order, and what follows if one is
+//! not, is the protocol's), all together where they are taken over.
 //!
 //! A holder that saves without a pause wins every race of conditional puts, since its put needs no
 //! read before it. So a taker does not race it. The taker claims the packs of its keys first (see
@@ -9,13 +10,12 @@
 //! A request over several packs closes its claims one after the other: all or none holds a pack.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::FutureExt as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::Mutex;
+use model::Backoff;
 use tokio::time::Instant;
 
 use super::claim::{BEAT, Claim, ClaimState, FoundClaim, LOOK, Silence};
@@ -29,9 +29,8 @@ use crate::protocol::{Change, Slot};
 /// How long a taking goes on beyond the lease period, within which every holder reads the claim
 /// once: time for the requests themselves.
 const GRACE: Duration = Duration::from_secs(5);
-/// The first and the longest pause after a lost race.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LAST_PAUSE: Duration = Duration::from_millis(320);
+/// The pauses after lost races, which differ between two that race.
+const RACE_PAUSES: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 
 /// What is asked about each slot.
 pub(super) trait Decide<T>:
@@ -41,8 +40,8 @@ pub(super) trait Decide<T>:
 
 impl<T, F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync> Decide<T> for F {}
 
-/// An object whose lease was taken, and what was decided of it.
-type Taken<T> = (Found, T);
+/// The object of a key as it is once its lease was taken, and what was decided of it.
+type Taken<T> = (Option<Found>, T);
 
 /// One acquisition under way.
 struct Taking<'a> {
@@ -93,69 +92,46 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// A pause that grows with the attempts and differs between two that race.
-fn jittered(attempt: u32) -> Duration {
-    let longest = (FIRST_PAUSE * 2_u32.pow(attempt.min(4))).min(LAST_PAUSE);
-    let share = RandomState::new().hash_one(attempt) as u32;
-    longest / 2 + (longest / 2).mul_f64(f64::from(share) / f64::from(u32::MAX))
+fn race_pause(lost: u32) -> Duration {
+    RACE_PAUSES.jittered(lost, rand::random())
 }
 
 impl Inner {
-    /// Takes all leases that a session asked for, or none; what was decided of each, in the order
-    /// of the keys.
+    /// Takes leases that a session asked for: all of a take-over together, others one by one. What
+    /// was decided of each, in the order of the keys.
     pub(super) async fn take_all<T: Send>(
         &self,
         session: &Session,
+        keys: &[CursorKey],
         decide: &impl Decide<T>,
     ) -> Result<Vec<T>, Error> {
         let taking = Taking::new(session);
         let taken = if taking.request.take_over {
             self.take_over(&taking, decide).await?
         } else {
-            self.take_free(&taking, decide).await?
+            self.prove_conditional_puts().await?;
+            let takes = keys
+                .iter()
+                .map(|key| self.take(key, &taking, decide).boxed());
+            keys.iter().cloned().zip(all(takes).await?).collect()
         };
         let looked = self.clock.monotonic();
         for read in session.claims_read.values() {
             *read.lock().await = looked;
         }
-        let (mut known, mut told) = (BTreeMap::new(), Vec::with_capacity(taken.len()));
+        let mut told = Vec::with_capacity(taken.len());
         for (key, (found, said)) in taken {
-            known.insert(key, Mutex::new(found));
+            if let Some(known) = session.known.get(&key) {
+                *known.lock().await = found;
+            }
             told.push(said);
         }
-        // Set once: a session takes its leases once.
-        let _ = session.known.set(known);
         Ok(told)
     }
 
     async fn prove_conditional_puts(&self) -> Result<(), Error> {
         let prove = || self.objects.prove_conditional_puts();
         self.proven.get_or_try_init(prove).await.map(drop)
-    }
-
-    /// Takes leases that are free, in key order, so that of several takers one has the first.
-    async fn take_free<T: Send>(
-        &self,
-        taking: &Taking<'_>,
-        decide: &impl Decide<T>,
-    ) -> Result<BTreeMap<CursorKey, Taken<T>>, Error> {
-        self.prove_conditional_puts().await?;
-        // All are looked at before any is taken: a silent holder is outlasted on all of its
-        // keys at once, not on one after the other.
-        let looks = taking.request.keys.iter();
-        all(looks.map(|key| self.look(key, decide).boxed())).await?;
-        let mut taken = BTreeMap::new();
-        for key in &taking.request.keys {
-            match self.take(key, taking, decide).await {
-                Ok(this) => taken.insert(key.clone(), this),
-                Err(error) => {
-                    // What cannot be given back now is free after a period.
-                    let _ = self.give_back(taking).await;
-                    return Err(error);
-                }
-            };
-        }
-        Ok(taken)
     }
 
     /// Takes leases from living holders: all of them, or none.
@@ -245,7 +221,7 @@ impl Inner {
                 }
                 None => match self.objects.put_claim(pack, &claim, found.as_ref()).await {
                     Ok(()) => return Ok(()),
-                    Err(Refusal::Conflict) => tokio::time::sleep(jittered(0)).await,
+                    Err(Refusal::Conflict) => tokio::time::sleep(race_pause(1)).await,
                     Err(refusal) => {
                         attempts += 1;
                         pause_after(refusal, attempts).await?;
@@ -302,12 +278,6 @@ impl Inner {
         }
     }
 
-    /// Sees the lease of one key, and that it may be taken.
-    async fn look<T>(&self, key: &CursorKey, decide: &impl Decide<T>) -> Result<(), Error> {
-        let found = self.objects.get_even_damaged(key).await?;
-        decide(key, self.objects.slot(key, found.as_ref())).map(drop)
-    }
-
     /// Takes the lease of one key, by writing its fence into the key's object.
     async fn take<T>(
         &self,
@@ -318,10 +288,10 @@ impl Inner {
         let (mut failures, mut conflicts) = (0, 0);
         let mut written = None;
         while failures < TRIES {
-            let mut found = self.objects.get_even_damaged(key).await?;
+            let found = self.objects.get_even_damaged(key).await?;
             let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
             if row.is_some_and(|row| row.session == *taking.session)
-                && let (Some(found), Some(told)) = (found.take(), written.take())
+                && let Some(told) = written.take()
             {
                 // One of the writes below arrived, whichever it was: all since the object was
                 // another's say the same of it.
@@ -329,6 +299,13 @@ impl Inner {
             }
             let (change, told) = decide(key, self.objects.slot(key, found.as_ref()))?;
             let row = found.as_ref().and_then(|found| found.object.lease.as_ref());
+            let object = found.as_ref().map(|found| found.object.clone());
+            let mut next = object.unwrap_or_default();
+            if !next.apply(change) {
+                // It was only looked at.
+                return Ok((found, told));
+            }
+            next.count_on();
             let old = row.filter(|row| !row.released);
             let period = old.map_or(0, |row| row.period_ms);
             if taking.is_over(Duration::from_millis(period)) {
@@ -336,17 +313,13 @@ impl Inner {
                 return Err(old.map_or_else(unsettled, |row| held(key, &row.holder)));
             }
             taking.will_displace(key, old);
-            let object = found.as_ref().map(|found| found.object.clone());
-            let mut next = object.unwrap_or_default();
-            next.apply(change);
-            next.count_on();
             written = Some(told);
             // Whatever came of it, the next round reads it back.
             match self.objects.put(key, &next, found.as_ref()).await {
                 Ok(_) => {}
                 Err(Refusal::Conflict) => {
-                    tokio::time::sleep(jittered(conflicts)).await;
                     conflicts += 1;
+                    tokio::time::sleep(race_pause(conflicts)).await;
                 }
                 Err(refusal) => {
                     failures += 1;
@@ -373,7 +346,7 @@ impl Inner {
         displaced: Option<LeaseRecord>,
         session: &SessionId,
     ) -> Result<(), Error> {
-        for attempt in 0..TRIES {
+        for failed in 1..=TRIES {
             let found = self.objects.get_even_damaged(key).await?;
             let Some(found) = found else { return Ok(()) };
             let mut next = found.object.clone();
@@ -388,7 +361,7 @@ impl Inner {
             next.count_on();
             match self.objects.put(key, &next, Some(&found)).await {
                 Ok(_) => return Ok(()),
-                Err(refusal) => pause_after(refusal, attempt).await?,
+                Err(refusal) => pause_after(refusal, failed).await?,
             }
         }
         Err(self.objects.unsettled("give the lease back", key))

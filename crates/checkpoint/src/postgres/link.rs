@@ -18,7 +18,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
 };
-use model::Cause;
+use model::{Backoff, Cause};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as WireMode;
@@ -35,8 +35,7 @@ const POOL_SIZE: usize = 4;
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an operation goes on trying.
 const PATIENCE: Duration = Duration::from_secs(5);
-const FIRST_BACKOFF: Duration = Duration::from_millis(20);
-const LAST_BACKOFF: Duration = Duration::from_secs(1);
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
 /// What a session sets for itself, where the server knows the setting. Each limit is below
 /// [`TRY_TIMEOUT`], so that the server ends what the client gives up, and frees its locks: a
@@ -154,7 +153,7 @@ impl Link {
         Fut: Future<Output = Result<T, Error>> + Send,
         T: Send,
     {
-        let mut backoff = FIRST_BACKOFF;
+        let mut failed = 0;
         let started = tokio::time::Instant::now();
         loop {
             let outcome = match tokio::time::timeout(TRY_TIMEOUT, work()).await {
@@ -165,14 +164,15 @@ impl Link {
                     Err(self.silent(operation, elapsed))
                 }
             };
+            failed += 1;
+            let pause = PAUSES.longest(failed);
             match outcome {
-                Err(error) if error.is_retryable() && started.elapsed() + backoff < PATIENCE => {
-                    tracing::debug!(%error, ?backoff, "trying Postgres again");
+                Err(error) if error.is_retryable() && started.elapsed() + pause < PATIENCE => {
+                    tracing::debug!(%error, ?pause, "trying Postgres again");
                 }
                 outcome => return outcome,
             }
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(LAST_BACKOFF);
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -1,5 +1,8 @@
 //! What only a Postgres table and server can suffer.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -458,4 +461,77 @@ async fn each_broken_connection_is_replaced_without_a_word_to_the_caller() {
         save(&store, &lease, &key, cursor("a", row)).await.unwrap();
     }
     assert_eq!(position(&store, &key).await, Some(("a".to_owned(), 4)));
+}
+
+/// Stands between a client and a server on this machine, and counts how often the client speaks
+/// after the server did: its round trips. Gives its port.
+fn counting_proxy(server_port: u16, trips: Arc<AtomicU64>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Ends with the test process.
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server_port)).unwrap();
+            let is_answered = Arc::new(AtomicBool::new(true));
+            let asked = Arc::clone(&is_answered);
+            let trips = Arc::clone(&trips);
+            pass_on(&client, &server, move || {
+                if asked.swap(false, Ordering::SeqCst) {
+                    trips.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            pass_on(&server, &client, move || {
+                is_answered.store(true, Ordering::SeqCst);
+            });
+        }
+    });
+    port
+}
+
+/// Passes on what one side says, on a thread of its own, and notes each piece first.
+fn pass_on(from: &TcpStream, to: &TcpStream, note: impl Fn() + Send + 'static) {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            note();
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    });
+}
+
+#[tokio::test]
+async fn a_save_is_five_round_trips_a_renewal_four_and_a_release_one() {
+    let server = PostgresServer::start(&PostgresOptions {
+        tcp: true,
+        ..PostgresOptions::default()
+    });
+    let trips = Arc::new(AtomicU64::new(0));
+    let proxy = counting_proxy(server.port(), Arc::clone(&trips));
+    let dsn = format!("host=127.0.0.1 port={proxy} user=postgres dbname=postgres");
+    let store = PostgresStore::new(&dsn).unwrap();
+    let keys = ["a", "b", "c"].map(|id| key("round trips", id));
+    let request = LeaseRequest::new(keys.clone(), holder("one"));
+    let at = |row| {
+        keys.iter()
+            .map(|key| (key.clone(), cursor("a", row)))
+            .collect()
+    };
+    // Statements are prepared once a connection: the second time counts.
+    let before = store.acquire(&request).await.unwrap();
+    store.save_many(&before, &at(1)).await.unwrap();
+    store.renew(&before).await.unwrap();
+    store.release(&before).await.unwrap();
+    let lease = store.acquire(&request).await.unwrap();
+    trips.store(0, Ordering::SeqCst);
+    store.save_many(&lease, &at(2)).await.unwrap();
+    assert_eq!(trips.swap(0, Ordering::SeqCst), 5, "saves of three keys");
+    store.renew(&lease).await.unwrap();
+    assert_eq!(trips.swap(0, Ordering::SeqCst), 4, "renewals");
+    store.release(&lease).await.unwrap();
+    assert_eq!(trips.swap(0, Ordering::SeqCst), 1, "releases");
 }

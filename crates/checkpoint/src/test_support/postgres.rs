@@ -200,8 +200,8 @@ impl PostgresServer {
         }
     }
 
-    /// Kills one process of a private cluster that is not its postmaster: the server ends all
-    /// connections and starts over, under the same postmaster.
+    /// Kills one process of a private cluster that is not its postmaster, and waits until the server
+    /// has ended all connections; it then starts over, under the same postmaster.
     ///
     /// # Panics
     /// If the server is not a private one, or has no such process.
@@ -216,6 +216,11 @@ impl PostgresServer {
             .args(["-KILL", child.expect("a process of the server")])
             .status();
         assert!(killed.is_ok_and(|status| status.success()));
+        // The postmaster ends the others in its own time.
+        let is_left = |process: &String| process != postmaster && children.contains(process);
+        while self.cluster().processes().iter().any(is_left) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn cluster(&self) -> &Cluster {

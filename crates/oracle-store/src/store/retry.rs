@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use model::Backoff;
+
 /// How often and how patiently a transient fault is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -35,10 +37,9 @@ impl RetryPolicy {
         if failed >= self.max_attempts {
             return None;
         }
-        let doubled = self
-            .base_delay
-            .saturating_mul(1_u32 << (failed - 1).min(20));
-        Some(doubled.min(self.max_delay).mul_f64(jitter))
+        let first = self.base_delay.min(self.max_delay);
+        let longest = Backoff::new(first, self.max_delay).longest(failed);
+        Some(longest.mul_f64(jitter))
     }
 }
 
