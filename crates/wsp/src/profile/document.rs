@@ -127,7 +127,10 @@ impl<'a> Document<'a> {
         let name: StrDeserializer<'_, value::Error> = text.trim().into_deserializer();
         match T::deserialize(name) {
             Ok(chosen) => Ok(Some(chosen)),
-            Err(_) => Err(invalid(key, &format!("is {}, not {expected}", shown(&text)))),
+            Err(_) => Err(invalid(
+                key,
+                &format!("is {}, not {expected}", shown(&text)),
+            )),
         }
     }
 
