@@ -7,10 +7,6 @@ use std::fmt;
 
 use model::Failure;
 
-use crate::cursor::OrderMode;
-use crate::key::CursorKey;
-use crate::lease::Holder;
-
 model::reason_codes! {
     /// The stable machine code of an [`Error`].
     pub enum ReasonCode {
@@ -64,32 +60,8 @@ model::reason_codes! {
 ///
 /// Only `CHECKPOINT_UNAVAILABLE` is retryable: the same call may succeed later. A held lease is
 /// waited for by [`acquire_or_wait`](crate::acquire_or_wait) alone, and names its holder
-/// ([`Held::of`]).
+/// ([`Held::of`](crate::Held::of)).
 pub type Error = Failure<ReasonCode>;
-
-/// Who is in the way of a lease: the cause below `LEASE_HELD`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The first key that is held.
-    pub key: CursorKey,
-    /// Who holds it.
-    pub holder: Holder,
-}
-
-impl Held {
-    /// Who is in the way, if the error is `LEASE_HELD`.
-    pub fn of(error: &Error) -> Option<&Self> {
-        std::error::Error::source(error)?.downcast_ref()
-    }
-}
-
-impl fmt::Display for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "of {} is held by {}", self.key, self.holder)
-    }
-}
-
-impl std::error::Error for Held {}
 
 /// `CHECKPOINT_UNAVAILABLE`: the store at `place` cannot do what was asked (`operation`, such as
 /// "save the cursor"). `advice` is one sentence without its final stop.
@@ -100,19 +72,8 @@ pub fn unavailable(operation: &str, place: impl Into<String>, advice: &str) -> E
         .retryable(true)
 }
 
-/// `LEASE_HELD`
-pub(crate) fn held(key: &CursorKey, holder: &Holder) -> Error {
-    let held = Held {
-        key: key.clone(),
-        holder: holder.clone(),
-    };
-    Error::new(ReasonCode::LeaseHeld, format!("The lease {held}"))
-        .advise("Stop that producer, wait for it, or take over.")
-        .because(held)
-}
-
 /// `LEASE_LOST`
-pub(crate) fn lost(key: &CursorKey, fault: impl fmt::Display) -> Error {
+pub(crate) fn lost(key: &impl fmt::Display, fault: impl fmt::Display) -> Error {
     let what = format!("The lease of {key} is lost: {fault}");
     Error::new(ReasonCode::LeaseLost, what).advise("This producer must stop; nothing was saved.")
 }
@@ -149,7 +110,7 @@ pub(crate) fn key_invalid(what: &str, value: &str, fault: &str) -> Error {
 /// `CHECKPOINT_KEY_MISMATCH`
 pub(crate) fn key_mismatch(
     place: impl Into<String>,
-    key: &CursorKey,
+    key: &impl fmt::Display,
     found: impl fmt::Display,
 ) -> Error {
     let what = format!("The place of the cursor of {key} holds that of {found}");
@@ -159,14 +120,14 @@ pub(crate) fn key_mismatch(
 }
 
 /// `CHECKPOINT_REGRESSION`
-pub(crate) fn regression(key: &CursorKey, stored: &str, offered: &str) -> Error {
+pub(crate) fn regression(key: &impl fmt::Display, stored: &str, offered: &str) -> Error {
     let what = format!("The cursor of {key} stands at {stored} and would move back to {offered}");
     Error::new(ReasonCode::Regression, what)
         .advise("Nothing was saved; `checkpoint reset` gives up a position on purpose.")
 }
 
 /// `CHECKPOINT_PLAN_MISMATCH`
-pub(crate) fn plan_mismatch(key: &CursorKey, stored: &str, offered: &str) -> Error {
+pub(crate) fn plan_mismatch(key: &impl fmt::Display, stored: &str, offered: &str) -> Error {
     let what = format!(
         "The cursor of {key} was saved under plan {stored} and this plan is {offered}: the world, parts, order or window differ"
     );
@@ -175,7 +136,7 @@ pub(crate) fn plan_mismatch(key: &CursorKey, stored: &str, offered: &str) -> Err
 }
 
 /// `CHECKPOINT_RUN_MISMATCH`
-pub(crate) fn run_mismatch(key: &CursorKey, stored: &str, offered: &str) -> Error {
+pub(crate) fn run_mismatch(key: &impl fmt::Display, stored: &str, offered: &str) -> Error {
     let what = format!(
         "The cursor of {key} belongs to {stored} and this is {offered}: the gate dedupes per platform run"
     );
@@ -185,7 +146,11 @@ pub(crate) fn run_mismatch(key: &CursorKey, stored: &str, offered: &str) -> Erro
 }
 
 /// `CHECKPOINT_ORDER_MISMATCH`
-pub(crate) fn order_mismatch(key: &CursorKey, stored: OrderMode, offered: OrderMode) -> Error {
+pub(crate) fn order_mismatch(
+    key: &impl fmt::Display,
+    stored: impl fmt::Display,
+    offered: impl fmt::Display,
+) -> Error {
     let what = format!(
         "The cursor of {key} was saved in order {stored} and cannot be used in order {offered}"
     );
@@ -194,14 +159,14 @@ pub(crate) fn order_mismatch(key: &CursorKey, stored: OrderMode, offered: OrderM
 }
 
 /// `CHECKPOINT_PART_MISSING`
-pub(crate) fn part_missing(key: &CursorKey, part: &str) -> Error {
+pub(crate) fn part_missing(key: &impl fmt::Display, part: &str) -> Error {
     let what =
         format!("The cursor of {key} stands in {part}, which is not one of the output's parts");
     Error::new(ReasonCode::PartMissing, what).advise("Bring the part back, or reset the cursor.")
 }
 
 /// `CHECKPOINT_ROW_PAST_END`
-pub(crate) fn row_past_end(key: &CursorKey, part: &str, row: u64, rows: u64) -> Error {
+pub(crate) fn row_past_end(key: &impl fmt::Display, part: &str, row: u64, rows: u64) -> Error {
     let what = format!("The cursor of {key} stands at row {row} of {part}, which has {rows} rows");
     Error::new(ReasonCode::RowPastEnd, what)
         .advise("Bring the part back as it was, or reset the cursor.")

@@ -33,53 +33,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, config_invalid, held, lost};
+use crate::error::{Error, config_invalid, lost};
+use crate::held::held;
+pub use crate::holder::Holder;
 use crate::key::CursorKey;
-use crate::record::Record;
 
 /// How long a lease lasts without renewal, unless the request says otherwise.
 pub const DEFAULT_PERIOD: Duration = Duration::from_secs(30);
-
-/// Who holds a lease, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The producer id.
-    pub name: String,
-    /// The machine.
-    pub host: String,
-    /// The process on that machine.
-    pub pid: u32,
-}
-
-impl Holder {
-    /// This process, under a producer id.
-    pub fn this_process(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            host: host_name().unwrap_or_else(|| "unknown host".to_owned()),
-            pid: std::process::id(),
-        }
-    }
-}
-
-/// The machine's name, if it has one.
-#[cfg(target_os = "linux")]
-fn host_name() -> Option<String> {
-    let system = rustix::system::uname();
-    let name = system.nodename().to_string_lossy();
-    (!name.is_empty()).then(|| name.into_owned())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn host_name() -> Option<String> {
-    std::env::var("HOSTNAME").ok()
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (process {} on {})", self.name, self.pid, self.host)
-    }
-}
 
 /// What a producer asks for.
 #[derive(Clone, Debug)]
@@ -347,25 +307,6 @@ pub(crate) fn check_shown(
             ))
         }
     }
-}
-
-/// Checks that the existing producer, which shows no lease, has not written since this one was
-/// taken: `adopted` are its records as they were then.
-///
-/// # Errors
-/// `LEASE_LOST`
-pub(crate) fn check_not_foreign(
-    key: &CursorKey,
-    stored: Option<&Record>,
-    adopted: &BTreeMap<CursorKey, Record>,
-) -> Result<(), Error> {
-    if stored.is_some_and(Record::is_foreign) && stored != adopted.get(key) {
-        return Err(lost(
-            key,
-            "a producer that shows no lease has written its own cursor there",
-        ));
-    }
-    Ok(())
 }
 
 /// How long each lease has been seen unchanged: expiry without comparing clocks.

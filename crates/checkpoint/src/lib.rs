@@ -13,33 +13,6 @@
 //!        └─► renews, and its LeaseWatch says whether the lease is held
 //! ```
 
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod blocking;
-#[cfg(feature = "object")]
-mod bucket;
-mod clock;
-#[cfg(any(test, feature = "conformance"))]
-pub mod conformance;
-mod cursor;
-mod error;
-#[cfg(feature = "file")]
-mod file;
-mod keeper;
-mod key;
-#[cfg(any(feature = "file", feature = "object"))]
-mod layout;
-pub mod lease;
-mod memory;
-pub mod protocol;
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod path_fault;
-#[cfg(feature = "postgres")]
-mod postgres;
-pub mod record;
-mod resume;
-mod schema;
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod sessions;
 #[cfg(all(
     test,
     feature = "file",
@@ -48,19 +21,49 @@ mod sessions;
     feature = "object"
 ))]
 mod soak;
-#[cfg(feature = "sqlite")]
-mod sqlite;
-mod store;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 #[cfg(all(feature = "postgres", any(test, feature = "test-support")))]
 pub mod test_support;
+mod keeper;
+mod resume;
+mod schema;
+#[cfg(feature = "object")]
+mod bucket;
+#[cfg(feature = "file")]
+mod file;
+#[cfg(any(feature = "file", feature = "object"))]
+mod layout;
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod blocking;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod path_fault;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod sessions;
+pub mod protocol;
+mod store;
+pub mod record;
+pub mod lease;
+mod cursor;
+mod held;
+mod key;
+mod holder;
+mod clock;
+mod error;
 
 #[cfg(feature = "object")]
 pub use bucket::BucketStore;
 pub use clock::{Clock, SystemClock, utc_text};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
-pub use error::{Error, Held, ReasonCode, unavailable};
+pub use error::{Error, ReasonCode, unavailable};
 #[cfg(feature = "file")]
 pub use file::FileStore;
+pub use held::Held;
 pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};

@@ -46,9 +46,9 @@ use crate::error::{Error, ReasonCode};
 use crate::key::CursorKey;
 use crate::lease::{
     Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, Observations, SessionId, check_free,
-    check_not_foreign, check_shown,
+    check_shown,
 };
-use crate::record::{HistoryEntry, Record, Wire, reset_line};
+use crate::record::{HistoryEntry, Record, Wire, check_not_foreign, reset_line};
 use crate::store::CheckpointStore;
 
 /// What a store does for the protocol: it keeps slots. Whoever implements it has a

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
-use crate::error::{Error, corrupt, key_mismatch, unsupported};
+use crate::error::{Error, corrupt, key_mismatch, lost, unsupported};
 use model::{Hex64, PackKey};
 
 use crate::key::CursorKey;
@@ -368,6 +368,25 @@ fn not_a_record(place: &str, source: serde_json::Error) -> Error {
 /// Compact JSON of a value that always has one: text keys, no floats.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Checks that the existing producer, which shows no lease, has not written since this one was
+/// taken: `adopted` are its records as they were then.
+///
+/// # Errors
+/// `LEASE_LOST`
+pub(crate) fn check_not_foreign(
+    key: &CursorKey,
+    stored: Option<&Record>,
+    adopted: &BTreeMap<CursorKey, Record>,
+) -> Result<(), Error> {
+    if stored.is_some_and(Record::is_foreign) && stored != adopted.get(key) {
+        return Err(lost(
+            key,
+            "a producer that shows no lease has written its own cursor there",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

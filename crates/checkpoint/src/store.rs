@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use crate::clock::Clock;
 use crate::cursor::Cursor;
-use crate::error::{Error, Held};
+use crate::error::Error;
+use crate::held::Held;
 use crate::key::CursorKey;
 use crate::lease::{Holder, Lease, LeaseRequest, LeaseState};
 use crate::record::{HistoryEntry, Record};

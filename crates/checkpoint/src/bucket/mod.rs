@@ -20,12 +20,12 @@
 //! | what it held before | is made again, demanding the same ETag: if the first one arrives after all, only one of the two is taken |
 //! | another's lease | is lost: `LEASE_LOST`; if it is of a take-over that is not finished, that one's end decides |
 
-mod claim;
-mod object;
-mod taking;
 #[cfg(test)]
 pub(crate) mod tests;
+mod taking;
 mod yielding;
+mod claim;
+mod object;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

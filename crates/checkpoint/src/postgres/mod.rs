@@ -19,18 +19,18 @@
 //!
 //! Behind a pooler, session advisory locks need session pooling.
 
-mod dsn;
-mod fault;
-mod link;
-mod rows;
-mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tls;
 #[cfg(test)]
 mod tls_tests;
 #[cfg(test)]
 mod troubles;
+mod link;
+mod rows;
+mod schema;
+mod fault;
+mod tls;
+mod dsn;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
