@@ -61,7 +61,10 @@ impl CheckpointStore for Site {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if self.reads_fail {
-                return Err(Error::new(ReasonCode::ConfigInvalid, "The store refuses it"));
+                return Err(Error::new(
+                    ReasonCode::ConfigInvalid,
+                    "The store refuses it",
+                ));
             }
         }
         self.inner.load(key).await
