@@ -475,9 +475,12 @@ mod tests {
         let kept = kept_for(Duration::from_mins(59), slow).await;
         assert!(!kept.keeper.watch().is_held());
         kept.store.is_away.store(false, Ordering::SeqCst);
-        // A renewal that fails is made again in four minutes.
-        kept.store.clock.leap(Duration::from_mins(4));
-        until(|| kept.keeper.watch().is_held()).await;
+        // A renewal that fails is made again in four minutes, which begin once it has failed.
+        until(|| {
+            kept.store.clock.leap(Duration::from_mins(4));
+            kept.keeper.watch().is_held()
+        })
+        .await;
     }
 
     #[tokio::test]

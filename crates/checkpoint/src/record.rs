@@ -322,7 +322,7 @@ pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
 }
 
 impl HistoryEntry {
-    /// Reads one line, a record's JSON or a `reset_line`; `None` if it is cut short or not ours.
+    /// Reads one line, a record's JSON or a line of a reset; `None` if it is cut short or not ours.
     pub fn parse(line: &str, key: &CursorKey) -> Option<Self> {
         if let Ok(reset) = serde_json::from_str::<ResetLine>(line) {
             let record = Record::parse(reset.record.as_bytes(), key, "history").ok();
