@@ -238,6 +238,36 @@ fn a_symlink_below_a_root_leads_nothing_of_ours_into_the_world() {
 }
 
 #[test]
+fn a_place_in_the_world_for_cursors_or_the_time_index_is_refused_before_anything_is_written() {
+    let mut rig = rig(&[]);
+    let inside = rig.world.engine_run_root().join("ours");
+    let inside = inside.to_str().unwrap().to_owned();
+    let outside = rig.folder.path().join("cursors");
+    let outside = outside.to_str().unwrap().to_owned();
+    for (backend, cursors, index, key) in [
+        ("file", &inside, &outside, "wsp_checkpoint.root"),
+        ("sqlite", &inside, &outside, "wsp_checkpoint.root"),
+        ("object", &inside, &outside, "wsp_checkpoint.root"),
+        ("file", &outside, &inside, "wsp_order.time_index"),
+    ] {
+        rig.set(&[
+            ("wiring.wsp_checkpoint.backend", backend),
+            ("wiring.wsp_checkpoint.root", cursors),
+            ("wiring.wsp_order.time_index", index),
+        ]);
+        let before = tree(rig.world.engine_run_root());
+        for command in ["stream", "plan"] {
+            let ran = rig.run(&[command], &[]);
+            ran.expect(2, "PROFILE_INVALID");
+            let detail = ran.report["detail"].as_str().unwrap();
+            assert!(detail.contains(key), "{backend}: {detail}");
+        }
+        assert_eq!(tree(rig.world.engine_run_root()), before, "{backend}");
+    }
+    assert_eq!(rig.gate.stats().posts, 0);
+}
+
+#[test]
 fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
     let mut rig = rig(&[]);
     let pipe = rig.folder.path().join("pipe");
