@@ -23,7 +23,8 @@ use crate::record::{HistoryEntry, Record};
 /// - **Durable.** When [`save_many`](Self::save_many) returns `Ok`, the cursors survive a crash of
 ///   the process and of the machine (the server, for Postgres and the object store). When it
 ///   returns an error, each cursor is the old one or the new one, never neither: SQLite and
-///   Postgres save all or none, the others key by key.
+///   Postgres save all or none, the file backend none where one is refused and else key by key,
+///   the object store key by key.
 /// - **Monotonic.** A cursor never moves backwards (`CHECKPOINT_REGRESSION`) unless
 ///   [`reset`](Self::reset) gave its position up. Saving the same position again is no error, so a
 ///   save whose outcome is not known may simply be made again.

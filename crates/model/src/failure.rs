@@ -7,6 +7,7 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Debug, Display};
 use std::hash::Hash;
+use std::io;
 
 /// What a reason code says about a command; decides its exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -343,23 +344,42 @@ impl<C: Code> StdError for Failure<C> {
     }
 }
 
-/// A message with its causes, outermost first, for people: `what. Cause: this: that`.
+/// A message with its causes, outermost first, for people: `A sentence. Cause: this: that`, or
+/// `this: that` where the message is no sentence with a final stop.
 ///
 /// A cause whose text stands in the message already is left out.
 pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
-    let mut joint = " Cause: ";
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
+    let mut joint = if text.ends_with('.') {
+        " Cause: "
+    } else {
+        ": "
+    };
+    for cause in chain(error).skip(1) {
+        let next = cause.to_string();
         if !text.contains(&next) {
             text.push_str(joint);
             text.push_str(&next);
             joint = ": ";
         }
-        cause = source.source();
     }
     text
+}
+
+/// An error and everything beneath it, the errors that IO errors wrap included, which their
+/// `source` passes over.
+pub fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped as _),
+            None => error.source(),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -368,8 +388,6 @@ mod tests {
         unreachable_pub,
         reason = "the lists are made as other crates make them"
     )]
-
-    use std::io;
 
     use super::*;
 
@@ -407,6 +425,11 @@ mod tests {
         assert_eq!(
             with_causes(&failure),
             format!("{text} Cause: the disk is gone")
+        );
+        assert_eq!(
+            with_causes(&io::Error::other(io::Error::other("inner"))),
+            "inner",
+            "an IO error hides what it wraps from `source`"
         );
     }
 

@@ -31,7 +31,7 @@ mod clock;
 pub use backoff::Backoff;
 pub use clock::{Beat, Clock, SharedClock};
 pub use event_time::{EventTime, UnreadableTime};
-pub use failure::{Cause, Class, Code, Failure, Place, with_causes};
+pub use failure::{Cause, Class, Code, Failure, Place, chain, with_causes};
 pub use hex::{EngineRunId, Hex64, PackId};
 pub use ids::{InvalidId, OutputId, PackKey, PlatformRunId, ScenarioId};
 pub use random::Random;

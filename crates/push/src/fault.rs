@@ -125,26 +125,13 @@ impl StdError for PushFault {
     }
 }
 
-/// `error` and everything beneath it, the errors that IO errors wrap included (their `source` passes those over).
-pub(crate) fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(wrapped) => Some(wrapped as _),
-            None => error.source(),
-        }
-    })
-}
-
 /// The innermost error of type `E` in the chain of `error`.
 pub(crate) fn innermost<'a, E: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a E> {
-    chain(error).filter_map(|error| error.downcast_ref()).last()
+    model::chain(error)
+        .filter_map(|error| error.downcast_ref())
+        .last()
 }
 
 /// Whether a TLS handshake failed on the other side's certificate.

@@ -76,4 +76,4 @@ pub use reqwest_client::ReqwestClient;
 pub use retry::RetryPolicy;
 pub use retry_after::RetryAfter;
 pub use stop::Stop;
-pub use trouble::{Away, Outages, Trouble, with_causes};
+pub use trouble::{Away, Outages, Trouble};

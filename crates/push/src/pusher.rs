@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use durable::{SystemRandom, TokioClock};
-use model::{Clock, Random};
+use model::{Clock, Random, with_causes};
 
 use super::answer::{self, Decision, NO_ANSWER, Refusal, Verdict};
 use super::client::PushLane;
@@ -21,7 +21,6 @@ use super::retry::Next;
 use super::retry_after::RetryAfter;
 use super::stop::{Ear, Stop};
 use super::suspects::{Before, Suspicion};
-use super::trouble::with_causes;
 
 /// How long an event must have been asked to slow down before it can be singled out for that.
 const SLOWED_FOR: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use reqwest::redirect::Policy;
 
 use super::client::{Answer, BodyBuffer, ClientError, ClientOptions, PushClient, PushLane};
 use super::endpoint::{PushEndpoint, PushToken};
-use super::fault::{FaultKind, PushFault, Stage, chain, innermost};
+use super::fault::{FaultKind, PushFault, Stage, innermost};
 
 /// Posts by `reqwest` over HTTP/1.1. All lanes share its pool: as many connections as requests in
 /// flight, and for moments one more, when a lane posts before the pool has its connection back.
@@ -123,7 +123,9 @@ fn kind_of_connect(error: &reqwest::Error) -> FaultKind {
     match innermost::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => FaultKind::ConnectRefused,
         // The resolver's own error is private; its text is not.
-        _ if chain(error).any(|error| error.to_string().contains("dns error")) => FaultKind::Dns,
+        _ if model::chain(error).any(|error| error.to_string().contains("dns error")) => {
+            FaultKind::Dns
+        }
         _ => FaultKind::Connect,
     }
 }

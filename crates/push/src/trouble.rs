@@ -4,13 +4,10 @@
 //! A gate is in trouble while every answer to every lane is a failure, a store while no save
 //! succeeds. Nothing here is touched on the way of an event that goes well.
 
-use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-
-use super::fault::chain;
 
 /// A fault that is over sooner is nothing for an operator.
 const TELL_AFTER: Duration = Duration::from_secs(1);
@@ -149,21 +146,6 @@ impl Trouble {
     }
 }
 
-/// An error's text with those of its causes, each once.
-pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = String::new();
-    for cause in chain(error) {
-        let next = cause.to_string();
-        if !text.contains(&next) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&next);
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,12 +174,5 @@ mod tests {
             last_cause: Some("d".to_owned()),
         };
         assert_eq!(trouble.outages(), all);
-    }
-
-    #[test]
-    fn causes_are_told_once_each() {
-        let inner = std::io::Error::other("the disk is gone");
-        let outer = std::io::Error::other(inner);
-        assert_eq!(with_causes(&outer), "the disk is gone");
     }
 }

@@ -1,6 +1,6 @@
 //! Events a second through feeds and merge alone: chunks are framed beforehand.
 //!
-//! `cargo bench -p wsp --bench merge`
+//! `cargo bench -p replay --bench merge`
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;

@@ -279,7 +279,7 @@ fn spawn_dispatcher<K: Clock>(
             // Nobody listens once the engine was dropped.
             let _ = done.send(dispatched);
         })
-        .map_err(|source| Error::no_thread("The system gave no thread to dispatch on.", source))?;
+        .map_err(|source| Error::no_thread("The system gave no thread to dispatch on", source))?;
     Ok(ended)
 }
 

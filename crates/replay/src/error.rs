@@ -51,9 +51,9 @@ impl From<oracle_store::Error> for Error {
 
 impl Error {
     /// A fault of the stream's own: the code, what happened and where (a
-    /// sentence), and what to do about it (a sentence).
+    /// sentence without its final stop), and what to do about it (a sentence).
     pub fn new(code: ReasonCode, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Stream(own(code, what.into()).advise(fix))
+        Self::Stream(Fault::new(code, what).advise(fix))
     }
 
     /// The same with the cause kept in the chain.
@@ -63,7 +63,7 @@ impl Error {
         fix: impl Into<String>,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Self::Stream(own(code, what.into()).advise(fix).because(source))
+        Self::Stream(Fault::new(code, what).advise(fix).because(source))
     }
 
     /// A thread or task of the stream ended where it must not.
@@ -108,12 +108,4 @@ impl Error {
     pub fn detail(&self) -> String {
         with_causes(self)
     }
-}
-
-/// A fault whose sentence may have its final stop already.
-fn own(code: ReasonCode, mut what: String) -> Fault {
-    if what.ends_with('.') {
-        what.pop();
-    }
-    Fault::new(code, what)
 }

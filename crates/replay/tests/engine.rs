@@ -620,6 +620,8 @@ async fn a_stop_sends_nothing_that_is_not_in_flight_and_saves_the_whole_prefix()
     let run = Run {
         gate: Arc::clone(&gate),
         events: 3_000,
+        // So that the lanes' queues are full when the stop comes.
+        flush_every: 2_000,
         stop_at_post: Some(200),
         ..Run::default()
     };

@@ -15,5 +15,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let working = tokio::task::spawn_blocking(work);
     working
         .await
-        .map_err(|panic| Error::died("Reading the files of this machine ended early.", panic))?
+        .map_err(|panic| Error::died("Reading the files of this machine ended early", panic))?
 }

@@ -119,7 +119,7 @@ impl HeldLease {
 pub fn stopped() -> Error {
     Error::new(
         ReasonCode::Stopped,
-        "The run was stopped before its first event.",
+        "The run was stopped before its first event",
         "A rerun begins where this one would have.",
     )
 }
@@ -167,10 +167,46 @@ pub async fn watch_lease(lease: LeaseWatch, window: Arc<Window>, ending: Ending)
             }
             LeaseStatus::Lost(error) => Error::Lease(error),
             LeaseStatus::Unkept => {
-                Error::ended_early("The thread that renews the lease ended too early.")
+                Error::ended_early("The thread that renews the lease ended too early")
             }
         };
         window.hold(true);
         return ending.wind_down(Cause::Failed(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_stop_only_what_was_posted_before_may_be_posted_again() {
+        let ending = Ending::default();
+        let leave = UnderLease {
+            lease: None,
+            ending: ending.clone(),
+            sending: Sending::default(),
+        };
+        assert_eq!([leave.ask(false), leave.ask(true)], [Leave::Now; 2]);
+        ending.wind_down(Cause::Asked);
+        assert_eq!(leave.ask(false), Leave::Never);
+        assert_eq!(leave.ask(true), Leave::Now);
+    }
+
+    #[test]
+    fn a_pause_holds_back_what_was_never_posted_and_no_other() {
+        let leave = UnderLease {
+            lease: None,
+            ending: Ending::default(),
+            sending: Sending::default(),
+        };
+        leave.sending.pause();
+        assert_eq!(leave.ask(false), Leave::Later);
+        assert_eq!(leave.ask(true), Leave::Now);
+        leave.sending.step(1);
+        assert_eq!(
+            [leave.ask(false), leave.ask(false)],
+            [Leave::Now, Leave::Later]
+        );
     }
 }

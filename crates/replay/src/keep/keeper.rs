@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use checkpoint::{CheckpointStore, Cursor, CursorKey, Lease, OrderMode, OrderPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::{Beat, Clock as _, SharedClock};
+use model::{Beat, Clock as _, SharedClock, with_causes};
 use tokio::sync::{mpsc, watch};
 
 use crate::ending::{Cause, Ending};
@@ -45,7 +45,7 @@ use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
 use crate::tell::state::StateCell;
 use crate::{Error, ReasonCode};
-use push::{Away, Decision, Outages, Trouble, with_causes};
+use push::{Away, Decision, Outages, Trouble};
 
 /// Turns of lane threads heard at once.
 const TURNS: usize = 64;
@@ -564,7 +564,7 @@ impl<J: Journal> Keeper<J> {
 fn not_set_aside_in_time() -> Error {
     Error::new(
         ReasonCode::QuarantineUnwritable,
-        "The quarantine did not take rejected events within the time that a stop may take.",
+        "The quarantine did not take rejected events within the time that a stop may take",
         "Look at the disk that it is on; no cursor has passed those events, and a rerun resumes.",
     )
 }

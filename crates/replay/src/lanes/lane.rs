@@ -131,7 +131,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
     ) -> Fate {
         let failed = |code, said: String, fix: &str| {
             let event = self.places.name(output, position);
-            let what = format!("The ingestion gate {} {said} for {event}.", self.endpoint);
+            let what = format!("The ingestion gate {} {said} for {event}", self.endpoint);
             // Here and now, so that no lane begins another event on the way to the keeper.
             self.ending
                 .wind_down(Cause::Failed(Error::new(code, what, fix)));

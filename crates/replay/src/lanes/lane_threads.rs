@@ -77,7 +77,7 @@ impl LaneThreads {
             let share = &mut shares[number];
             // A client of the caller's own may panic.
             let made = catch_unwind(AssertUnwindSafe(|| lane(queue, share.answers.clone())));
-            let made = made.map_err(|_| Error::ended_early("The push client makes no lane."))?;
+            let made = made.map_err(|_| Error::ended_early("The push client makes no lane"))?;
             share.lanes.push(made);
         }
         let all_ended = watch::Sender::new(());
@@ -125,10 +125,10 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         number: usize,
         all_ended: watch::Receiver<()>,
     ) -> Result<oneshot::Receiver<()>, Error> {
-        let no_thread = |source| Error::no_thread("The system gave no thread to push on.", source);
+        let no_thread = |source| Error::no_thread("The system gave no thread to push on", source);
         let (end, ended) = oneshot::channel();
         let work = move || {
-            let guard = self.ending.guard("A thread that pushes ended too early.");
+            let guard = self.ending.guard("A thread that pushes ended too early");
             // Made here: a runtime that is dropped where its caller awaits is a panic.
             match runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(self.run(end, all_ended)),
@@ -153,7 +153,7 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         tasks.spawn(self.courier.run());
         while let Some(task) = tasks.join_next().await {
             if let Err(source) = task {
-                let what = "A lane ended in the middle of an event.";
+                let what = "A lane ended in the middle of an event";
                 self.ending
                     .wind_down(Cause::Failed(Error::died(what, source)));
             }

@@ -121,6 +121,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn once_the_stream_winds_down_no_lane_begins_another_event() {
+        let (sending, ending) = (Sending::default(), Ending::default());
+        ending.wind_down(Cause::Asked);
+        assert!(!sending.may_begin(&ending).await);
+        sending.step(1);
+        assert!(!sending.may_begin(&ending).await);
+    }
+
+    #[tokio::test]
     async fn a_lane_that_is_held_back_learns_of_a_resume_and_of_a_stop() {
         for is_stop in [false, true] {
             let (sending, ending) = (Sending::default(), Ending::default());

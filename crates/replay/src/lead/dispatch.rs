@@ -53,7 +53,7 @@ pub struct Dispatched {
 }
 
 /// What became of a dispatching thread that is gone.
-pub(crate) const DISPATCHER_DIED: &str = "The dispatching thread ended too early.";
+pub(crate) const DISPATCHER_DIED: &str = "The dispatching thread ended too early";
 
 impl Dispatched {
     /// What is known after the dispatching thread has died.

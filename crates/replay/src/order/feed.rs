@@ -109,7 +109,7 @@ impl FeedPool {
                 .name(format!("wsp-feed-{number}"))
                 .spawn(move || work(&queue))
                 .map_err(|source| {
-                    Error::no_thread("The system gave no thread to decode on.", source)
+                    Error::no_thread("The system gave no thread to decode on", source)
                 })?;
         }
         Ok(Self {
@@ -160,7 +160,7 @@ impl PartFeed {
                 Err(RecvTimeoutError::Timeout) if self.ending.is_winding_down() => {
                     return Some(Chunk::failed(Error::new(
                         ReasonCode::Stopped,
-                        "The stream was stopped while it waited for rows.",
+                        "The stream was stopped while it waited for rows",
                         "A rerun goes on.",
                     )));
                 }
@@ -181,7 +181,7 @@ impl PartFeed {
             // The worker died on this part: its end must not look like the part's end.
             Err(_) => Some(Chunk::failed(Error::new(
                 ReasonCode::StreamInternal,
-                "A decoding thread ended in the middle of a part.",
+                "A decoding thread ended in the middle of a part",
                 "Look for a panic above this line and report it; a rerun resumes.",
             ))),
         }

@@ -80,7 +80,7 @@ impl FooterSurvey {
             match thread.spawn(move || unread.read_on(&read)) {
                 Ok(_) => {}
                 Err(error) if reader == 0 => {
-                    let what = "The system gave no thread to read footers on.";
+                    let what = "The system gave no thread to read footers on";
                     return Err(Error::no_thread(what, error));
                 }
                 Err(error) => {
@@ -96,7 +96,7 @@ impl FooterSurvey {
                 Ok((place, footer)) => footers[place] = footer,
                 Err(RecvTimeoutError::Disconnected) => return Ok(footers),
                 Err(RecvTimeoutError::Timeout) if self.ending.is_winding_down() => {
-                    let what = "The stream was stopped while it read footers.";
+                    let what = "The stream was stopped while it read footers";
                     return Err(Error::new(ReasonCode::Stopped, what, "A rerun goes on."));
                 }
                 Err(RecvTimeoutError::Timeout) => {}

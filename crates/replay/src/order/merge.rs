@@ -195,7 +195,7 @@ impl Merge {
         Error::new(
             ReasonCode::EventTimeDisorder,
             format!(
-                "The {} is at {}, before {} at {}, which was already sent.",
+                "The {} is at {}, before {} at {}, which was already sent",
                 name(&key),
                 key.time,
                 name(&last),

@@ -118,7 +118,7 @@ impl Overlap {
         Err(Error::new(
             ReasonCode::MemoryBudgetExceeded,
             format!(
-                "{reading} takes about {} MiB, above the budget of {} MiB{largest}.",
+                "{reading} takes about {} MiB, above the budget of {} MiB{largest}",
                 mib(self.memory_bytes),
                 mib(memory_budget),
             ),
@@ -145,7 +145,7 @@ impl Overlap {
             ReasonCode::FileHandlesExceeded,
             format!(
                 "{} parts are open at once in event time; with {lanes} lanes that takes about \
-                 {needed} open files, and the process may have {limit}.",
+                 {needed} open files, and the process may have {limit}",
                 self.open
             ),
             "Raise the limit (`ulimit -n`), stream fewer outputs, or use \

@@ -145,7 +145,7 @@ impl Aside {
                 quarantine: None,
                 batch: Vec::new(),
                 result: Err(Error::died(
-                    "The quarantine ended in the middle of a batch.",
+                    "The quarantine ended in the middle of a batch",
                     panic,
                 )),
             },

@@ -13,7 +13,7 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
     Error::caused(
         ReasonCode::QuarantineUnwritable,
         format!(
-            "The quarantine file {} cannot be written{}.",
+            "The quarantine file {} cannot be written{}",
             path.display(),
             if full { ": the disk is full" } else { "" }
         ),
@@ -34,7 +34,7 @@ pub(super) fn faulty(path: &Path, fault: LogFault) -> Error {
 pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::caused(
         ReasonCode::QuarantineUnreadable,
-        format!("The quarantine file {} cannot be read.", path.display()),
+        format!("The quarantine file {} cannot be read", path.display()),
         "Name one that is there (--file, --platform-run-id), and look at its permissions.",
         source,
     )
@@ -43,7 +43,7 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {
 fn damaged(path: &Path, line: u64, why: &str) -> Error {
     Error::new(
         ReasonCode::QuarantineUnreadable,
-        format!("Line {line} of {} is damaged: {why}.", path.display()),
+        format!("Line {line} of {} is damaged: {why}", path.display()),
         "Somebody changed the file: restore it, or move it away together with its redriven file and look after its events by hand.",
     )
 }

@@ -123,7 +123,7 @@ pub async fn open(
     let opening = tokio::task::spawn_blocking(move || QuarantineFile::open(file));
     let quarantine = opening
         .await
-        .map_err(|panic| Error::died("The quarantine was not opened to the end.", panic))??;
+        .map_err(|panic| Error::died("The quarantine was not opened to the end", panic))??;
     if quarantine.waiting() >= settings.max_quarantined {
         return Err(limit_reached(&quarantine, settings.max_quarantined));
     }
@@ -138,7 +138,7 @@ fn limit_reached(quarantine: &dyn Quarantine, at_most: u64) -> Error {
     Error::new(
         ReasonCode::QuarantineLimit,
         format!(
-            "{waiting} rejected events wait in {place}; `wsp_push.max_quarantined` is {at_most}."
+            "{waiting} rejected events wait in {place}; `wsp_push.max_quarantined` is {at_most}"
         ),
         "Find out why the ingestion gate rejects them, then `wsp-cli redrive`, or raise the limit; a rerun resumes.",
     )

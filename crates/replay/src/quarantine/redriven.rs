@@ -124,7 +124,7 @@ impl RedrivenFile {
         if !is_locked {
             return Err(Error::new(
                 ReasonCode::RedriveHeld,
-                format!("Another redrive works on {}.", quarantine.display()),
+                format!("Another redrive works on {}", quarantine.display()),
                 "Wait for it, or end it; what it delivered is not pushed again.",
             ));
         }

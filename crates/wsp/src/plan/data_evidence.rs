@@ -78,9 +78,7 @@ impl DataEvidence {
                 asked != DataVerification::None
             });
         let contents = match question.pack.oracle_pack_id.as_ref().filter(|_| may_need) {
-            Some(pack) => ContentsIndex::load_if_exists(store, pack)
-                .await
-                .map_err(Error::from)?,
+            Some(pack) => ContentsIndex::load_if_exists(store, pack).await?,
             None => None,
         };
         let level = question
@@ -148,14 +146,12 @@ async fn check_contents(
     level: DataVerification,
 ) -> Result<(), Error> {
     for (_, output) in question.outputs {
-        contents
-            .check_parts(question.store, output)
-            .map_err(Error::from)?;
+        contents.check_parts(question.store, output)?;
         for part in &output.parts {
             let sized = contents
                 .verify_part(question.store, part, DataVerification::Size)
                 .await;
-            sized.map_err(Error::from)?;
+            sized?;
         }
     }
     if level == DataVerification::Sha256 {
@@ -173,7 +169,7 @@ async fn instance_proofs(question: &DataQuestion<'_>) -> Result<bool, Error> {
     let mut all = true;
     for (entry, output) in question.outputs {
         let proof = verify_instance_proof(question.store, entry, question.tokens, output).await;
-        all &= proof.map_err(Error::from)?.is_some();
+        all &= proof?.is_some();
     }
     Ok(all)
 }

@@ -104,8 +104,8 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     let catalogue_path = catalogue_path(profile)?;
     let gate_map_path = gate_map_path(profile, &catalogue_path);
     let (catalogue, gate_map) = blocking(move || {
-        let catalogue = Catalogue::load(&catalogue_path).map_err(Error::from)?;
-        let gate_map = GateMap::load(&gate_map_path).map_err(Error::from)?;
+        let catalogue = Catalogue::load(&catalogue_path)?;
+        let gate_map = GateMap::load(&gate_map_path)?;
         Ok((catalogue, gate_map))
     })
     .await?;
@@ -114,16 +114,14 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
         "wiring.oracle_engine_run_root",
         "--engine-run-root",
     )?;
-    let root = resolve_engine_run_root(named, profile.oracle_root.as_deref(), &request.working_dir)
-        .map_err(Error::from)?;
+    let root =
+        resolve_engine_run_root(named, profile.oracle_root.as_deref(), &request.working_dir)?;
     let memory = read_memory(profile.ordering.memory_budget);
-    let store = WorldStore::open(root, &profile.object_store)
-        .map_err(Error::from)?
-        .with_memory(memory);
+    let store = WorldStore::open(root, &profile.object_store)?.with_memory(memory);
     let runs_root = request.working_dir.join(&profile.runs_root);
-    refuse_platform_runs(store.root(), &runs_root).map_err(Error::from)?;
+    refuse_platform_runs(store.root(), &runs_root)?;
     request.refuse_writes_to_world(store.root())?;
-    let receipt = RunReceipt::load(&store).await.map_err(Error::from)?;
+    let receipt = RunReceipt::load(&store).await?;
     let (asked, lists) = (request.overrides.output_ids.clone(), profile.clone());
     let (outputs, catalogue) = blocking(move || {
         let outputs = select(&lists, asked.as_deref(), &catalogue)?;
@@ -136,9 +134,7 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
         profile.scenario_id.as_deref(),
     ];
     let entries: Vec<_> = outputs.iter().map(|output| &output.entry).collect();
-    let scenario_id = resolve_scenario_id(&store, &named, &entries, &tokens)
-        .await
-        .map_err(Error::from)?;
+    let scenario_id = resolve_scenario_id(&store, &named, &entries, &tokens).await?;
     let tokens = tokens.with_scenario(&scenario_id);
     let world_key = receipt.world_key(scenario_id);
     Ok(LocatedWorld {
@@ -168,9 +164,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         gate_map_digest: world.gate_map.digest(),
         oracle_pack_id: asked_pack.as_ref(),
     };
-    let pack = check_pack(&world.store, &expectation)
-        .await
-        .map_err(Error::from)?;
+    let pack = check_pack(&world.store, &expectation).await?;
     let output_ids: Vec<_> = world
         .outputs
         .iter()
@@ -186,20 +180,17 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         posture: profile.posture,
         require_gate_pass: profile.require_gate_pass,
     })
-    .await
-    .map_err(Error::from)?;
+    .await?;
     let allowlist = profile.clone();
     let producer = blocking(move || AllowedProducer::check(&allowlist)).await?;
     let mut located = Vec::with_capacity(world.outputs.len());
     let mut roles = Vec::with_capacity(world.outputs.len());
     for SelectedOutput { role, entry } in world.outputs {
-        let locator = locate(&world.store, &entry, &world.tokens)
-            .await
-            .map_err(Error::from)?;
+        let locator = locate(&world.store, &entry, &world.tokens).await?;
         // A part that a gate hashed may have been replaced before it was located.
         if let Some(grant) = clearance.grant(&entry.output_id) {
             let checked = locator.parts.iter().try_for_each(|part| grant.check(part));
-            checked.map_err(Error::from)?;
+            checked?;
         }
         located.push((entry, locator));
         roles.push(role);
@@ -251,7 +242,7 @@ fn asked_pack_id(request: &StreamRequest) -> Result<Option<PackId>, Error> {
     PackId::parse(text).map(Some).ok_or_else(|| {
         Error::new(
             crate::ReasonCode::ProfileInvalid,
-            format!("--oracle-pack-id is `{}`.", text.escape_debug()),
+            format!("--oracle-pack-id is `{}`", text.escape_debug()),
             "A pack id is 64 lowercase hex digits.",
         )
     })

@@ -32,8 +32,7 @@ pub async fn pack_world(
     let world = locate_world(request).await?;
     DataPlaces::of(&world.catalogue, &world.tokens)
         .refuse_folders(&world.store)
-        .await
-        .map_err(Error::from)?;
+        .await?;
     let facts = PackFacts {
         world_key: world.world_key,
         engine_release: options.engine_release,

@@ -32,14 +32,14 @@ impl AllowedProducer {
         else {
             return Err(Error::new(
                 ReasonCode::ProducerIdMissing,
-                "The profile names no producer.",
+                "The profile names no producer",
                 "Set `wiring.wsp_producer.producer_id`.",
             ));
         };
         let Some(reference) = profile.producer.allowlist_ref.as_deref() else {
             return Err(Error::new(
                 ReasonCode::ProducerAllowlistMissing,
-                "The profile names no producer allowlist.",
+                "The profile names no producer allowlist",
                 "Set `wiring.wsp_producer.allowlist_ref`.",
             ));
         };
@@ -49,7 +49,7 @@ impl AllowedProducer {
                 ErrorKind::NotFound => ReasonCode::ProducerAllowlistMissing,
                 _ => ReasonCode::ProducerAllowlistUnreadable,
             };
-            let what = format!("The producer allowlist {} cannot be read.", path.display());
+            let what = format!("The producer allowlist {} cannot be read", path.display());
             Error::caused(
                 code,
                 what,
@@ -61,7 +61,7 @@ impl AllowedProducer {
         if allowed.peek().is_none() {
             return Err(Error::new(
                 ReasonCode::ProducerAllowlistEmpty,
-                format!("The producer allowlist {} holds no id.", path.display()),
+                format!("The producer allowlist {} holds no id", path.display()),
                 "Write one id a line.",
             ));
         }
@@ -69,7 +69,7 @@ impl AllowedProducer {
             return Err(Error::new(
                 ReasonCode::ProducerNotAllowed,
                 format!(
-                    "The producer `{id}` is not on the allowlist {}.",
+                    "The producer `{id}` is not on the allowlist {}",
                     path.display()
                 ),
                 "Have it added, or set another `wiring.wsp_producer.producer_id`.",

@@ -51,7 +51,7 @@ pub fn select(
     if listed.is_empty() {
         return Err(Error::new(
             ReasonCode::NoTrafficOutputs,
-            "The policy lists no traffic outputs.",
+            "The policy lists no traffic outputs",
             "Set `policy.traffic_output_ids_ref` to a list with at least one id.",
         ));
     }
@@ -79,7 +79,7 @@ fn check_filter(
     if filter.is_empty() {
         return Err(Error::new(
             ReasonCode::NoTrafficOutputs,
-            "--output-ids names no output.",
+            "--output-ids names no output",
             "Name at least one, or leave the flag out.",
         ));
     }
@@ -92,7 +92,7 @@ fn check_filter(
         }
         return Err(Error::new(
             ReasonCode::OutputNotInPolicy,
-            format!("The output {id} is not in the policy's list."),
+            format!("The output {id} is not in the policy's list"),
             "Add it to the list of `traffic_output_ids` or `context_output_ids` (with `stream_context: true`).",
         ));
     }
@@ -107,7 +107,7 @@ fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOut
         return Err(Error::new(
             ReasonCode::PrimaryKeyUndefined,
             format!(
-                "The output {id} has no primary key in the catalogue, so its rows have no identity."
+                "The output {id} has no primary key in the catalogue, so its rows have no identity"
             ),
             "Stream another output, or have the catalogue define its key.",
         ));
@@ -121,7 +121,7 @@ fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOut
 fn unknown(id: &str) -> Error {
     Error::new(
         ReasonCode::OutputUnknown,
-        format!("The output {id} is not in the catalogue."),
+        format!("The output {id} is not in the catalogue"),
         "Check its spelling, and that catalogue and world are of one engine release.",
     )
 }

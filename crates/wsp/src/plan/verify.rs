@@ -376,7 +376,7 @@ async fn describe(
         (rows, times, parts)
     });
     let Ok((rows, times, parts)) = looked.await else {
-        let what = "The thread that reads footers ended too early.";
+        let what = "The thread that reads footers ended too early";
         report.fail(&Error::new(
             replay::ReasonCode::StreamInternal,
             what,

@@ -37,7 +37,7 @@ impl<'a> Document<'a> {
         let root: Value = from_yaml(text.as_bytes()).map_err(|source| {
             Error::caused(
                 ReasonCode::ProfileUnreadable,
-                format!("The profile {} is not valid YAML.", path.display()),
+                format!("The profile {} is not valid YAML", path.display()),
                 "Mend the file at the place named.",
                 source,
             )
@@ -45,7 +45,7 @@ impl<'a> Document<'a> {
         if !root.is_mapping() {
             return Err(Error::new(
                 ReasonCode::ProfileUnreadable,
-                format!("The profile {} is not a YAML mapping.", path.display()),
+                format!("The profile {} is not a YAML mapping", path.display()),
                 "Start from one of config/platform/profiles/.",
             ));
         }
@@ -163,7 +163,7 @@ impl<'a> Document<'a> {
             if !known.contains(&name) {
                 return Err(Error::new(
                     ReasonCode::ProfileKeyUnknown,
-                    format!("The profile's block `{block}` has an unknown key `{name}`."),
+                    format!("The profile's block `{block}` has an unknown key `{name}`"),
                     format!("Known here: {}.", known.join(", ")),
                 ));
             }
@@ -190,7 +190,7 @@ impl<'a> Document<'a> {
             {
                 return Err(Error::new(
                     ReasonCode::ProfileKeyUnknown,
-                    format!("The profile's block `{block}` has an unknown key `{name}`."),
+                    format!("The profile's block `{block}` has an unknown key `{name}`"),
                     format!(
                         "Is `{ours}` meant? Write it so, or rename what is another component's."
                     ),
@@ -214,7 +214,7 @@ impl<'a> Document<'a> {
             if name.starts_with("wsp_") && !known.contains(&name) {
                 return Err(Error::new(
                     ReasonCode::ProfileKeyUnknown,
-                    format!("The profile has an unknown block `{parent}.{name}`."),
+                    format!("The profile has an unknown block `{parent}.{name}`"),
                     format!("Known here: {}.", known.join(", ")),
                 ));
             }
@@ -230,7 +230,7 @@ const MISSPELT: usize = 2;
 pub(super) fn invalid(key: &str, problem: &str) -> Error {
     Error::new(
         ReasonCode::ProfileInvalid,
-        format!("The profile's `{key}` {problem}."),
+        format!("The profile's `{key}` {problem}"),
         "Mend it; config/platform/profiles/README.md lists every key.",
     )
 }

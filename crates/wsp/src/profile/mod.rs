@@ -128,7 +128,7 @@ impl Profile {
         let text = read_text(path).map_err(|source| {
             Error::caused(
                 ReasonCode::ProfileUnreadable,
-                format!("The profile {} cannot be read.", path.display()),
+                format!("The profile {} cannot be read", path.display()),
                 "Name a profile with --profile; config/platform/profiles/ holds four.",
                 source,
             )
@@ -211,7 +211,7 @@ impl Profile {
                 };
                 Error::new(
                     ReasonCode::ProfileValueMissing,
-                    format!("The profile's `{key}` is not set, or its variable is not."),
+                    format!("The profile's `{key}` is not set, or its variable is not"),
                     format!("Set it{or_flag}."),
                 )
             })
@@ -243,7 +243,7 @@ impl Profile {
         let unreadable = |why: String| {
             Error::new(
                 ReasonCode::ProfileRefUnreadable,
-                format!("The output list {} cannot be read: {why}.", path.display()),
+                format!("The output list {} cannot be read: {why}", path.display()),
                 "It is a YAML list of output ids, or a mapping with `output_ids`.",
             )
         };
@@ -272,7 +272,7 @@ impl Profile {
                 ReasonCode::ProfileTokenInClear,
                 format!(
                     "The token of `wiring.security.wsp_auth_token` would travel over plain http \
-                     {reader}."
+                     {reader}"
                 ),
                 "Use an https `ig_ingest_url`, or name the gate in `no_proxy`.",
             ));
@@ -413,7 +413,7 @@ fn literal_credential(
     if posture == Posture::Strict {
         return Err(Error::new(
             ReasonCode::ProfileSecretLiteral,
-            format!("The profile's `{key}` holds a credential as a literal."),
+            format!("The profile's `{key}` holds a credential as a literal"),
             "Name an environment variable instead: ${VAR}.",
         ));
     }

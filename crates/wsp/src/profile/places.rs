@@ -102,7 +102,7 @@ fn check(key: &str, named: &str, place: Place) -> Result<(), Error> {
         return Err(Error::new(
             ReasonCode::ProfileInvalid,
             format!(
-                "The profile's `{key}`, or the flag for it, holds a user and a password, and a place is needed."
+                "The profile's `{key}`, or the flag for it, holds a user and a password, and a place is needed"
             ),
             "Write the place alone: credentials come from the environment.",
         ));
@@ -111,7 +111,7 @@ fn check(key: &str, named: &str, place: Place) -> Result<(), Error> {
         Err(Error::new(
             ReasonCode::ProfileInvalid,
             format!(
-                "The profile's `{key}`, or the flag for it, is `{}`, {problem}.",
+                "The profile's `{key}`, or the flag for it, is `{}`, {problem}",
                 named.escape_debug()
             ),
             fix,

@@ -83,7 +83,7 @@ impl StreamRequest {
         let working_dir = std::env::current_dir().map_err(|source| {
             Error::caused(
                 crate::ReasonCode::ProfileInvalid,
-                "There is no working directory to resolve relative paths from.",
+                "There is no working directory to resolve relative paths from",
                 "Start from a folder that exists.",
                 source,
             )
@@ -103,7 +103,7 @@ impl StreamRequest {
         if overrides.time_origin.is_some() && !matches!(profile.pace, Pace::Speedup(_)) {
             return Err(Error::new(
                 crate::ReasonCode::ProfileInvalid,
-                "--time-origin says which event time is due at the start, and a rate counts events.",
+                "--time-origin says which event time is due at the start, and a rate counts events",
                 "Leave it out, or pace by a speedup.",
             ));
         }
@@ -152,7 +152,7 @@ impl StreamRequest {
                 Some(Location::Local(self.working_dir.join(&checkpoint.root)))
             }
             CheckpointBackend::Object => {
-                Some(Location::parse(&checkpoint.root, &self.working_dir).map_err(Error::from)?)
+                Some(Location::parse(&checkpoint.root, &self.working_dir)?)
             }
         };
         let index = Some(Location::Local(self.time_index_root()));
@@ -166,7 +166,7 @@ impl StreamRequest {
                 return Err(Error::new(
                     crate::ReasonCode::ProfileInvalid,
                     format!(
-                        "The profile's `{key}` names {}, which lies in the engine run root {world}, where nothing may be written.",
+                        "The profile's `{key}` names {}, which lies in the engine run root {world}, where nothing may be written",
                         place.full_name("").trim_end_matches('/')
                     ),
                     "Name a place outside of it.",
@@ -182,11 +182,11 @@ fn check_max_gap(overrides: &Overrides, pace: &Pace) -> Result<(), Error> {
     let refuse = |what, advice| Err(Error::new(crate::ReasonCode::ProfileInvalid, what, advice));
     match (overrides.max_gap, pace) {
         (Some(_), Pace::Rate(_)) => refuse(
-            "--max-gap cuts gaps between event times, and a rate counts events.",
+            "--max-gap cuts gaps between event times, and a rate counts events",
             "Leave it out, or pace by a speedup.",
         ),
         (Some(_), Pace::Speedup(_)) if overrides.time_origin.is_some() => refuse(
-            "--max-gap moves the schedule, and --time-origin fixes it for several producers.",
+            "--max-gap moves the schedule, and --time-origin fixes it for several producers",
             "Leave one of them out.",
         ),
         _ => Ok(()),
@@ -207,9 +207,7 @@ fn check_window(window: TimeWindow) -> Result<(), Error> {
     }
     Err(Error::new(
         crate::ReasonCode::ProfileInvalid,
-        format!(
-            "The window from {from} to {to} holds no event time, so nothing would be streamed."
-        ),
+        format!("The window from {from} to {to} holds no event time, so nothing would be streamed"),
         "Name a --from that is earlier than --to.",
     ))
 }

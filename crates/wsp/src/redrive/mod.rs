@@ -329,7 +329,7 @@ impl Redrive {
             return Err(Error::new(
                 ReasonCode::ProfileValueMissing,
                 format!(
-                    "No platform run is named, and {} has no active one.",
+                    "No platform run is named, and {} has no active one",
                     runs_root.display()
                 ),
                 "Give --platform-run-id, or the file itself with --file.",
@@ -372,7 +372,7 @@ async fn give_up(
     if let Some(id) = ids.iter().find(waits) {
         return Err(Error::new(
             ReasonCode::QuarantineEventUnknown,
-            format!("No event {id} waits in the quarantine, so that none was given up."),
+            format!("No event {id} waits in the quarantine, so that none was given up"),
             "Name events by the `event_id` of their lines; `--dry-run` says how many wait.",
         ));
     }
@@ -382,7 +382,7 @@ async fn give_up(
     });
     writing
         .await
-        .map_err(|panic| Error::died("Recording what was given up ended too early.", panic))?
+        .map_err(|panic| Error::died("Recording what was given up ended too early", panic))?
 }
 
 fn given_up(report: &RedriveReport, closed: &[Closed]) -> Value {

@@ -99,7 +99,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             RedriveStatus::Redriven if !self.report.refused.is_empty() => Err(Error::new(
                 replay::ReasonCode::IgPushRejected,
                 format!(
-                    "The ingestion gate {} did not take {} events; the report lists them.",
+                    "The ingestion gate {} did not take {} events; the report lists them",
                     self.endpoint,
                     self.report.refused.len()
                 ),
@@ -268,7 +268,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
     ) -> Error {
         let (gate, place) = (self.endpoint, &event.position);
         let what = format!(
-            "The ingestion gate {gate} {said} for row {} of {} (output {}).",
+            "The ingestion gate {gate} {said} for row {} of {} (output {})",
             place.row, place.file, event.output_id
         );
         Error::new(code, what, fix)
@@ -303,7 +303,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         });
         let (file, delivered) = writing.await.map_err(|panic| {
             let fix = "Look for a panic above this line and report it; redrive again.";
-            let what = "Recording what was redriven ended too early.";
+            let what = "Recording what was redriven ended too early";
             Error::caused(replay::ReasonCode::StreamInternal, what, fix, panic)
         })??;
         self.redriven = Some(file);

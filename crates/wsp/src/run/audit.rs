@@ -176,7 +176,7 @@ impl AuditLog {
         match self.posture {
             Posture::Strict => Err(replay::Error::caused(
                 replay::ReasonCode::AuditUnwritable,
-                format!("The audit log {} cannot be written.", self.path.display()),
+                format!("The audit log {} cannot be written", self.path.display()),
                 "Make `wiring.wsp_audit.root` a writable local folder.",
                 error,
             )),

@@ -26,7 +26,7 @@ pub(crate) fn open_checkpoint_store(
         CheckpointBackend::Postgres => {
             let dsn = settings.dsn.as_ref().map(|dsn| dsn.reveal().to_owned());
             let dsn = Profile::require(dsn.as_ref(), "wiring.wsp_checkpoint.dsn", "")?;
-            Arc::new(PostgresStore::new(dsn).map_err(Error::from)?)
+            Arc::new(PostgresStore::new(dsn)?)
         }
         CheckpointBackend::Object => Arc::new(bucket_store(profile, working_dir)?),
     })
@@ -35,15 +35,15 @@ pub(crate) fn open_checkpoint_store(
 /// The store in a bucket: only there can a write be made conditional.
 fn bucket_store(profile: &Profile, working_dir: &Path) -> Result<BucketStore, Error> {
     let root = &profile.checkpoint.root;
-    let location = Location::parse(root, working_dir).map_err(Error::from)?;
+    let location = Location::parse(root, working_dir)?;
     if matches!(location, Location::Local(_)) {
         return Err(Error::new(
             ReasonCode::ProfileInvalid,
-            format!("The profile's `wiring.wsp_checkpoint.root` is `{root}`, a local folder."),
+            format!("The profile's `wiring.wsp_checkpoint.root` is `{root}`, a local folder"),
             "The backend `object` needs s3://bucket/prefix; for a folder use `file`.",
         ));
     }
-    let (store, prefix) = object_store_at(&location, &profile.object_store).map_err(Error::from)?;
+    let (store, prefix) = object_store_at(&location, &profile.object_store)?;
     Ok(BucketStore::new(store, prefix))
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn push_client(profile: &Profile) -> Result<(ProfileClient, PushEndpo
         }
     };
     let client = client.map_err(|error: ClientError| {
-        let what = format!("No client can be made for {endpoint}.");
+        let what = format!("No client can be made for {endpoint}");
         let fix = "Look at `ig_ingest_url` and at this machine's certificates.";
         Error::caused(ReasonCode::ProfileInvalid, what, fix, error)
     })?;

@@ -113,9 +113,7 @@ struct Named {
 impl Named {
     async fn find(request: &StreamRequest) -> Result<Self, Error> {
         let world = locate_world(request).await?;
-        let manifest = PackManifest::load(&world.store)
-            .await
-            .map_err(Error::from)?;
+        let manifest = PackManifest::load(&world.store).await?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
         let pack_key = pack_key(pack_id.as_ref(), &world.store);
         let index_folder = index_folder(request, &pack_key);
@@ -144,7 +142,7 @@ impl Named {
         let mut cursors = Vec::with_capacity(self.keys.len());
         for (key, output) in self.keys.iter().zip(&self.world.outputs) {
             let stored = store.load(key).await;
-            let lease = store.lease_state(key).await.map_err(Error::from)?;
+            let lease = store.lease_state(key).await?;
             let mut report = CursorReport {
                 output_id: key.output_id().clone(),
                 cursor: None,
@@ -198,7 +196,7 @@ fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
     let (run, _) = named.ok_or_else(|| {
         Error::new(
             ReasonCode::ProfileValueMissing,
-            "The cursors belong to a platform run (scope: platform_run), and none is named.",
+            "The cursors belong to a platform run (scope: platform_run), and none is named",
             "Give --platform-run-id.",
         )
     })?;

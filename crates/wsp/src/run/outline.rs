@@ -145,7 +145,7 @@ async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error>
     match surveyed.await {
         Ok(survey) => Ok(*survey?.overlap()),
         Err(source) => {
-            let what = "The thread that reads time columns ended too early.";
+            let what = "The thread that reads time columns ended too early";
             Err(Error::caused(
                 replay::ReasonCode::StreamInternal,
                 what,
@@ -171,7 +171,7 @@ async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<Part
     match read.await {
         Ok(footers) => footers.map_err(Error::from),
         Err(source) => {
-            let what = "The thread that reads footers ended too early.";
+            let what = "The thread that reads footers ended too early";
             Err(Error::caused(
                 replay::ReasonCode::StreamInternal,
                 what,

@@ -62,7 +62,7 @@ pub fn named(
         }
         Err(error) => Err(Error::caused(
             ReasonCode::ProfileInvalid,
-            format!("The active run file {} cannot be read.", file.display()),
+            format!("The active run file {} cannot be read", file.display()),
             "Mend it, or give --platform-run-id.",
             error,
         )),
@@ -114,7 +114,7 @@ fn parse(id: &str, place: &str) -> Result<PlatformRunId, Error> {
         Error::new(
             ReasonCode::ProfileInvalid,
             format!(
-                "{place} gives `{}`, which is not a platform run id.",
+                "{place} gives `{}`, which is not a platform run id",
                 id.escape_debug()
             ),
             "It looks like platform_20260128T090000Z.",

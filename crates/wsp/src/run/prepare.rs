@@ -134,7 +134,7 @@ pub async fn look_ahead(
     if order == OrderMode::AsWritten && request.overrides.window != TimeWindow::default() {
         return Err(Error::new(
             crate::ReasonCode::ProfileInvalid,
-            "--from and --to cut event time, and the order is as_written.",
+            "--from and --to cut event time, and the order is as_written",
             "Stream in event_time, or without them.",
         ));
     }
@@ -335,7 +335,7 @@ fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
     if let Some(other) = runs.find(|run| *run != first) {
         return Err(Error::new(
             crate::ReasonCode::ProfileInvalid,
-            format!("The cursors belong to several platform runs ({first}, {other})."),
+            format!("The cursors belong to several platform runs ({first}, {other})"),
             "Name one with --platform-run-id.",
         ));
     }

@@ -93,7 +93,7 @@ fn try_threads(
     refused.map_or(Ok(()), |source| {
         Err(Error::caused(
             replay::ReasonCode::ProcessLimitExceeded,
-            format!("The system gave {given} threads, and a stream needs up to {needed}."),
+            format!("The system gave {given} threads, and a stream needs up to {needed}"),
             "Raise the limit of threads (`ulimit -u`, `pids.max` of the control group, `ulimit -v` \
              for their stacks).",
             source,
@@ -114,7 +114,7 @@ fn small_address_space(needed: u64, limit: u64) -> Error {
     Error::new(
         replay::ReasonCode::ProcessLimitExceeded,
         format!(
-            "The process may have {} MiB of address space, and this run needs about {}.",
+            "The process may have {} MiB of address space, and this run needs about {}",
             limit >> 20,
             needed.div_ceil(1 << 20)
         ),

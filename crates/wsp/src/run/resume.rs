@@ -37,7 +37,7 @@ pub async fn load(
 ) -> Result<Vec<Option<Record>>, Error> {
     let mut records = Vec::with_capacity(keys.len());
     for key in keys {
-        records.push(store.load(key).await.map_err(Error::from)?);
+        records.push(store.load(key).await?);
     }
     Ok(records)
 }
@@ -128,7 +128,7 @@ pub async fn starts(
                 allow_plan_change: terms.overrides.allow_plan_change,
                 allow_run_change: terms.overrides.allow_run_change,
             };
-            let resume = resume_check(key, &record.cursor, &resume_plan).map_err(Error::from)?;
+            let resume = resume_check(key, &record.cursor, &resume_plan)?;
             check_position(&plan.store, key, output, &resume.cursor).await?;
             let accepted = resume.adopted.iter();
             adopted = accepted
@@ -183,15 +183,14 @@ pub(crate) async fn row_count(store: WorldStore, part: Part) -> Result<Option<u6
     let footer = tokio::task::spawn_blocking(move || footer(&store, &part))
         .await
         .map_err(|source| {
-            let what = "The thread that reads a footer ended too early.";
+            let what = "The thread that reads a footer ended too early";
             Error::caused(
                 replay::ReasonCode::StreamInternal,
                 what,
                 "Report this.",
                 source,
             )
-        })?
-        .map_err(Error::from)?;
+        })??;
     Ok(footer.rows)
 }
 
@@ -224,7 +223,7 @@ pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrou
             let before = |part: &Part| part.path() < cursor.last_file.as_str();
             let part = output.locator.parts.partition_point(before) as u32;
             let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
-                let what = format!("The cursor of {} is at no event's time.", output.id());
+                let what = format!("The cursor of {} is at no event's time", output.id());
                 Error::new(
                     replay::ReasonCode::StreamInternal,
                     what,

@@ -322,7 +322,7 @@ impl<K: Clock> Stream<K> {
             tokio::select! {
                 ran = &mut running => break ran,
                 Some(Err(source)) = watching.join_next() => {
-                    let what = "Nothing looks after the lease any more.";
+                    let what = "Nothing looks after the lease any more";
                     ending.wind_down(Cause::Failed(replay::Error::died(what, source)));
                 }
             }

@@ -92,7 +92,7 @@ fn leads_into(place: &Path, world: &str) -> Error {
     Error::new(
         ReasonCode::ProfileInvalid,
         format!(
-            "{} would be written, and it lies in the engine run root {world}, where nothing may be written.",
+            "{} would be written, and it lies in the engine run root {world}, where nothing may be written",
             place.display()
         ),
         "Name a place outside of it, and look for a symlink on the way there.",

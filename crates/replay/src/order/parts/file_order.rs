@@ -70,7 +70,7 @@ impl FileOrder {
             let Some(batch) = reading.reader.next() else {
                 return Ok(None);
             };
-            let batch = batch.map_err(Error::from)?;
+            let batch = batch?;
             let mut next = 0;
             if let Some(from) = self.from {
                 next = passed_over(part, from, &batch)?;

@@ -57,7 +57,7 @@ impl TimeSorted {
         let part = self.rows.part();
         let (mut batches, mut order, mut bytes) = (Vec::new(), Vec::new(), 0);
         for batch in self.rows.open(0)? {
-            let batch = batch.map_err(Error::from)?;
+            let batch = batch?;
             let (times, failure) = times_of(part, batch.first_row, &batch.rows);
             if let Some(failure) = failure {
                 return Err(failure);
@@ -177,7 +177,7 @@ impl Sorted {
             self.framer.frame_json_lines(part.path(), first_row, lines)
         } else {
             let rows = interleave_record_batch(&arrow, places).map_err(|source| {
-                let what = format!("Rows of {} cannot be brought into time order.", part.path());
+                let what = format!("Rows of {} cannot be brought into time order", part.path());
                 Error::caused(ReasonCode::StreamInternal, what, "Report this.", source)
             })?;
             self.framer.frame(part.path(), first_row, &rows)

@@ -101,7 +101,7 @@ impl TimeIndex {
         }
         let times: Option<Vec<_>> = parts.iter().map(|part| self.cache.get(part)).collect();
         times.ok_or_else(|| {
-            let what = "The time index lost a part that it had just read.";
+            let what = "The time index lost a part that it had just read";
             Error::new(
                 ReasonCode::StreamInternal,
                 what,
@@ -127,7 +127,7 @@ impl TimeIndex {
             match thread.spawn(move || unread.read_on(&read)) {
                 Ok(_) => {}
                 Err(error) if reader == 0 => {
-                    let what = "The system gave no thread to read time columns on.";
+                    let what = "The system gave no thread to read time columns on";
                     return Err(Error::no_thread(what, error));
                 }
                 Err(error) => {
@@ -219,7 +219,7 @@ impl<'a> Reading<'a> {
 }
 
 fn stopped() -> Error {
-    let what = "The stream was stopped while it read time columns.";
+    let what = "The stream was stopped while it read time columns";
     Error::new(ReasonCode::Stopped, what, "A rerun goes on.")
 }
 
@@ -233,13 +233,13 @@ pub(crate) fn read_times(
         from_row: 0,
         batch_rows: BATCH_ROWS,
     };
-    let columns = read_column(store, part, TIME_COLUMN, &options).map_err(Error::from)?;
+    let columns = read_column(store, part, TIME_COLUMN, &options)?;
     let mut scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
     for column in columns {
         if ending.is_winding_down() {
             return Err(stopped());
         }
-        let (first_row, values) = column.map_err(Error::from)?;
+        let (first_row, values) = column?;
         let (times, failure) = envelope::event_times(part.path(), first_row, &values);
         if let Some(failure) = failure {
             return Err(Error::Envelope(failure));

@@ -34,7 +34,7 @@ impl Disorder {
             ReasonCode::EventTimeDisorder,
             format!(
                 "Row {} of {} (output {}) is at {}, before row {} at {}: the part is not in time \
-                 order.",
+                 order",
                 row.row,
                 part.path(),
                 part.output_id(),
