@@ -1,7 +1,7 @@
 //! The timeout of a lane's posts.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,17 +25,17 @@ impl Deadline {
         }
     }
 
-    /// What `post` gives, unless it takes too long: it is dropped then.
+    /// What `post` gives, unless it takes too long. It is taken where it is pinned, since each
+    /// move of it copies the whole future.
     pub(crate) async fn bound<T>(
         &mut self,
-        post: impl Future<Output = Result<T, PushFault>>,
+        mut post: Pin<&mut impl Future<Output = Result<T, PushFault>>>,
     ) -> Result<T, PushFault> {
         let deadline = Instant::now() + self.timeout;
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         timer.as_mut().reset(deadline);
-        let mut post = pin!(post);
         poll_fn(|cx| match post.as_mut().poll(cx) {
             Poll::Pending => timer
                 .as_mut()

@@ -14,6 +14,7 @@
 //! close is still under way, the post fails on it; the fault says so
 //! ([`PushFault::is_stale`]), and the event is pushed again at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ pub struct DirectLane {
 
 impl PushLane for DirectLane {
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
-        let exchange = self.exchanger.exchange(&body);
+        let exchange = pin!(self.exchanger.exchange(&body));
         self.deadline.bound(exchange).await
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -193,7 +194,10 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             leave: &*self.leave,
             trial: &mut trial,
         };
-        let outcome = self.ear.unless_stopped(drive.run(body)).await;
+        let outcome = {
+            let driven = pin!(drive.run(body));
+            self.ear.unless_stopped(driven).await
+        };
         outcome.unwrap_or(PushOutcome::Cancelled {
             maybe_sent: trial.maybe_sent,
         })

@@ -1,7 +1,7 @@
 //! Stopping pushes that are under way: one switch for all lanes, heard without a lock.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -69,9 +69,12 @@ pub(crate) struct Ear {
 }
 
 impl Ear {
-    /// What `future` resolves to, or `None` (and the future dropped) once the switch is thrown.
-    pub(crate) async fn unless_stopped<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
+    /// What `future` resolves to, or `None` once the switch is thrown. It is taken where it is
+    /// pinned: a push is a future of some kilobytes, and each move of it copies them.
+    pub(crate) async fn unless_stopped<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+    ) -> Option<F::Output> {
         poll_fn(|cx| {
             // Registered before the look: a throw in between wakes us.
             self.waker.register(cx.waker());
@@ -87,6 +90,7 @@ impl Ear {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
 
     use super::*;
 
@@ -96,7 +100,7 @@ mod tests {
         let waits: Vec<_> = (0..4)
             .map(|_| {
                 let mut ear = stop.ear();
-                tokio::spawn(async move { ear.unless_stopped(pending::<()>()).await })
+                tokio::spawn(async move { ear.unless_stopped(pin!(pending::<()>())).await })
             })
             .collect();
         tokio::task::yield_now().await;
@@ -104,11 +108,14 @@ mod tests {
         for wait in waits {
             assert_eq!(wait.await.unwrap(), None);
         }
-        assert_eq!(stop.ear().unless_stopped(async { 1 }).await, None);
+        assert_eq!(stop.ear().unless_stopped(pin!(async { 1 })).await, None);
     }
 
     #[tokio::test]
     async fn without_a_throw_nothing_is_lost() {
-        assert_eq!(Stop::new().ear().unless_stopped(async { 1 }).await, Some(1));
+        assert_eq!(
+            Stop::new().ear().unless_stopped(pin!(async { 1 })).await,
+            Some(1)
+        );
     }
 }

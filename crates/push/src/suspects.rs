@@ -15,8 +15,10 @@ const OTHERS_PER_FAILED: u64 = 10;
 /// Of so many others that passed, not one may have been asked to slow down.
 const OTHERS_PER_SLOWED: u64 = 100;
 
-/// The counters that all lanes share.
+/// The counters that all lanes share. Every answer writes one of them, so they share no cache line
+/// with what the lanes only read.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Suspects {
     suspected: AtomicU64,
     passed: AtomicU64,

@@ -52,17 +52,28 @@ impl Sending {
     /// it comes to posting: it may have to wait for other things first.
     pub async fn may_begin(&self, ending: &Ending) -> bool {
         loop {
-            let changed = self.shared.changed.notified();
             if ending.is_winding_down() {
                 return false;
             }
-            let is_paused = self.shared.paused.load(Ordering::Acquire);
-            if !is_paused || self.shared.steps.load(Ordering::Acquire) > 0 {
+            if self.is_open() {
                 return true;
             }
+            self.reopened(ending).await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.shared.paused.load(Ordering::Acquire) || self.shared.steps.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits while lanes are held back, but no longer than until the stream winds down.
+    async fn reopened(&self, ending: &Ending) {
+        let changed = self.shared.changed.notified();
+        // Looked at again: what changed before is not told any more.
+        if !self.is_open() {
             tokio::select! {
                 biased;
-                () = ending.winding_down() => return false,
+                () = ending.winding_down() => {}
                 () = changed => {}
             }
         }
