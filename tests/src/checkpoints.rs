@@ -5,12 +5,13 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use checkpoint::test_support::{PostgresOptions, PostgresServer};
 use checkpoint::{
     CheckpointStore, CursorKey, FileStore, HistoryEntry, HistoryEvent, OrderPosition, PackKey,
     PostgresStore, Record, SqliteStore,
 };
 use tempfile::TempDir;
+
+use crate::postgres::{PostgresOptions, PostgresServer};
 
 /// The backends that whole-system tests run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 mod bucket;
 pub mod checkpoints;
+pub mod postgres;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

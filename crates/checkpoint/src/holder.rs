@@ -20,23 +20,10 @@ impl Holder {
     pub fn this_process(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            host: host_name().unwrap_or_else(|| "unknown host".to_owned()),
+            host: durable::host_name().unwrap_or_else(|| "unknown host".to_owned()),
             pid: std::process::id(),
         }
     }
-}
-
-/// The machine's name, if it has one.
-#[cfg(target_os = "linux")]
-fn host_name() -> Option<String> {
-    let system = rustix::system::uname();
-    let name = system.nodename().to_string_lossy();
-    (!name.is_empty()).then(|| name.into_owned())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn host_name() -> Option<String> {
-    std::env::var("HOSTNAME").ok()
 }
 
 impl fmt::Display for Holder {

@@ -23,7 +23,7 @@
 //!
 //! An expired lease that nobody took is still its holder's, to renew and to save under.
 //!
-//! The [`protocol`](crate::protocol) makes these promises of every store.
+//! The protocol of [`slots`](crate::slots) makes these promises of every store.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, config_invalid, lost};
@@ -72,12 +73,8 @@ pub struct SessionId(pub(crate) String);
 
 impl SessionId {
     /// 128 random bits.
-    #[expect(
-        clippy::new_without_default,
-        reason = "no two are equal: none is the default"
-    )]
-    pub fn new() -> Self {
-        Self(format!("{:032x}", rand::random::<u128>()))
+    pub fn new(random: &mut impl Random) -> Self {
+        Self(format!("{:016x}{:016x}", random.bits(), random.bits()))
     }
 
     /// The digits.
@@ -306,39 +303,5 @@ pub(crate) fn check_shown(
                 format!("{taker} took it with fence {taken}, and this one is {fence}"),
             ))
         }
-    }
-}
-
-/// How long each lease has been seen unchanged: expiry without comparing clocks.
-#[derive(Debug, Default)]
-pub(crate) struct Observations {
-    seen: BTreeMap<CursorKey, (SessionId, u64, Duration)>,
-}
-
-impl Observations {
-    /// Notes the lease at `now`, a time that never goes back; true once it has stood unchanged
-    /// for its own period. `stamp` changes with every renewal.
-    pub(crate) fn is_expired(
-        &mut self,
-        key: &CursorKey,
-        stored: &LeaseRecord,
-        stamp: u64,
-        now: Duration,
-    ) -> bool {
-        match self.seen.get(key) {
-            Some((session, seen, since)) if *session == stored.session && *seen == stamp => {
-                now.saturating_sub(*since) >= Duration::from_millis(stored.period_ms)
-            }
-            _ => {
-                self.seen
-                    .insert(key.clone(), (stored.session.clone(), stamp, now));
-                false
-            }
-        }
-    }
-
-    /// Forgets a key whose lease was taken.
-    pub(crate) fn forget(&mut self, key: &CursorKey) {
-        self.seen.remove(key);
     }
 }

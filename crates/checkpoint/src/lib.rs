@@ -13,6 +13,14 @@
 //!        └─► renews, and its LeaseWatch says whether the lease is held
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests go by the machine's clock, and run beside each other"
+    )
+)]
+
 #[cfg(all(
     test,
     feature = "file",
@@ -23,8 +31,10 @@
 mod soak;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-#[cfg(all(feature = "postgres", any(test, feature = "test-support")))]
-pub mod test_support;
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../../tests/src/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the test crate has it in common")]
+mod test_server;
 mod keeper;
 mod resume;
 mod schema;
@@ -34,6 +44,7 @@ mod bucket;
 mod file;
 #[cfg(any(feature = "file", feature = "object"))]
 mod layout;
+mod keyed_blobs;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -45,35 +56,36 @@ mod blocking;
 mod path_fault;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod sessions;
-pub mod protocol;
+mod protocol;
 mod store;
+pub mod slots;
+mod observer;
 pub mod record;
 pub mod lease;
 mod cursor;
 mod held;
 mod key;
 mod holder;
-mod clock;
 mod error;
 
 #[cfg(feature = "object")]
 pub use bucket::BucketStore;
-pub use clock::{Clock, SystemClock, utc_text};
 pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
 pub use error::{Error, ReasonCode, unavailable};
 #[cfg(feature = "file")]
 pub use file::FileStore;
 pub use held::Held;
-pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch};
+pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch, Renewal};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
+pub use keyed_blobs::{KeyedBlobStore, KeyedBlobs};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
-pub use protocol::Slots;
 pub use record::{HistoryEntry, HistoryEvent, Record};
 pub use resume::{Adoption, Resume, ResumePlan, position_check, relative_part, resume_check};
 pub use schema::CURSOR_SCHEMA;
+pub use slots::Slots;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::{CheckpointStore, acquire_or_wait};

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::key::CursorKey;
 use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
-use crate::protocol::{
+use crate::slots::{
     Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
 
@@ -37,16 +36,16 @@ pub struct Alive(());
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self::new(Arc::new(SystemClock::default()))
+        Self::new(Observer::default())
     }
 }
 
 impl MemoryStore {
-    /// An empty store; leases expire by `clock`.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    /// An empty store, which goes by the clock and the chance of `observer`.
+    pub fn new(observer: Observer) -> Self {
         Self {
             keys: Arc::default(),
-            observer: Observer::new(clock),
+            observer,
         }
     }
 
@@ -152,16 +151,18 @@ impl Slots for MemoryStore {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use model::SharedClock;
+
     use super::*;
     use crate::CheckpointStore;
     use crate::conformance::{Backend, Damage, ManualClock};
     use crate::every_promise;
 
-    pub(crate) struct InMemory(MemoryStore, Arc<ManualClock>);
+    pub(crate) struct InMemory(MemoryStore, ManualClock);
 
     pub(crate) fn memory() -> InMemory {
-        let clock = Arc::new(ManualClock::default());
-        InMemory(MemoryStore::new(clock.clone()), clock)
+        let clock = ManualClock::default();
+        InMemory(MemoryStore::new(clock.observer()), clock)
     }
 
     #[async_trait]
@@ -170,8 +171,8 @@ pub(crate) mod tests {
             Arc::new(self.0.clone())
         }
 
-        fn clock(&self) -> Arc<dyn Clock> {
-            self.1.clone()
+        fn clock(&self) -> SharedClock {
+            SharedClock::new(self.1.clone())
         }
 
         fn is_transactional(&self) -> bool {

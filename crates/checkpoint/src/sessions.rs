@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use durable::OsLock;
 
 use crate::lease::SessionId;
-use crate::protocol::Life;
+use crate::slots::Life;
 
 /// How long the file of a session that has ended says so. Afterwards its leases are over after
 /// one period.
@@ -45,9 +45,10 @@ impl Sessions {
     }
 
     /// Locks a new session. Do it before its id is written anywhere: from then on it is alive.
-    pub(crate) fn start(&self, session: &SessionId) -> io::Result<SessionLock> {
+    /// `now` is the wall time, by which the files of sessions that have long ended are removed.
+    pub(crate) fn start(&self, session: &SessionId, now: SystemTime) -> io::Result<SessionLock> {
         std::fs::create_dir_all(&self.folder)?;
-        if let Err(error) = self.sweep() {
+        if let Err(error) = self.sweep(now) {
             tracing::debug!(%error, "locks of sessions that have ended were not removed");
         }
         let path = self.path(session);
@@ -69,14 +70,14 @@ impl Sessions {
     }
 
     /// Removes the files of sessions that have long ended.
-    fn sweep(&self) -> io::Result<()> {
+    fn sweep(&self, now: SystemTime) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
             let path = entry.path();
             let is_lock = path
                 .extension()
                 .is_some_and(|extension| extension == "lock");
-            let age = SystemTime::now().duration_since(entry.metadata()?.modified()?);
+            let age = now.duration_since(entry.metadata()?.modified()?);
             if is_lock && age.is_ok_and(|age| age > KEPT) && OsLock::is_held(&path)? == Some(false)
             {
                 std::fs::remove_file(&path)?;
@@ -141,6 +142,7 @@ mod tests {
     use std::fs::{File, FileTimes};
 
     use super::*;
+    use crate::observer::Observer;
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -166,19 +168,26 @@ mod tests {
         session: SessionId,
     }
 
+    fn new_session() -> SessionId {
+        Observer::default().new_session()
+    }
+
     fn scene() -> Scene {
         let root = tempfile::tempdir().unwrap();
         Scene {
             sessions: Sessions::new(root.path().join("sessions")),
             _root: root,
-            session: SessionId::new(),
+            session: new_session(),
         }
     }
 
     #[test]
     fn a_living_session_keeps_its_file_from_growing_old() {
         let scene = scene();
-        let lock = scene.sessions.start(&scene.session).unwrap();
+        let lock = scene
+            .sessions
+            .start(&scene.session, SystemTime::now())
+            .unwrap();
         set_age(&lock.path, 30 * DAY);
         lock.try_keep().unwrap();
         assert!(is_fresh(&lock.path));
@@ -187,7 +196,10 @@ mod tests {
     #[test]
     fn a_living_session_makes_its_file_anew_once_a_cleaner_took_it() {
         let scene = scene();
-        let lock = scene.sessions.start(&scene.session).unwrap();
+        let lock = scene
+            .sessions
+            .start(&scene.session, SystemTime::now())
+            .unwrap();
         for _ in 0..2 {
             std::fs::remove_dir_all(scene.sessions.folder()).unwrap();
             assert_eq!(scene.sessions.life(&scene.session).unwrap(), Life::Unknown);
@@ -204,14 +216,22 @@ mod tests {
     #[test]
     fn the_end_of_a_session_is_seen_for_a_week_unless_no_lease_names_it() {
         let scene = scene();
-        let lock = scene.sessions.start(&scene.session).unwrap();
+        let lock = scene
+            .sessions
+            .start(&scene.session, SystemTime::now())
+            .unwrap();
         let path = lock.path.clone();
         lock.set_named(true);
         drop(lock);
         for (age, expected) in [(6, Life::Ended), (8, Life::Unknown)] {
             set_age(&path, age * DAY);
             // The next session removes what is old, and what it leaves itself is nothing.
-            drop(scene.sessions.start(&SessionId::new()).unwrap());
+            drop(
+                scene
+                    .sessions
+                    .start(&new_session(), SystemTime::now())
+                    .unwrap(),
+            );
             assert_eq!(scene.sessions.life(&scene.session).unwrap(), expected);
         }
         let left = std::fs::read_dir(scene.sessions.folder()).unwrap();
@@ -221,9 +241,17 @@ mod tests {
     #[test]
     fn a_living_session_that_was_not_renewed_for_long_is_not_swept_away() {
         let scene = scene();
-        let lock = scene.sessions.start(&scene.session).unwrap();
+        let lock = scene
+            .sessions
+            .start(&scene.session, SystemTime::now())
+            .unwrap();
         set_age(&lock.path, 30 * DAY);
-        drop(scene.sessions.start(&SessionId::new()).unwrap());
+        drop(
+            scene
+                .sessions
+                .start(&new_session(), SystemTime::now())
+                .unwrap(),
+        );
         assert_eq!(scene.sessions.life(&scene.session).unwrap(), Life::Living);
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use model::Clock;
 
-use crate::clock::Clock;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::held::Held;
@@ -46,7 +46,7 @@ use crate::record::{HistoryEntry, Record};
 /// # A store of one's own
 ///
 /// It implements [`Slots`](crate::Slots): it reads and writes what is kept of a key, and the
-/// [`protocol`](crate::protocol) of leases and records, which all stores of this crate share,
+/// protocol of leases and records, which all stores of this crate share ([`slots`](crate::slots)),
 /// makes the promises above of it.
 ///
 /// The feature `conformance` has the promises as tests (`every_promise!`);
@@ -125,7 +125,7 @@ pub trait CheckpointStore: Debug + Send + Sync {
 pub async fn acquire_or_wait(
     store: &dyn CheckpointStore,
     request: &LeaseRequest,
-    clock: &dyn Clock,
+    clock: &impl Clock,
     on_held: impl FnMut(&CursorKey, &Holder) + Send,
 ) -> Result<Lease, Error> {
     let taken = acquire_until(store, request, clock, on_held, std::future::pending()).await;
@@ -137,10 +137,10 @@ pub async fn acquire_or_wait(
 pub(crate) async fn acquire_until(
     store: &dyn CheckpointStore,
     request: &LeaseRequest,
-    clock: &dyn Clock,
+    clock: &impl Clock,
     mut on_held: impl FnMut(&CursorKey, &Holder) + Send,
     give_up: impl Future<Output = ()> + Send,
-) -> Result<(Lease, Duration), Error> {
+) -> Result<(Lease, Instant), Error> {
     let mut give_up = pin!(give_up);
     let mut deadline = None;
     // A lease that is given back is taken within a second, however long its period.
@@ -148,7 +148,7 @@ pub(crate) async fn acquire_until(
     let mut named: Option<Holder> = None;
     loop {
         // Read before the try, so that the last try comes when the whole period has passed.
-        let now = clock.monotonic();
+        let now = clock.now();
         let held = match store.acquire(request).await {
             // To take over once more is to end whoever took over meanwhile.
             Err(error) if !request.take_over && deadline.is_none_or(|end| now < end) => error,
@@ -162,11 +162,11 @@ pub(crate) async fn acquire_until(
             named = Some(holder.clone());
         }
         // From the end of the first try on: what it saw last is a whole period old at the last.
-        let end = *deadline.get_or_insert_with(|| clock.monotonic() + request.period);
+        let end = *deadline.get_or_insert_with(|| clock.now() + request.period);
         tokio::select! {
             biased;
             () = &mut give_up => return Err(held),
-            () = clock.sleep(pause.min(end.saturating_sub(now))) => {}
+            () = clock.sleep(pause.min(end.saturating_duration_since(now))) => {}
         }
     }
 }

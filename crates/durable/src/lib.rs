@@ -8,7 +8,7 @@
 //! | `disk` | the few things done to a disk, as an interface |
 //! | `os_lock` | OS locks on files, and who holds one |
 //! | `simulated` | disks for tests: one that crashes, one that fails (feature `simulated-disk`) |
-//! | `clock`, `random` | the machine's clock and chance |
+//! | `clock`, `random`, `host` | the machine's clocks, chance and name |
 //!
 //! Nothing is durable before its sync: a file's bytes once the file is synced, a name (made,
 //! renamed, removed) once the folder that holds it is.
@@ -34,9 +34,11 @@ mod disk;
 mod os_lock;
 mod clock;
 mod random;
+mod host;
 
-pub use clock::TokioClock;
+pub use clock::{BootClock, TokioClock};
 pub use disk::{Access, Disk, DiskFile, OsDisk};
+pub use host::host_name;
 pub use lines::{LinesRead, LogFault};
 pub use os_lock::{OsLock, blame};
 pub use random::SystemRandom;

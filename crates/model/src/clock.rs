@@ -1,9 +1,10 @@
 //! Time, injected, so that tests need not wait.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -69,7 +70,38 @@ impl SharedClock {
     pub fn since(&self, then: Instant) -> Duration {
         Clock::now(self).saturating_duration_since(then)
     }
+
+    /// What `work` gives, unless `limit` passes first; the work is then dropped where it stands.
+    ///
+    /// # Errors
+    /// [`Elapsed`] once the limit has passed.
+    pub async fn timeout<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        let (mut work, mut limit) = (pin!(work), pin!(Clock::sleep(self, limit)));
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(Ok(done));
+            }
+            limit.as_mut().poll(context).map(|()| Err(Elapsed(())))
+        })
+        .await
+    }
 }
+
+/// Something took longer than its limit.
+#[derive(Debug)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadline has elapsed")
+    }
+}
+
+impl std::error::Error for Elapsed {}
 
 impl fmt::Debug for SharedClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use crate::calendar::{self, Date};
 
@@ -34,6 +35,18 @@ impl EventTime {
         } else {
             None
         }
+    }
+
+    /// 1970-01-01 UTC.
+    pub const EPOCH: Self = Self(0);
+
+    /// The instant of a clock's wall time, or `None` outside the years 0000 to 9999.
+    pub fn of_wall(time: SystemTime) -> Option<Self> {
+        let nanos = match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => since.as_nanos() as i128,
+            Err(before) => -(before.duration().as_nanos() as i128),
+        };
+        Self::from_nanos(nanos)
     }
 
     /// Nanoseconds since 1970-01-01 UTC.
@@ -212,6 +225,17 @@ mod tests {
         EventTime::parse(text)
             .unwrap_or_else(|fault| panic!("{text}: {fault}"))
             .to_string()
+    }
+
+    #[test]
+    fn a_wall_time_is_an_instant_within_the_years_0000_to_9999() {
+        let day = std::time::Duration::from_hours(24);
+        let text = |time| EventTime::of_wall(time).map(|time| time.to_string());
+        let epoch = SystemTime::UNIX_EPOCH;
+        let micros = std::time::Duration::from_nanos(1_234_567);
+        assert_eq!(text(epoch + micros).unwrap(), "1970-01-01T00:00:00.001234Z");
+        assert_eq!(text(epoch - micros).unwrap(), "1969-12-31T23:59:59.998765Z");
+        assert_eq!(text(epoch + day * 365 * 9_000), None);
     }
 
     #[test]

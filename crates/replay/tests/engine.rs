@@ -4,15 +4,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use checkpoint::{
     CheckpointStore, CursorKey, Holder, LeaseKeeper, LeaseRequest, LeaseWatch, MemoryStore,
-    OrderMode, PackKey, SystemClock,
+    OrderMode, PackKey,
 };
-use durable::TokioClock;
+use durable::{BootClock, TokioClock};
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
+use model::{Clock, SharedClock};
 use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::ending::{Cause, Ending};
 use replay::engine::{Engine, Ran};
@@ -143,30 +144,28 @@ struct Gate {
 /// A machine that sleeps for an hour at a post.
 struct Sleep {
     at_post: u64,
-    clock: Arc<SleepingClock>,
+    clock: SleepingClock,
     lease: LeaseWatch,
     /// Posts while the lease was not held.
     overdue_posts: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct SleepingClock {
-    awake: SystemClock,
-    slept_hours: AtomicU64,
+    slept_hours: Arc<AtomicU64>,
 }
 
-#[async_trait::async_trait]
-impl checkpoint::Clock for SleepingClock {
-    fn utc_now(&self) -> chrono::DateTime<chrono::Utc> {
-        self.awake.utc_now()
+impl Clock for SleepingClock {
+    fn now(&self) -> Instant {
+        BootClock.now() + Duration::from_hours(self.slept_hours.load(Ordering::SeqCst))
     }
 
-    fn monotonic(&self) -> Duration {
-        self.awake.monotonic() + Duration::from_hours(self.slept_hours.load(Ordering::SeqCst))
+    fn wall(&self) -> SystemTime {
+        BootClock.wall()
     }
 
     async fn sleep(&self, delay: Duration) {
-        self.awake.sleep(delay).await;
+        BootClock.sleep(delay).await;
     }
 }
 
@@ -643,7 +642,7 @@ async fn a_stop_sends_nothing_that_is_not_in_flight_and_saves_the_whole_prefix()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_wakes_under_an_overdue_lease_posts_nothing_until_it_is_renewed() {
-    let clock = Arc::new(SleepingClock::default());
+    let clock = SleepingClock::default();
     let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
     let key = CursorKey::new(PackKey::of_root("asleep"), "events").unwrap();
     let request = LeaseRequest {
@@ -651,7 +650,13 @@ async fn a_stream_that_wakes_under_an_overdue_lease_posts_nothing_until_it_is_re
         ..LeaseRequest::new([key], Holder::this_process("test"))
     };
     let never = std::future::pending();
-    let taking = LeaseKeeper::acquire(&store, &request, clock.clone(), |_, _| {}, never);
+    let taking = LeaseKeeper::acquire(
+        &store,
+        &request,
+        SharedClock::new(clock.clone()),
+        |_, _| {},
+        never,
+    );
     let (_lease, keeper) = taking.await.unwrap();
     let gate = Arc::new(Gate {
         delay: Duration::from_millis(1),

@@ -4,6 +4,10 @@
 //! ```text
 //! cargo run -p wsp --example rows_through_a_clearance
 //! ```
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of one's own goes by the machine's clock and threads"
+)]
 
 mod playground;
 

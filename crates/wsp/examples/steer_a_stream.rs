@@ -4,6 +4,10 @@
 //! ```text
 //! cargo run -p wsp --example steer_a_stream
 //! ```
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of one's own goes by the machine's clock and threads"
+)]
 
 use std::error::Error;
 use std::time::Duration;

@@ -12,8 +12,27 @@ use crate::Error;
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let working = tokio::task::spawn_blocking(work);
+    blocking_as("Reading the files of this machine ended early", work).await
+}
+
+/// The same; `what` says what ended early if the work panics.
+///
+/// # Errors
+/// As [`blocking`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where work is handed to a thread that may block"
+)]
+pub(crate) async fn blocking_as<T, E>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    E: Into<Error> + Send + 'static,
+{
+    let working = tokio::task::spawn_blocking(work).await;
     working
-        .await
-        .map_err(|panic| Error::died("Reading the files of this machine ended early", panic))?
+        .map_err(|panic| Error::died(what, panic))?
+        .map_err(Into::into)
 }

@@ -36,6 +36,14 @@
 //! - What is sent, in what order and under which ids depends on the world and the
 //!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests go by the machine's clock, and run beside each other"
+    )
+)]
+
 pub mod error;
 pub mod reason;
 pub mod redrive;

@@ -1,6 +1,7 @@
 //! Whole-system tests: the real binary against the real stand-in gate.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod adapters;
 mod audit_log;
 mod backpressure;
 mod checkpoints;

@@ -10,14 +10,14 @@
 //! | `withdrawn` | the next taker | its leases are its own, also where the taker's fence is still written |
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use model::Clock as _;
 use object_store::UpdateVersion;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use super::object::{Objects, Refusal, TRIES, pause_after};
+use super::object::{Objects, Refusal, TRIES};
 use crate::error::Error;
 use crate::key::PackKey;
 use crate::lease::{Holder, LeaseRequest, SessionId};
@@ -116,14 +116,14 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// Notes the claim; true once its taker gave no sign of life for [`SILENCE`].
-    pub(super) fn is_over(&mut self, claim: &Claim) -> bool {
+    /// Notes the claim at `now`; true once its taker gave no sign of life for [`SILENCE`].
+    pub(super) fn is_over(&mut self, claim: &Claim, now: Instant) -> bool {
         match &self.last {
             Some((session, beats, since)) if *session == claim.session && *beats == claim.beats => {
-                since.elapsed() >= SILENCE
+                now.saturating_duration_since(*since) >= SILENCE
             }
             _ => {
-                self.last = Some((claim.session.clone(), claim.beats, Instant::now()));
+                self.last = Some((claim.session.clone(), claim.beats, now));
                 false
             }
         }
@@ -188,7 +188,7 @@ impl Objects {
             let found = match self.claim(pack).await {
                 Ok(found) => found,
                 Err(error) => {
-                    pause_after(Refusal::Failed(error), failed).await?;
+                    self.pause_after(Refusal::Failed(error), failed).await?;
                     continue;
                 }
             };
@@ -203,8 +203,8 @@ impl Objects {
             match self.put_claim(pack, &closed, found.as_ref()).await {
                 Ok(()) => return Ok(true),
                 // The last sign of life may still be on its way.
-                Err(Refusal::Conflict) => tokio::time::sleep(LOOK).await,
-                Err(refusal) => pause_after(refusal, failed).await?,
+                Err(Refusal::Conflict) => self.pace().sleep(LOOK).await,
+                Err(refusal) => self.pause_after(refusal, failed).await?,
             }
         }
         Err(self.unsettled_claim(pack))

@@ -29,21 +29,21 @@ mod object;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::{StreamExt as _, stream};
+use model::{Clock as _, SharedClock};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::{Mutex, OnceCell};
 
-use self::object::{Found, Objects, TRIES, pause_after};
-use crate::clock::{Clock, SystemClock};
+use self::object::{Found, Objects, TRIES};
 use crate::error::{Error, lost};
 use crate::key::{CursorKey, PackKey};
 use crate::lease::{LeaseRequest, SessionId};
-use crate::protocol::{Act, Change, Needs, Observer, Slot, Slots};
+use crate::slots::{Act, Change, Needs, Observer, Slot, Slots};
 
 /// Requests of one operation in flight at once.
 const CONCURRENCY: usize = 16;
@@ -57,7 +57,6 @@ pub struct BucketStore {
 #[derive(Debug)]
 struct Inner {
     objects: Objects,
-    clock: Arc<dyn Clock>,
     observer: Observer,
     /// Set once the store was seen to refuse what it must refuse.
     proven: OnceCell<()>,
@@ -71,22 +70,32 @@ pub struct Session {
     known: BTreeMap<CursorKey, Mutex<Option<Found>>>,
     /// When the claim object of each pack was last read, by the store's clock; at first when the
     /// leases were taken.
-    claims_read: BTreeMap<PackKey, Mutex<Duration>>,
+    claims_read: BTreeMap<PackKey, Mutex<Instant>>,
 }
 
 impl BucketStore {
     /// The store under a prefix. Reads and writes nothing yet.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self::with_clock(store, prefix, Arc::new(SystemClock::default()))
+        Self::with_observer(store, prefix, Observer::default())
     }
 
-    /// The same, by another clock.
-    pub fn with_clock(store: Arc<dyn ObjectStore>, prefix: Path, clock: Arc<dyn Clock>) -> Self {
+    /// The store under a prefix, by another clock and chance than the machine's.
+    pub fn with_observer(store: Arc<dyn ObjectStore>, prefix: Path, observer: Observer) -> Self {
+        let pace = observer.clock().clone();
+        Self::paced_by(store, prefix, observer, pace)
+    }
+
+    /// The same, whose requests go by a clock of their own: that of leases may stand still.
+    pub(crate) fn paced_by(
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+        observer: Observer,
+        pace: SharedClock,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                objects: Objects::new(store, prefix),
-                observer: Observer::new(Arc::clone(&clock)),
-                clock,
+                objects: Objects::new(store, prefix, pace),
+                observer,
                 proven: OnceCell::new(),
             }),
         }
@@ -119,12 +128,13 @@ impl Slots for BucketStore {
 
     async fn begin(&self, session: &SessionId, request: &LeaseRequest) -> Result<Session, Error> {
         let packs = request.keys.iter().map(CursorKey::pack_key);
+        let now = self.inner.observer.clock().now();
         let keys = request.keys.iter().cloned();
         Ok(Session {
             id: session.clone(),
             known: keys.map(|key| (key, Mutex::default())).collect(),
             request: request.clone(),
-            claims_read: packs.map(|pack| (pack.clone(), Mutex::default())).collect(),
+            claims_read: packs.map(|pack| (pack.clone(), Mutex::new(now))).collect(),
         })
     }
 
@@ -204,7 +214,8 @@ impl Inner {
             if !next.apply(change) {
                 return Ok(told);
             }
-            let write = next.count_on();
+            let write = self.observer.new_session();
+            next.count_on(write.clone());
             let refusal = match self.objects.put(key, &next, Some(&*known)).await {
                 Ok(version) => {
                     *known = Found {
@@ -227,7 +238,7 @@ impl Inner {
                     .await?;
             }
             *known = found;
-            pause_after(refusal, failed).await?;
+            self.objects.pause_after(refusal, failed).await?;
         }
         Err(self.objects.unsettled(operation, key))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Backoff, Cause};
+use model::{Backoff, Cause, Clock as _, SharedClock};
 use object_store::path::{Path, PathPart};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
@@ -15,8 +15,8 @@ use crate::error::{Error, ReasonCode, config_invalid, corrupt, unavailable, unsu
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::{LeaseRecord, SessionId};
-use crate::protocol::{Change, Life, RecordChange, Slot, StoredRecord};
 use crate::record::{FORMAT_VERSION, json};
+use crate::slots::{Change, Life, RecordChange, Slot, StoredRecord};
 
 /// Tries of one write before the store counts as away.
 pub(super) const TRIES: u32 = 5;
@@ -91,11 +91,10 @@ impl StoredObject {
         record.map(|record| StoredRecord::parse(record.get(), key, place))
     }
 
-    /// Marks the object as another write; its id.
-    pub(super) fn count_on(&mut self) -> SessionId {
+    /// Marks the object as another write, with an id that no other has.
+    pub(super) fn count_on(&mut self, write: SessionId) {
         self.sequence += 1;
-        self.write = SessionId::new();
-        self.write.clone()
+        self.write = write;
     }
 
     /// Makes the object what is to be written; false if nothing is.
@@ -145,27 +144,38 @@ pub(super) enum Refusal {
     Failed(Error),
 }
 
-/// Waits a little before a write that was not made is made again; a fault that waiting does
-/// not help is given back.
-pub(super) async fn pause_after(refusal: Refusal, failed: u32) -> Result<(), Error> {
-    match refusal {
-        Refusal::Conflict => {}
-        Refusal::Failed(error) if !error.is_retryable() => return Err(error),
-        Refusal::Failed(_) => tokio::time::sleep(PAUSES.longest(failed)).await,
-    }
-    Ok(())
-}
-
 /// The objects under a prefix.
 #[derive(Debug)]
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Times requests, and the pauses between them.
+    pace: SharedClock,
 }
 
 impl Objects {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self { store, prefix }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: Path, pace: SharedClock) -> Self {
+        Self {
+            store,
+            prefix,
+            pace,
+        }
+    }
+
+    /// The clock of requests and of the pauses between them.
+    pub(super) fn pace(&self) -> &SharedClock {
+        &self.pace
+    }
+
+    /// Waits a little before a write that was not made is made again; a fault that waiting does
+    /// not help is given back.
+    pub(super) async fn pause_after(&self, refusal: Refusal, failed: u32) -> Result<(), Error> {
+        match refusal {
+            Refusal::Conflict => {}
+            Refusal::Failed(error) if !error.is_retryable() => return Err(error),
+            Refusal::Failed(_) => self.pace.sleep(PAUSES.longest(failed)).await,
+        }
+        Ok(())
     }
 
     pub(super) fn prefix(&self) -> &Path {
@@ -243,7 +253,7 @@ impl Objects {
             };
             Ok((answer.bytes().await?, version))
         };
-        match tokio::time::timeout(REQUEST_TIMEOUT, fetch).await {
+        match self.pace.timeout(REQUEST_TIMEOUT, fetch).await {
             Ok(Ok(found)) => Ok(Some(found)),
             Ok(Err(StoreError::NotFound { .. })) => Ok(None),
             Ok(Err(error)) => Err(failed(operation, place(), error)),
@@ -285,7 +295,7 @@ impl Objects {
         let put = self
             .store
             .put_opts(path, text.into(), PutOptions::from(mode));
-        match tokio::time::timeout(REQUEST_TIMEOUT, put).await {
+        match self.pace.timeout(REQUEST_TIMEOUT, put).await {
             Ok(Ok(put)) => Ok(UpdateVersion {
                 e_tag: put.e_tag,
                 version: put.version,
@@ -338,13 +348,17 @@ impl Objects {
                 Err(Refusal::Failed(error)) => return Err(error),
                 Err(Refusal::Conflict) => {}
             }
-            match tokio::time::timeout(REQUEST_TIMEOUT, self.store.head(path)).await {
+            match self
+                .pace
+                .timeout(REQUEST_TIMEOUT, self.store.head(path))
+                .await
+            {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(StoreError::NotFound { .. })) => {}
                 Ok(Err(error)) => return Err(failed(TESTING, self.place(), error)),
                 Err(elapsed) => return Err(away(TESTING, self.place(), elapsed)),
             }
-            tokio::time::sleep(PAUSES.longest(tries)).await;
+            self.pace.sleep(PAUSES.longest(tries)).await;
         }
         Err(unavailable(
             TESTING,

@@ -11,21 +11,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex as SyncMutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::FutureExt as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use model::Backoff;
-use tokio::time::Instant;
+use model::{Backoff, Clock as _};
 
 use super::claim::{BEAT, Claim, ClaimState, FoundClaim, LOOK, Silence};
-use super::object::{Found, Refusal, TRIES, pause_after};
+use super::object::{Found, Refusal, TRIES};
 use super::{CONCURRENCY, Inner, Session, all};
 use crate::error::Error;
 use crate::held::held;
 use crate::key::{CursorKey, PackKey};
 use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
-use crate::protocol::{Change, Slot};
+use crate::slots::{Change, Slot};
 
 /// How long a taking goes on beyond the lease period, within which every holder reads the claim
 /// once: time for the requests themselves.
@@ -55,11 +54,11 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(session: &'a Session) -> Self {
+    fn new(session: &'a Session, now: Instant) -> Self {
         Self {
             request: &session.request,
             session: &session.id,
-            began: Instant::now(),
+            began: now,
             displaced: SyncMutex::default(),
         }
     }
@@ -81,11 +80,6 @@ impl<'a> Taking<'a> {
         self.displaced().insert(key.clone(), old.cloned());
     }
 
-    /// Whether a holder of that period had time enough to let go.
-    fn is_over(&self, period: Duration) -> bool {
-        self.began.elapsed() >= period.max(self.request.period) + GRACE
-    }
-
     /// The first of the keys that a claim names too.
     fn shared_with(&self, pack: &PackKey, claim: &Claim) -> Option<&'a CursorKey> {
         let mut keys = self.request.keys.iter();
@@ -93,11 +87,18 @@ impl<'a> Taking<'a> {
     }
 }
 
-fn race_pause(lost: u32) -> Duration {
-    RACE_PAUSES.jittered(lost, rand::random())
-}
-
 impl Inner {
+    /// Waits after so many lost races.
+    async fn pause_after_races(&self, lost: u32) {
+        let pause = RACE_PAUSES.jittered(lost, self.observer.chance());
+        self.objects.pace().sleep(pause).await;
+    }
+
+    /// Whether a holder of that period had time enough to let go.
+    fn is_over(&self, taking: &Taking<'_>, period: Duration) -> bool {
+        self.objects.pace().since(taking.began) >= period.max(taking.request.period) + GRACE
+    }
+
     /// Takes leases that a session asked for: all of a take-over together, others one by one. What
     /// was decided of each, in the order of the keys.
     pub(super) async fn take_all<T: Send>(
@@ -106,7 +107,7 @@ impl Inner {
         keys: &[CursorKey],
         decide: &impl Decide<T>,
     ) -> Result<Vec<T>, Error> {
-        let taking = Taking::new(session);
+        let taking = Taking::new(session, self.objects.pace().now());
         let taken = if taking.request.take_over {
             self.take_over(&taking, decide).await?
         } else {
@@ -116,7 +117,7 @@ impl Inner {
                 .map(|key| self.take(key, &taking, decide).boxed());
             keys.iter().cloned().zip(all(takes).await?).collect()
         };
-        let looked = self.clock.monotonic();
+        let looked = self.observer.clock().now();
         for read in session.claims_read.values() {
             *read.lock().await = looked;
         }
@@ -210,22 +211,22 @@ impl Inner {
             let open = found
                 .as_ref()
                 .and_then(|found| found.open_to_others(taking.session));
-            match open.filter(|claim| !silence.is_over(claim)) {
-                Some(open) if taking.is_over(Duration::ZERO) => {
+            match open.filter(|claim| !silence.is_over(claim, self.objects.pace().now())) {
+                Some(open) if self.is_over(taking, Duration::ZERO) => {
                     let key = taking.shared_with(pack, open);
                     let held_by = |key| held(key, &open.holder);
                     return Err(key.map_or_else(|| self.objects.unsettled_claim(pack), held_by));
                 }
-                Some(_) => tokio::time::sleep(LOOK).await,
-                None if attempts == TRIES || taking.is_over(Duration::ZERO) => {
+                Some(_) => self.objects.pace().sleep(LOOK).await,
+                None if attempts == TRIES || self.is_over(taking, Duration::ZERO) => {
                     return Err(self.objects.unsettled_claim(pack));
                 }
                 None => match self.objects.put_claim(pack, &claim, found.as_ref()).await {
                     Ok(()) => return Ok(()),
-                    Err(Refusal::Conflict) => tokio::time::sleep(race_pause(1)).await,
+                    Err(Refusal::Conflict) => self.pause_after_races(1).await,
                     Err(refusal) => {
                         attempts += 1;
-                        pause_after(refusal, attempts).await?;
+                        self.objects.pause_after(refusal, attempts).await?;
                     }
                 },
             }
@@ -250,7 +251,7 @@ impl Inner {
     /// Gives signs of life. Returns the first pack whose claim is no longer this session's.
     async fn beat_while_claimed<'t>(&self, taking: &Taking<'t>) -> &'t PackKey {
         loop {
-            tokio::time::sleep(BEAT).await;
+            self.objects.pace().sleep(BEAT).await;
             for pack in taking.packs() {
                 match self.objects.beat(pack, taking.session).await {
                     Ok(true) => {}
@@ -306,10 +307,10 @@ impl Inner {
                 // It was only looked at.
                 return Ok((found, told));
             }
-            next.count_on();
+            next.count_on(self.observer.new_session());
             let old = row.filter(|row| !row.released);
             let period = old.map_or(0, |row| row.period_ms);
-            if taking.is_over(Duration::from_millis(period)) {
+            if self.is_over(taking, Duration::from_millis(period)) {
                 let unsettled = || self.objects.unsettled("take the lease", key);
                 return Err(old.map_or_else(unsettled, |row| held(key, &row.holder)));
             }
@@ -320,11 +321,11 @@ impl Inner {
                 Ok(_) => {}
                 Err(Refusal::Conflict) => {
                     conflicts += 1;
-                    tokio::time::sleep(race_pause(conflicts)).await;
+                    self.pause_after_races(conflicts).await;
                 }
                 Err(refusal) => {
                     failures += 1;
-                    pause_after(refusal, failures).await?;
+                    self.objects.pause_after(refusal, failures).await?;
                 }
             }
         }
@@ -359,10 +360,10 @@ impl Inner {
                 None if mine.released => return Ok(()),
                 None => mine.released = true,
             }
-            next.count_on();
+            next.count_on(self.observer.new_session());
             match self.objects.put(key, &next, Some(&found)).await {
                 Ok(_) => return Ok(()),
-                Err(refusal) => pause_after(refusal, failed).await?,
+                Err(refusal) => self.objects.pause_after(refusal, failed).await?,
             }
         }
         Err(self.objects.unsettled("give the lease back", key))

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use model::Clock as _;
+
 use super::claim::{Claim, ClaimState, LOOK, Silence};
 use super::object::{Found, Refusal};
 use super::{Inner, Session};
@@ -33,8 +35,8 @@ impl Inner {
         };
         // Held while a claim is open: so all writes of the pack wait for it.
         let mut read = read.lock().await;
-        let now = self.clock.monotonic();
-        if now.saturating_sub(*read) < at_most {
+        let now = self.observer.clock().now();
+        if now.saturating_duration_since(*read) < at_most {
             return;
         }
         *read = now;
@@ -63,7 +65,7 @@ impl Inner {
             let Some(claim) = claim else {
                 return Ok(found.claim);
             };
-            if silence.is_over(claim) {
+            if silence.is_over(claim, self.objects.pace().now()) {
                 tracing::warn!(taker = %claim.holder, "a take-over was begun and not finished; going on");
                 let withdrawn = claim.closed(ClaimState::Withdrawn);
                 let put = self.objects.put_claim(pack, &withdrawn, Some(&found));
@@ -74,7 +76,7 @@ impl Inner {
                     Err(Refusal::Failed(error)) => return Err(error),
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            self.objects.pace().sleep(LOOK).await;
         }
     }
 

@@ -1,13 +1,13 @@
 //! Promises about leases: one writer, proven by a fence.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use durable::TokioClock;
+use model::{Clock, SharedClock};
 
 use super::{Backend, assert_code, cursor, key, open_leased, position, request, save};
-use crate::{CheckpointStore, Clock, Lease, LeaseRequest, ReasonCode, acquire_or_wait};
+use crate::{CheckpointStore, Lease, LeaseRequest, ReasonCode, acquire_or_wait};
 
 /// `LEASE_LOST` for a save or reset under a lease of another key.
 pub async fn a_save_shows_a_lease_of_its_key(backend: &dyn Backend) {
@@ -234,13 +234,15 @@ async fn eventually_acquired(
     request: &LeaseRequest,
     within: Duration,
 ) -> Lease {
-    let started = Instant::now();
+    // A server's own time, which no clock of the test moves.
+    let clock = TokioClock;
+    let started = clock.now();
     loop {
         match store.acquire(request).await {
             Ok(lease) => return lease,
-            Err(error) => assert!(started.elapsed() < within, "{error}"),
+            Err(error) => assert!(clock.now() - started < within, "{error}"),
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        clock.sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -253,7 +255,7 @@ pub async fn a_waiting_producer_outlasts_a_silent_holder(backend: &dyn Backend) 
     let second = backend.open().await;
     let request = request(backend, "two", &keys);
     let (mut named, clock) = (Vec::new(), backend.clock());
-    let taken = acquire_or_wait(&*second, &request, &*clock, |_, holder| {
+    let taken = acquire_or_wait(&*second, &request, &clock, |_, holder| {
         named.push(holder.name.clone());
     });
     taken.await.unwrap();
@@ -269,28 +271,27 @@ pub async fn a_waiting_producer_gives_up_on_a_living_holder(backend: &dyn Backen
     let clock = RenewingClock {
         inner: backend.clock(),
         holder: first,
-        lease,
+        lease: Arc::new(lease),
     };
     let outcome = acquire_or_wait(&*second, &request, &clock, |_, _| {}).await;
     assert_code(outcome, ReasonCode::LeaseHeld);
 }
 
 /// Time in which the holder keeps renewing.
-#[derive(Debug)]
+#[derive(Clone)]
 struct RenewingClock {
-    inner: Arc<dyn Clock>,
+    inner: SharedClock,
     holder: Arc<dyn CheckpointStore>,
-    lease: Lease,
+    lease: Arc<Lease>,
 }
 
-#[async_trait]
 impl Clock for RenewingClock {
-    fn utc_now(&self) -> DateTime<Utc> {
-        self.inner.utc_now()
+    fn now(&self) -> Instant {
+        self.inner.now()
     }
 
-    fn monotonic(&self) -> Duration {
-        self.inner.monotonic()
+    fn wall(&self) -> SystemTime {
+        self.inner.wall()
     }
 
     async fn sleep(&self, delay: Duration) {

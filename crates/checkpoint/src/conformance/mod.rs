@@ -6,7 +6,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "it is a test, and panics where a promise is broken"
+    clippy::disallowed_methods,
+    reason = "it is a test: it panics where a promise is broken, and runs tasks beside each other"
 )]
 
 mod cursors;
@@ -15,17 +16,19 @@ mod leases;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use durable::SystemRandom;
+use model::{Clock, SharedClock};
 
 pub use self::cursors::*;
 pub use self::damage::*;
 pub use self::leases::*;
+use crate::slots::{Observer, StoredSlot};
 use crate::{
-    CheckpointStore, Clock, Cursor, CursorKey, Error, Holder, Lease, LeaseRequest, OrderPosition,
-    PackKey, ReasonCode,
+    CheckpointStore, Cursor, CursorKey, Error, Holder, Lease, LeaseRequest, OrderPosition, PackKey,
+    ReasonCode,
 };
 
 /// A store under test.
@@ -35,7 +38,7 @@ pub trait Backend: Send + Sync {
     async fn open(&self) -> Arc<dyn CheckpointStore>;
 
     /// The clock that leases expire by.
-    fn clock(&self) -> Arc<dyn Clock>;
+    fn clock(&self) -> SharedClock;
 
     /// A lease period that this backend's clock passes quickly.
     fn period(&self) -> Duration {
@@ -73,6 +76,11 @@ impl Damage {
             Damage::Torn => record[..record.len() / 2].to_owned(),
             Damage::NewerVersion => record.replace("\"format_version\":1", "\"format_version\":2"),
         }
+    }
+
+    /// Spoils the record of a slot that has one.
+    pub fn spoil_slot(self, slot: &mut StoredSlot) {
+        slot.record = slot.record.take().map(|record| self.spoil(&record));
     }
 }
 
@@ -137,24 +145,47 @@ macro_rules! every_promise {
 /// How many promises each backend keeps.
 pub const PROMISES: usize = 32;
 
-/// A clock that passes no time but what is slept.
-#[derive(Debug, Default)]
+/// A clock that passes no time but what is slept. Clones share it. A parked thread really waits,
+/// and passes none of its time: it waits for another thread, not for a moment.
+#[derive(Clone, Debug)]
 pub struct ManualClock {
-    passed: Mutex<Duration>,
+    began: Instant,
+    passed: Arc<Mutex<Duration>>,
 }
 
-#[async_trait]
-impl Clock for ManualClock {
-    fn utc_now(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + self.monotonic()
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            passed: Arc::default(),
+        }
+    }
+}
+
+impl ManualClock {
+    /// An observer that goes by this clock, and by the machine's chance.
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.clone(), SystemRandom::default())
     }
 
-    fn monotonic(&self) -> Duration {
+    fn passed(&self) -> Duration {
         *self.passed.lock().unwrap()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        self.began + self.passed()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.passed()
     }
 
     async fn sleep(&self, delay: Duration) {
         *self.passed.lock().unwrap() += delay;
+        // Others get their turn, however often somebody sleeps.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -24,23 +24,22 @@ pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use durable::{Disk, OsDisk, make_folders};
+use model::Clock as _;
 
 use self::place::Place;
 use crate::blocking::blocking;
-use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, key_mismatch};
 use crate::key::CursorKey;
 use crate::lease::{LeaseRequest, SessionId};
 use crate::path_fault;
-use crate::protocol::{Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, decide_all};
 use crate::sessions::{SessionLock, Sessions};
+use crate::slots::{Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, decide_all};
 
 /// The folder of the sessions' locks, under the root.
 const SESSIONS: &str = ".sessions";
@@ -69,14 +68,14 @@ struct Inner {
 impl FileStore {
     /// The store in a folder, which is made when the first lease is taken.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self::with_clock(root, Arc::new(SystemClock::default()))
+        Self::with_observer(root, Observer::default())
     }
 
-    /// The same, by another clock.
-    pub fn with_clock(root: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+    /// The store in a folder, by another clock and chance than the machine's.
+    pub fn with_observer(root: impl Into<PathBuf>, observer: Observer) -> Self {
         let root = root.into();
         let sessions = Sessions::new(root.join(SESSIONS));
-        Self::on_disk(root, clock, Arc::new(OsDisk), sessions)
+        Self::on_disk(root, observer, Arc::new(OsDisk), sessions)
     }
 
     /// Every folder and file that the store writes for some keys, so that a caller can look
@@ -93,18 +92,13 @@ impl FileStore {
             .collect()
     }
 
-    fn on_disk(
-        root: PathBuf,
-        clock: Arc<dyn Clock>,
-        disk: Arc<dyn Disk>,
-        sessions: Sessions,
-    ) -> Self {
+    fn on_disk(root: PathBuf, observer: Observer, disk: Arc<dyn Disk>, sessions: Sessions) -> Self {
         Self {
             inner: Arc::new(Inner {
                 root,
                 disk,
                 sessions,
-                observer: Observer::new(clock),
+                observer,
                 guard_wait: GUARD_WAIT,
             }),
         }
@@ -147,7 +141,8 @@ impl Slots for FileStore {
             let places: Vec<Place<'_>> = keys.iter().map(|key| inner.place(key)).collect();
             check_distinct(&places)?;
             inner.ensure_folders(&places)?;
-            inner.sessions.start(&session).map_err(|error| {
+            let now = inner.observer.clock().wall();
+            inner.sessions.start(&session, now).map_err(|error| {
                 path_fault::at_path("lock the session", inner.sessions.folder(), error)
             })
         })
@@ -166,7 +161,9 @@ impl Slots for FileStore {
         F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.edit(act, keys, &decide)).await
+        let deciding = Arc::clone(&self.inner);
+        let decided = blocking(move || deciding.decide(act, keys, &decide)).await?;
+        inner.write_all(act, decided).await
     }
 
     fn set_named(&self, proof: &SessionLock, is_named: bool) {
@@ -219,13 +216,14 @@ impl Inner {
         })
     }
 
-    /// Holds the locks of all keys, in their order, from the first read to the last write.
-    fn edit<T>(
+    /// Takes the locks of all keys, in their order, which are held to the last write, and decides.
+    /// A change of one key alone is written at once.
+    fn decide<T>(
         &self,
         act: Act,
         keys: Vec<CursorKey>,
         decide: &impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error>,
-    ) -> Result<Vec<T>, Error> {
+    ) -> Result<Decided<T>, Error> {
         let (mut guards, mut slots) = (Vec::new(), Vec::new());
         for key in keys {
             let place = self.place(&key);
@@ -238,10 +236,50 @@ impl Inner {
             changes.push((key, change));
             told.push(said);
         }
-        each(&changes, |(key, change)| {
-            self.write(act, &self.place(key), change)
-        })?;
-        Ok(told)
+        if let [(key, change)] = &changes[..] {
+            self.write(act, &self.place(key), change)?;
+            changes.clear();
+        }
+        Ok(Decided {
+            guards: Arc::new(guards),
+            changes,
+            told,
+        })
+    }
+
+    /// Writes what was decided, several keys at once: their syncs together take little longer than
+    /// one alone. Gives the first error once all are done.
+    async fn write_all<T>(
+        self: &Arc<Self>,
+        act: Act,
+        decided: Decided<T>,
+    ) -> Result<Vec<T>, Error> {
+        let Decided {
+            guards,
+            mut changes,
+            told,
+        } = decided;
+        let share = changes.len().div_ceil(SYNCS_AT_ONCE).max(1);
+        let mut writing = Vec::new();
+        while !changes.is_empty() {
+            let rest = changes.split_off(share.min(changes.len()));
+            let share = std::mem::replace(&mut changes, rest);
+            let (inner, guards) = (Arc::clone(self), Arc::clone(&guards));
+            writing.push(blocking(move || {
+                let written = share
+                    .iter()
+                    .try_for_each(|(key, change)| inner.write(act, &inner.place(key), change));
+                // The last share to be written frees the locks, also where the caller has left.
+                drop(guards);
+                written
+            }));
+        }
+        drop(guards);
+        let mut written = Ok(());
+        for share in writing {
+            written = written.and(share.await);
+        }
+        written.map(|()| told)
     }
 
     /// Writes what becomes of a key. Its guard must be held.
@@ -272,7 +310,7 @@ impl Inner {
 
     /// Holds `cursor.lock`. Whoever else holds it is between a read and a rename, so the wait is
     /// short, unless that process was stopped just there.
-    fn guard(&self, place: &Place<'_>) -> Result<Box<dyn Any + Send + Sync>, Error> {
+    fn guard(&self, place: &Place<'_>) -> Result<Guard, Error> {
         let path = place.lock();
         let failed = |error| path_fault::at_path("lock the cursor", &path, error);
         let mut waited = Duration::ZERO;
@@ -281,7 +319,7 @@ impl Inner {
             if let Some(guard) = self.disk.try_lock(&path).map_err(failed)? {
                 return Ok(guard);
             }
-            std::thread::sleep(pause);
+            self.observer.clock().park(pause);
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
         }
@@ -318,24 +356,17 @@ impl Inner {
     }
 }
 
-/// Does all keys, several at once: their syncs together take little longer than one alone. Gives
-/// the first error once all are done.
-fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
-    if let [item] = items {
-        return work(item);
-    }
-    let share = items.len().div_ceil(SYNCS_AT_ONCE).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|items| scope.spawn(|| items.iter().try_for_each(&work)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .fold(Ok(()), Result::and)
-    })
+/// What an edit does, and the locks under which it was decided.
+struct Decided<T> {
+    guards: Arc<Vec<Guard>>,
+    /// What is still to be written.
+    changes: Vec<(CursorKey, Change)>,
+    /// What was decided beside each change.
+    told: Vec<T>,
 }
+
+/// The lock of a key, held.
+type Guard = Box<dyn Any + Send + Sync>;
 
 /// Two ids may share a folder (`a/b` and `a_b`): they cannot be streamed into one root.
 fn check_distinct(places: &[Place<'_>]) -> Result<(), Error> {

@@ -11,8 +11,8 @@ use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::LeaseRecord;
 use crate::path_fault;
-use crate::protocol::StoredRecord;
 use crate::record::{check_key, json};
+use crate::slots::StoredRecord;
 
 /// Bytes of `cursor.jsonl` before it becomes `cursor.jsonl.1`.
 const HISTORY_BYTES: u64 = 1 << 20;

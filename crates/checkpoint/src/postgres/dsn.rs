@@ -1,10 +1,10 @@
 //! The DSN: parsed once, printed without its password.
 //!
 //! `tokio-postgres` reads a libpq connection string, but knows neither `sslmode=allow`,
-//! `verify-ca`, `verify-full` nor `sslrootcert`: those are taken out here. `PGPASSWORD` stands in
-//! for a password that the DSN leaves out.
+//! `verify-ca`, `verify-full` nor `sslrootcert`: those two parameters are cut out of the text here,
+//! and it judges all else. `PGPASSWORD` stands in for a password that the DSN leaves out.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,11 +69,10 @@ impl Dsn {
             split_url(dsn)
         } else {
             split_pairs(dsn)
-        }
-        .ok_or("its DSN is no `postgres://` URL and no list of key=value pairs")?;
+        };
         let mut config: Config = rest
             .parse()
-            .map_err(|_| "its DSN is not a valid connection string")?;
+            .map_err(|_| "its DSN is no `postgres://` URL and no list of key=value pairs")?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err("its DSN names no host");
         }
@@ -166,53 +165,54 @@ impl Ours {
     }
 }
 
-fn split_url(dsn: &str) -> Option<(String, Ours)> {
-    let mut ours = Ours::default();
-    let Some((base, query)) = dsn.split_once('?') else {
-        return Some((dsn.to_owned(), ours));
-    };
-    let mut kept = Vec::new();
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=')?;
-        if !ours.take(name, &percent_decode_str(value).decode_utf8().ok()?) {
-            kept.push(pair);
+/// Takes what is read here out of a list of `key=value`; the rest stays as it stands, for the
+/// parser of `tokio-postgres` to judge.
+fn split_pairs(dsn: &str) -> (String, Ours) {
+    let (mut ours, mut kept, mut left) = (Ours::default(), String::new(), dsn);
+    while let Some((name, value, length)) = first_pair(left) {
+        let (pair, further) = left.split_at(length);
+        if !ours.take(name.trim(), &value) {
+            kept.push_str(pair);
         }
+        left = further;
     }
-    let mark = if kept.is_empty() { "" } else { "?" };
-    Some((format!("{base}{mark}{}", kept.join("&")), ours))
+    kept.push_str(left);
+    (kept, ours)
 }
 
-fn split_pairs(dsn: &str) -> Option<(String, Ours)> {
-    let (mut ours, mut kept) = (Ours::default(), String::new());
-    let mut chars = dsn.chars().peekable();
-    loop {
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        if chars.peek().is_none() {
-            return Some((kept, ours));
+/// The same of a URL.
+fn split_url(dsn: &str) -> (String, Ours) {
+    let mut ours = Ours::default();
+    let Some((base, query)) = dsn.split_once('?') else {
+        return (dsn.to_owned(), ours);
+    };
+    let is_kept = |pair: &&str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        !ours.take(name, &percent_decode_str(value).decode_utf8_lossy())
+    };
+    let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
+    let mark = if kept.is_empty() { "" } else { "?" };
+    (format!("{base}{mark}{}", kept.join("&")), ours)
+}
+
+/// The name and the value of the first pair, and where it ends. A value may be in single quotes,
+/// and a backslash keeps the character behind it from ending it.
+fn first_pair(text: &str) -> Option<(&str, String, usize)> {
+    let (name, rest) = text.split_once('=')?;
+    let rest = rest.trim_start();
+    let (is_quoted, start) = (rest.starts_with('\''), text.len() - rest.len());
+    let (mut value, mut is_kept) = (String::new(), false);
+    for (at, c) in rest.char_indices().skip(usize::from(is_quoted)) {
+        match c {
+            _ if is_kept => value.push(c),
+            '\\' => {}
+            '\'' if is_quoted => return Some((name, value, start + at + 1)),
+            c if c.is_whitespace() && !is_quoted => return Some((name, value, start + at)),
+            c => value.push(c),
         }
-        let mut name = String::new();
-        while let Some(c) = chars.next_if(|c| *c != '=') {
-            name.push(c);
-        }
-        chars.next()?;
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let is_quoted = chars.next_if_eq(&'\'').is_some();
-        let mut value = String::new();
-        loop {
-            match chars.next() {
-                Some('\\') => value.push(chars.next()?),
-                Some('\'') if is_quoted => break,
-                Some(c) if is_quoted || !c.is_whitespace() => value.push(c),
-                None if is_quoted => return None,
-                Some(_) | None => break,
-            }
-        }
-        let name = name.trim();
-        if !ours.take(name, &value) {
-            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-            let _ = write!(kept, "{name}='{value}' ");
-        }
+        is_kept = c == '\\' && !is_kept;
     }
+    Some((name, value, text.len()))
 }
 
 #[cfg(test)]
@@ -240,6 +240,17 @@ mod tests {
         }
         assert_eq!(Dsn::parse("host=h").unwrap().ssl_mode, SslMode::Prefer);
         assert!(Dsn::parse("host=h sslmode=verify").is_err());
+    }
+
+    #[test]
+    fn a_value_in_quotes_hides_what_looks_like_a_parameter() {
+        let dsn =
+            r"user='a sslmode=disable' password='it\'s \\' sslmode = require host='h' dbname=a\ b";
+        let dsn = Dsn::parse(dsn).unwrap();
+        assert_eq!(dsn.ssl_mode, SslMode::Require);
+        assert_eq!(dsn.config.get_user(), Some("a sslmode=disable"));
+        assert_eq!(dsn.config.get_password(), Some(&br"it's \"[..]));
+        assert_eq!(dsn.config.get_dbname(), Some("a b"));
     }
 
     #[test]

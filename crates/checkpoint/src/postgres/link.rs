@@ -18,7 +18,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
 };
-use model::{Backoff, Cause};
+use model::{Backoff, Cause, Clock as _, SharedClock};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as WireMode;
@@ -54,6 +54,7 @@ pub(super) struct Link {
     pub(super) dsn: Arc<Dsn>,
     pool: Pool,
     dialer: Dialer,
+    clock: SharedClock,
     /// Taken on drop, which must not wait for it.
     runtime: Option<Runtime>,
 }
@@ -68,11 +69,15 @@ struct Dialer {
 }
 
 impl Link {
-    /// Makes ready; connects to nothing yet.
+    /// Makes ready; connects to nothing yet. Tries are timed by `clock`.
     ///
     /// # Errors
     /// `CHECKPOINT_CONFIG_INVALID`, `CHECKPOINT_UNAVAILABLE` if the machine gives no thread.
-    pub(super) fn new(dsn: &str) -> Result<Self, Error> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the driver's tasks need a runtime, whatever the stream's is busy with"
+    )]
+    pub(super) fn new(dsn: &str, clock: SharedClock) -> Result<Self, Error> {
         let dsn = Dsn::parse(dsn).map_err(|fault| config_invalid("postgres", fault))?;
         let tls = connector(dsn.ssl_mode, dsn.ssl_root_cert.as_deref())
             .map_err(|no| because(config_invalid(dsn.to_string(), no.fault), no.source))?;
@@ -110,6 +115,7 @@ impl Link {
             dsn,
             pool,
             dialer,
+            clock,
             runtime: Some(runtime),
         })
     }
@@ -154,9 +160,9 @@ impl Link {
         T: Send,
     {
         let mut failed = 0;
-        let started = tokio::time::Instant::now();
+        let started = self.clock.now();
         loop {
-            let outcome = match tokio::time::timeout(TRY_TIMEOUT, work()).await {
+            let outcome = match self.clock.timeout(TRY_TIMEOUT, work()).await {
                 Ok(outcome) => outcome,
                 Err(elapsed) => {
                     // A connection that fell silent went back to the pool: use none of them again.
@@ -167,12 +173,14 @@ impl Link {
             failed += 1;
             let pause = PAUSES.longest(failed);
             match outcome {
-                Err(error) if error.is_retryable() && started.elapsed() + pause < PATIENCE => {
+                Err(error)
+                    if error.is_retryable() && self.clock.since(started) + pause < PATIENCE =>
+                {
                     tracing::debug!(%error, ?pause, "trying Postgres again");
                 }
                 outcome => return outcome,
             }
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
         }
     }
 

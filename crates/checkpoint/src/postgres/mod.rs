@@ -48,10 +48,10 @@ use self::schema::Shape;
 use crate::error::{Error, lost, unavailable};
 use crate::key::CursorKey;
 use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
-use crate::protocol::{
+use crate::record::Wire;
+use crate::slots::{
     Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
-use crate::record::Wire;
 
 /// Cursors in Postgres.
 #[derive(Clone, Debug)]
@@ -92,18 +92,26 @@ impl PostgresStore {
     /// # Errors
     /// `CHECKPOINT_CONFIG_INVALID` if the DSN or its TLS settings cannot be used.
     pub fn new(dsn: &str) -> Result<Self, Error> {
+        Self::with_observer(dsn, Observer::default())
+    }
+
+    /// The store in a database, by another clock and chance than the machine's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_observer(dsn: &str, observer: Observer) -> Result<Self, Error> {
         Ok(Self {
             inner: Arc::new(Inner {
-                link: Link::new(dsn)?,
+                link: Link::new(dsn, observer.clock().clone())?,
                 is_current: AtomicBool::new(false),
                 is_migrated: AtomicBool::new(false),
-                observer: Observer::default(),
+                observer,
             }),
         })
     }
 
     /// Runs SQL that gives no rows.
-    #[cfg(any(test, feature = "test-support"))]
+    #[cfg(test)]
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), Error> {
         let place = &self.inner.link.place();
         let run = async |client: Object| {

@@ -13,8 +13,8 @@ use super::fault::failed;
 use crate::error::{Error, corrupt, unsupported};
 use crate::key::CursorKey;
 use crate::lease::{Holder, LeaseRecord, SessionId};
-use crate::protocol::StoredRecord;
 use crate::record::{FORMAT_VERSION, ForeignWire, Wire, json};
+use crate::slots::StoredRecord;
 
 /// Lines of history kept a key, at least.
 const HISTORY_LINES: i64 = 1000;

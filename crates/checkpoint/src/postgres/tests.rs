@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use durable::BootClock;
+use model::SharedClock;
 use tokio::sync::OnceCell;
 
 use super::*;
 use crate::conformance::{Backend, Damage};
 use crate::every_promise;
 use crate::store::CheckpointStore;
-use crate::test_support::{PostgresServer, TestSchema};
-use crate::{Clock, SystemClock};
+use crate::test_server::{PostgresServer, TestSchema};
 
 pub(crate) struct InSchema {
     schema: OnceCell<TestSchema<'static>>,
@@ -35,8 +36,8 @@ impl Backend for InSchema {
         Arc::new(PostgresStore::new(self.schema().await.dsn()).unwrap())
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(SystemClock::default())
+    fn clock(&self) -> SharedClock {
+        SharedClock::new(BootClock)
     }
 
     /// The server's clock cannot be moved.

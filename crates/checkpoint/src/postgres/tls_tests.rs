@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{assert_code, key};
-use crate::test_support::{PostgresOptions, PostgresServer};
+use crate::test_server::{PostgresOptions, PostgresServer};
 use crate::{CheckpointStore as _, ReasonCode};
 
 /// A server whose certificate names `localhost` alone, and the authority that signed it.

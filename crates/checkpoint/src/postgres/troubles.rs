@@ -5,10 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use durable::BootClock;
+use model::SharedClock;
+
 use super::*;
 use crate::conformance::{assert_code, cursor, holder, key, position, save};
 use crate::store::CheckpointStore;
-use crate::test_support::{PostgresOptions, PostgresServer, TestSchema};
+use crate::test_server::{PostgresOptions, PostgresServer, TestSchema};
 use crate::{ReasonCode, StoredCursor};
 
 const OLD_TABLE: &str = "CREATE TABLE wsp_checkpoint (
@@ -204,7 +207,7 @@ async fn a_writer_without_fences_is_refused_while_a_lease_lives_and_taken_in_aft
 async fn a_table_locked_by_another_session_is_unavailable_and_named() {
     let (schema, store) = fresh().await;
     schema.execute(OLD_TABLE).await;
-    let link = Link::new(schema.dsn()).unwrap();
+    let link = Link::new(schema.dsn(), SharedClock::new(BootClock)).unwrap();
     let blocker = link.connect("test").await.unwrap();
     blocker
         .batch_execute("BEGIN; LOCK TABLE wsp_checkpoint IN ACCESS SHARE MODE")

@@ -4,6 +4,8 @@
 //! row to the gate (a ledger file), saves its cursor every [`FLUSH`] rows, and notes each save that
 //! was acknowledged.
 
+use durable::BootClock;
+use model::SharedClock;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::future::pending;
@@ -16,10 +18,10 @@ use std::time::{Duration, Instant};
 use super::{Dice, rounds};
 use crate::bucket::tests::s3_server::{S3Server, client};
 use crate::conformance::{cursor, holder, key, save};
-use crate::test_support::{PostgresOptions, PostgresServer};
+use crate::test_server::{PostgresOptions, PostgresServer};
 use crate::{
     BucketStore, CheckpointStore, CursorKey, Error, FileStore, Lease, LeaseKeeper, LeaseRequest,
-    LeaseStatus, PostgresStore, ReasonCode, SqliteStore, SystemClock,
+    LeaseStatus, PostgresStore, ReasonCode, SqliteStore,
 };
 
 const CHILD: &str = "WSP_SOAK_CHILD";
@@ -140,7 +142,7 @@ async fn take_lease(store: &Arc<dyn CheckpointStore>) -> Result<(Arc<Lease>, Lea
         ..LeaseRequest::new([the_key()], holder("child"))
     };
     loop {
-        let clock = Arc::new(SystemClock::default());
+        let clock = SharedClock::new(BootClock);
         match LeaseKeeper::acquire(store, &request, clock, |_, _| {}, pending()).await {
             Err(error) if error.is_retryable() || error.code() == ReasonCode::LeaseHeld => {}
             outcome => return outcome,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Dice, rounds};
+use model::Clock as _;
+
 use crate::bucket::tests::bucket;
 use crate::conformance::{Backend, cursor, holder, key, save};
 use crate::file::tests::folder;

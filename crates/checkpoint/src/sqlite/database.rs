@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use durable::{Disk, OsDisk, make_folders};
+use model::{Clock as _, SharedClock};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
 };
@@ -59,13 +59,13 @@ impl Database {
     }
 
     /// Opens the file, making it and its tables if need be.
-    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+    pub(super) fn create(path: &Path, clock: &SharedClock) -> Result<Self, Error> {
         make_folder_of(&OsDisk, path)
             .map_err(|error| path_fault::at_path("make the folder", path, error))?;
         let mut database = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
         let operation = "make the checkpoint tables";
         database
-            .write_ahead()
+            .write_ahead(clock)
             .map_err(|error| failed(operation, path, error))?;
         let is_new = database.version(path)? == 0;
         if is_new {
@@ -87,15 +87,17 @@ impl Database {
 
     /// Switches to a write-ahead log, which the file remembers. SQLite does not wait for other
     /// connections with that: those that open a new file at once would fail.
-    fn write_ahead(&self) -> rusqlite::Result<()> {
-        let began = Instant::now();
+    fn write_ahead(&self, clock: &SharedClock) -> rusqlite::Result<()> {
+        // Pauses are counted, not timed, so that a clock that tests hold still ends them too.
+        let mut waited = Duration::ZERO;
         loop {
             match self.connection.pragma_update(None, "journal_mode", "wal") {
                 Err(error)
                     if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                        && began.elapsed() < BUSY_WAIT =>
+                        && waited < BUSY_WAIT =>
                 {
-                    thread::sleep(BUSY_PAUSE);
+                    clock.park(BUSY_PAUSE);
+                    waited += BUSY_PAUSE;
                 }
                 switched => return switched,
             }

@@ -20,19 +20,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use model::Clock as _;
 use rusqlite::{Connection, Transaction};
 
 use self::database::{Database, Row, failed};
 use crate::blocking::blocking;
-use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, unavailable};
 use crate::key::CursorKey;
 use crate::lease::{LeaseRequest, SessionId};
 use crate::path_fault;
-use crate::protocol::{
+use crate::sessions::{SessionLock, Sessions};
+use crate::slots::{
     Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
-use crate::sessions::{SessionLock, Sessions};
 
 /// What the name of the sessions' folder adds to the file's.
 const SESSIONS: &str = ".sessions";
@@ -61,17 +61,17 @@ struct Inner {
 impl SqliteStore {
     /// The store in a file, which is made when the first lease is taken.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::with_clock(path, Arc::new(SystemClock::default()))
+        Self::with_observer(path, Observer::default())
     }
 
-    /// The same, by another clock.
-    pub fn with_clock(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+    /// The store in a file, by another clock and chance than the machine's.
+    pub fn with_observer(path: impl Into<PathBuf>, observer: Observer) -> Self {
         let path = path.into();
         Self {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(beside(&path, SESSIONS)),
                 path,
-                observer: Observer::new(clock),
+                observer,
                 database: Mutex::default(),
             }),
         }
@@ -228,10 +228,10 @@ impl Inner {
             .as_ref()
             .is_none_or(|database| !database.is_in_place(&self.path))
         {
-            *slot = Some(Database::create(&self.path)?);
+            *slot = Some(Database::create(&self.path, self.observer.clock())?);
         }
         self.sessions
-            .start(session)
+            .start(session, self.observer.clock().wall())
             .map_err(|error| path_fault::at_path("lock the session", self.sessions.folder(), error))
     }
 

@@ -1,5 +1,6 @@
 //! The SQLite backend on a real file.
 
+use model::SharedClock;
 use tempfile::TempDir;
 
 use super::*;
@@ -9,13 +10,13 @@ use crate::store::CheckpointStore;
 
 pub(crate) struct InFile {
     folder: TempDir,
-    clock: Arc<ManualClock>,
+    clock: ManualClock,
 }
 
 pub(crate) fn file() -> InFile {
     InFile {
         folder: tempfile::tempdir().unwrap(),
-        clock: Arc::default(),
+        clock: ManualClock::default(),
     }
 }
 
@@ -28,11 +29,14 @@ impl InFile {
 #[async_trait]
 impl Backend for InFile {
     async fn open(&self) -> Arc<dyn CheckpointStore> {
-        Arc::new(SqliteStore::with_clock(self.path(), self.clock.clone()))
+        Arc::new(SqliteStore::with_observer(
+            self.path(),
+            self.clock.observer(),
+        ))
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
+    fn clock(&self) -> SharedClock {
+        SharedClock::new(self.clock.clone())
     }
 
     fn is_transactional(&self) -> bool {

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use checkpoint::{
     CheckpointStore, CursorKey, Holder, Lease, LeaseKeeper, LeaseRequest, LeaseStatus, LeaseWatch,
-    SystemClock,
 };
-
 use model::{Beat, Clock as _, SharedClock};
 
 use crate::ending::{Cause, Ending};
@@ -33,7 +31,8 @@ pub struct HeldLease {
 }
 
 impl HeldLease {
-    /// Takes leases, waiting up to one period for a living holder, and renews them from then on.
+    /// Takes leases, waiting up to one period for a living holder, and renews them from then on;
+    /// they expire by `clock`, which must go on while the machine sleeps.
     /// After a stop no further try is made, and one that is under way is waited for no longer
     /// than `patience`; what it takes is given back.
     ///
@@ -42,14 +41,15 @@ impl HeldLease {
     pub async fn take(
         store: &Arc<dyn CheckpointStore>,
         wanted: &LeaseRequest,
+        clock: &SharedClock,
         ending: &Ending,
         patience: Duration,
     ) -> Result<Self, Error> {
         let on_held = |key: &CursorKey, holder: &Holder| {
             tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
         };
-        let clock = Arc::new(SystemClock::default());
-        let taking = LeaseKeeper::acquire(store, wanted, clock, on_held, ending.winding_down());
+        let taking =
+            LeaseKeeper::acquire(store, wanted, clock.clone(), on_held, ending.winding_down());
         let taken = tokio::select! {
             biased;
             taken = taking => taken,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
+use wsp::clock::Surroundings;
 use wsp::cursors::{self, CursorReport, CursorsReport};
 use wsp::{Error, Overrides, ReasonCode};
 
@@ -14,7 +15,7 @@ use crate::output;
 pub async fn run(args: CheckpointArgs) -> ExitCode {
     let found = match args.command {
         CheckpointCommand::Show(world) => match request(world) {
-            Ok(request) => cursors::show(&request).await,
+            Ok(request) => cursors::show(&request, &Surroundings::default()).await,
             Err(error) => Err(error),
         },
         CheckpointCommand::Reset(args) => reset(args).await,
@@ -41,7 +42,11 @@ async fn reset(args: ResetArgs) -> Result<CursorsReport, Error> {
         take_over: args.take_over,
         ..Overrides::default()
     };
-    cursors::reset(&request_with(args.world, overrides)?).await
+    cursors::reset(
+        &request_with(args.world, overrides)?,
+        &Surroundings::default(),
+    )
+    .await
 }
 
 fn table(report: &CursorsReport) -> String {

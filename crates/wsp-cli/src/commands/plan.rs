@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use wsp::Overrides;
+use wsp::clock::Surroundings;
 
 use super::{conclude, refuse, request_with};
 use crate::args::PlanArgs;
@@ -14,7 +15,7 @@ pub async fn run(args: PlanArgs) -> ExitCode {
         ..Overrides::default()
     };
     match request_with(args.world, overrides) {
-        Ok(request) => conclude(wsp::outline(&request).await),
+        Ok(request) => conclude(wsp::outline(&request, &Surroundings::default()).await),
         Err(error) => refuse(&error),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use wsp::clock::Surroundings;
 use wsp::order::TimeWindow;
 use wsp::{Overrides, Status, Stream};
 
@@ -37,7 +38,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     if args.dry_run {
-        return conclude(wsp::outline(&request).await);
+        return conclude(wsp::outline(&request, &Surroundings::default()).await);
     }
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());

@@ -1,21 +1,20 @@
 //! A store of cursors in one journal file.
 //!
 //! What a lease, a cursor and a line of history are, and which of them may follow which, the
-//! `checkpoint` crate decides; the store only keeps slots. Its own part is this: a change is
-//! written to the journal and synced before anybody sees it, a line that a crash cut short is
-//! nothing, and the journal is locked, so that no second process writes it.
+//! `checkpoint` crate decides; the store only keeps slots. Its own part is this: what becomes of
+//! the slots of one edit is one line of the journal, written and synced before anybody sees it; a
+//! line that a crash cut short is nothing; and the journal is locked, so that no second process
+//! writes it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use checkpoint::lease::{LeaseRecord, LeaseRequest, SessionId};
-use checkpoint::protocol::{
-    Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
+use checkpoint::slots::{
+    Act, Change, Life, Needs, Observer, SessionId, Slot, Slots, StoredSlot, decide_all,
 };
-use checkpoint::{Clock, CursorKey, Error, PackKey, unavailable};
+use checkpoint::{CursorKey, Error, LeaseRequest, PackKey, unavailable};
 use durable::{Access, OsDisk, RunLog};
-use serde::{Deserialize, Serialize};
 
 /// Cursors in one journal file. Clones share it.
 #[derive(Clone, Debug)]
@@ -29,73 +28,31 @@ pub(crate) struct JournalStore {
 struct State {
     /// Locked for as long as the store is open.
     journal: RunLog,
-    keys: BTreeMap<CursorKey, Kept>,
+    /// What the journal says of each key, and what lives as long as the lease that this process
+    /// took of it.
+    keys: BTreeMap<CursorKey, (StoredSlot, Weak<()>)>,
 }
 
-/// What the journal says of a key.
-#[derive(Debug, Default)]
-struct Kept {
-    lease: Option<LeaseRecord>,
-    /// Gone with the lease; never there for one that another process took.
-    holder: Weak<()>,
-    record: Option<String>,
-    history: Vec<String>,
-}
-
-/// What happened to a key. One line of the journal holds those of one edit: they come about
-/// together.
-#[derive(Serialize, Deserialize)]
-enum Event {
-    Lease(LeaseRecord),
-    Record(String),
-    Reset(String),
-}
-
-type Entry = (String, String, Event);
-
-impl Kept {
-    fn slot(&self, key: &CursorKey, place: &str) -> Slot {
-        let life = match self.holder.strong_count() {
-            0 => Life::Ended,
-            _ => Life::Living,
-        };
-        let record = self.record.as_ref();
-        let record = record.map(|text| StoredRecord::parse(text, key, place));
-        Slot::new(self.lease.clone(), life, record)
-    }
-
-    fn apply(&mut self, event: Event) {
-        match event {
-            Event::Lease(lease) => self.lease = Some(lease),
-            Event::Record(record) => {
-                self.history.push(record.clone());
-                self.record = Some(record);
-            }
-            Event::Reset(line) => {
-                self.history.push(line);
-                self.record = None;
-            }
-        }
-    }
-}
+/// A slot as a line of the journal has it, behind its pack key and output id.
+type Entry = (String, String, StoredSlot);
 
 impl JournalStore {
-    /// Opens a journal, or begins one.
+    /// Opens a journal, or begins one; leases expire by the clock of `observer`.
     pub(crate) fn open(
         path: PathBuf,
-        clock: Arc<dyn Clock>,
+        observer: Observer,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut journal = RunLog::open(Arc::new(OsDisk), path.clone(), Access::Default)?;
         if !journal.try_lock()? {
             return Err("another process has the journal".into());
         }
-        let mut keys = BTreeMap::<CursorKey, Kept>::new();
+        let mut keys = BTreeMap::new();
         let read = journal.catch_up(|_, line| {
             let entries: Vec<Entry> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-            for (pack_key, output_id, event) in entries {
+            for (pack_key, output_id, slot) in entries {
                 let pack_key = PackKey::parse(&pack_key).map_err(|e| e.to_string())?;
                 let key = CursorKey::new(pack_key, output_id).map_err(|e| e.to_string())?;
-                keys.entry(key).or_default().apply(event);
+                keys.insert(key, (slot, Weak::new()));
             }
             Ok(())
         });
@@ -105,7 +62,7 @@ impl JournalStore {
         Ok(Self {
             path: path.into(),
             state: Arc::new(Mutex::new(State { journal, keys })),
-            observer: Observer::new(clock),
+            observer,
         })
     }
 
@@ -114,8 +71,14 @@ impl JournalStore {
     }
 
     fn slot(&self, state: &State, key: &CursorKey) -> Slot {
-        let kept = state.keys.get(key);
-        kept.map_or_else(Slot::default, |kept| kept.slot(key, &self.location()))
+        state
+            .keys
+            .get(key)
+            .map_or_else(Slot::default, |(kept, holder)| {
+                let is_alive = holder.strong_count() > 0;
+                let life = if is_alive { Life::Living } else { Life::Ended };
+                kept.slot(key, &self.location(), life)
+            })
     }
 }
 
@@ -137,8 +100,8 @@ impl Slots for JournalStore {
 
     async fn lines(&self, key: &CursorKey, _: usize) -> Result<Vec<String>, Error> {
         let state = self.state();
-        let kept = state.keys.get(key).map(|kept| kept.history.iter().rev());
-        Ok(kept.into_iter().flatten().cloned().collect())
+        let kept = state.keys.get(key).map(|(kept, _)| kept.lines());
+        Ok(kept.unwrap_or_default())
     }
 
     async fn begin(&self, _: &SessionId, _: &LeaseRequest) -> Result<(), Error> {
@@ -157,39 +120,31 @@ impl Slots for JournalStore {
         F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
     {
         let mut state = self.state();
-        let slots = keys.into_iter().map(|key| {
-            let slot = self.slot(&state, &key);
-            (key, slot)
-        });
-        let (mut events, mut told) = (Vec::new(), Vec::new());
+        let slots = keys
+            .into_iter()
+            .map(|key| (key.clone(), self.slot(&state, &key)));
+        let (mut changed, mut entries, mut told) = (Vec::new(), Vec::<Entry>::new(), Vec::new());
         for (key, change, said) in decide_all(slots, &decide)? {
-            events.extend(change.lease.map(|lease| (key.clone(), Event::Lease(lease))));
-            match change.record {
-                RecordChange::Keep => {}
-                RecordChange::Save(record) => events.push((key, Event::Record(record.to_json()))),
-                RecordChange::Remove(line) => events.push((key, Event::Reset(line))),
+            let (mut kept, mut holder) = state.keys.get(&key).cloned().unwrap_or_default();
+            if act == Act::Take {
+                holder = Arc::downgrade(proof);
+            }
+            if kept.apply(change) {
+                let (pack_key, output_id) = (key.pack_key(), key.output_id());
+                entries.push((pack_key.to_string(), output_id.to_string(), kept.clone()));
+                changed.push((key, (kept, holder)));
             }
             told.push(said);
         }
-        if events.is_empty() {
-            return Ok(told);
-        }
-        // Written and synced first, and only then let it happen.
-        let entries: Vec<_> = events
-            .iter()
-            .map(|(key, event)| (key.pack_key().as_str(), key.output_id().as_str(), event))
-            .collect();
-        let line = format!("{}\n", serde_json::to_string(&entries).unwrap_or_default());
-        let written = state.journal.append_synced(line.as_bytes());
-        let advice = "Look after the disk and the folder";
-        let failed = |error| unavailable(act.operation(), self.location(), advice).because(error);
-        written.map_err(failed)?;
-        for (key, event) in events {
-            let kept = state.keys.entry(key).or_default();
-            if act == Act::Take {
-                kept.holder = Arc::downgrade(proof);
-            }
-            kept.apply(event);
+        if !changed.is_empty() {
+            // Written and synced first, and only then let it happen.
+            let line = serde_json::to_string(&entries).unwrap_or_default() + "\n";
+            let written = state.journal.append_synced(line.as_bytes());
+            let advice = "Look after the disk and the folder";
+            let failed =
+                |error| unavailable(act.operation(), self.location(), advice).because(error);
+            written.map_err(failed)?;
+            state.keys.extend(changed);
         }
         Ok(told)
     }
@@ -204,22 +159,20 @@ mod tests {
         Backend, Damage, ManualClock, cursor, key, open_leased, position, save,
     };
     use checkpoint::{CheckpointStore, Holder, every_promise};
+    use model::SharedClock;
 
     use super::*;
 
     struct InAJournal {
         store: JournalStore,
-        clock: Arc<ManualClock>,
+        clock: ManualClock,
         folder: tempfile::TempDir,
     }
 
     fn journal() -> InAJournal {
-        let (folder, clock) = (
-            tempfile::tempdir().unwrap(),
-            Arc::new(ManualClock::default()),
-        );
+        let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
         let path = folder.path().join("journal");
-        let store = JournalStore::open(path, clock.clone()).unwrap();
+        let store = JournalStore::open(path, clock.observer()).unwrap();
         InAJournal {
             store,
             clock,
@@ -233,8 +186,8 @@ mod tests {
             Arc::new(self.store.clone())
         }
 
-        fn clock(&self) -> Arc<dyn Clock> {
-            self.clock.clone()
+        fn clock(&self) -> SharedClock {
+            SharedClock::new(self.clock.clone())
         }
 
         fn is_transactional(&self) -> bool {
@@ -243,8 +196,7 @@ mod tests {
 
         async fn damage(&self, key: &CursorKey, damage: Damage) {
             let mut state = self.store.state();
-            let record = state.keys.get_mut(key).unwrap().record.as_mut().unwrap();
-            *record = damage.spoil(record);
+            damage.spoil_slot(&mut state.keys.get_mut(key).unwrap().0);
         }
     }
 
@@ -279,7 +231,7 @@ mod tests {
         drop(store);
         for end in before..=whole.len() {
             fs::write(&path, &whole[..end]).unwrap();
-            let store = JournalStore::open(path.clone(), clock.clone()).unwrap();
+            let store = JournalStore::open(path.clone(), clock.observer()).unwrap();
             let row = if end == whole.len() { 2 } else { 1 };
             assert_eq!(position(&store, &key).await, Some(("a".to_owned(), row)));
             let state = store.lease_state(&key).await.unwrap().unwrap();

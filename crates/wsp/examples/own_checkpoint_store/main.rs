@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 
-use checkpoint::SystemClock;
+use checkpoint::slots::Observer;
 use journal::JournalStore;
 use playground::{Anything, Playground};
 use wsp::push::{ClientOptions, DirectClient, PushEndpoint};
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Anything> {
     let endpoint = PushEndpoint::parse(&playground.gate.url())?;
     // Half of the world, then the rest: the second run begins where the journal says.
     for max_events in [Some(2_500), None] {
-        let store = JournalStore::open(journal.clone(), Arc::new(SystemClock::default()))?;
+        let store = JournalStore::open(journal.clone(), Observer::default())?;
         let request = playground.request(Overrides {
             max_events,
             ..Overrides::default()

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::blocking::blocking_as;
 use crate::plan::selection::{Role, SelectedOutput};
 use crate::plan::{LocatedWorld, locate_world};
 use crate::profile::request::StreamRequest;
@@ -358,7 +359,8 @@ async fn describe(
         time_order: "unknown".into(),
     };
     let (store, parts) = (world.store.clone(), output.parts.clone());
-    let looked = tokio::task::spawn_blocking(move || {
+    let what = "The thread that reads footers ended too early";
+    let looked = blocking_as(what, move || {
         let footers = parts
             .iter()
             .map(|part| footer(&store, part).map_err(Error::from));
@@ -373,16 +375,14 @@ async fn describe(
                 .map(|part| index.learn(&[part], &Ending::default()))
                 .collect::<Vec<_>>()
         });
-        (rows, times, parts)
+        Ok::<_, Error>((rows, times, parts))
     });
-    let Ok((rows, times, parts)) = looked.await else {
-        let what = "The thread that reads footers ended too early";
-        report.fail(&Error::new(
-            replay::ReasonCode::StreamInternal,
-            what,
-            "Report this.",
-        ));
-        return described;
+    let (rows, times, parts) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => {
+            report.fail(&error);
+            return described;
+        }
     };
     let mut counted = Some(0);
     for rows in rows {

@@ -29,7 +29,8 @@ use oracle_store::Hex64;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::blocking::blocking;
+use crate::blocking::{blocking, blocking_as};
+use crate::clock::Surroundings;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, push_client};
@@ -189,10 +190,19 @@ impl Redrive {
     /// A redrive that has not begun. Of the request it uses the profile's gate, token, retry
     /// policy and runs root, and the platform run that is named.
     pub fn new(request: StreamRequest, options: RedriveOptions) -> Self {
+        Self::within(Surroundings::default(), request, options)
+    }
+
+    /// The same, by another time and chance than the machine's.
+    pub fn within(
+        surroundings: Surroundings,
+        request: StreamRequest,
+        options: RedriveOptions,
+    ) -> Self {
         Self {
             request,
             options,
-            ending: Ending::default(),
+            ending: Ending::by(surroundings.clock),
         }
     }
 
@@ -342,7 +352,7 @@ impl Redrive {
     fn audit(&self, run: Option<&PlatformRunId>) -> Result<Option<AuditLog>, Error> {
         let profile = &self.request.profile;
         let runs_root = self.request.working_dir.join(&profile.runs_root);
-        run.map(|run| AuditLog::open(&runs_root, run, profile.posture))
+        run.map(|run| AuditLog::open(&runs_root, run, profile.posture, self.ending.clock()))
             .transpose()
     }
 }
@@ -376,13 +386,12 @@ async fn give_up(
             "Name events by the `event_id` of their lines; `--dry-run` says how many wait.",
         ));
     }
-    let writing = tokio::task::spawn_blocking(move || {
+    let what = "Recording what was given up ended too early";
+    let writing = blocking_as(what, move || {
         redriven.record(&closed)?;
-        Ok(closed)
+        Ok::<_, replay::Error>(closed)
     });
-    writing
-        .await
-        .map_err(|panic| Error::died("Recording what was given up ended too early", panic))?
+    writing.await
 }
 
 fn given_up(report: &RedriveReport, closed: &[Closed]) -> Value {

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use model::Clock as _;
 use tokio::sync::mpsc;
 
 use super::{RedriveReport, RedriveStatus, RefusedEvent};
 use crate::Error;
+use crate::blocking::blocking_as;
 use push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
 use replay::ending::Ending;
 use replay::lanes::lane::what_to_do;
@@ -75,7 +77,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             endpoint,
             redriven: Some(redriven),
             delivered: Vec::with_capacity(BATCH),
-            recorded_at: Instant::now(),
+            recorded_at: ending.clock().now(),
             failing_in_a_row: 0,
             unclear: Vec::new(),
             passed_by: Vec::new(),
@@ -163,7 +165,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
                 }
             }
         }
-        let is_due = self.recorded_at.elapsed() >= RECORD_WITHIN;
+        let is_due = self.ending.clock().since(self.recorded_at) >= RECORD_WITHIN;
         if self.delivered.len() >= BATCH || is_due {
             self.record().await?;
         }
@@ -288,7 +290,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
 
     /// Makes what was acknowledged durable, then counts it.
     async fn record(&mut self) -> Result<(), Error> {
-        self.recorded_at = Instant::now();
+        self.recorded_at = self.ending.clock().now();
         if self.delivered.is_empty() {
             return Ok(());
         }
@@ -296,16 +298,13 @@ impl<'a, L: PushLane> Pushing<'a, L> {
             return Ok(());
         };
         let delivered = std::mem::take(&mut self.delivered);
-        let writing = tokio::task::spawn_blocking(move || {
+        let what = "Recording what was redriven ended too early";
+        let writing = blocking_as(what, move || {
             let closed: Vec<_> = delivered.iter().map(|(closed, _)| closed.clone()).collect();
             file.record(&closed)?;
-            Ok::<_, Error>((file, delivered))
+            Ok::<_, replay::Error>((file, delivered))
         });
-        let (file, delivered) = writing.await.map_err(|panic| {
-            let fix = "Look for a panic above this line and report it; redrive again.";
-            let what = "Recording what was redriven ended too early";
-            Error::caused(replay::ReasonCode::StreamInternal, what, fix, panic)
-        })??;
+        let (file, delivered) = writing.await?;
         self.redriven = Some(file);
         for (_, decision) in &delivered {
             let decisions = &mut self.report.decisions;

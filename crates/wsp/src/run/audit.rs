@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{SecondsFormat, Utc};
 use durable::{Access, Disk, OsDisk, RunLog};
-use envelope::PlatformRunId;
+use envelope::{EventTime, PlatformRunId};
+use model::{Clock as _, SharedClock};
 use oracle_store::Posture;
 use replay::tell::journal::{Happening, Journal};
 use serde::Serialize;
@@ -92,17 +92,23 @@ pub struct AuditLog {
     path: PathBuf,
     platform_run_id: String,
     posture: Posture,
+    clock: SharedClock,
     /// Absent once writing failed in local posture.
     log: Option<RunLog>,
 }
 
 impl AuditLog {
-    /// Opens, or starts, the log of a platform run.
+    /// Opens, or starts, the log of a platform run; its records bear the wall time of `clock`.
     ///
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
-    pub fn open(runs_root: &Path, run: &PlatformRunId, posture: Posture) -> Result<Self, Error> {
-        Self::open_on(Arc::new(OsDisk), runs_root, run, posture)
+    pub fn open(
+        runs_root: &Path,
+        run: &PlatformRunId,
+        posture: Posture,
+        clock: &SharedClock,
+    ) -> Result<Self, Error> {
+        Self::open_on(Arc::new(OsDisk), runs_root, run, posture, clock)
     }
 
     fn open_on(
@@ -110,6 +116,7 @@ impl AuditLog {
         runs_root: &Path,
         run: &PlatformRunId,
         posture: Posture,
+        clock: &SharedClock,
     ) -> Result<Self, Error> {
         let path = log_of_run(runs_root, run);
         let opened = RunLog::open(disk, path.clone(), Access::Default).and_then(|log| {
@@ -121,6 +128,7 @@ impl AuditLog {
             path,
             platform_run_id: run.to_string(),
             posture,
+            clock: clock.clone(),
             log: None,
         };
         match opened {
@@ -138,6 +146,7 @@ impl AuditLog {
             path: self.path.clone(),
             platform_run_id: self.platform_run_id.clone(),
             posture: self.posture,
+            clock: self.clock.clone(),
             log: Some(log),
         })
     }
@@ -159,7 +168,9 @@ impl AuditLog {
             platform_run_id: &self.platform_run_id,
             component: "wsp",
             event_kind,
-            ts_utc: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+            ts_utc: EventTime::of_wall(self.clock.wall())
+                .unwrap_or(EventTime::EPOCH)
+                .to_string(),
             details,
         };
         let written = serde_json::to_vec(&record)
@@ -214,6 +225,10 @@ mod tests {
 
     use super::*;
 
+    fn clock() -> SharedClock {
+        SharedClock::new(durable::TokioClock)
+    }
+
     fn run() -> PlatformRunId {
         "platform_20260101T000000Z".parse().unwrap()
     }
@@ -222,7 +237,7 @@ mod tests {
     fn records_are_appended_one_a_line() {
         let root = tempfile::tempdir().unwrap();
         for _ in 0..2 {
-            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
+            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict, &clock()).unwrap();
             log.append(EventKind::StreamStart, serde_json::json!({"a": 1}))
                 .unwrap();
         }
@@ -243,13 +258,13 @@ mod tests {
         let path = root.path().join(run().as_str()).join("session.jsonl");
         let mut whole = String::new();
         for cut in [0, 1, 30] {
-            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
+            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict, &clock()).unwrap();
             log.append(EventKind::StreamStart, serde_json::json!({"cut": cut}))
                 .unwrap();
             whole = std::fs::read_to_string(&path).unwrap();
             std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
         }
-        AuditLog::open(root.path(), &run(), Posture::Strict).unwrap();
+        AuditLog::open(root.path(), &run(), Posture::Strict, &clock()).unwrap();
         let readable = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().filter(readable).count(), 2, "{text}\n{whole}");
@@ -261,7 +276,7 @@ mod tests {
         for posture in [Posture::Strict, Posture::Local] {
             let root = tempfile::tempdir().unwrap();
             let runs = root.path().join("runs");
-            let mut log = AuditLog::open(&runs, &run(), posture).unwrap();
+            let mut log = AuditLog::open(&runs, &run(), posture, &clock()).unwrap();
             log.append(EventKind::StreamStart, Value::Null).unwrap();
             std::fs::remove_dir_all(&runs).unwrap();
             let outcome = log.append(EventKind::CheckpointSaved, Value::Null);
@@ -277,9 +292,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file_in_the_way = root.path().join("runs");
         std::fs::write(&file_in_the_way, "").unwrap();
-        let strict = AuditLog::open(&file_in_the_way, &run(), Posture::Strict).unwrap_err();
+        let strict =
+            AuditLog::open(&file_in_the_way, &run(), Posture::Strict, &clock()).unwrap_err();
         assert_eq!(strict.code(), "AUDIT_UNWRITABLE");
-        let mut local = AuditLog::open(&file_in_the_way, &run(), Posture::Local).unwrap();
+        let mut local = AuditLog::open(&file_in_the_way, &run(), Posture::Local, &clock()).unwrap();
         local.append(EventKind::StreamStart, Value::Null).unwrap();
     }
 
@@ -293,7 +309,7 @@ mod tests {
             EventKind::StreamComplete,
         ];
         let root = Path::new("/platform/runs");
-        let open = |disk| AuditLog::open_on(disk, root, &run(), Posture::Strict).unwrap();
+        let open = |disk| AuditLog::open_on(disk, root, &run(), Posture::Strict, &clock()).unwrap();
         let disk = Arc::new(CrashDisk::new(careless));
         let mut log = open(disk.clone());
         for (at, kind) in KINDS.into_iter().enumerate() {

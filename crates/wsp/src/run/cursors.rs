@@ -7,13 +7,13 @@
 use std::path::PathBuf;
 
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor};
-use chrono::{DateTime, Utc};
-use envelope::PlatformRunId;
+use envelope::{EventTime, PlatformRunId};
 use model::{OutputId, PackKey};
 use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::clock::{Clock as _, SharedClock, Surroundings};
 use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
@@ -63,21 +63,27 @@ pub struct CursorReport {
     pub was_reset: bool,
 }
 
-/// Shows the cursors of a request's outputs.
+/// Shows the cursors of a request's outputs; their age is that of the present wall time.
 ///
 /// # Errors
 /// The world cannot be located, or the store not be opened.
-pub async fn show(request: &StreamRequest) -> Result<CursorsReport, Error> {
+pub async fn show(
+    request: &StreamRequest,
+    surroundings: &Surroundings,
+) -> Result<CursorsReport, Error> {
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
     let named = Named::find(request).await?;
-    named.report(&*store, false).await
+    named.report(&*store, false, &surroundings.clock).await
 }
 
 /// Gives the cursors of a request's outputs up; the old ones stay in history.
 ///
 /// # Errors
 /// As [`show`]; `LEASE_HELD` while a producer streams.
-pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
+pub async fn reset(
+    request: &StreamRequest,
+    surroundings: &Surroundings,
+) -> Result<CursorsReport, Error> {
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
     let named = Named::find(request).await?;
     let keys = &named.keys;
@@ -89,7 +95,14 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
     wanted.period = request.profile.checkpoint.lease;
     wanted.take_over = request.overrides.take_over;
     let patience = request.profile.checkpoint.save_timeout;
-    let held = HeldLease::take(&store, &wanted, &Ending::default(), patience).await?;
+    let held = HeldLease::take(
+        &store,
+        &wanted,
+        &surroundings.lease_clock,
+        &Ending::by(surroundings.clock.clone()),
+        patience,
+    )
+    .await?;
     let mut done = Ok(());
     for key in keys {
         let reset = store.reset(held.lease(), key).await;
@@ -97,7 +110,7 @@ pub async fn reset(request: &StreamRequest) -> Result<CursorsReport, Error> {
     }
     held.give_back(patience).await;
     done?;
-    named.report(&*store, true).await
+    named.report(&*store, true, &surroundings.clock).await
 }
 
 /// The outputs of a request, and what their cursors are called.
@@ -138,6 +151,7 @@ impl Named {
         &self,
         store: &dyn CheckpointStore,
         was_reset: bool,
+        clock: &SharedClock,
     ) -> Result<CursorsReport, Error> {
         let mut cursors = Vec::with_capacity(self.keys.len());
         for (key, output) in self.keys.iter().zip(&self.world.outputs) {
@@ -158,7 +172,7 @@ impl Named {
                 Ok(Some(record)) => {
                     report.cursor = Some(stored_cursor_json(&record));
                     report.percent = self.percent(&output.entry, &record.cursor).await;
-                    report.age_s = age_s(&record.updated_at_utc, Utc::now());
+                    report.age_s = age_s(&record.updated_at_utc, EventTime::of_wall(clock.wall()));
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -205,10 +219,8 @@ fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
 
 /// Whole seconds since a record was saved; none if its writer's spelling says no instant, or one
 /// to come.
-fn age_s(updated_at_utc: &str, now: DateTime<Utc>) -> Option<u64> {
-    let saved = DateTime::parse_from_rfc3339(updated_at_utc).ok()?;
-    now.signed_duration_since(saved)
-        .num_seconds()
-        .try_into()
-        .ok()
+fn age_s(updated_at_utc: &str, now: Option<EventTime>) -> Option<u64> {
+    let saved = EventTime::parse(updated_at_utc).ok()?;
+    let age_ns = now?.nanos() - saved.nanos();
+    (age_ns / 1_000_000_000).try_into().ok()
 }

@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
+use crate::blocking::blocking_as;
+use crate::clock::Surroundings;
 use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
 use crate::plan::{Plan, PlannedOutput};
@@ -84,10 +86,13 @@ pub struct OutputOutline {
 ///
 /// # Errors
 /// What a run would be refused for.
-pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
+pub async fn outline(
+    request: &StreamRequest,
+    surroundings: &Surroundings,
+) -> Result<Outline, Error> {
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
     let mut report = StreamReport::empty(request.profile.posture);
-    let outlook = look_ahead(request, &*store, &mut report).await?;
+    let outlook = look_ahead(request, &*store, surroundings, &mut report).await?;
     let Outlook {
         plan,
         run,
@@ -141,24 +146,15 @@ async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error>
     let done = vec![None; plan.outputs.len()];
     let mut source = event_time_source(request, plan, done, request.overrides.window);
     source.index = source.index.without_keeping();
-    let surveyed = tokio::task::spawn_blocking(move || source.survey(&Ending::default()));
-    match surveyed.await {
-        Ok(survey) => Ok(*survey?.overlap()),
-        Err(source) => {
-            let what = "The thread that reads time columns ended too early";
-            Err(Error::caused(
-                replay::ReasonCode::StreamInternal,
-                what,
-                "Report this.",
-                source,
-            ))
-        }
-    }
+    let what = "The thread that reads time columns ended too early";
+    let surveyed = blocking_as(what, move || source.survey(&Ending::default()));
+    Ok(*surveyed.await?.overlap())
 }
 
 /// The footers of an output's parts, without their columns; off the async threads.
 async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<PartFooter>, Error> {
-    let read = tokio::task::spawn_blocking(move || {
+    let what = "The thread that reads footers ended too early";
+    blocking_as(what, move || {
         let footers = output.locator.parts.iter().map(|part| {
             let footer = footer(&store, part)?;
             Ok(PartFooter {
@@ -167,17 +163,6 @@ async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<Part
             })
         });
         footers.collect::<Result<Vec<_>, oracle_store::Error>>()
-    });
-    match read.await {
-        Ok(footers) => footers.map_err(Error::from),
-        Err(source) => {
-            let what = "The thread that reads footers ended too early";
-            Err(Error::caused(
-                replay::ReasonCode::StreamInternal,
-                what,
-                "Report this.",
-                source,
-            ))
-        }
-    }
+    })
+    .await
 }

@@ -8,10 +8,11 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
 use durable::{Disk, OsDisk, create_once, make_folders};
-use envelope::PlatformRunId;
+use envelope::{EventTime, PlatformRunId};
+use model::{Random, SharedRandom};
 use oracle_store::refuse_special_file;
 
 use crate::{Error, ReasonCode};
@@ -69,31 +70,38 @@ pub fn named(
     }
 }
 
-/// A new id, stamped with the second it is made in.
+/// A new id, stamped with the second `now`.
 ///
 /// # Errors
-/// `PROFILE_INVALID` if the clock stands outside the years 0 to 9999.
-pub fn make(now: DateTime<Utc>) -> Result<PlatformRunId, Error> {
-    parse(
-        &now.format("platform_%Y%m%dT%H%M%SZ").to_string(),
-        "the clock",
-    )
+/// `PROFILE_INVALID` if `now` lies outside the years 0 to 9999.
+pub fn make(now: SystemTime) -> Result<PlatformRunId, Error> {
+    let text = EventTime::of_wall(now).map(|time| time.to_string());
+    // Without its fraction and without marks: 2026-01-28T09:00:00 becomes 20260128T090000.
+    let second = text.as_deref().and_then(|text| text.split('.').next());
+    let second = second.unwrap_or_default().replace(['-', ':'], "");
+    parse(&format!("platform_{second}Z"), "the clock")
 }
 
 /// Writes the runs root's `ACTIVE_RUN_ID` unless one stands there by now: whole and synced
 /// under another name, then linked, so that a crash leaves it absent or whole. Says whether the
-/// file holds this id now; `false` means that another producer was faster.
+/// file holds this id now; `false` means that another producer was faster. `random` gives the
+/// other name.
 ///
 /// # Errors
 /// The file system's; the caller's posture decides what they mean.
-pub fn claim(runs_root: &Path, id: &PlatformRunId) -> std::io::Result<bool> {
-    claim_on(&OsDisk, runs_root, id)
+pub fn claim(runs_root: &Path, id: &PlatformRunId, random: &SharedRandom) -> std::io::Result<bool> {
+    claim_on(&OsDisk, runs_root, id, random)
 }
 
-fn claim_on(disk: &dyn Disk, runs_root: &Path, id: &PlatformRunId) -> std::io::Result<bool> {
+fn claim_on(
+    disk: &dyn Disk,
+    runs_root: &Path,
+    id: &PlatformRunId,
+    random: &SharedRandom,
+) -> std::io::Result<bool> {
     make_folders(disk, runs_root, 1)?;
     let active = runs_root.join(ACTIVE_RUN_FILE);
-    let own = runs_root.join(format!(".{ACTIVE_RUN_FILE}.{:016x}", rand::random::<u64>()));
+    let own = runs_root.join(format!(".{ACTIVE_RUN_FILE}.{:016x}", random.clone().bits()));
     let text = format!("{id}\n");
     if !create_once(disk, &active, text.as_bytes(), &own)? && is_blank(disk, &active)? {
         disk.create_synced(&own, text.as_bytes())?;
@@ -128,12 +136,25 @@ mod tests {
 
     use super::*;
 
+    fn random() -> SharedRandom {
+        SharedRandom::new(durable::SystemRandom::default())
+    }
+
+    #[test]
+    fn a_new_id_bears_the_second_it_is_made_in() {
+        let after = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let id = make(after(1_769_590_800)).unwrap();
+        assert_eq!(id.as_str(), "platform_20260128T090000Z");
+        let error = make(after(300_000_000_000)).unwrap_err();
+        assert_eq!(error.code(), "PROFILE_INVALID");
+    }
+
     #[test]
     fn the_flag_wins_over_the_environment_and_that_over_the_file() {
         let root = tempfile::tempdir().unwrap();
         let id = "platform_20260101T000000Z";
         assert!(named(None, None, root.path()).unwrap().is_none());
-        assert!(claim(root.path(), &id.parse().unwrap()).unwrap());
+        assert!(claim(root.path(), &id.parse().unwrap(), &random()).unwrap());
         let source = |flag, env| named(flag, env, root.path()).unwrap().unwrap().1;
         assert_eq!(source(None, None), PlatformRunSource::ActiveRunFile);
         assert_eq!(source(None, Some(id)), PlatformRunSource::Environment);
@@ -145,7 +166,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let first = "platform_20260101T000000Z";
         for id in [first, "platform_20260202T000000Z"] {
-            let is_own = claim(root.path(), &id.parse().unwrap()).unwrap();
+            let is_own = claim(root.path(), &id.parse().unwrap(), &random()).unwrap();
             assert_eq!(is_own, id == first);
         }
         let (kept, _) = named(None, None, root.path()).unwrap().unwrap();
@@ -159,7 +180,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let claim_of = &|second: usize| {
                 let id = format!("platform_20260101T0000{second:02}Z");
-                claim(root.path(), &id.parse().unwrap()).unwrap()
+                claim(root.path(), &id.parse().unwrap(), &random()).unwrap()
             };
             let won = std::thread::scope(|scope| {
                 let rivals: Vec<_> = (0..4).map(|n| scope.spawn(move || claim_of(n))).collect();
@@ -177,7 +198,7 @@ mod tests {
             std::fs::write(root.path().join(ACTIVE_RUN_FILE), left).unwrap();
             assert!(named(None, None, root.path()).unwrap().is_none());
             let id = "platform_20260101T000000Z".parse().unwrap();
-            assert!(claim(root.path(), &id).unwrap());
+            assert!(claim(root.path(), &id, &random()).unwrap());
             assert_eq!(named(None, None, root.path()).unwrap().unwrap().0, id);
         }
     }
@@ -193,7 +214,7 @@ mod tests {
     fn fault(careless: Careless) -> Option<String> {
         let id = "platform_20260101T000000Z";
         let (root, disk) = (Path::new("/platform/runs"), CrashDisk::new(careless));
-        assert!(claim_on(&disk, root, &id.parse().unwrap()).unwrap());
+        assert!(claim_on(&disk, root, &id.parse().unwrap(), &random()).unwrap());
         disk.promise(1);
         let (mut count, mut fault) = (0, None);
         disk.each_crash(|promised, crashed| {
@@ -208,6 +229,7 @@ mod tests {
                 &crashed,
                 root,
                 &"platform_20260202T000000Z".parse().unwrap(),
+                &random(),
             );
             let is_taken = next.is_ok_and(|is_own| is_own == found.is_none());
             fault = (!is_right || !is_taken).then(|| format!("crash {count}: {found:?}"));

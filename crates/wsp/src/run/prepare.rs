@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
-use chrono::Utc;
 use envelope::{PinValues, Pins, PlatformRunId, Provenance};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::blocking::blocking;
+use crate::clock::{Clock as _, SharedRandom, Surroundings};
 use crate::plan::{Plan, plan};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
@@ -70,7 +70,8 @@ pub struct Outlook {
     pub records: Result<Vec<Option<Record>>, Error>,
 }
 
-/// Plans a request and looks at its cursors.
+/// Plans a request and looks at its cursors. A platform run that nobody names would be one of the
+/// present second.
 ///
 /// # Errors
 /// Those of [`plan`]; `PROFILE_INVALID` for what is no platform run id;
@@ -78,6 +79,7 @@ pub struct Outlook {
 pub async fn look_ahead(
     request: &StreamRequest,
     store: &dyn CheckpointStore,
+    surroundings: &Surroundings,
     report: &mut StreamReport,
 ) -> Result<Outlook, Error> {
     let plan = plan(request).await?;
@@ -107,7 +109,7 @@ pub async fn look_ahead(
         }
         // Cursors of a run's own cannot name the run that they are looked up by.
         (None, CheckpointScope::PlatformRun) => {
-            let made = platform_run::make(Utc::now())?;
+            let made = platform_run::make(surroundings.clock.wall())?;
             let scoped = plan.pack_key.scoped_to_run(&made);
             (Some((made, PlatformRunSource::New)), scoped)
         }
@@ -120,9 +122,15 @@ pub async fn look_ahead(
         (Some(run), _) => run,
         (None, Ok(records)) => match run_of(records)? {
             Some(run) => (run, PlatformRunSource::Cursor),
-            None => (platform_run::make(Utc::now())?, PlatformRunSource::New),
+            None => (
+                platform_run::make(surroundings.clock.wall())?,
+                PlatformRunSource::New,
+            ),
         },
-        (None, Err(_)) => (platform_run::make(Utc::now())?, PlatformRunSource::New),
+        (None, Err(_)) => (
+            platform_run::make(surroundings.clock.wall())?,
+            PlatformRunSource::New,
+        ),
     };
     report.platform_run_id = Some(run.0.clone());
     let of_cursors = || {
@@ -157,34 +165,57 @@ pub async fn look_ahead(
 pub async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
+    surroundings: &Surroundings,
     ending: &Ending,
     report: &mut StreamReport,
 ) -> Result<(Prepared, AuditLog), Error> {
     let mut open_audit = None;
-    let prepared = begin(request, store, ending, report, &mut open_audit).await;
+    let going = Going {
+        surroundings,
+        ending,
+    };
+    let prepared = begin(request, store, going, report, &mut open_audit).await;
     if let Err(error) = &prepared {
         match open_audit {
             Some(mut audit) => refusal::tell(&mut audit, error, report)?,
-            None => refusal::tell_of(request, error, report).await,
+            None => refusal::tell_of(request, error, report, &surroundings.clock).await,
         }
     }
     prepared
+}
+
+/// What a run that is being prepared goes by, and what ends it.
+#[derive(Clone, Copy)]
+struct Going<'a> {
+    surroundings: &'a Surroundings,
+    ending: &'a Ending,
 }
 
 /// The work of [`prepare`]; `open_audit` is another handle on the audit, once it is open.
 async fn begin(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
-    ending: &Ending,
+    going: Going<'_>,
     report: &mut StreamReport,
     open_audit: &mut Option<AuditLog>,
 ) -> Result<(Prepared, AuditLog), Error> {
+    let Going {
+        surroundings,
+        ending,
+    } = going;
     let profile = &request.profile;
     let runs_root = request.working_dir.join(&profile.runs_root);
-    let mut outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
-    if !unless_stopped(ending, is_run_agreed(&outlook, &runs_root)).await? {
+    let mut outlook =
+        unless_stopped(ending, look_ahead(request, &*store, surroundings, report)).await?;
+    if !unless_stopped(
+        ending,
+        is_run_agreed(&outlook, &runs_root, &surroundings.random),
+    )
+    .await?
+    {
         // Another producer named the active run in the meantime, and its id is that of all.
-        outlook = unless_stopped(ending, look_ahead(request, &*store, report)).await?;
+        outlook =
+            unless_stopped(ending, look_ahead(request, &*store, surroundings, report)).await?;
     }
     let Outlook {
         plan,
@@ -202,7 +233,8 @@ async fn begin(
     )?;
     let opening = {
         let (runs_root, run, posture) = (runs_root.clone(), run.clone(), profile.posture);
-        blocking(move || AuditLog::open(&runs_root, &run, posture))
+        let clock = surroundings.clock.clone();
+        blocking(move || AuditLog::open(&runs_root, &run, posture, &clock))
     };
     let mut audit = unless_stopped(ending, opening).await?;
     *open_audit = audit.another();
@@ -223,7 +255,8 @@ async fn begin(
         order,
     };
     let begun = async {
-        let held = HeldLease::take(&store, &wanted, ending, patience).await?;
+        let held =
+            HeldLease::take(&store, &wanted, &surroundings.lease_clock, ending, patience).await?;
         match beginning.under(&held, ending, &mut audit).await {
             Ok((pins, starts)) => Ok((held, pins, starts)),
             Err(error) => {
@@ -300,14 +333,18 @@ pub(crate) async fn unless_stopped<T, E: Into<Error>>(
 /// Writes a new platform run's id into the runs root; whether that id stands there now. A run
 /// that was named stands, and one whose cursors cannot be read is not written: they may name
 /// another.
-async fn is_run_agreed(outlook: &Outlook, runs_root: &Path) -> Result<bool, Error> {
+async fn is_run_agreed(
+    outlook: &Outlook,
+    runs_root: &Path,
+    random: &SharedRandom,
+) -> Result<bool, Error> {
     let (run, source) = &outlook.run;
     if *source != PlatformRunSource::New || outlook.records.is_err() {
         return Ok(true);
     }
-    let (runs_root, run) = (runs_root.to_owned(), run.clone());
+    let (runs_root, run, random) = (runs_root.to_owned(), run.clone(), random.clone());
     blocking(move || {
-        Ok(platform_run::claim(&runs_root, &run).unwrap_or_else(|error| {
+        Ok(platform_run::claim(&runs_root, &run, &random).unwrap_or_else(|error| {
             tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
             true
         }))

@@ -55,6 +55,10 @@ pub fn check_address_space() -> Result<(), Error> {
 ///
 /// # Errors
 /// `PROCESS_LIMIT_EXCEEDED` with the number of threads that it gave.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is the system that is asked, before anything runs"
+)]
 pub fn check_threads() -> Result<(), Error> {
     try_threads(THREADS, |thread| {
         thread::Builder::new()

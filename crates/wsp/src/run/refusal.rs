@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use model::SharedClock;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -20,11 +21,16 @@ use crate::run::written_places::refuse_run_in_world;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Says in the audit of the named platform run why a run was refused; without one, nowhere.
-pub(crate) async fn tell_of(request: &StreamRequest, error: &Error, report: &StreamReport) {
-    let asked = request.clone();
-    let opening = blocking(move || Ok(audit_of_named_run(&asked)));
+pub(crate) async fn tell_of(
+    request: &StreamRequest,
+    error: &Error,
+    report: &StreamReport,
+    clock: &SharedClock,
+) {
+    let (asked, by) = (request.clone(), clock.clone());
+    let opening = blocking(move || Ok(audit_of_named_run(&asked, &by)));
     // The refusal is what counts: no audit may keep it back.
-    let opened = tokio::time::timeout(PATIENCE, opening).await;
+    let opened = clock.timeout(PATIENCE, opening).await;
     if let Ok(Ok(Some(mut audit))) = opened {
         let _ = tell(&mut audit, error, report);
     }
@@ -64,7 +70,7 @@ pub(crate) fn quarantined(report: &StreamReport) -> u64 {
     outputs.map(|output| output.meters.quarantined).sum()
 }
 
-fn audit_of_named_run(request: &StreamRequest) -> Option<AuditLog> {
+fn audit_of_named_run(request: &StreamRequest, clock: &SharedClock) -> Option<AuditLog> {
     let runs_root = request.working_dir.join(&request.profile.runs_root);
     let (flag, environment) = (
         request.overrides.platform_run_id.as_deref(),
@@ -74,5 +80,5 @@ fn audit_of_named_run(request: &StreamRequest) -> Option<AuditLog> {
     if let Some(world) = request.named_world() {
         refuse_run_in_world(request, &world, &run).ok()?;
     }
-    AuditLog::open(&runs_root, &run, request.profile.posture).ok()
+    AuditLog::open(&runs_root, &run, request.profile.posture, clock).ok()
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::blocking::blocking_as;
 use crate::plan::{Plan, PlannedOutput};
 use crate::profile::request::Overrides;
 use replay::order::{DoneThrough, PartId, TimeWindow};
@@ -180,17 +181,8 @@ async fn check_position(
 
 /// The rows of a part; unknown where only reading them would tell.
 pub(crate) async fn row_count(store: WorldStore, part: Part) -> Result<Option<u64>, Error> {
-    let footer = tokio::task::spawn_blocking(move || footer(&store, &part))
-        .await
-        .map_err(|source| {
-            let what = "The thread that reads a footer ended too early";
-            Error::caused(
-                replay::ReasonCode::StreamInternal,
-                what,
-                "Report this.",
-                source,
-            )
-        })??;
+    let what = "The thread that reads a footer ended too early";
+    let footer = blocking_as(what, move || footer(&store, &part)).await?;
     Ok(footer.rows)
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use checkpoint::{CheckpointStore, OrderMode};
 use serde_json::json;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Error;
-use crate::clock::{Clock, TokioClock};
+use crate::clock::{Clock, Surroundings, TokioClock};
 use crate::plan::Plan;
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, OnReject, Profile};
@@ -60,6 +60,7 @@ const LAST_TRY: Duration = Duration::from_secs(1);
 pub struct Stream<K = TokioClock> {
     request: StreamRequest,
     clock: K,
+    surroundings: Surroundings,
     ending: Ending,
     steering: Steering,
     helm: Helm,
@@ -76,14 +77,21 @@ impl Stream {
 }
 
 impl<K: Clock> Stream<K> {
-    /// A run that has not begun, by a clock of the caller's own.
+    /// A run that has not begun, whose schedule goes by a clock of the caller's own. All else goes
+    /// by the machine's.
     pub fn with_clock(request: StreamRequest, clock: K) -> Self {
-        let ending = Ending::default();
+        Self::within(Surroundings::default(), request, clock)
+    }
+
+    /// The same, and all else goes by the time and the chance given too.
+    pub fn within(surroundings: Surroundings, request: StreamRequest, clock: K) -> Self {
+        let ending = Ending::by(surroundings.clock.clone());
         let (steering, helm) = Steering::new(ending.clone());
         let progress = watch::Sender::new(Progress::default());
         Self {
             request,
             clock,
+            surroundings,
             ending,
             steering,
             helm,
@@ -149,7 +157,7 @@ impl<K: Clock> Stream<K> {
             }
             Err(error) => {
                 let report = StreamReport::empty(profile.posture);
-                refusal::tell_of(&self.request, &error, &report).await;
+                refusal::tell_of(&self.request, &error, &report, self.ending.clock()).await;
                 report.failed(&error)
             }
         }
@@ -194,16 +202,24 @@ impl<K: Clock> Stream<K> {
         client: C,
         endpoint: &str,
     ) -> StreamReport {
-        let began = Instant::now();
+        let began = self.ending.clock().now();
+        let clock = self.ending.clock().clone();
         let mut report = StreamReport::empty(self.request.profile.posture);
-        let ended = match prepare(&self.request, store, &self.ending, &mut report).await {
+        let preparing = prepare(
+            &self.request,
+            store,
+            &self.surroundings,
+            &self.ending,
+            &mut report,
+        );
+        let ended = match preparing.await {
             Ok((prepared, audit)) => {
                 let gate = (client, endpoint);
                 self.stream(prepared, audit, gate, &mut report).await
             }
             Err(error) => Err(error),
         };
-        report.wall_seconds = began.elapsed().as_secs_f64();
+        report.wall_seconds = clock.since(began).as_secs_f64();
         match ended {
             Ok(()) => report,
             Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
@@ -227,7 +243,12 @@ impl<K: Clock> Stream<K> {
         let ending = self.ending.clone();
         let socket = self.has_control_socket.then(|| {
             let progress = self.progress.subscribe();
-            ControlSocket::open(&prepared.run_folder, self.steering.clone(), progress)
+            ControlSocket::open(
+                &prepared.run_folder,
+                self.steering.clone(),
+                progress,
+                ending.clock().clone(),
+            )
         });
         let stop_timeout = stop_timeout(&self.request.profile);
         // An engine that cannot start does not give the audit back.

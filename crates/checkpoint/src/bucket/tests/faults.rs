@@ -143,9 +143,9 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let faulty = Arc::new(Faulty::default());
-        let clock = Arc::new(ManualClock::default());
+        let observer = ManualClock::default().observer();
         Self {
-            store: BucketStore::with_clock(faulty.clone(), Path::from("p"), clock),
+            store: paced_by_the_machine(faulty.clone(), "p", observer),
             faulty,
             key: key("faults", "o"),
         }

@@ -6,6 +6,8 @@ mod take_overs;
 
 use std::sync::Mutex as SyncMutex;
 
+use durable::BootClock;
+
 use self::s3_server::S3Server;
 use super::*;
 use crate::conformance::{Backend, Damage, ManualClock};
@@ -15,29 +17,43 @@ use crate::store::CheckpointStore;
 
 pub(crate) struct InBucket {
     server: S3Server,
-    clock: Arc<ManualClock>,
+    clock: ManualClock,
+}
+
+/// The clock of requests: a server takes its own time, whatever the clock of leases says.
+fn pace() -> SharedClock {
+    SharedClock::new(BootClock)
+}
+
+/// A store whose requests go by the machine's clock.
+fn paced_by_the_machine(
+    store: Arc<dyn ObjectStore>,
+    prefix: &str,
+    observer: Observer,
+) -> BucketStore {
+    BucketStore::paced_by(store, Path::from(prefix), observer, pace())
 }
 
 pub(crate) fn bucket() -> InBucket {
     InBucket {
         server: S3Server::start(),
-        clock: Arc::default(),
+        clock: ManualClock::default(),
     }
 }
 
 #[async_trait]
 impl Backend for InBucket {
     async fn open(&self) -> Arc<dyn CheckpointStore> {
-        let (store, clock) = (self.server.store(), self.clock.clone());
-        Arc::new(BucketStore::with_clock(
+        let store = self.server.store();
+        Arc::new(paced_by_the_machine(
             store,
-            Path::from("a/prefix"),
-            clock,
+            "a/prefix",
+            self.clock.observer(),
         ))
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
+    fn clock(&self) -> SharedClock {
+        SharedClock::new(self.clock.clone())
     }
 
     fn knows_death(&self) -> bool {
@@ -49,7 +65,7 @@ impl Backend for InBucket {
     }
 
     async fn damage(&self, key: &CursorKey, damage: Damage) {
-        let objects = Objects::new(self.server.store(), Path::from("a/prefix"));
+        let objects = Objects::new(self.server.store(), Path::from("a/prefix"), pace());
         objects.rewrite(key, |text| damage.spoil(text)).await;
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -284,7 +285,7 @@ async fn of_two_take_overs_at_once_one_wins_and_the_other_is_told_who() {
             requests[1].keys = BTreeSet::from_iter(scene.keys[1..].to_vec());
         }
         let began = Instant::now();
-        let clock = SystemClock::default();
+        let clock = BootClock;
         let take = |n: usize| acquire_or_wait(&takers[n], &requests[n], &clock, |_, _| {});
         let outcomes = tokio::join!(take(0), take(1));
         within_its_bound(began);
@@ -377,14 +378,14 @@ async fn a_holder_that_heeds_no_claim_is_not_taken_over_by_half() {
         ..scene.request("one", false)
     };
     let lease = old.acquire(&request).await.unwrap();
-    let quick = Objects::new(scene.objects.clone(), Path::from("p"));
+    let quick = Objects::new(scene.objects.clone(), Path::from("p"), pace());
     let busy = scene.keys[1].clone();
     let saving = tokio::spawn(async move {
         let objects = &quick;
         let mut found = objects.get(&busy).await.unwrap().unwrap();
         loop {
             let mut next = found.object.clone();
-            next.count_on();
+            next.count_on(Observer::default().new_session());
             let version = objects.put(&busy, &next, Some(&found)).await.unwrap();
             found = Found {
                 object: next,

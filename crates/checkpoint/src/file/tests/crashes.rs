@@ -25,7 +25,7 @@ impl Life {
             tempfile::tempdir().unwrap(),
         );
         Self {
-            store: store_on(disk.clone(), sessions.path(), Arc::default()),
+            store: store_on(disk.clone(), sessions.path(), ManualClock::default()),
             disk,
             told: vec![None],
             fences: vec![0],
@@ -70,7 +70,7 @@ impl Life {
         let (mut count, mut wrong) = (0, None);
         self.disk.each_crash(|promised, disk| {
             count += 1;
-            let clock = Arc::new(ManualClock::default());
+            let clock = ManualClock::default();
             let recovered = store_on(Arc::new(disk), sessions.path(), clock.clone());
             let fault = self.fault(&recovered, &clock, promised);
             wrong = fault.map(|fault| format!("crash {count} after promise {promised}: {fault}"));
@@ -110,9 +110,9 @@ impl Life {
     }
 }
 
-fn store_on(disk: Arc<CrashDisk>, sessions: &Path, clock: Arc<ManualClock>) -> FileStore {
+fn store_on(disk: Arc<CrashDisk>, sessions: &Path, clock: ManualClock) -> FileStore {
     let sessions = Sessions::new(sessions.to_owned());
-    FileStore::on_disk("/checkpoints".into(), clock, disk, sessions)
+    FileStore::on_disk("/checkpoints".into(), clock.observer(), disk, sessions)
 }
 
 /// Does what needs no other thread than those that may block.

@@ -3,6 +3,7 @@
 mod crashes;
 mod troubles;
 
+use model::SharedClock;
 use tempfile::TempDir;
 
 use super::*;
@@ -13,13 +14,13 @@ use crate::store::CheckpointStore;
 
 pub(crate) struct InFolder {
     root: TempDir,
-    clock: Arc<ManualClock>,
+    clock: ManualClock,
 }
 
 pub(crate) fn folder() -> InFolder {
     InFolder {
         root: tempfile::tempdir().unwrap(),
-        clock: Arc::default(),
+        clock: ManualClock::default(),
     }
 }
 
@@ -32,11 +33,14 @@ impl InFolder {
 #[async_trait]
 impl Backend for InFolder {
     async fn open(&self) -> Arc<dyn CheckpointStore> {
-        Arc::new(FileStore::with_clock(self.root.path(), self.clock.clone()))
+        Arc::new(FileStore::with_observer(
+            self.root.path(),
+            self.clock.observer(),
+        ))
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
+    fn clock(&self) -> SharedClock {
+        SharedClock::new(self.clock.clone())
     }
 
     fn is_transactional(&self) -> bool {

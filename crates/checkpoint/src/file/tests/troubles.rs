@@ -13,8 +13,12 @@ async fn a_full_or_forbidden_disk_is_unavailable_and_says_where_and_what_to_do()
     let root = tempfile::tempdir().unwrap();
     let disk = Arc::new(FailingDisk::default());
     let sessions = Sessions::new(root.path().join(".sessions"));
-    let clock = Arc::new(ManualClock::default());
-    let store = FileStore::on_disk(root.path().into(), clock, disk.clone(), sessions);
+    let store = FileStore::on_disk(
+        root.path().into(),
+        Observer::default(),
+        disk.clone(),
+        sessions,
+    );
     let key = key("full", "o");
     let request = LeaseRequest::new([key.clone()], holder("one"));
     let lease = store.acquire(&request).await.unwrap();
@@ -47,8 +51,12 @@ async fn a_save_whose_folder_was_not_synced_is_durable_only_once_it_was() {
     let root = tempfile::tempdir().unwrap();
     let disk = Arc::new(FailingDisk::default());
     let sessions = Sessions::new(root.path().join(".sessions"));
-    let clock = Arc::new(ManualClock::default());
-    let store = FileStore::on_disk(root.path().into(), clock, disk.clone(), sessions);
+    let store = FileStore::on_disk(
+        root.path().into(),
+        Observer::default(),
+        disk.clone(),
+        sessions,
+    );
     let key = key("unsynced", "o");
     let request = LeaseRequest::new([key.clone()], holder("one"));
     let lease = store.acquire(&request).await.unwrap();

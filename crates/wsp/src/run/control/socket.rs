@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use model::{Clock as _, SharedClock};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -56,18 +57,24 @@ pub(super) fn pid_of(name: &str) -> Option<u32> {
 }
 
 impl ControlSocket {
-    /// Opens the socket of this process in the folder of its platform run. One that cannot
-    /// be opened is warned of: a stream need not be steered.
+    /// Opens the socket of this process in the folder of its platform run; clients have a minute
+    /// of `clock` for each request. One that cannot be opened is warned of: a stream need not be
+    /// steered.
     pub fn open(
         run_folder: &Path,
         steering: Steering,
         progress: watch::Receiver<Progress>,
+        clock: SharedClock,
     ) -> Option<Self> {
         let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
         let path = folder(run_folder).join(name(std::process::id(), number));
         match bind(&path) {
             Ok(listener) => {
-                let served = Served { steering, progress };
+                let served = Served {
+                    steering,
+                    progress,
+                    clock,
+                };
                 let serving = tokio::spawn(serve(listener, served));
                 Some(Self { path, serving })
             }
@@ -125,6 +132,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 struct Served {
     steering: Steering,
     progress: watch::Receiver<Progress>,
+    clock: SharedClock,
 }
 
 /// A client that is served until this is dropped.
@@ -154,7 +162,7 @@ async fn serve(listener: UnixListener, served: Served) {
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket let nobody in");
-                tokio::time::sleep(REST).await;
+                served.clock.sleep(REST).await;
             }
         }
     }
@@ -175,8 +183,9 @@ impl Served {
         loop {
             let mut line = Vec::new();
             let mut bounded = (&mut requests).take(LONGEST_REQUEST);
-            let read = tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line));
-            if read.await?? == 0 {
+            let reading = bounded.read_until(b'\n', &mut line);
+            let read = self.clock.timeout(PATIENCE, reading);
+            if read.await.map_err(io::Error::other)?? == 0 {
                 return Ok(());
             }
             let is_whole = line.ends_with(b"\n");
@@ -188,7 +197,8 @@ impl Served {
             let is_request = request.is_ok();
             let mut answer = serde_json::to_vec(&self.answer(request, &by).await)?;
             answer.push(b'\n');
-            tokio::time::timeout(PATIENCE, answers.write_all(&answer)).await??;
+            let writing = self.clock.timeout(PATIENCE, answers.write_all(&answer));
+            writing.await.map_err(io::Error::other)??;
             if !is_request {
                 return Ok(());
             }
@@ -224,6 +234,10 @@ mod tests {
     use super::*;
     use crate::run::control::find;
 
+    fn clock() -> SharedClock {
+        SharedClock::new(durable::TokioClock)
+    }
+
     #[test]
     fn a_name_tells_the_process() {
         assert_eq!(name(7, 1), "control-7.sock");
@@ -246,7 +260,8 @@ mod tests {
         let deep = root.path().join("a-folder-of-a-ci-workspace/".repeat(8));
         let (steering, _helm) = Steering::new(replay::ending::Ending::default());
         let progress = watch::Sender::<Progress>::default();
-        let socket = ControlSocket::open(&deep.join("run"), steering, progress.subscribe());
+        let socket =
+            ControlSocket::open(&deep.join("run"), steering, progress.subscribe(), clock());
         let socket = socket.unwrap();
         assert!(socket.path().as_os_str().len() > 150);
         let asked = tokio::task::spawn_blocking(move || {
@@ -261,7 +276,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (steering, _helm) = Steering::new(replay::ending::Ending::default());
         let progress = watch::Sender::<Progress>::default();
-        let socket = ControlSocket::open(root.path(), steering, progress.subscribe()).unwrap();
+        let socket =
+            ControlSocket::open(root.path(), steering, progress.subscribe(), clock()).unwrap();
         let path = socket.path().to_owned();
         let asked = tokio::task::spawn_blocking(move || {
             let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();

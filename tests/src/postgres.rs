@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::postgres::PostgresStore;
+use tokio_postgres::NoTls;
 
 /// The user that a cluster runs as where the tests run as root, which Postgres refuses.
 const NOBODY: u32 = 65534;
@@ -266,8 +266,14 @@ impl PostgresServer {
 }
 
 async fn execute(dsn: &str, sql: &str) {
-    let store = PostgresStore::new(dsn).expect("a DSN");
-    store.execute(sql).await.expect("the server runs the SQL");
+    let (client, connection) = tokio_postgres::connect(dsn, NoTls)
+        .await
+        .expect("the server answers");
+    let driving = tokio::spawn(connection);
+    let done = client.batch_execute(sql).await;
+    done.expect("the server runs the SQL");
+    drop(client);
+    let _ = driving.await;
 }
 
 /// A schema that one test has for itself.

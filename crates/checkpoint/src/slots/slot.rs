@@ -1,0 +1,200 @@
+//! The vocabulary of slots: what is done to one, what is read of it, what becomes of it.
+
+use crate::error::Error;
+use crate::key::CursorKey;
+use crate::lease::LeaseRecord;
+use crate::record::{Record, Wire};
+
+/// What is done to a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Its lease is taken.
+    Take,
+    /// Its lease is renewed.
+    Renew,
+    /// Its record is saved.
+    Save,
+    /// Its record is given up.
+    Reset,
+    /// Its lease is given back.
+    Release,
+}
+
+impl Act {
+    /// What is attempted, for error messages: "save the cursor".
+    pub const fn operation(self) -> &'static str {
+        match self {
+            Self::Take => "take the lease",
+            Self::Renew => "renew the lease",
+            Self::Save => "save the cursor",
+            Self::Reset => "reset the cursor",
+            Self::Release => "release the lease",
+        }
+    }
+
+    /// What a slot is decided on by.
+    pub const fn needs(self) -> Needs {
+        Needs {
+            lease: true,
+            life: matches!(self, Self::Take),
+            record: matches!(self, Self::Take | Self::Save | Self::Reset),
+        }
+    }
+}
+
+/// What is needed of a slot; a store may leave the rest of it at its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Its lease.
+    pub lease: bool,
+    /// Whether the session that its lease names lives.
+    pub life: bool,
+    /// Its record.
+    pub record: bool,
+}
+
+/// What is stored for a key.
+#[derive(Debug)]
+pub struct Slot {
+    /// The lease, if it was ever taken; `CHECKPOINT_CORRUPT` where it cannot be read.
+    pub lease: Result<Option<LeaseRecord>, Error>,
+    /// The record, if there is one and it is needed.
+    pub record: Option<StoredRecord>,
+    /// What the store knows of the session that the lease names.
+    pub life: Life,
+    /// A number that changes with every renewal of the lease.
+    pub stamp: u64,
+    /// Whether the lease is over once it was seen unchanged for its period: `false` while the
+    /// store's own clock says that the period is not over.
+    pub may_expire: bool,
+}
+
+impl Slot {
+    /// A slot with a lease that counts its own renewals.
+    pub fn new(lease: Option<LeaseRecord>, life: Life, record: Option<StoredRecord>) -> Self {
+        Self {
+            stamp: lease.as_ref().map_or(0, |lease| lease.renewals),
+            lease: Ok(lease),
+            record,
+            life,
+            may_expire: true,
+        }
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new(None, Life::Unknown, None)
+    }
+}
+
+/// What a store knows of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It lives.
+    Living,
+    /// It has ended.
+    Ended,
+    /// The store cannot tell.
+    Unknown,
+}
+
+impl Life {
+    /// Whether the session lives, as a [`LeaseState`] says it.
+    pub const fn is_alive(self) -> Option<bool> {
+        match self {
+            Self::Living => Some(true),
+            Self::Ended => Some(false),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// A stored record: its text, and what it says or why it is refused.
+#[derive(Debug)]
+pub struct StoredRecord {
+    /// The text as it is stored, whole or damaged: what a reset keeps in history.
+    pub text: String,
+    /// `CHECKPOINT_CORRUPT`, `CHECKPOINT_VERSION_UNSUPPORTED` or `CHECKPOINT_KEY_MISMATCH` where
+    /// it is refused.
+    pub record: Result<Record, Error>,
+}
+
+impl StoredRecord {
+    /// Reads the JSON of a record. `place` is where it is stored, for error messages.
+    pub fn parse(bytes: impl AsRef<[u8]>, key: &CursorKey, place: &str) -> Self {
+        let bytes = bytes.as_ref();
+        Self {
+            record: Record::parse(bytes, key, place),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+/// What is to be written into a slot; the default changes nothing.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The lease to store; `None` leaves the lease as it is.
+    pub lease: Option<LeaseRecord>,
+    /// What becomes of the record.
+    pub record: RecordChange,
+}
+
+/// What becomes of a record.
+#[derive(Debug, Default)]
+pub enum RecordChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// Another takes its place; its JSON is the line of history too.
+    Save(NewRecord),
+    /// It is given up, and this line of history says so. Written before the record is removed, so
+    /// that a crash in between leaves the position.
+    Remove(String),
+}
+
+/// A record to store.
+#[derive(Debug)]
+pub struct NewRecord(pub(crate) Box<Wire>);
+
+impl NewRecord {
+    /// The JSON to store.
+    pub fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+}
+
+impl Change {
+    pub(crate) fn of_lease(lease: LeaseRecord) -> Self {
+        Self {
+            lease: Some(lease),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn of_record(record: RecordChange) -> Self {
+        Self {
+            record,
+            ..Self::default()
+        }
+    }
+}
+
+/// Asks about every slot, also behind one that refuses; what each is changed to, or the first
+/// refusal.
+///
+/// # Errors
+/// What `decide` fails with.
+pub fn decide_all<T>(
+    slots: impl IntoIterator<Item = (CursorKey, Slot)>,
+    decide: &impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error>,
+) -> Result<Vec<(CursorKey, Change, T)>, Error> {
+    let slots = slots.into_iter();
+    let decided: Vec<_> = slots
+        .map(|(key, slot)| {
+            let (change, told) = decide(&key, slot)?;
+            Ok((key, change, told))
+        })
+        .collect();
+    decided.into_iter().collect()
+}

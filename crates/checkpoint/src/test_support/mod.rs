@@ -1,5 +1,0 @@
-//! Servers for tests, found or started.
-
-mod postgres;
-
-pub use postgres::{PostgresOptions, PostgresServer, TestSchema};
