@@ -115,8 +115,8 @@ fn framing(bencher: Bencher<'_, '_>) {
     let batch = batch();
     let mut framer = Framer::new(&spec()).unwrap();
     bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
-        let (framed, error) = framer.frame("part-000000.parquet", 0, &batch);
-        assert!(error.is_none() && framed.len() == ROWS);
+        let framed = framer.frame("part-000000.parquet", 0, &batch).unwrap();
+        assert!(framed.len() == ROWS);
         black_box(framed.body_bytes())
     });
 }
@@ -129,8 +129,8 @@ fn framing_ahead(bencher: Bencher<'_, '_>) {
     let (ahead, behind) = std::sync::mpsc::sync_channel::<FramedBatch>(2);
     let lanes = std::thread::spawn(move || behind.into_iter().map(|framed| framed.len()).sum());
     bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
-        let (framed, error) = framer.frame("part-000000.parquet", 0, &batch);
-        assert!(error.is_none() && framed.len() == ROWS);
+        let framed = framer.frame("part-000000.parquet", 0, &batch).unwrap();
+        assert!(framed.len() == ROWS);
         ahead.send(framed).unwrap();
     });
     drop(ahead);

@@ -49,9 +49,14 @@ pub(crate) struct RowPlace {
 }
 
 impl RowPlace {
+    /// The error, as one about this row.
+    pub(crate) fn of(self, error: Error) -> Error {
+        error.object(self.part).row(self.row)
+    }
+
     /// An error about this row.
     pub(crate) fn error(self, code: ReasonCode, what: impl Into<String>) -> Error {
-        Error::new(code, what).object(self.part).row(self.row)
+        self.of(Error::new(code, what))
     }
 }
 

@@ -6,17 +6,30 @@
 //! those of every producer of these worlds: another one would be another id, and break
 //! deduplication downstream, so no other type has a text.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
-
-use crate::pins::Pins;
 
 /// The SHA-256 digest that names an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId([u8; 32]);
 
 impl EventId {
+    /// Reads the 64 lowercase hex digits of an envelope; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The digest's bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -34,6 +47,21 @@ impl EventId {
 
 const fn hex_digit(nibble: u8) -> u8 {
     nibble + if nibble < 10 { b'0' } else { b'a' - 10 }
+}
+
+const fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'_, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("not 64 lowercase hex digits"))
+    }
 }
 
 impl fmt::Display for EventId {
@@ -63,14 +91,8 @@ impl IdHead {
 }
 
 /// What follows the key values in the hashed text.
-pub(crate) fn id_tail(pins: &Pins) -> Vec<u8> {
-    let (fingerprint, parameters) = (pins.manifest_fingerprint(), pins.parameter_hash());
-    format!(
-        "{fingerprint}|{parameters}|{}|{}",
-        pins.seed(),
-        pins.scenario_id()
-    )
-    .into_bytes()
+pub(crate) fn id_tail(fingerprint: &str, parameters: &str, seed: u64, scenario: &str) -> Vec<u8> {
+    format!("{fingerprint}|{parameters}|{seed}|{scenario}").into_bytes()
 }
 
 #[cfg(test)]
@@ -95,5 +117,15 @@ mod tests {
         (bytes[0], bytes[1], bytes[31]) = (0x01, 0xfe, 0x9a);
         let hex = EventId(bytes).to_string();
         assert!(hex.starts_with("01fe0000") && hex.ends_with("009a") && hex.len() == 64);
+        assert_eq!(EventId::parse(&hex), Some(EventId(bytes)));
+        for wrong in [
+            "",
+            &hex[1..],
+            &hex.to_uppercase(),
+            &format!("{hex}00"),
+            &"g".repeat(64),
+        ] {
+            assert_eq!(EventId::parse(wrong), None);
+        }
     }
 }

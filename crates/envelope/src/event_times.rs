@@ -8,59 +8,64 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayAccessor};
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::error::{Error, RowPlace};
+use crate::bad_row::BadRow;
+use crate::error::RowPlace;
 use crate::json_lines::LineReader;
 use crate::time_fault::TimeFault;
 use model::EventTime;
 
 /// Reads the `ts_utc` column of a batch, up to the first row that cannot be read.
 ///
-/// The times are those of the rows before it, and the error (`MISSING_EVENT_TIME` or
-/// `EVENT_TIME_INVALID`) names that row. `first_row` is the index in the part of the batch's first
-/// row.
+/// `first_row` is the index in the part of the batch's first row.
+///
+/// # Errors
+/// [`BadRow`] with the times of the rows before it: `MISSING_EVENT_TIME`, `EVENT_TIME_INVALID`.
 pub fn event_times(
     part: &str,
     first_row: u64,
     column: &dyn Array,
-) -> (Vec<EventTime>, Option<Error>) {
+) -> Result<Vec<EventTime>, BadRow<Vec<EventTime>>> {
     let mut times = Vec::with_capacity(column.len());
-    let fault = append_times(column, &mut times).err();
-    let row = first_row + times.len() as u64;
-    (
-        times,
-        fault.map(|fault| {
-            fault.at(RowPlace {
+    match append_times(column, &mut times) {
+        Ok(()) => Ok(times),
+        Err(fault) => {
+            let place = RowPlace {
                 part: part.to_owned(),
-                row,
-            })
-        }),
-    )
+                row: first_row + times.len() as u64,
+            };
+            Err(BadRow::new(times, place.of(fault.error())))
+        }
+    }
 }
 
 /// Reads `ts_utc` of each line of a JSON Lines part, up to the first one that cannot be read.
 ///
-/// As [`event_times`]; a line that is not one JSON object is `PAYLOAD_VALUE_UNSUPPORTED`.
+/// `first_row` is the index in the part of the first line.
+///
+/// # Errors
+/// [`BadRow`] with the times of the lines before it: as [`event_times`], and
+/// `PAYLOAD_VALUE_UNSUPPORTED` for a line that is not one JSON object.
 pub fn event_times_of_json_lines<'a>(
     part: &str,
     first_row: u64,
     lines: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<EventTime>, Option<Error>) {
+) -> Result<Vec<EventTime>, BadRow<Vec<EventTime>>> {
     let mut reader = LineReader::new(&[]);
     let mut times = Vec::new();
     for line in lines {
-        let at = || RowPlace {
-            part: part.to_owned(),
-            row: first_row + times.len() as u64,
-        };
-        match reader
-            .read(line, at)
-            .and_then(|row| row.time().map_err(|fault| fault.at(at())))
-        {
+        let row = reader.read(line);
+        match row.and_then(|row| row.time().map_err(TimeFault::error)) {
             Ok(time) => times.push(time),
-            Err(error) => return (times, Some(error)),
+            Err(error) => {
+                let place = RowPlace {
+                    part: part.to_owned(),
+                    row: first_row + times.len() as u64,
+                };
+                return Err(BadRow::new(times, place.of(error)));
+            }
         }
     }
-    (times, None)
+    Ok(times)
 }
 
 /// Appends the times of a column up to the first row without one.

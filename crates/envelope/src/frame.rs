@@ -11,8 +11,9 @@ use std::convert::Infallible;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
+use crate::bad_row::{BadRow, unless_bad};
 use crate::constant_column::is_constant;
-use crate::error::{Error, ReasonCode, RowPlace};
+use crate::error::{Error, RowPlace};
 use crate::event_id::EventId;
 use crate::event_times::event_times;
 use crate::framed_batch::FramedBatch;
@@ -60,40 +61,44 @@ impl Framer {
         } = spec;
         let output_id = output_id.as_str();
         bounded("event_type", output_id, 256)?;
-        if primary_key.is_empty() {
-            let what = format!(
-                "Output {output_id} has no primary key, so that all its rows would get one event id"
-            );
-            return Err(Error::new(ReasonCode::PrimaryKeyUndefined, what));
-        }
         Ok(Self {
             head: EnvelopeHead::new(output_id, pins),
-            identity: Identity::new(output_id, primary_key, pins),
+            identity: Identity::new(output_id, primary_key, pins.id_tail())?,
             lines: LineReader::new(primary_key),
         })
     }
 
-    /// Frames the rows of a batch up to the first bad one.
+    /// Frames the rows of a batch.
     ///
-    /// The framed batch holds every row before it and the error names it, so that what is sent
-    /// never depends on how rows are cut into batches. `first_row` is the index in the part of the
-    /// batch's first row. An empty batch is framed without a look at its columns.
+    /// `part` and `first_row`, the index in the part of the batch's first row, say where an error
+    /// is. An empty batch is framed without a look at its columns.
+    ///
+    /// # Errors
+    /// [`BadRow`] with the envelopes of the rows before the first bad one:
+    /// `MISSING_EVENT_TIME`, `EVENT_TIME_INVALID`, `PRIMARY_KEY_MISSING`,
+    /// `PRIMARY_KEY_TYPE_UNSUPPORTED`, `PAYLOAD_VALUE_UNSUPPORTED`.
     pub fn frame(
         &mut self,
         part: &str,
         first_row: u64,
         batch: &RecordBatch,
-    ) -> (FramedBatch, Option<Error>) {
+    ) -> Result<FramedBatch, BadRow<FramedBatch>> {
         if batch.num_rows() == 0 {
-            return (FramedBatch::default(), None);
+            return Ok(FramedBatch::default());
         }
         let at = |row: usize| RowPlace {
             part: part.to_owned(),
             row: first_row + row as u64,
         };
         let (times, mut error) = match batch.column_by_name(TIME_COLUMN) {
-            Some(column) => event_times(part, first_row, column),
-            None => (Vec::new(), Some(TimeFault::NoColumn.at(at(0)))),
+            Some(column) => match event_times(part, first_row, column) {
+                Ok(times) => (times, None),
+                Err(bad) => {
+                    let (times, error) = bad.into_parts();
+                    (times, Some(error))
+                }
+            },
+            None => (Vec::new(), Some(at(0).of(TimeFault::NoColumn.error()))),
         };
         let constant: Vec<bool> = batch.columns().iter().map(|c| is_constant(c)).collect();
         let (identities, fault) = self.identity.of_batch(batch, &constant, times.len());
@@ -110,10 +115,8 @@ impl Framer {
             error = Some(fault.at(at(bodies.len())));
         }
         let (buffer, ends) = bodies.finish();
-        (
-            FramedBatch::new(buffer, ends, event_ids, times, ordering_keys),
-            error,
-        )
+        let framed = FramedBatch::new(buffer, ends, event_ids, times, ordering_keys);
+        unless_bad(framed, error)
     }
 
     fn append_bodies<'a>(
@@ -136,27 +139,23 @@ impl Framer {
         Ok(())
     }
 
-    /// Frames the lines of a JSON Lines part up to the first bad one, as [`Framer::frame`] does.
+    /// Frames the lines of a JSON Lines part, as [`Framer::frame`] does.
     ///
-    /// Of a line that is bad in several ways the error is that it is not one JSON object, else the
-    /// time's, else the key's.
+    /// # Errors
+    /// As [`Framer::frame`]. Of a line that is bad in several ways the error is that it is not one
+    /// JSON object, else the time's, else the key's.
     pub fn frame_json_lines<'a>(
         &mut self,
         part: &str,
         first_row: u64,
         lines: impl IntoIterator<Item = &'a [u8]>,
-    ) -> (FramedBatch, Option<Error>) {
+    ) -> Result<FramedBatch, BadRow<FramedBatch>> {
         let lines = lines.into_iter();
         let mut batch = FramedBatch::default();
         let mut bodies = Bodies::new(lines.size_hint().0);
         let mut error = None;
         for line in lines {
-            let row = first_row + bodies.len() as u64;
-            let at = || RowPlace {
-                part: part.to_owned(),
-                row,
-            };
-            match self.read_line(line, at) {
+            match self.read_line(line) {
                 Ok((time, id, ordering_key)) => {
                     let Ok(()) = bodies.append::<Infallible>(|out| {
                         self.head.append(id, time, out);
@@ -169,24 +168,25 @@ impl Framer {
                     batch.ordering_keys.push(ordering_key);
                 }
                 Err(fault) => {
-                    error = Some(fault);
+                    let place = RowPlace {
+                        part: part.to_owned(),
+                        row: first_row + bodies.len() as u64,
+                    };
+                    error = Some(place.of(fault));
                     break;
                 }
             }
         }
         (batch.buffer, batch.ends) = bodies.finish();
-        (batch, error)
+        unless_bad(batch, error)
     }
 
-    fn read_line(
-        &mut self,
-        line: &[u8],
-        at: impl Fn() -> RowPlace,
-    ) -> Result<(EventTime, EventId, u64), Error> {
-        let row = self.lines.read(line, &at)?;
-        let time = row.time().map_err(|fault| fault.at(at()))?;
+    /// The time, id and ordering key of one line; an error has no place.
+    fn read_line(&mut self, line: &[u8]) -> Result<(EventTime, EventId, u64), Error> {
+        let row = self.lines.read(line)?;
+        let time = row.time().map_err(TimeFault::error)?;
         let key = self.identity.of_texts(row.key_texts());
-        let (id, ordering_key) = key.map_err(|(column, fault)| fault.at(at(), column))?;
+        let (id, ordering_key) = key.map_err(|(column, fault)| fault.error(column))?;
         Ok((time, id, ordering_key))
     }
 }

@@ -9,9 +9,8 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 use crate::error::{Error, ReasonCode, RowPlace};
-use crate::event_id::{EventId, IdHead, id_tail};
+use crate::event_id::{EventId, IdHead};
 use crate::ordering_key::{ordering_column, ordering_key};
-use crate::pins::Pins;
 
 /// How the events of one output are identified.
 #[derive(Debug)]
@@ -28,15 +27,29 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn new(output_id: &str, primary_key: &[String], pins: &Pins) -> Self {
-        Self {
+    /// Identifies the rows of an output; `tail` is what the world adds to each id's text.
+    ///
+    /// # Errors
+    /// `PRIMARY_KEY_UNDEFINED` without key columns.
+    pub(crate) fn new(
+        output_id: &str,
+        primary_key: &[String],
+        tail: Vec<u8>,
+    ) -> Result<Self, Error> {
+        if primary_key.is_empty() {
+            let what = format!(
+                "Output {output_id} has no primary key, so that all its rows would get one event id"
+            );
+            return Err(Error::new(ReasonCode::PrimaryKeyUndefined, what));
+        }
+        Ok(Self {
             columns: primary_key.to_vec(),
             ordering: ordering_column(primary_key),
             output_key: ordering_key(output_id.as_bytes()),
             head: IdHead::new(output_id),
-            tail: id_tail(pins),
+            tail,
             text: Vec::new(),
-        }
+        })
     }
 
     /// Identifies the first `rows` rows of a batch, up to the first one with a faulty key.
@@ -167,27 +180,28 @@ pub(crate) enum KeyFaultKind {
 
 impl KeyFault {
     pub(crate) fn error(self, at: impl FnOnce(usize) -> RowPlace) -> Error {
-        self.kind.at(at(self.row), &self.column)
+        at(self.row).of(self.kind.error(&self.column))
     }
 }
 
 impl KeyFaultKind {
-    pub(crate) fn at(self, at: RowPlace, column: &str) -> Error {
-        let error = match self {
-            Self::NoColumn => {
-                let what = "A primary-key column is not among the row's columns";
-                at.error(ReasonCode::PrimaryKeyMissing, what)
-            }
-            Self::Null => at.error(
+    /// The error about a key column, without the row.
+    pub(crate) fn error(self, column: &str) -> Error {
+        let (code, what) = match self {
+            Self::NoColumn => (
                 ReasonCode::PrimaryKeyMissing,
-                "A primary-key column is null",
+                "A primary-key column is not among the row's columns".to_owned(),
             ),
-            Self::Type(found) => {
-                let what = format!("A primary-key column is {found}");
-                at.error(ReasonCode::PrimaryKeyTypeUnsupported, what)
-            }
+            Self::Null => (
+                ReasonCode::PrimaryKeyMissing,
+                "A primary-key column is null".to_owned(),
+            ),
+            Self::Type(found) => (
+                ReasonCode::PrimaryKeyTypeUnsupported,
+                format!("A primary-key column is {found}"),
+            ),
         };
-        error.field(column)
+        Error::new(code, what).field(column)
     }
 }
 

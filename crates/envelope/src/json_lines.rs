@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::error::{Error, ReasonCode, RowPlace};
+use crate::error::{Error, ReasonCode};
 use crate::identity::{KeyFaultKind, boolean_text};
 use crate::time_fault::{TIME_COLUMN, TimeFault};
 use model::EventTime;
@@ -65,15 +65,12 @@ impl LineReader {
         }
     }
 
-    /// Reads one line; `at` is called only to say where an error is.
+    /// Reads one line.
     ///
     /// # Errors
-    /// `PAYLOAD_VALUE_UNSUPPORTED` if the line is not one JSON object with distinct names.
-    pub(crate) fn read(
-        &mut self,
-        line: &[u8],
-        at: impl FnOnce() -> RowPlace,
-    ) -> Result<LineRow<'_>, Error> {
+    /// `PAYLOAD_VALUE_UNSUPPORTED`, without a place, if the line is not one JSON object with
+    /// distinct names.
+    pub(crate) fn read(&mut self, line: &[u8]) -> Result<LineRow<'_>, Error> {
         self.text.clear();
         self.names.clear();
         self.found.clear();
@@ -86,8 +83,7 @@ impl LineReader {
             Ok(()) => Ok(LineRow(self)),
             Err(source) => {
                 let what = "The line is not one JSON object with distinct names";
-                let unreadable = at().error(ReasonCode::PayloadValueUnsupported, what);
-                Err(unreadable.because(source))
+                Err(Error::new(ReasonCode::PayloadValueUnsupported, what).because(source))
             }
         }
     }
@@ -148,6 +144,12 @@ impl<'a> LineRow<'a> {
             }
         })
     }
+}
+
+/// Sees that a text is one JSON object whose strings are Unicode and whose numbers are finite.
+pub(crate) fn check_object(text: &str) -> serde_json::Result<()> {
+    let mut parser = serde_json::Deserializer::from_str(text);
+    parser.deserialize_map(Any).and_then(|()| parser.end())
 }
 
 /// The text of a line as it goes into the payload: without what surrounds the object.

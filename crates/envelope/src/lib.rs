@@ -8,58 +8,72 @@
 //! use std::sync::Arc;
 //!
 //! use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-//! use envelope::{FrameSpec, Framer, PinValues, Pins};
+//! use envelope::{
+//!     EngineRunId, EventId, FrameSpec, Framer, Hex64, Pins, ScenarioId, WorldKey, validate,
+//! };
 //!
-//! let pins = Pins::new(PinValues {
-//!     manifest_fingerprint: "75".repeat(32),
-//!     parameter_hash: "f3".repeat(32),
+//! let world = WorldKey {
+//!     manifest_fingerprint: Hex64::parse(&"75".repeat(32)).unwrap(),
+//!     parameter_hash: Hex64::parse(&"f3".repeat(32)).unwrap(),
+//!     scenario_id: ScenarioId::parse("baseline_v1").unwrap(),
 //!     seed: 20_260_128,
-//!     scenario_id: "baseline_v1".into(),
-//!     run_id: "75".repeat(16),
-//!     platform_run_id: "platform_20260128T090000Z".into(),
-//!     producer: "svc:world_stream_producer".into(),
-//!     ..PinValues::default()
-//! })?;
-//! let mut framer = Framer::new(&FrameSpec {
+//! };
+//! let run = EngineRunId::parse(&"75".repeat(16)).unwrap();
+//! let platform_run = "platform_20260128T090000Z".parse().unwrap();
+//! let spec = FrameSpec {
 //!     output_id: "s2_flow_anchor_baseline_6B".into(),
 //!     primary_key: vec!["flow_id".into()],
-//!     pins,
-//! })?;
+//!     pins: Pins::for_world(&world, &run, &platform_run, "svc:world_stream_producer")?,
+//! };
 //!
 //! let flows: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
 //! let times: ArrayRef = Arc::new(StringArray::from(vec!["2026-01-28 09:55:40+01:00"; 2]));
 //! let batch = RecordBatch::try_from_iter([("flow_id", flows), ("ts_utc", times)]).unwrap();
 //!
 //! // The first row is framed; the second one has no identity.
-//! let (framed, error) = framer.frame("part-000000.parquet", 0, &batch);
+//! let bad = Framer::new(&spec)?.frame("part-000000.parquet", 0, &batch).unwrap_err();
+//! let (framed, error) = bad.into_parts();
+//! assert_eq!(error.code().as_str(), "PRIMARY_KEY_MISSING");
 //! assert_eq!(framed.len(), 1);
 //! assert_eq!(framed.time(0).to_string(), "2026-01-28T08:55:40.000000Z");
-//! assert_eq!(error.unwrap().code().as_str(), "PRIMARY_KEY_MISSING");
+//!
+//! // Whoever receives an envelope can tell that its id is the row's.
+//! let body = framed.body(0);
+//! let payload = validate(&body)?.payload.unwrap();
+//! let id = EventId::of_payload(&spec.output_id, &spec.primary_key, &world, payload.as_bytes())?;
+//! assert_eq!(id, framed.event_id(0));
 //! # Ok::<(), envelope::Error>(())
 //! ```
 
 mod frame;
 mod constant_column;
 mod event_times;
+mod bad_row;
 mod framed_batch;
 mod head;
+mod payload_id;
+mod document;
 mod json_lines;
 mod identity;
-mod event_id;
 mod ordering_key;
 mod payload;
 mod json_text;
 mod pins;
+mod event_id;
 mod schema;
 mod time_fault;
 mod error;
 
+pub use bad_row::BadRow;
+pub use document::{Envelope, validate};
 pub use error::{Error, ReasonCode};
 pub use event_id::EventId;
 pub use event_times::{event_times, event_times_of_json_lines};
 pub use frame::{FrameSpec, Framer};
 pub use framed_batch::FramedBatch;
-pub use model::{EventTime, OutputId, PlatformRunId, UnreadableTime};
+pub use model::{
+    EngineRunId, EventTime, Hex64, OutputId, PlatformRunId, ScenarioId, UnreadableTime, WorldKey,
+};
 pub use ordering_key::ordering_key;
 pub use pins::{PinValues, Pins, Provenance};
 pub use schema::{CANONICAL_EVENT_ENVELOPE_SCHEMA, EnvelopeValidator};

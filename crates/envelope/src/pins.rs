@@ -3,9 +3,10 @@
 //! [`PinValues`] is what a caller has at hand, [`Pins`] is what the envelope takes: checked once
 //! against the field rules of the schema, so that framing need not look again.
 
-use model::PlatformRunId;
+use model::{EngineRunId, PlatformRunId, WorldKey};
 
 use crate::error::{Error, field_invalid};
+use crate::event_id::id_tail;
 
 /// The values of the constant envelope fields, not yet checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +86,49 @@ impl Pins {
                 .map(|id| bounded("span_id", &id, 128))
                 .transpose()?,
         })
+    }
+
+    /// The pins of events of `world` that `run` made, which `producer` sends to a platform run.
+    ///
+    /// The scenario run is the engine run; trace and span are not set.
+    ///
+    /// # Errors
+    /// `ENVELOPE_FIELD_INVALID` unless `producer` has 1 to 128 characters.
+    pub fn for_world(
+        world: &WorldKey,
+        run: &EngineRunId,
+        platform_run: &PlatformRunId,
+        producer: &str,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            manifest_fingerprint: world.manifest_fingerprint.to_string(),
+            parameter_hash: world.parameter_hash.to_string(),
+            seed: world.seed,
+            scenario_id: world.scenario_id.to_string(),
+            run_id: run.to_string(),
+            platform_run_id: platform_run.clone(),
+            scenario_run_id: run.to_string(),
+            producer: bounded("producer", producer, 128)?,
+            trace_id: None,
+            span_id: None,
+        })
+    }
+
+    /// The same for a scenario run of its own.
+    #[must_use]
+    pub fn with_scenario_run(mut self, run: &EngineRunId) -> Self {
+        self.scenario_run_id = run.to_string();
+        self
+    }
+
+    /// What the world adds to the text of each event's id.
+    pub(crate) fn id_tail(&self) -> Vec<u8> {
+        id_tail(
+            &self.manifest_fingerprint,
+            &self.parameter_hash,
+            self.seed,
+            &self.scenario_id,
+        )
     }
 
     /// Stamps where the world came from into `trace_id` and `span_id`. What a caller set stays.

@@ -2,7 +2,7 @@
 
 use model::UnreadableTime;
 
-use crate::error::{Error, ReasonCode, RowPlace, quoted};
+use crate::error::{Error, ReasonCode, quoted};
 
 /// The column that holds the event time.
 pub(crate) const TIME_COLUMN: &str = "ts_utc";
@@ -20,18 +20,22 @@ impl TimeFault {
         Self::Unreadable(quoted(text), unreadable.why())
     }
 
-    pub(crate) fn at(self, at: RowPlace) -> Error {
-        let error = match self {
-            Self::NoColumn => {
-                let what = "The event time is not among the row's columns";
-                at.error(ReasonCode::MissingEventTime, what)
-            }
-            Self::Null => at.error(ReasonCode::MissingEventTime, "The event time is null"),
-            Self::Unreadable(found, why) => {
-                let what = format!("The event time is {found}, which cannot be read: {why}");
-                at.error(ReasonCode::EventTimeInvalid, what)
-            }
+    /// The error about the event time, without the row.
+    pub(crate) fn error(self) -> Error {
+        let (code, what) = match self {
+            Self::NoColumn => (
+                ReasonCode::MissingEventTime,
+                "The event time is not among the row's columns".to_owned(),
+            ),
+            Self::Null => (
+                ReasonCode::MissingEventTime,
+                "The event time is null".to_owned(),
+            ),
+            Self::Unreadable(found, why) => (
+                ReasonCode::EventTimeInvalid,
+                format!("The event time is {found}, which cannot be read: {why}"),
+            ),
         };
-        error.field(TIME_COLUMN)
+        Error::new(code, what).field(TIME_COLUMN)
     }
 }

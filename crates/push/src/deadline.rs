@@ -1,27 +1,42 @@
 //! The timeout of a lane's posts.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use model::Clock;
 
 use super::fault::{FaultKind, PushFault};
 
-/// One timer for all posts of a lane: moving its deadline further off takes no lock.
-#[derive(Debug)]
-pub(crate) struct Deadline {
+/// One alarm for all posts of a lane.
+///
+/// A post's deadline is never earlier than that of the post before, so an alarm that was set for
+/// an earlier one stays as it is; when it goes off too early it is set anew. That happens at most
+/// once a timeout: a post takes no lock and allocates nothing for its deadline.
+pub(crate) struct Deadline<C> {
+    clock: C,
     timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Deadline {
-    /// Each post has this much time.
-    pub(crate) fn new(timeout: Duration) -> Self {
+impl<C: fmt::Debug> fmt::Debug for Deadline<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline")
+            .field("clock", &self.clock)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Clock> Deadline<C> {
+    /// Gives each post this much time.
+    pub(crate) fn new(timeout: Duration, clock: C) -> Self {
         Self {
+            clock,
             timeout,
-            timer: None,
+            alarm: None,
         }
     }
 
@@ -31,18 +46,29 @@ impl Deadline {
         &mut self,
         mut post: Pin<&mut impl Future<Output = Result<T, PushFault>>>,
     ) -> Result<T, PushFault> {
-        let deadline = Instant::now() + self.timeout;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        timer.as_mut().reset(deadline);
+        let deadline = self.clock.now() + self.timeout;
         poll_fn(|cx| match post.as_mut().poll(cx) {
-            Poll::Pending => timer
-                .as_mut()
-                .poll(cx)
+            Poll::Pending => self
+                .poll_passed(deadline, cx)
                 .map(|()| Err(FaultKind::Timeout.into())),
             answered @ Poll::Ready(_) => answered,
         })
         .await
+    }
+
+    fn poll_passed(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let clock = &self.clock;
+            let alarm = self.alarm.get_or_insert_with(|| {
+                let left = deadline.saturating_duration_since(clock.now());
+                let clock = clock.clone();
+                Box::pin(async move { clock.sleep(left).await })
+            });
+            ready!(alarm.as_mut().poll(cx));
+            self.alarm = None;
+            if self.clock.now() >= deadline {
+                return Poll::Ready(());
+            }
+        }
     }
 }

@@ -19,24 +19,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use durable::TokioClock;
+use model::Clock;
 use rustls::ClientConfig;
 
 use super::client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
+use super::connector::Connector;
 use super::deadline::Deadline;
 use super::endpoint::{PushEndpoint, PushToken};
 use super::exchange::{Connection, Exchanged};
 use super::fault::PushFault;
-use super::wire::{Dialer, system_trust};
+use super::wire::{TcpConnector, system_trust};
 
 /// Posts over connections of its own, http or https.
-#[derive(Clone)]
-pub struct DirectClient {
-    target: Arc<Target>,
+///
+/// It goes by a [`Connector`] and a [`Clock`] alone: those of the machine
+/// ([`DirectClient::new`]), or others ([`DirectClient::over`]).
+pub struct DirectClient<N = TcpConnector, C = TokioClock> {
+    target: Arc<Target<N, C>>,
+}
+
+impl<N, C> Clone for DirectClient<N, C> {
+    fn clone(&self) -> Self {
+        let target = Arc::clone(&self.target);
+        Self { target }
+    }
 }
 
 /// What every request has in common.
-struct Target {
-    dialer: Dialer,
+struct Target<N, C> {
+    connector: N,
+    clock: C,
     /// The head of a request up to its length.
     head: Vec<u8>,
     token: Option<PushToken>,
@@ -49,7 +62,8 @@ impl DirectClient {
     /// # Errors
     /// [`ClientError`] if https is wanted and cannot be had.
     pub fn new(endpoint: &PushEndpoint, options: ClientOptions) -> Result<Self, ClientError> {
-        Self::build(endpoint, options, system_trust)
+        let connector = TcpConnector::new(endpoint, options.timeout, system_trust)?;
+        Self::over(connector, TokioClock, endpoint, options)
     }
 
     /// The same with TLS settings of your own.
@@ -61,13 +75,21 @@ impl DirectClient {
         options: ClientOptions,
         tls: Arc<ClientConfig>,
     ) -> Result<Self, ClientError> {
-        Self::build(endpoint, options, || Ok(tls))
+        let connector = TcpConnector::new(endpoint, options.timeout, || Ok(tls))?;
+        Self::over(connector, TokioClock, endpoint, options)
     }
+}
 
-    fn build(
+impl<N: Connector, C: Clock> DirectClient<N, C> {
+    /// A client of `endpoint` over the streams of `connector`, whose timeouts go by `clock`.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the endpoint's host cannot stand in a header.
+    pub fn over(
+        connector: N,
+        clock: C,
         endpoint: &PushEndpoint,
         options: ClientOptions,
-        trust: impl FnOnce() -> Result<Arc<ClientConfig>, ClientError>,
     ) -> Result<Self, ClientError> {
         let mut head = format!("POST {} HTTP/1.1\r\n", endpoint.target()).into_bytes();
         for (name, value) in &options.headers(endpoint)? {
@@ -77,7 +99,8 @@ impl DirectClient {
         }
         head.extend_from_slice(b"content-length: ");
         let target = Target {
-            dialer: Dialer::new(endpoint, options.timeout, trust)?,
+            connector,
+            clock,
             head,
             token: options.token,
             timeout: options.timeout,
@@ -88,12 +111,12 @@ impl DirectClient {
     }
 }
 
-impl PushClient for DirectClient {
-    type Lane = DirectLane;
+impl<N: Connector, C: Clock> PushClient for DirectClient<N, C> {
+    type Lane = DirectLane<N, C>;
 
-    fn lane(&self) -> DirectLane {
+    fn lane(&self) -> DirectLane<N, C> {
         DirectLane {
-            deadline: Deadline::new(self.target.timeout),
+            deadline: Deadline::new(self.target.timeout, self.target.clock.clone()),
             exchanger: Exchanger {
                 target: Arc::clone(&self.target),
                 head: self.target.head.clone(),
@@ -104,31 +127,31 @@ impl PushClient for DirectClient {
 }
 
 /// One lane of a [`DirectClient`].
-pub struct DirectLane {
-    deadline: Deadline,
-    exchanger: Exchanger,
+pub struct DirectLane<N: Connector = TcpConnector, C = TokioClock> {
+    deadline: Deadline<C>,
+    exchanger: Exchanger<N, C>,
 }
 
-impl PushLane for DirectLane {
+impl<N: Connector, C: Clock> PushLane for DirectLane<N, C> {
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
         let exchange = pin!(self.exchanger.exchange(&body));
         self.deadline.bound(exchange).await
     }
 }
 
-struct Exchanger {
-    target: Arc<Target>,
+struct Exchanger<N: Connector, C> {
+    target: Arc<Target<N, C>>,
     /// The target's, then the rest of the last request's.
     head: Vec<u8>,
-    kept: Option<Connection>,
+    kept: Option<Connection<N::Stream>>,
 }
 
-impl Exchanger {
+impl<N: Connector, C: Clock> Exchanger<N, C> {
     /// One request and its answer. Owns the connection meanwhile; only a whole answer returns it.
     async fn exchange(&mut self, body: &[u8]) -> Result<Answer, PushFault> {
         let connection = match self.still_open().await {
             Some(kept) => kept,
-            None => Connection::new(self.target.dialer.dial().await?),
+            None => Connection::new(self.target.connector.connect().await?),
         };
         self.head.truncate(self.target.head.len());
         let mut length = itoa::Buffer::new();
@@ -149,7 +172,7 @@ impl Exchanger {
     }
 
     /// The connection of the last answer, if it can be used.
-    async fn still_open(&mut self) -> Option<Connection> {
+    async fn still_open(&mut self) -> Option<Connection<N::Stream>> {
         let mut kept = self.kept.take()?;
         kept.is_silent().await.then_some(kept)
     }

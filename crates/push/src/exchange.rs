@@ -9,35 +9,34 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer_body::AnswerBody;
 use super::answer_head::AnswerHead;
 use super::client::BodyBuffer;
 use super::fault::{FaultKind, PushFault, Stage};
 use super::received::Received;
-use super::wire::Wire;
 
 /// An open connection between two requests.
-pub(crate) struct Connection {
-    wire: Wire,
+pub(crate) struct Connection<S> {
+    stream: S,
     received: Received,
     /// Whether an earlier request was answered over it.
     is_reused: bool,
 }
 
 /// A whole answer.
-pub(crate) struct Exchanged {
+pub(crate) struct Exchanged<S> {
     pub(crate) head: AnswerHead,
     pub(crate) body: BodyBuffer,
     /// The connection, if it may carry another request.
-    pub(crate) connection: Option<Connection>,
+    pub(crate) connection: Option<Connection<S>>,
 }
 
-impl Connection {
-    pub(crate) fn new(wire: Wire) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
-            wire,
+            stream,
             received: Received::default(),
             is_reused: false,
         }
@@ -46,14 +45,18 @@ impl Connection {
     /// Whether the gate has neither closed the connection nor said anything unasked, as far as
     /// is known here by now.
     pub(crate) async fn is_silent(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(self.received.poll_more(&mut self.wire, cx).is_pending())).await
+        poll_fn(|cx| Poll::Ready(self.received.poll_more(&mut self.stream, cx).is_pending())).await
     }
 
     /// Sends a request and waits for the whole answer.
     ///
     /// # Errors
     /// [`PushFault`]; the connection is closed then.
-    pub(crate) async fn exchange(self, head: &[u8], body: &[u8]) -> Result<Exchanged, PushFault> {
+    pub(crate) async fn exchange(
+        self,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<Exchanged<S>, PushFault> {
         let mut exchange = Exchange {
             connection: self,
             request: Request {
@@ -83,12 +86,12 @@ impl Connection {
     }
 }
 
-struct Exchange<'a> {
-    connection: Connection,
+struct Exchange<'a, S> {
+    connection: Connection<S>,
     request: Request<'a>,
 }
 
-impl Exchange<'_> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// The head of the answer; informational ones are passed over.
     async fn read_head(&mut self) -> Result<AnswerHead, PushFault> {
         loop {
@@ -131,12 +134,14 @@ impl Exchange<'_> {
     /// Waits for more bytes, none at the end of the connection, and writes meanwhile.
     async fn more(&mut self, stage: Stage) -> Result<usize, PushFault> {
         let Self {
-            connection: Connection { wire, received, .. },
+            connection: Connection {
+                stream, received, ..
+            },
             request,
         } = self;
         let more = poll_fn(|cx| {
-            request.poll_send(wire, cx);
-            received.poll_more(wire, cx)
+            request.poll_send(stream, cx);
+            received.poll_more(stream, cx)
         });
         more.await
             .map_err(|error| PushFault::because(stage.kind_of(&error), error))
@@ -168,16 +173,20 @@ enum Progress {
 
 impl Request<'_> {
     /// Writes as much as the connection takes now.
-    fn poll_send(&mut self, wire: &mut Wire, cx: &mut Context<'_>) {
-        if let Poll::Ready(Err(error)) = self.try_send(wire, cx) {
+    fn poll_send(&mut self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.try_send(stream, cx) {
             self.progress = Progress::Failed(error);
         }
     }
 
-    fn try_send(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn try_send(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while let Progress::Writing = self.progress {
             let slices = self.parts.map(IoSlice::new);
-            let mut written = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, &slices))?;
+            let mut written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -191,7 +200,7 @@ impl Request<'_> {
             }
         }
         if let Progress::Flushing = self.progress {
-            ready!(Pin::new(wire).poll_flush(cx))?;
+            ready!(Pin::new(stream).poll_flush(cx))?;
             self.progress = Progress::Sent;
         }
         Poll::Ready(Ok(()))

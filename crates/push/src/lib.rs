@@ -15,8 +15,10 @@
 //! |---|---|---|
 //! | [`endpoint`], `clear_text_proxy` | where to push, and the token that is shown there | pure |
 //! | [`client`] | the contract of a client and its lanes | trait |
-//! | [`direct_client`], [`reqwest_client`] | the clients: ours, and one that drives a library | IO |
-//! | `exchange`, `received`, `wire`, `deadline` | one request and its answer on a connection | IO |
+//! | [`direct_client`], [`reqwest_client`] | the clients: ours, over any byte streams, and one that drives a library | streams, clock; IO |
+//! | `connector` | the contract of byte streams | trait |
+//! | `exchange`, `received`, `deadline` | one request and its answer on a stream | streams, clock |
+//! | `wire` | the machine's network: TCP and TLS | IO |
 //! | `answer_head`, `answer_body` | what the bytes of an answer are | pure |
 //! | [`fault`] | why no answer came | pure |
 //! | [`answer`], `said`, [`retry_after`] | what an answer means | pure |
@@ -25,7 +27,7 @@
 //! | [`concurrency`], [`gate_watch`], `suspects` | what all lanes know together | atomics |
 //! | [`trouble`] | what is wrong with a gate that is away, for people | lock |
 //! | [`leave`] | whether a lane may post at this moment | trait |
-//! | [`pusher`] | one event, pushed until something final is known | IO |
+//! | [`pusher`] | one event, pushed until something final is known | clock |
 //!
 //! Invariants:
 //! - One request in flight a lane, one connection a lane: the events of a lane
@@ -56,6 +58,7 @@ pub mod stop;
 mod suspects;
 pub mod trouble;
 mod wire;
+mod connector;
 pub mod client;
 pub mod endpoint;
 pub mod fault;
@@ -66,6 +69,7 @@ pub use clear_text_proxy::clear_text_proxy;
 pub use answer::{Decision, Refusal, Verdict};
 pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
 pub use concurrency::ConcurrencyLimit;
+pub use connector::Connector;
 pub use direct_client::DirectClient;
 pub use endpoint::{EndpointError, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
@@ -77,3 +81,4 @@ pub use retry::RetryPolicy;
 pub use retry_after::RetryAfter;
 pub use stop::Stop;
 pub use trouble::{Away, Outages, Trouble};
+pub use wire::TcpConnector;

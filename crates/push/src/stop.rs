@@ -89,6 +89,11 @@ impl Ear {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "the tests' pushes live on a runtime's tasks"
+    )]
+
     use std::future::pending;
     use std::pin::pin;
 

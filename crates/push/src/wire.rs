@@ -1,4 +1,10 @@
-//! The byte stream under a connection: plain TCP, or TLS over it.
+//! The network: plain TCP, or TLS over it. An adapter, which a simulation replaces by a
+//! [`Connector`] of its own.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the machine's network, whose waits go by the runtime's timer"
+)]
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,20 +20,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::client::ClientError;
+use super::connector::Connector;
 use super::endpoint::PushEndpoint;
 use super::fault::{FaultKind, PushFault};
 
-/// Opens connections to one endpoint.
+/// Opens TCP connections to one endpoint, with TLS over them where it is an https one.
 #[derive(Clone)]
-pub(crate) struct Dialer {
+pub struct TcpConnector {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
 }
 
-impl Dialer {
-    /// To `endpoint`; `trust` is asked only for https.
+impl TcpConnector {
+    /// A connector to `endpoint`; `trust` is asked only for https.
     pub(crate) fn new(
         endpoint: &PushEndpoint,
         timeout: Duration,
@@ -50,9 +57,33 @@ impl Dialer {
         })
     }
 
-    /// A new connection, TLS included.
-    pub(crate) async fn dial(&self) -> Result<Wire, PushFault> {
-        let tcp = self.connect().await?;
+    /// Tries the host's addresses in turn, each for its share of the timeout: one that swallows
+    /// packets does not use up the time of the others.
+    async fn dial(&self) -> Result<TcpStream, PushFault> {
+        let found = lookup_host((self.host.as_str(), self.port)).await;
+        let addresses = found.map_err(|error| PushFault::because(FaultKind::Dns, error))?;
+        let addresses: Vec<_> = addresses.collect();
+        let share = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut fault = PushFault::new(FaultKind::Dns);
+        for address in addresses {
+            fault = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    PushFault::because(FaultKind::ConnectRefused, error)
+                }
+                Ok(Err(error)) => PushFault::because(FaultKind::Connect, error),
+                Err(_) => PushFault::new(FaultKind::Timeout),
+            };
+        }
+        Err(fault)
+    }
+}
+
+impl Connector for TcpConnector {
+    type Stream = Wire;
+
+    async fn connect(&self) -> Result<Wire, PushFault> {
+        let tcp = self.dial().await?;
         // A body is one write; waiting for more would only delay it.
         tcp.set_nodelay(true)
             .map_err(|error| PushFault::because(FaultKind::Connect, error))?;
@@ -71,27 +102,6 @@ impl Dialer {
         };
         let tls = tls.map_err(|error| PushFault::because(FaultKind::Tls, error))?;
         Ok(Wire::Tls(Box::new(tls)))
-    }
-
-    /// Tries the host's addresses in turn, each for its share of the timeout: one that swallows
-    /// packets does not use up the time of the others.
-    async fn connect(&self) -> Result<TcpStream, PushFault> {
-        let found = lookup_host((self.host.as_str(), self.port)).await;
-        let addresses = found.map_err(|error| PushFault::because(FaultKind::Dns, error))?;
-        let addresses: Vec<_> = addresses.collect();
-        let share = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-        let mut fault = PushFault::new(FaultKind::Dns);
-        for address in addresses {
-            fault = match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => return Ok(tcp),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    PushFault::because(FaultKind::ConnectRefused, error)
-                }
-                Ok(Err(error)) => PushFault::because(FaultKind::Connect, error),
-                Err(_) => PushFault::new(FaultKind::Timeout),
-            };
-        }
-        Err(fault)
     }
 }
 
@@ -119,10 +129,13 @@ pub(crate) fn system_trust() -> Result<Arc<ClientConfig>, ClientError> {
     Ok(Arc::new(config))
 }
 
-/// An open byte stream.
+/// An open connection of a [`TcpConnector`].
 #[derive(Debug)]
-pub(crate) enum Wire {
+#[non_exhaustive]
+pub enum Wire {
+    /// Plain TCP.
     Plain(TcpStream),
+    /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

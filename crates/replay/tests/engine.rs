@@ -73,11 +73,10 @@ fn events(count: u64) -> FramedBatch {
         })
         .collect();
     let lines = rows.iter().map(String::as_bytes);
-    let (framed, error) = Framer::new(&spec)
+    let framed = Framer::new(&spec)
         .unwrap()
         .frame_json_lines("part", 0, lines);
-    assert!(error.is_none(), "{error:?}");
-    framed
+    framed.unwrap()
 }
 
 struct FromMemory {

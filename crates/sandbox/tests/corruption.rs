@@ -162,15 +162,19 @@ fn frame_all(
         let options = ReadOptions::default();
         for batch in fault!(oracle_store::open_rows(grant, part, &options))? {
             let batch = fault!(batch)?;
-            let (events, error) = match &batch.rows {
+            let events = match &batch.rows {
                 Rows::Arrow(rows) => framer.frame(part.path(), batch.first_row, rows),
                 Rows::JsonLines(lines) => {
                     framer.frame_json_lines(part.path(), batch.first_row, lines.iter())
                 }
             };
-            *framed += events.len() as u64;
-            if let Some(error) = error {
-                return fault!(Err(error));
+            match events {
+                Ok(events) => *framed += events.len() as u64,
+                Err(bad) => {
+                    let (events, error) = bad.into_parts();
+                    *framed += events.len() as u64;
+                    return fault!(Err(error));
+                }
             }
         }
     }

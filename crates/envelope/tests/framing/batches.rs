@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, StringArray, UInt8Array};
 use envelope::{FramedBatch, Framer, ordering_key};
 
-use super::{batch, framer};
+use super::{batch, framer, parted};
 
 fn integers(values: impl IntoIterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
@@ -14,7 +14,7 @@ fn integers(values: impl IntoIterator<Item = i64>) -> ArrayRef {
 #[test]
 fn bodies_lie_side_by_side_in_one_buffer() {
     let rows = batch(vec![("k", integers(0..50))]);
-    let (framed, _) = framer("output", &["k"]).frame("p", 0, &rows);
+    let (framed, _) = parted(framer("output", &["k"]).frame("p", 0, &rows));
     let all: Vec<_> = (0..50).map(|row| framed.body(row)).collect();
     for pair in all.windows(2) {
         assert_eq!(pair[0].as_ptr_range().end, pair[1].as_ptr_range().start);
@@ -32,7 +32,7 @@ fn bodies_in_flight_are_left_alone_by_later_batches() {
     let mut expected = Vec::new();
     for start in 0..20 {
         let rows = batch(vec![("k", integers(start * 10..(start + 1) * 10))]);
-        let (framed, _) = framer.frame("p", 0, &rows);
+        let (framed, _) = parted(framer.frame("p", 0, &rows));
         let kept = (start as usize * 7) % 10;
         in_flight.push(framed.body(kept));
         expected.push(framed.body(kept).to_vec());
@@ -45,7 +45,7 @@ fn one_value_is_one_ordering_key_in_every_output_and_type() {
     let texts = Arc::new(StringArray::from(vec!["7", "8"]));
     let keys_of = |output: &str, key: &[&str], column: ArrayRef| {
         let rows = batch(vec![("flow_id", column), ("seed", integers([1, 2]))]);
-        let (framed, error) = framer(output, key).frame("p", 0, &rows);
+        let (framed, error) = parted(framer(output, key).frame("p", 0, &rows));
         assert!(error.is_none());
         [framed.ordering_key(0), framed.ordering_key(1)]
     };
@@ -67,7 +67,7 @@ fn one_value_is_one_ordering_key_in_every_output_and_type() {
 
     let line = br#"{"ts_utc":"2026-01-28T08:55:40Z","flow_id":8,"seed":1}"#;
     let mut lines = framer("six", &["seed", "flow_id"]);
-    let (framed, _) = lines.frame_json_lines("p", 0, [&line[..]]);
+    let (framed, _) = parted(lines.frame_json_lines("p", 0, [&line[..]]));
     assert_eq!(framed.ordering_key(0), keys[1]);
 }
 
@@ -78,12 +78,12 @@ fn a_row_has_one_id_in_both_formats() {
         ("flag", Arc::new(StringArray::from(vec!["True"]))),
     ]);
     let key = ["k", "flag"];
-    let (framed, _) = framer("output", &key).frame("p", 0, &rows);
+    let (framed, _) = parted(framer("output", &key).frame("p", 0, &rows));
     let line = format!(
         r#"{{"ts_utc":"2026-01-28T08:55:40.100195Z","k":{},"flag":true}}"#,
         i64::MIN
     );
-    let (lines, _) = framer("output", &key).frame_json_lines("p", 0, [line.as_bytes()]);
+    let (lines, _) = parted(framer("output", &key).frame_json_lines("p", 0, [line.as_bytes()]));
     assert_eq!(framed.event_id(0), lines.event_id(0));
     assert_eq!(framed.time(0), lines.time(0));
 }
@@ -98,7 +98,7 @@ fn one_huge_row_does_not_reserve_for_all() {
         ("k", integers(0..ROWS as i64)),
         ("v", Arc::new(StringArray::from(texts)) as _),
     ];
-    let (framed, error) = framer("output", &["k"]).frame("p", 0, &batch(columns));
+    let (framed, error) = parted(framer("output", &["k"]).frame("p", 0, &batch(columns)));
     // Memory for all rows at the length of the first would be a third of a terabyte.
     assert!(error.is_none() && framed.len() == ROWS);
 }

@@ -8,7 +8,7 @@ use arrow_array::*;
 use arrow_schema::{DataType, Field, IntervalUnit, Schema, TimeUnit};
 use envelope::{Error, FrameSpec, Framer, ReasonCode, event_times};
 
-use super::{batch, bodies, bodies_before_fault, framer, pins};
+use super::{batch, bodies, bodies_before_fault, framer, parted, pins};
 
 const GOOD: &str = "2026-01-28T08:55:40.100195Z";
 
@@ -22,7 +22,8 @@ fn texts<'a>(values: impl Into<Vec<Option<&'a str>>>) -> ArrayRef {
 
 /// Frames a batch with key column `k`, and gives what is wrong with it.
 fn fault_of(batch: &RecordBatch) -> (usize, Error) {
-    let (framed, error) = framer("output", &["k"]).frame("a/part-000007.parquet", 100, batch);
+    let (framed, error) =
+        parted(framer("output", &["k"]).frame("a/part-000007.parquet", 100, batch));
     (framed.len(), error.expect("the batch has a fault"))
 }
 
@@ -359,7 +360,7 @@ fn of_several_key_columns_the_first_faulty_one_is_named() {
         (["c", "b", "a"], 1, "null: p, row 1, field `c`"),
         (["a", "y", "x"], 0, "columns: p, row 0, field `y`"),
     ] {
-        let (framed, error) = framer("output", &key).frame("p", 0, &rows);
+        let (framed, error) = parted(framer("output", &key).frame("p", 0, &rows));
         let error = error.unwrap().to_string();
         assert!(framed.len() == row && error.contains(column), "{error}");
     }
@@ -371,7 +372,7 @@ fn nothing_of_a_bad_row_is_left_behind() {
         ("k", integers(vec![Some(1), Some(2)])),
         ("v", Arc::new(Float64Array::from(vec![1.0, f64::NAN]))),
     ]);
-    let (framed, _) = framer("output", &["k"]).frame("p", 0, &rows);
+    let (framed, _) = parted(framer("output", &["k"]).frame("p", 0, &rows));
     assert_eq!(framed.body_bytes(), framed.body(0).len());
 }
 
@@ -387,7 +388,7 @@ fn a_fault_is_the_same_however_rows_are_cut_into_batches() {
         ),
         ("v", Arc::new(Float64Array::from(floats))),
     ]);
-    let (expected, error) = framer("output", &["k"]).frame("p", 0, &whole);
+    let (expected, error) = parted(framer("output", &["k"]).frame("p", 0, &whole));
     let (expected, error) = (bodies_before_fault(&expected), error.unwrap().to_string());
     assert_eq!(expected.len(), 23);
     for size in [1, 2, 7, 23, 24, 39] {
@@ -395,7 +396,7 @@ fn a_fault_is_the_same_however_rows_are_cut_into_batches() {
         let mut framed = Vec::new();
         let found = (0..40).step_by(size).find_map(|start| {
             let cut = whole.slice(start, size.min(40 - start));
-            let (batch, error) = framer.frame("p", start as u64, &cut);
+            let (batch, error) = parted(framer.frame("p", start as u64, &cut));
             framed.extend(bodies_before_fault(&batch));
             error
         });
@@ -407,7 +408,7 @@ fn a_fault_is_the_same_however_rows_are_cut_into_batches() {
 #[test]
 fn an_empty_batch_has_no_fault() {
     let nothing = batch(vec![("other", integers(vec![]))]);
-    let (framed, error) = framer("output", &["k"]).frame("p", 0, &nothing);
+    let (framed, error) = parted(framer("output", &["k"]).frame("p", 0, &nothing));
     assert!(framed.is_empty() && error.is_none());
 }
 
@@ -435,7 +436,7 @@ fn times_of_a_column_end_before_the_first_that_cannot_be_read() {
         Some("soon"),
         Some(GOOD),
     ]);
-    let (times, error) = event_times("p", 7, &column);
+    let (times, error) = parted(event_times("p", 7, &column));
     let times: Vec<_> = times.iter().map(ToString::to_string).collect();
     assert_eq!(times, [GOOD, "2026-01-28T08:55:41.000000Z"]);
     let error = error.unwrap();
@@ -464,7 +465,7 @@ fn every_unit_and_zone_of_a_timestamp_is_the_same_instant() {
         Arc::new(TimestampSecondArray::from(vec![-1, 1_769_590_540]).with_timezone("+05:00")),
     ];
     for column in columns {
-        let (times, error) = event_times("p", 0, &column);
+        let (times, error) = parted(event_times("p", 0, &column));
         assert!(error.is_none());
         assert_eq!(
             times[0].to_string(),

@@ -6,14 +6,15 @@ use envelope::{EnvelopeValidator, Error, ReasonCode, event_times_of_json_lines};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{bodies, bodies_before_fault, framer};
+use super::{bodies, bodies_before_fault, framer, parted};
 
 const TIME: &str = r#""ts_utc":"2026-01-28T08:55:40Z""#;
 
 fn fault_of(line: impl AsRef<[u8]>) -> Error {
     let good = format!("{{{TIME},\"k\":1}}");
     let lines = [good.as_bytes(), line.as_ref(), good.as_bytes()];
-    let (framed, error) = framer("output", &["k"]).frame_json_lines("part.jsonl", 40, lines);
+    let (framed, error) =
+        parted(framer("output", &["k"]).frame_json_lines("part.jsonl", 40, lines));
     let error = error.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(line.as_ref())));
     assert_eq!(framed.len(), 1);
     assert_eq!(error.row_index().unwrap(), 41);
@@ -22,7 +23,8 @@ fn fault_of(line: impl AsRef<[u8]>) -> Error {
 
 fn id_of(key: &str) -> String {
     let line = format!("{{{TIME},\"k\":{key}}}");
-    let (framed, error) = framer("output", &["k"]).frame_json_lines("p", 0, [line.as_bytes()]);
+    let (framed, error) =
+        parted(framer("output", &["k"]).frame_json_lines("p", 0, [line.as_bytes()]));
     assert!(error.is_none(), "{key}: {error:?}");
     framed.event_id(0).to_string()
 }
@@ -126,7 +128,8 @@ fn only_exact_integer_tokens_are_integer_keys() {
 #[test]
 fn the_time_column_may_be_part_of_the_key() {
     let line = format!("{{{TIME}}}");
-    let (framed, error) = framer("output", &["ts_utc"]).frame_json_lines("p", 0, [line.as_bytes()]);
+    let (framed, error) =
+        parted(framer("output", &["ts_utc"]).frame_json_lines("p", 0, [line.as_bytes()]));
     assert!(error.is_none());
     assert_eq!(
         framed.event_id(0).to_string(),
@@ -138,7 +141,7 @@ fn the_time_column_may_be_part_of_the_key() {
 fn times_are_read_without_a_key() {
     let line = format!("{{\"a\":1,{TIME}}}");
     let lines = [line.as_bytes(), b"{}"];
-    let (times, error) = event_times_of_json_lines("part.jsonl", 3, lines);
+    let (times, error) = parted(event_times_of_json_lines("part.jsonl", 3, lines));
     assert_eq!(times.len(), 1);
     let error = error.unwrap();
     assert_eq!(
@@ -184,15 +187,16 @@ proptest! {
             bodies(framer("output", &["k"]).frame_json_lines("p", 0, [line.as_bytes()]));
         let end = format!("\"payload\":{text}}}");
         prop_assert!(framed[0].ends_with(&end), "{}", framed[0]);
-        let envelope = EnvelopeValidator::new().parse(framed[0].as_bytes()).unwrap();
+        let envelope = framed[0].as_bytes();
+        EnvelopeValidator::new().check(envelope).unwrap();
+        let envelope: serde_json::Value = serde_json::from_slice(envelope).unwrap();
         prop_assert_eq!(&envelope["payload"], &json!(row));
         prop_assert_eq!(envelope["event_id"].as_str().unwrap(), id_of(&key.to_string()));
     }
 
     #[test]
     fn no_line_makes_it_panic(line in prop::collection::vec(any::<u8>(), 0..60)) {
-        let (framed, error) =
-            framer("output", &["k"]).frame_json_lines("p", 0, [line.as_slice()]);
+        let (framed, error) = parted(framer("output", &["k"]).frame_json_lines("p", 0, [line.as_slice()]));
         prop_assert_eq!(bodies_before_fault(&framed).len() + usize::from(error.is_some()), 1);
     }
 }

@@ -7,11 +7,12 @@ mod faults;
 mod golden;
 mod json_lines;
 mod reference;
+mod values;
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use envelope::{Error, FrameSpec, FramedBatch, Framer, PinValues, Pins, Provenance};
+use envelope::{BadRow, Error, FrameSpec, FramedBatch, Framer, PinValues, Pins, Provenance};
 
 const FINGERPRINT: &str = "7510240d8c0d036d829c804b3832827fbd37dd23a3a8bafd607ae074d0e2d5f1";
 const PARAMETERS: &str = "f31a50edd23855dcee4249665c9d9598f957c284da4bbfd63dd486a774055c20";
@@ -59,10 +60,20 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     .unwrap()
 }
 
+/// What was made of the rows before a bad one, and what is wrong with that one, if there is one.
+fn parted<T>(rows: Result<T, BadRow<T>>) -> (T, Option<Error>) {
+    match rows {
+        Ok(rows) => (rows, None),
+        Err(bad) => {
+            let (before, error) = bad.into_parts();
+            (before, Some(error))
+        }
+    }
+}
+
 /// All bodies of a batch that has no fault.
-fn bodies((framed, error): (FramedBatch, Option<Error>)) -> Vec<String> {
-    assert!(error.is_none(), "{error:?}");
-    bodies_before_fault(&framed)
+fn bodies(framed: Result<FramedBatch, BadRow<FramedBatch>>) -> Vec<String> {
+    bodies_before_fault(&framed.unwrap())
 }
 
 fn bodies_before_fault(framed: &FramedBatch) -> Vec<String> {

@@ -3,10 +3,11 @@
 //! A client of your own passes the same suite by implementing [`Subject`] and adding a line to
 //! [`conformance!`].
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 mod promises;
 mod scripted_gate;
+mod simulated;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -90,7 +90,7 @@ impl Ledger {
         in_hand: u32,
     ) -> Result<Verdict, Error> {
         if let Some(validator) = &self.validator
-            && let Err(fault) = validator.parse(body)
+            && let Err(fault) = validator.check(body)
         {
             return Ok(Verdict::Invalid(fault.to_string()));
         }

@@ -1,5 +1,7 @@
 //! `${VAR}` and `${VAR:-default}` in the scalars that WSP reads.
 
+use serde::Deserialize;
+
 /// Where variables come from: the process environment in production, a closure
 /// in tests.
 pub type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
@@ -7,7 +9,8 @@ pub type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 /// A scalar, parsed: text and variables in their order.
 ///
 /// A default is a template of its own, so it may name variables with defaults in turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(super) struct Template {
     pieces: Vec<Piece>,
 }
@@ -19,6 +22,14 @@ enum Piece {
         name: String,
         default: Option<Template>,
     },
+}
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
 }
 
 impl Template {

@@ -10,7 +10,9 @@
 
 pub mod request;
 mod settings;
+mod blocks;
 mod document;
+mod node;
 mod places;
 mod secret;
 mod expand;
@@ -20,17 +22,18 @@ use std::path::{Path, PathBuf};
 use gates::VerificationMode;
 use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file};
 
+pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind};
+use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
 use document::{Document, invalid};
 pub use expand::Env;
+use node::AsWritten;
 pub use replay::lanes::{Concurrency, LaneOrdering};
 pub use replay::lead::schedule::WhenLate;
 pub use replay::order::{OnDisorder, OrderSettings};
 pub use replay::quarantine::{OnReject, RejectSettings};
+use secret::Literals;
 pub use secret::Secret;
-pub use settings::{
-    CheckpointBackend, CheckpointScope, CheckpointSettings, OrderMode, ProducerSettings,
-    PushClientKind, PushSettings, RetrySettings,
-};
+pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
 
 use crate::{Error, ReasonCode};
 use push::{PushEndpoint, clear_text_proxy};
@@ -142,54 +145,66 @@ impl Profile {
     /// As [`Profile::load`].
     pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Self, Error> {
         let document = Document::parse(text, path, env)?;
-        settings::check_known_keys(&document)?;
-        let profile_id = document.text("profile_id")?.unwrap_or_default();
-        let posture = posture(&document, &profile_id)?;
-        let mut warnings = Vec::new();
-        refuse_passwords_in_urls(&document, posture, &mut warnings)?;
-        let catalogue_path = document
-            .text("wiring.engine_catalogue_path")?
-            .or_else(|| (posture == Posture::Local).then(|| DEFAULT_CATALOGUE.to_owned()));
+        settings::check_shared_blocks(&document)?;
+        let ProfileBlock {
+            profile_id,
+            policy,
+            wiring,
+        } = document.values()?;
+        let profile_id = profile_id.unwrap_or_default();
+        let posture = posture(&policy, &profile_id);
+        let mut literals = Literals::new(posture);
+        let address = |written, key, literals: &mut _| address(written, key, env, literals);
+        let ig_ingest_url = address(wiring.ig_ingest_url, "wiring.ig_ingest_url", &mut literals)?;
+        let store = wiring.object_store;
+        let endpoint = address(
+            store.endpoint,
+            "wiring.object_store.endpoint",
+            &mut literals,
+        )?;
+        let require_gate_pass = require_gate_pass(&policy, posture, &mut literals.warnings);
+        let auth_token = auth_token(wiring.security.wsp_auth_token, env, &mut literals)?;
+        let checkpoint = CheckpointSettings::new(wiring.wsp_checkpoint, env, &mut literals)?;
+        let ordering = settings::ordering(&wiring.wsp_order);
+        let default_catalogue =
+            || (posture == Posture::Local).then(|| DEFAULT_CATALOGUE.to_owned());
+        let api_key_header = wiring.security.api_key_header;
+        let runs_root = wiring.wsp_audit.root;
         let profile = Self {
             path: path.to_owned(),
-            posture,
-            policy_rev: document.text("policy.policy_rev")?,
-            require_gate_pass: require_gate_pass(&document, posture, &mut warnings)?,
-            gate_verification: gate_verification(&document, posture)?,
-            data_verification: data_verification(&document)?,
-            pace: settings::pace(&document)?,
-            order: document.parsed("policy.stream_order", "event_time or as_written")?,
-            ordering: settings::ordering(&document)?,
-            time_index: settings::time_index(&document)?,
-            traffic: output_list(&document, "policy.traffic_output_ids")?,
-            context: output_list(&document, "policy.context_output_ids")?,
-            stream_context: flag(&document, "policy.stream_context", false)?,
-            object_store: ObjectStoreConfig {
-                endpoint: document.text("wiring.object_store.endpoint")?,
-                region: document.text("wiring.object_store.region")?,
-                path_style: document.parsed("wiring.object_store.path_style", "true or false")?,
-            },
-            oracle_root: document.text("wiring.oracle_root")?,
-            engine_run_root: document.text("wiring.oracle_engine_run_root")?,
-            scenario_id: document.text("wiring.oracle_scenario_id")?,
-            catalogue_path,
-            gate_map_path: document.text("wiring.gate_map_path")?,
-            ig_ingest_url: document.text("wiring.ig_ingest_url")?,
-            api_key_header: document
-                .text("wiring.security.api_key_header")?
-                .unwrap_or_else(|| "X-IG-Api-Key".to_owned()),
-            auth_token: auth_token(&document, posture, &mut warnings)?,
-            checkpoint: CheckpointSettings::read(&document, posture, &mut warnings)?,
-            producer: ProducerSettings::read(&document)?,
-            retry: RetrySettings::read(&document)?,
-            push: PushSettings::read(&document)?,
-            rejects: settings::rejects(&document)?,
-            runs_root: document
-                .text("wiring.wsp_audit.root")?
-                .unwrap_or_else(|| DEFAULT_RUNS_ROOT.to_owned())
-                .into(),
             profile_id,
-            warnings,
+            posture,
+            require_gate_pass,
+            gate_verification: gate_verification(&policy, posture)?,
+            policy_rev: policy.policy_rev,
+            data_verification: policy.data_verification,
+            pace: settings::pace(policy.stream_speedup, policy.stream_rate)?,
+            order: policy.stream_order,
+            time_index: wiring.wsp_order.time_index.map(PathBuf::from),
+            traffic: output_list(policy.traffic_output_ids, policy.traffic_output_ids_ref),
+            context: output_list(policy.context_output_ids, policy.context_output_ids_ref),
+            stream_context: policy.stream_context.unwrap_or(false),
+            object_store: ObjectStoreConfig {
+                endpoint,
+                region: store.region,
+                path_style: store.path_style,
+            },
+            oracle_root: wiring.oracle_root,
+            engine_run_root: wiring.oracle_engine_run_root,
+            scenario_id: wiring.oracle_scenario_id,
+            catalogue_path: wiring.engine_catalogue_path.or_else(default_catalogue),
+            gate_map_path: wiring.gate_map_path,
+            ig_ingest_url,
+            api_key_header: api_key_header.unwrap_or_else(|| "X-IG-Api-Key".to_owned()),
+            auth_token,
+            checkpoint,
+            producer: wiring.wsp_producer.into(),
+            retry: RetrySettings::new(&wiring.wsp_retry)?,
+            rejects: settings::rejects(&wiring.wsp_push),
+            push: PushSettings::new(wiring.wsp_push, ordering.memory_budget)?,
+            ordering,
+            runs_root: runs_root.map_or_else(|| DEFAULT_RUNS_ROOT.into(), PathBuf::from),
+            warnings: literals.warnings,
         };
         profile.check_places()?;
         Ok(profile)
@@ -294,137 +309,74 @@ pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn posture(document: &Document<'_>, profile_id: &str) -> Result<Posture, Error> {
-    match document.text("policy.posture")?.as_deref() {
-        Some("local") => Ok(Posture::Local),
-        Some("strict") => Ok(Posture::Strict),
-        Some(other) => Err(invalid(
-            "policy.posture",
-            &format!("is {}, not local or strict", places::shown(other)),
-        )),
-        None if matches!(profile_id, "local" | "dev_local" | "local_parity") => Ok(Posture::Local),
-        None => Ok(Posture::Strict),
-    }
+fn posture(policy: &PolicyBlock, profile_id: &str) -> Posture {
+    policy.posture.unwrap_or(match profile_id {
+        "local" | "dev_local" | "local_parity" => Posture::Local,
+        _ => Posture::Strict,
+    })
 }
 
-fn require_gate_pass(
-    document: &Document<'_>,
-    posture: Posture,
-    warnings: &mut Vec<String>,
-) -> Result<bool, Error> {
-    let required = flag(document, "policy.require_gate_pass", true)?;
-    match (required, posture) {
-        (true, _) => Ok(true),
+fn require_gate_pass(policy: &PolicyBlock, posture: Posture, warnings: &mut Vec<String>) -> bool {
+    match (policy.require_gate_pass.unwrap_or(true), posture) {
+        (true, _) => true,
         (false, Posture::Local) => {
             warnings.push("gates are waived (require_gate_pass: false)".to_owned());
-            Ok(false)
+            false
         }
         (false, Posture::Strict) => {
             warnings.push("require_gate_pass: false has no effect in strict posture".to_owned());
-            Ok(true)
+            true
         }
     }
 }
 
-fn gate_verification(document: &Document<'_>, posture: Posture) -> Result<VerificationMode, Error> {
-    const KEY: &str = "policy.gate_verification";
-    match (document.text(KEY)?.as_deref(), posture) {
-        (Some("digest"), _) | (None, Posture::Strict) => Ok(VerificationMode::Digest),
-        (Some("presence") | None, Posture::Local) => Ok(VerificationMode::Presence),
-        (Some("presence"), Posture::Strict) => Err(invalid(
-            KEY,
+fn gate_verification(policy: &PolicyBlock, posture: Posture) -> Result<VerificationMode, Error> {
+    match (policy.gate_verification, posture) {
+        (Some(VerificationMode::Presence), Posture::Strict) => Err(invalid(
+            "policy.gate_verification",
             "is `presence`, which strict posture does not allow",
         )),
-        (Some(other), _) => Err(invalid(
-            KEY,
-            &format!("is {}, not presence or digest", places::shown(other)),
-        )),
+        (Some(asked), _) => Ok(asked),
+        (None, Posture::Strict) => Ok(VerificationMode::Digest),
+        (None, Posture::Local) => Ok(VerificationMode::Presence),
     }
 }
 
-fn data_verification(document: &Document<'_>) -> Result<Option<DataVerification>, Error> {
-    const KEY: &str = "policy.data_verification";
-    match document.text(KEY)?.as_deref() {
-        None => Ok(None),
-        Some("none") => Ok(Some(DataVerification::None)),
-        Some("size") => Ok(Some(DataVerification::Size)),
-        Some("sha256") => Ok(Some(DataVerification::Sha256)),
-        Some(other) => Err(invalid(
-            KEY,
-            &format!("is {}, not none, size or sha256", places::shown(other)),
-        )),
-    }
-}
-
-fn output_list(document: &Document<'_>, key: &str) -> Result<Option<OutputList>, Error> {
-    if let Some(ids) = document.texts(key)? {
-        return Ok(Some(OutputList::Inline(ids)));
-    }
-    Ok(document.text(&format!("{key}_ref"))?.map(OutputList::Ref))
+fn output_list(inline: Texts, reference: Option<String>) -> Option<OutputList> {
+    let inline = inline.0.map(OutputList::Inline);
+    inline.or_else(|| reference.map(OutputList::Ref))
 }
 
 fn auth_token(
-    document: &Document<'_>,
-    posture: Posture,
-    warnings: &mut Vec<String>,
+    AsWritten(token): Written,
+    env: Env<'_>,
+    literals: &mut Literals,
 ) -> Result<Option<Secret>, Error> {
-    const KEY: &str = "wiring.security.wsp_auth_token";
-    let Some(scalar) = document.scalar(KEY)? else {
-        return Ok(None);
-    };
-    if secret::token_is_literal(&scalar.template) {
-        literal_credential(KEY, posture, warnings)?;
+    if token.as_ref().is_some_and(secret::token_is_literal) {
+        literals.found("wiring.security.wsp_auth_token")?;
     }
-    Ok(scalar
-        .value
-        .filter(|token| !token.is_empty())
-        .map(Secret::new))
+    let token = token.and_then(|token| token.expand(env));
+    Ok(token.filter(|token| !token.is_empty()).map(Secret::new))
 }
 
-/// Looks for passwords in URLs that have no business to hold any.
-fn refuse_passwords_in_urls(
-    document: &Document<'_>,
-    posture: Posture,
-    warnings: &mut Vec<String>,
-) -> Result<(), Error> {
-    for key in ["wiring.ig_ingest_url", "wiring.object_store.endpoint"] {
-        if let Some(url) = document.scalar(key)?
-            && secret::holds_literal_password(&url.template)
-        {
-            literal_credential(key, posture, warnings)?;
-        } else if let Some(url) = document.text(key)?
-            && places::holds_credentials(&url)
-        {
-            // Not repeated: it came from the environment, where nobody sees it.
-            let problem = "holds a user and a password, and an address is needed; credentials \
-                           have keys and variables of their own";
-            return Err(invalid(key, problem));
-        }
-    }
-    Ok(())
-}
-
-/// A credential written into the file: refused (strict) or warned of (local).
-fn literal_credential(
+/// A URL, which has no business to hold a password.
+fn address(
+    AsWritten(url): Written,
     key: &str,
-    posture: Posture,
-    warnings: &mut Vec<String>,
-) -> Result<(), Error> {
-    if posture == Posture::Strict {
-        return Err(Error::new(
-            ReasonCode::ProfileSecretLiteral,
-            format!("The profile's `{key}` holds a credential as a literal"),
-            "Name an environment variable instead: ${VAR}.",
-        ));
+    env: Env<'_>,
+    literals: &mut Literals,
+) -> Result<Option<String>, Error> {
+    let Some(url) = url else { return Ok(None) };
+    let expanded = url.expand(env);
+    if secret::holds_literal_password(&url) {
+        literals.found(key)?;
+    } else if expanded.as_deref().is_some_and(places::holds_credentials) {
+        // Not repeated: it came from the environment, where nobody sees it.
+        let problem = "holds a user and a password, and an address is needed; credentials have \
+                       keys and variables of their own";
+        return Err(invalid(key, problem));
     }
-    warnings.push(format!(
-        "`{key}` holds a credential as a literal; name a ${{VAR}} instead"
-    ));
-    Ok(())
-}
-
-fn flag(document: &Document<'_>, key: &str, default: bool) -> Result<bool, Error> {
-    Ok(document.parsed(key, "true or false")?.unwrap_or(default))
+    Ok(expanded)
 }
 
 #[cfg(test)]

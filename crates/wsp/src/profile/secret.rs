@@ -5,9 +5,11 @@
 //! variable (`${TOKEN:-hunter2}`). So a value is looked at twice: with every variable
 //! set, and with every variable that has a default unset.
 
+use oracle_store::Posture;
 use url::form_urlencoded;
 
 use super::expand::{FROM_ENVIRONMENT, Template};
+use crate::{Error, ReasonCode};
 
 /// Words that stand before a token in a header and are no secret.
 const AUTH_SCHEMES: &[&str] = &["bearer", "basic", "token", "apikey", "api-key"];
@@ -45,6 +47,40 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// What becomes of credentials that the file holds itself: refused in strict posture, warned of
+/// in local.
+#[derive(Debug)]
+pub(super) struct Literals {
+    posture: Posture,
+    /// What is unwise and allowed, for the log.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Literals {
+    pub(super) fn new(posture: Posture) -> Self {
+        let warnings = Vec::new();
+        Self { posture, warnings }
+    }
+
+    /// Judges a credential that a key holds as a literal.
+    ///
+    /// # Errors
+    /// `PROFILE_SECRET_LITERAL` in strict posture.
+    pub(super) fn found(&mut self, key: &str) -> Result<(), Error> {
+        if self.posture == Posture::Strict {
+            return Err(Error::new(
+                ReasonCode::ProfileSecretLiteral,
+                format!("The profile's `{key}` holds a credential as a literal"),
+                "Name an environment variable instead: ${VAR}.",
+            ));
+        }
+        self.warnings.push(format!(
+            "`{key}` holds a credential as a literal; name a ${{VAR}} instead"
+        ));
+        Ok(())
     }
 }
 

@@ -430,3 +430,88 @@ fn output_lists_are_lists_or_mappings_and_name_their_file_when_unreadable() {
         assert!(error.to_string().contains(unreadable), "{error}");
     }
 }
+
+#[test]
+fn a_refusal_names_the_whole_path_of_its_key_and_what_may_be_there() {
+    for (text, code, words) in [
+        (
+            "wiring: {wsp_checkpoint: {backend: redis}}",
+            "PROFILE_INVALID",
+            "`wiring.wsp_checkpoint.backend` is `redis`, not file, sqlite, postgres or object",
+        ),
+        (
+            "wiring: {wsp_push: {lanes: 0}}",
+            "PROFILE_INVALID",
+            "`wiring.wsp_push.lanes` is `0`, not a whole number of at least 1",
+        ),
+        (
+            "policy: {stream_context: yes please}",
+            "PROFILE_INVALID",
+            "`policy.stream_context` is `yes please`, not true or false",
+        ),
+        (
+            "policy: {stream_rate: [{rate: 5}]}",
+            "PROFILE_INVALID",
+            "`policy.stream_rate.0.offset_s` is missing",
+        ),
+        (
+            "wiring: {wsp_push: {transient_errors: [1]}}",
+            "PROFILE_INVALID",
+            "`wiring.wsp_push.transient_errors` is not a list of texts",
+        ),
+        (
+            "policy: {traffic_output_ids: '${UNSET}'}",
+            "PROFILE_INVALID",
+            "`policy.traffic_output_ids` is not a list of texts",
+        ),
+        (
+            "wiring: {wsp_retry: 3}",
+            "PROFILE_INVALID",
+            "`wiring.wsp_retry` is not a block of keys",
+        ),
+        (
+            "wiring: {wsp_push: {lane: '${UNSET}'}}",
+            "PROFILE_KEY_UNKNOWN",
+            "block `wiring.wsp_push` has an unknown key `lane`",
+        ),
+        (
+            "wiring: {wsp_push: {1: 2}}",
+            "PROFILE_KEY_UNKNOWN",
+            "block `wiring.wsp_push` has an unknown key ``",
+        ),
+    ] {
+        let (found, message) = refused(text);
+        assert_eq!(found, code, "{text}: {message}");
+        assert!(message.contains(words), "{text}: {message}");
+    }
+}
+
+#[test]
+fn values_of_other_components_are_not_looked_at() {
+    for text in [
+        "1: a\nprofile_id: p",
+        "policy: {retention: {x: '${A-b}'}, 1: 2}",
+        "wiring: {event_bus: ['${A-b}'], 1: 2, security: {other: '${'}, object_store: {x: [1]}}",
+        "policy:\nwiring:",
+        "wiring: {wsp_push: , security: ~}",
+    ] {
+        assert!(profile(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn merge_keys_bring_in_blocks_and_values() {
+    let text = "x: &x {lanes: 3}\nwiring: {wsp_push: {<<: *x, ordering: none}}";
+    let merged = profile(text).unwrap().push.lanes;
+    assert_eq!((merged.count, merged.ordering), (3, LaneOrdering::None));
+    let unknown = "x: &x {lane: 3}\nwiring: {wsp_push: {<<: *x}}";
+    assert_eq!(refused(unknown).0, "PROFILE_KEY_UNKNOWN");
+    let twice = "wiring: {wsp_push: {lanes: 3, lanes: 4}}";
+    assert_eq!(refused(twice).0, "PROFILE_UNREADABLE");
+}
+
+#[test]
+fn a_literal_credential_is_refused_although_its_value_is_absent() {
+    let text = "wiring: {wsp_checkpoint: {dsn: 'postgres://u:hunter2@${UNSET}/x'}}";
+    assert_eq!(refused(text).0, "PROFILE_SECRET_LITERAL");
+}

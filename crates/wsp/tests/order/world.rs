@@ -264,11 +264,17 @@ impl ChunkSource for PartSource {
             ("ts_utc", times, true),
             ("number", numbers, true),
         ]);
-        let (framed, failure) = self.framer.frame("part", 0, &batch.unwrap());
+        let (framed, failure) = match self.framer.frame("part", 0, &batch.unwrap()) {
+            Ok(framed) => (framed, None),
+            Err(bad) => {
+                let (framed, error) = bad.into_parts();
+                (framed, Some(replay::Error::from(error)))
+            }
+        };
         Some(Chunk {
             framed,
             rows: RowNumbers::Listed(rows.iter().map(|row| row.row).collect()),
-            failure: failure.map(replay::Error::from),
+            failure,
             held: None,
         })
     }

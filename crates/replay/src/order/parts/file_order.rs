@@ -3,7 +3,7 @@
 use envelope::Framer;
 use oracle_store::{Part, RowBatch, RowReader, Rows};
 
-use super::{ChunkRows, OpenRows, bytes_of, is_large, times_of};
+use super::{ChunkRows, OpenRows, bytes_of, is_large, parted, times_of};
 use crate::Error;
 use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
 use crate::order::time_index::TimeRow;
@@ -120,17 +120,17 @@ fn passed_over(part: &Part, from: TimeRow, batch: &RowBatch) -> Result<usize, Er
 
 fn frame(framer: &mut Framer, part: &Part, batch: &RowBatch, next: usize, rows: usize) -> Chunk {
     let first_row = batch.first_row + next as u64;
-    let (framed, failure) = match &batch.rows {
+    let (framed, failure) = parted(match &batch.rows {
         Rows::Arrow(batch) => framer.frame(part.path(), first_row, &batch.slice(next, rows)),
         Rows::JsonLines(lines) => {
             let lines = lines.iter().skip(next).take(rows);
             framer.frame_json_lines(part.path(), first_row, lines)
         }
-    };
+    });
     Chunk {
         framed,
         rows: RowNumbers::From(first_row),
-        failure: failure.map(Error::Envelope),
+        failure,
         held: None,
     }
 }

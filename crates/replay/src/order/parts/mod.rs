@@ -6,7 +6,7 @@ mod time_sorted;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use envelope::{EventTime, FrameSpec, FramedBatch, Framer};
+use envelope::{BadRow, EventTime, FrameSpec, FramedBatch, Framer};
 use oracle_store::{
     HeldMemory, Part, ReadGrant, ReadMemory, ReadOptions, RowReader, Rows, open_rows,
 };
@@ -248,15 +248,25 @@ fn average_bytes(batch: &RecordBatch) -> usize {
 
 /// The times of rows, up to the first that cannot be read.
 fn times_of(part: &Part, first_row: u64, rows: &Rows) -> (Vec<EventTime>, Option<Error>) {
-    let (times, failure) = match rows {
+    parted(match rows {
         Rows::Arrow(batch) => match batch.column_by_name(TIME_COLUMN) {
             Some(column) => envelope::event_times(part.path(), first_row, column),
             // It was there when the part's times were learnt; framing says that it is not.
-            None => (Vec::new(), None),
+            None => Ok(Vec::new()),
         },
         Rows::JsonLines(lines) => {
             envelope::event_times_of_json_lines(part.path(), first_row, lines.iter())
         }
-    };
-    (times, failure.map(Error::Envelope))
+    })
+}
+
+/// What was made of the rows before a bad one, and the failure of that one, if there is one.
+fn parted<T>(rows: Result<T, BadRow<T>>) -> (T, Option<Error>) {
+    match rows {
+        Ok(rows) => (rows, None),
+        Err(bad) => {
+            let (before, error) = bad.into_parts();
+            (before, Some(Error::Envelope(error)))
+        }
+    }
 }

@@ -11,7 +11,7 @@ use arrow_select::interleave::interleave_record_batch;
 use envelope::{FramedBatch, Framer};
 use oracle_store::{Part, RowBatch, Rows};
 
-use super::{ChunkRows, OpenRows, bytes_of, is_large, times_of};
+use super::{ChunkRows, OpenRows, bytes_of, is_large, parted, times_of};
 use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
 use crate::order::time_index::{Disorder, TimeRow};
 use crate::{Error, ReasonCode};
@@ -166,7 +166,7 @@ impl Sorted {
             Rows::JsonLines(_) => None,
         });
         let arrow: Vec<&RecordBatch> = arrow.collect();
-        let (framed, failure) = if arrow.is_empty() {
+        let framed = if arrow.is_empty() {
             let lines =
                 places
                     .iter()
@@ -182,7 +182,7 @@ impl Sorted {
             })?;
             self.framer.frame(part.path(), first_row, &rows)
         };
-        Ok((framed, failure.map(Error::Envelope)))
+        Ok(parted(framed))
     }
 }
 

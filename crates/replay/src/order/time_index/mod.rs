@@ -240,11 +240,8 @@ pub(crate) fn read_times(
             return Err(stopped());
         }
         let (first_row, values) = column?;
-        let (times, failure) = envelope::event_times(part.path(), first_row, &values);
-        if let Some(failure) = failure {
-            return Err(Error::Envelope(failure));
-        }
-        scan.push(&times);
+        let times = envelope::event_times(part.path(), first_row, &values);
+        scan.push(&times.map_err(|bad| Error::Envelope(bad.into()))?);
     }
     Ok(scan.finish())
 }
