@@ -22,27 +22,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkpoint::{CheckpointStore, Cursor, CursorKey, Lease, OrderMode, OrderPosition};
+use checkpoint::{Cursor, CursorKey, OrderMode, OrderPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::{Beat, Clock as _, SharedClock, with_causes};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::ending::{Cause, Ending};
+use crate::ending::Cause;
+use crate::keep::cursors::{Cursors, KeptOutput};
 use crate::keep::lateness::{Lateness, LatenessReport};
 use crate::keep::watermark::Watermark;
-use crate::keep::window::Window;
 use crate::lanes::lane::{Answered, Fate, Rejection};
 use crate::lanes::lane_threads::Answers;
 use crate::place::Position;
 use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
+use crate::run::Run;
 use crate::tell::acts::Told;
 use crate::tell::journal::{
     CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
 };
-use crate::tell::meters::Meters;
-use crate::tell::progress::Progress;
 use crate::tell::state::StateCell;
 use crate::{Error, ReasonCode};
 use push::{Away, Decision, Outages, Trouble};
@@ -61,17 +60,6 @@ const TELL: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A store without an answer for so long is told of.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// What the keeper needs to know of one output.
-#[derive(Debug, Clone)]
-pub struct KeptOutput {
-    /// The cursor's key.
-    pub key: CursorKey,
-    /// The output's parts, relative to the engine run root, in name order.
-    pub parts: Arc<[String]>,
-    /// What a later run must find unchanged.
-    pub plan_digest: String,
-}
 
 /// The counts of decisions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -118,44 +106,6 @@ pub struct Kept<J> {
     pub gate_away: Option<Away>,
 }
 
-/// Everything the keeper works with.
-pub struct Keeping<J> {
-    /// Where cursors are kept.
-    pub store: Arc<dyn CheckpointStore>,
-    /// The right to keep them.
-    pub lease: Arc<Lease>,
-    /// The outputs, in list order.
-    pub outputs: Vec<KeptOutput>,
-    /// What a cursor means.
-    pub order: OrderMode,
-    /// The run that cursors are bound to.
-    pub platform_run_id: String,
-    /// Events between saves.
-    pub flush_every: u64,
-    /// How long the store may be away.
-    pub give_up_after: Duration,
-    /// How long after the stream began to wind down a save is given up.
-    pub stop_timeout: Duration,
-    /// Opened by every save.
-    pub window: Arc<Window>,
-    /// Counted with every answer.
-    pub meters: Arc<Meters>,
-    /// How the stream ends.
-    pub ending: Ending,
-    /// Where rejected events are set aside; without it, none are handed in.
-    pub quarantine: Option<SetAside>,
-    /// Told of what the run did.
-    pub journal: J,
-    /// Told a few times a second.
-    pub progress: watch::Sender<Progress>,
-    /// What the stream is at.
-    pub(crate) state: StateCell,
-    /// Acts of steering, for the audit.
-    pub acts: mpsc::UnboundedReceiver<Told>,
-    /// What is wrong with the gate and the store, if anything is.
-    pub troubles: Troubles,
-}
-
 /// How often what a stream needs was away, faults of less than a second left out.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct OutagesReport {
@@ -165,15 +115,6 @@ pub struct OutagesReport {
     pub checkpoint_store: Outages,
 }
 
-/// What a stream may have to wait for.
-#[derive(Debug, Clone)]
-pub struct Troubles {
-    /// The ingestion gate.
-    pub gate: Trouble,
-    /// The checkpoint store.
-    pub store: Trouble,
-}
-
 struct Saved {
     covers: u64,
     cursors: BTreeMap<CursorKey, Cursor>,
@@ -181,9 +122,22 @@ struct Saved {
     result: Result<(), checkpoint::Error>,
 }
 
+/// What the keeper hears of besides answers.
+pub(crate) struct KeeperLinks {
+    /// What the dispatching thread is at.
+    pub(crate) state: StateCell,
+    /// Acts of steering and cut gaps, for the audit.
+    pub(crate) acts: mpsc::UnboundedReceiver<Told>,
+    /// What is wrong with the ingestion gate, if anything is.
+    pub(crate) gate_trouble: Trouble,
+}
+
 /// The running keeper.
-pub struct Keeper<J> {
-    with: Keeping<J>,
+pub(crate) struct Keeper<J> {
+    run: Run,
+    cursors: Cursors,
+    journal: J,
+    links: KeeperLinks,
     watermark: Watermark,
     decisions: Decisions,
     lateness: Lateness,
@@ -202,12 +156,22 @@ pub struct Keeper<J> {
 }
 
 impl<J: Journal> Keeper<J> {
-    /// Nothing heard yet.
-    pub fn new(mut with: Keeping<J>) -> Self {
-        let outputs = with.outputs.len();
+    /// A keeper that has heard nothing. `quarantine` is where rejected events are set aside;
+    /// `None` where none are handed in.
+    pub(crate) fn new(
+        run: Run,
+        cursors: Cursors,
+        quarantine: Option<SetAside>,
+        journal: J,
+        links: KeeperLinks,
+    ) -> Self {
+        let outputs = cursors.outputs.len();
         Self {
-            aside: Aside::new(with.quarantine.take(), with.ending.clock().clone()),
-            with,
+            aside: Aside::new(quarantine, run.ending().clock().clone()),
+            run,
+            cursors,
+            journal,
+            links,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
             lateness: Lateness::default(),
@@ -223,7 +187,7 @@ impl<J: Journal> Keeper<J> {
     }
 
     /// Hears answers, and saves, until all lanes are gone.
-    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
+    pub(crate) async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
         let clock = self.clock();
         let mut tick = Beat::new(&clock, TICK);
         let mut tell = Beat::new(&clock, TELL);
@@ -245,7 +209,7 @@ impl<J: Journal> Keeper<J> {
                     setting_aside = None;
                     self.set_aside(settled);
                 }
-                Some(steered) = self.with.acts.recv() => self.note_told(&steered),
+                Some(steered) = self.links.acts.recv() => self.note_told(&steered),
                 () = poll_option(&mut resting) => resting = None,
                 heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
                     if heard == 0 {
@@ -276,8 +240,8 @@ impl<J: Journal> Keeper<J> {
             tokio::select! {
                 biased;
                 settled = working => self.set_aside(settled),
-                () = self.with.ending.wound_down_for(self.with.stop_timeout) => {
-                    self.with.ending.wind_down(Cause::Failed(not_set_aside_in_time()));
+                () = self.run.ending().wound_down_for(self.cursors.stop_timeout) => {
+                    self.run.ending().wind_down(Cause::Failed(not_set_aside_in_time()));
                     break;
                 }
             }
@@ -288,13 +252,13 @@ impl<J: Journal> Keeper<J> {
     }
 
     /// Saves what is left.
-    pub async fn finish(mut self, reason: SaveReason) -> Kept<J> {
+    pub(crate) async fn finish(mut self, reason: SaveReason) -> Kept<J> {
         if !self.broken
             && let Some(saving) = self.save()
         {
             self.saved(saving.await, reason);
         }
-        while let Ok(steered) = self.with.acts.try_recv() {
+        while let Ok(steered) = self.links.acts.try_recv() {
             self.note_told(&steered);
         }
         self.note_quarantine(true);
@@ -302,22 +266,22 @@ impl<J: Journal> Keeper<J> {
         Kept {
             quarantine: self.aside.report(),
             outages: OutagesReport {
-                ingestion_gate: self.with.troubles.gate.outages(),
-                checkpoint_store: self.with.troubles.store.outages(),
+                ingestion_gate: self.links.gate_trouble.outages(),
+                checkpoint_store: self.cursors.store_trouble.outages(),
             },
-            gate_away: self.with.troubles.gate.current(),
+            gate_away: self.links.gate_trouble.current(),
             decisions: self.decisions,
             lateness: self.lateness.report(),
             checkpoints: self.counts,
             abandoned: self.abandoned,
             cursors: self.durable,
             save_failed: self.broken,
-            journal: self.with.journal,
+            journal: self.journal,
         }
     }
 
     fn clock(&self) -> SharedClock {
-        self.with.ending.clock().clone()
+        self.run.ending().clock().clone()
     }
 
     fn hear(&mut self, answer: Answered) {
@@ -342,7 +306,7 @@ impl<J: Journal> Keeper<J> {
                 if let Some(due) = due {
                     self.lateness.record(due, sent, answered);
                 }
-                self.with.meters.acknowledged(output);
+                self.run.meters().acknowledged(output);
                 self.watermark.mark_done(output, sequence, position);
                 self.last_time = Some(position);
             }
@@ -355,17 +319,17 @@ impl<J: Journal> Keeper<J> {
                     event,
                 });
             }
-            Fate::HandedBack => self.with.meters.handed_back(output),
+            Fate::HandedBack => self.run.meters().handed_back(output),
             Fate::Abandoned => self.abandoned += 1,
             Fate::Failed => {}
         }
     }
 
     fn rejected(&self, output: usize, position: Position, why: Rejection) -> RejectedEvent {
-        let output = &self.with.outputs[output];
+        let output = &self.cursors.outputs[output];
         RejectedEvent {
-            key: output.key.clone(),
-            file: output.parts[position.part as usize].clone(),
+            key: output.key().clone(),
+            file: output.part(position.part).to_owned(),
             row: position.row,
             time: position.time,
             reason: why.reason,
@@ -379,13 +343,13 @@ impl<J: Journal> Keeper<J> {
     fn set_aside(&mut self, settled: Settled) {
         let (done, error) = self.aside.settle(settled);
         for event in done {
-            self.with.meters.quarantined(event.output);
+            self.run.meters().quarantined(event.output);
             self.watermark
                 .mark_done(event.output, event.sequence, event.position);
             self.last_time = Some(event.position);
         }
         if let Some(error) = error {
-            self.with.ending.wind_down(Cause::Failed(error));
+            self.run.ending().wind_down(Cause::Failed(error));
         }
         self.note_quarantine(false);
     }
@@ -397,15 +361,15 @@ impl<J: Journal> Keeper<J> {
     }
 
     fn save_is_due(&self, is_tick: bool) -> bool {
-        let unsaved = self.watermark.done() - self.with.window.durable();
-        let enough = self.with.flush_every - self.lead;
+        let unsaved = self.watermark.done() - self.run.window().durable();
+        let enough = self.cursors.flush_every - self.lead;
         !self.broken && (unsaved >= enough || (is_tick && unsaved > 0))
     }
 
     /// Whether no save can come due while the keeper rests.
     fn may_rest(&self) -> bool {
-        let unsaved = self.watermark.done() - self.with.window.durable();
-        unsaved + self.lead + REST_WORTH <= self.with.flush_every
+        let unsaved = self.watermark.done() - self.run.window().durable();
+        unsaved + self.lead + REST_WORTH <= self.cursors.flush_every
     }
 
     /// Starts a save of every output that moved.
@@ -415,11 +379,11 @@ impl<J: Journal> Keeper<J> {
             return None;
         }
         let covers = self.watermark.done();
-        let store = Arc::clone(&self.with.store);
-        let lease = Arc::clone(&self.with.lease);
-        let ending = self.with.ending.clone();
-        let (give_up_after, stop_timeout) = (self.with.give_up_after, self.with.stop_timeout);
-        let trouble = self.with.troubles.store.clone();
+        let store = Arc::clone(&self.cursors.store);
+        let lease = Arc::clone(&self.cursors.lease);
+        let ending = self.run.ending().clone();
+        let (give_up_after, stop_timeout) = (self.cursors.give_up_after, self.cursors.stop_timeout);
+        let trouble = self.cursors.store_trouble.clone();
         Some(
             async move {
                 let mut retried = 0;
@@ -449,29 +413,29 @@ impl<J: Journal> Keeper<J> {
     }
 
     fn moved_cursors(&self) -> BTreeMap<CursorKey, Cursor> {
-        let outputs = self.with.outputs.iter().enumerate();
+        let outputs = self.cursors.outputs.iter().enumerate();
         outputs
             .filter_map(|(index, output)| {
                 let cursor = self.cursor(output, self.watermark.reached(index)?);
                 let moved = self.durable[index].as_ref() != Some(&cursor);
-                moved.then(|| (output.key.clone(), cursor))
+                moved.then(|| (output.key().clone(), cursor))
             })
             .collect()
     }
 
     fn cursor(&self, output: &KeptOutput, position: Position) -> Cursor {
         Cursor {
-            last_file: output.parts[position.part as usize].clone(),
+            last_file: output.part(position.part).to_owned(),
             last_row_index: position.row,
             last_ts_utc: Some(position.time.to_string()),
-            order: match self.with.order {
+            order: match self.cursors.order {
                 OrderMode::AsWritten => OrderPosition::AsWritten,
                 OrderMode::EventTime => OrderPosition::EventTime {
                     sort_time_ns: position.time.nanos(),
                 },
             },
-            platform_run_id: self.with.platform_run_id.clone(),
-            plan_digest: output.plan_digest.clone(),
+            platform_run_id: self.cursors.platform_run_id.clone(),
+            plan_digest: output.plan_digest().to_owned(),
         }
     }
 
@@ -479,18 +443,18 @@ impl<J: Journal> Keeper<J> {
         self.counts.retried += saved.retried;
         if let Err(error) = saved.result {
             self.broken = true;
-            self.with
-                .ending
+            self.run
+                .ending()
                 .wind_down(Cause::Failed(Error::Checkpoint(error)));
             return;
         }
         self.counts.saves += 1;
         let done_meanwhile = self.watermark.done() - saved.covers;
-        self.lead = (2 * done_meanwhile).min(self.with.flush_every / 2);
-        self.with.window.set_durable(saved.covers);
-        self.with.ending.wake_dispatcher();
-        for index in 0..self.with.outputs.len() {
-            if let Some(cursor) = saved.cursors.get(&self.with.outputs[index].key) {
+        self.lead = (2 * done_meanwhile).min(self.cursors.flush_every / 2);
+        self.run.window().set_durable(saved.covers);
+        self.run.ending().wake_dispatcher();
+        for index in 0..self.cursors.outputs.len() {
+            if let Some(cursor) = saved.cursors.get(self.cursors.outputs[index].key()) {
                 self.durable[index] = Some(cursor.clone());
                 self.note_saved(index, reason);
             }
@@ -505,24 +469,24 @@ impl<J: Journal> Keeper<J> {
             return;
         }
         self.noted[index] = Some(now);
-        let key = &self.with.outputs[index].key;
+        let key = self.cursors.outputs[index].key().clone();
         if let Some(cursor) = &self.durable[index] {
-            let saved = CursorSaved::new(key, cursor, reason);
+            let saved = CursorSaved::new(&key, cursor, reason);
             self.note(Happening::CursorSaved(saved));
         }
     }
 
     fn note(&mut self, happening: Happening) {
-        if let Err(error) = self.with.journal.note(&happening) {
-            self.with.ending.wind_down(Cause::Failed(error));
+        if let Err(error) = self.journal.note(&happening) {
+            self.run.ending().wind_down(Cause::Failed(error));
         }
     }
 
     /// Notes, once each, that the gate or the store is away, and that it is back.
     fn note_outages(&mut self) {
-        let troubles = self.with.troubles.clone();
-        let of_gate = ("ingestion_gate", troubles.gate, 0);
-        for (what, trouble, told) in [of_gate, ("checkpoint_store", troubles.store, 1)] {
+        let of_gate = ("ingestion_gate", self.links.gate_trouble.clone(), 0);
+        let of_store = ("checkpoint_store", self.cursors.store_trouble.clone(), 1);
+        for (what, trouble, told) in [of_gate, of_store] {
             let away = trouble.current();
             let note = |cause| OutageNote { what, cause };
             let happening = match (away, self.outage_told[told]) {
@@ -545,18 +509,18 @@ impl<J: Journal> Keeper<J> {
 
     fn tell_progress(&mut self) {
         self.note_outages();
-        let meters = self.with.meters.read_all();
-        let state = self.with.state.get();
-        let gate_away = self.with.troubles.gate.current();
-        let store_away = self.with.troubles.store.current();
-        self.with.progress.send_modify(|progress| {
+        let meters = self.run.meters().read_all();
+        let state = self.links.state.get();
+        let gate_away = self.links.gate_trouble.current();
+        let store_away = self.cursors.store_trouble.current();
+        self.run.progress().send_modify(|progress| {
             progress.gate_away = gate_away;
             progress.store_away = store_away;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);
             progress.lateness_ms = self.lateness.latest_ms();
-            progress.durable = self.with.window.durable();
+            progress.durable = self.run.window().durable();
         });
     }
 }

@@ -4,6 +4,6 @@
 pub mod held_lease;
 pub mod patient_store;
 pub mod keeper;
+pub mod cursors;
 pub mod lateness;
 pub mod watermark;
-pub mod window;

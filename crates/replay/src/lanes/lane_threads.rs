@@ -50,7 +50,7 @@ pub type Answers = Vec<Answered>;
 
 /// The threads at work.
 #[derive(Debug)]
-pub struct LaneThreads {
+pub(crate) struct LaneThreads {
     ended: Vec<oneshot::Receiver<()>>,
     /// Dropped once all lanes have ended.
     all_ended: watch::Sender<()>,
@@ -63,7 +63,7 @@ impl LaneThreads {
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread, or a client makes no lane.
-    pub fn start<L: PushLane + 'static, C: Clock>(
+    pub(crate) fn start<L: PushLane + 'static, C: Clock>(
         threads: usize,
         queues: Vec<LaneQueue>,
         keeper: &mpsc::Sender<Answers>,
@@ -92,7 +92,7 @@ impl LaneThreads {
     }
 
     /// Waits until all lanes have ended; whatever ended one too early has wound the stream down.
-    pub async fn join(self) {
+    pub(crate) async fn join(self) {
         for ended in self.ended {
             // A thread that died says nothing more.
             let _ = ended.await;

@@ -6,20 +6,16 @@
 //! event it takes no lock and allocates nothing. When an event may leave is the
 //! [`pilot`](crate::lead::pilot)'s business.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use envelope::EventTime;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::ending::Ending;
-use crate::lanes::{HandedOver, Lanes};
-use crate::lead::pilot::Pilot;
+use crate::lead::pilot::{Left, Pilot};
 use crate::order::EventOrder;
 use crate::pace::Pace;
-use crate::tell::meters::Meters;
-use crate::time::Start;
+use crate::run::Run;
 use crate::time::WallNs;
 use model::Clock;
 
@@ -87,38 +83,43 @@ pub struct Scheduled {
     pub last_handed_over_s: f64,
 }
 
-/// Everything the thread works with.
-pub struct Dispatcher<K> {
-    /// Where events come from.
-    pub order: Box<dyn EventOrder>,
-    /// When they may leave.
-    pub pilot: Pilot<K>,
-    /// Where they go.
-    pub lanes: Lanes,
-    /// What is counted.
-    pub meters: Arc<Meters>,
-    /// When to end early.
-    pub ending: Ending,
-    /// How many at most.
-    pub max_events: Option<u64>,
-    /// The wall clock's origin.
-    pub start: Start,
+/// Hands the events of an order to their lanes, one after the other.
+pub(crate) struct Dispatcher<K> {
+    run: Run,
+    order: Box<dyn EventOrder>,
+    pilot: Pilot<K>,
+    max_events: Option<u64>,
 }
 
 impl<K: Clock> Dispatcher<K> {
+    /// A dispatcher that has handed nothing over. `max_events` bounds the stream; `None` streams all
+    /// events of `order`.
+    pub(crate) fn new(
+        run: Run,
+        order: Box<dyn EventOrder>,
+        pilot: Pilot<K>,
+        max_events: Option<u64>,
+    ) -> Self {
+        Self {
+            run,
+            order,
+            pilot,
+            max_events,
+        }
+    }
+
     /// Hands over events until the end, on the calling thread.
-    pub fn run(mut self) -> Dispatched {
-        self.ending.register_dispatcher();
+    pub(crate) fn run(mut self) -> Dispatched {
+        self.run.ending().register_dispatcher();
         let mut hasher = Sha256::new();
         let mut times = (None, None);
-        let mut last = (0, 0);
-        let mut sequences = vec![0u64; self.meters.outputs()];
+        let mut last = Left::default();
         let end = loop {
             let handed_over = self.pilot.handed_over();
             if self.max_events.is_some_and(|most| handed_over >= most) {
                 break DispatchEnd::MaxEvents;
             }
-            if self.ending.is_winding_down() {
+            if self.run.ending().is_winding_down() {
                 break DispatchEnd::WoundDown;
             }
             let event = match self.order.next() {
@@ -126,35 +127,18 @@ impl<K: Clock> Dispatcher<K> {
                 Ok(None) => break DispatchEnd::Complete,
                 Err(error) => break DispatchEnd::Failed(error),
             };
-            self.meters.read(event.output, 1);
+            self.run.meters().read(event.output, 1);
             if event.anchors {
                 self.pilot.schedule().restart();
             }
-            let Some(due) = self.pilot.wait_to_leave(event.position.time) else {
+            let (id, time) = (event.id, event.position.time);
+            let departure = self.pilot.wait_to_leave(time);
+            let Some(left) = departure.and_then(|departure| departure.hand_over(event)) else {
                 break DispatchEnd::WoundDown;
             };
-            let is_unpaced = self.pilot.schedule().is_unpaced();
-            let handed = HandedOver {
-                output: event.output,
-                sequence: sequences[event.output],
-                position: event.position,
-                due: (!is_unpaced).then_some(due),
-                body: event.body,
-            };
-            self.meters.handed_over(event.output);
-            let pilot = &mut self.pilot;
-            let wait = |pause| pilot.wait_held_back(pause);
-            if !self.lanes.hand_over(event.ordering_key, handed, wait) {
-                self.meters.handed_back(event.output);
-                break DispatchEnd::WoundDown;
-            }
-            last = (due, self.pilot.left());
-            sequences[event.output] += 1;
-            hasher.update(event.id.as_bytes());
-            times = (
-                times.0.or(Some(event.position.time)),
-                Some(event.position.time),
-            );
+            last = left;
+            hasher.update(id.as_bytes());
+            times = (times.0.or(Some(time)), Some(time));
         };
         self.pilot.end();
         let (first_time, last_time) = times;
@@ -167,16 +151,16 @@ impl<K: Clock> Dispatcher<K> {
         }
     }
 
-    fn scheduled(&mut self, (last_due, last_handed_over): (WallNs, WallNs)) -> Option<Scheduled> {
+    fn scheduled(&mut self, last: Left) -> Option<Scheduled> {
         let schedule = self.pilot.schedule();
         let (wall, time_origin) = schedule.anchor()?;
         let seconds = |at: WallNs| at.saturating_sub(wall) as f64 / 1e9;
         Some(Scheduled {
             pace: schedule.pace().clone(),
-            wall_origin: self.start.wall_time(wall),
+            wall_origin: self.run.start().wall_time(wall),
             time_origin,
-            last_due_s: seconds(last_due),
-            last_handed_over_s: seconds(last_handed_over),
+            last_due_s: seconds(last.due),
+            last_handed_over_s: seconds(last.at),
         })
     }
 }

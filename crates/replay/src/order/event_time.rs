@@ -81,28 +81,76 @@ impl ProcessRoom {
     }
 }
 
-/// What an event-time run reads.
+/// What an event-time run reads: by default all rows of its parts, without a limit of the process.
 #[derive(Debug)]
 pub struct EventTimeSource {
-    /// Of each output, in list order, its parts in name order.
-    pub parts: Vec<Vec<Part>>,
-    /// How far each output is done.
-    pub done: Vec<DoneThrough>,
-    /// What of it is streamed.
-    pub window: TimeWindow,
-    /// How disorder and memory are handled.
-    pub settings: OrderSettings,
-    /// Knows, or learns, when rows come.
-    pub index: TimeIndex,
-    /// Told of what is learnt.
-    pub proofs: PartProofs,
-    /// Connections that stand beside the open parts, if these are files of this machine.
-    pub lanes: Option<usize>,
-    /// What the process may have.
-    pub room: ProcessRoom,
+    parts: Vec<Vec<Part>>,
+    done: Vec<DoneThrough>,
+    window: TimeWindow,
+    settings: OrderSettings,
+    index: TimeIndex,
+    proofs: PartProofs,
+    lanes: Option<usize>,
+    room: ProcessRoom,
 }
 
 impl EventTimeSource {
+    /// Reads `parts`: of each output, in list order, its parts in name order. `index` knows, or
+    /// learns, when rows come, and `proofs` keeps what it learns.
+    pub fn new(
+        parts: Vec<Vec<Part>>,
+        settings: OrderSettings,
+        index: TimeIndex,
+        proofs: PartProofs,
+    ) -> Self {
+        Self {
+            done: vec![None; parts.len()],
+            parts,
+            window: TimeWindow::default(),
+            settings,
+            index,
+            proofs,
+            lanes: None,
+            room: ProcessRoom::default(),
+        }
+    }
+
+    /// Goes on behind what is done of each output, in list order.
+    #[must_use]
+    pub fn behind(mut self, done: Vec<DoneThrough>) -> Self {
+        self.done = done;
+        self
+    }
+
+    /// Reads only what lies in a stretch of event time.
+    #[must_use]
+    pub fn within(mut self, window: TimeWindow) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Counts this many connections beside the open parts, where these are files of this machine;
+    /// `None` for parts in a bucket.
+    #[must_use]
+    pub fn beside_lanes(mut self, lanes: Option<usize>) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
+    /// Refuses what does not fit into what the process may have.
+    #[must_use]
+    pub fn in_room(mut self, room: ProcessRoom) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// The same source, whose index keeps nothing for later runs.
+    #[must_use]
+    pub fn without_keeping(mut self) -> Self {
+        self.index = self.index.without_keeping();
+        self
+    }
+
     /// Learns the times of all parts, and sees which are open. Blocks.
     ///
     /// # Errors

@@ -23,19 +23,33 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// What is looked at before an as-written run begins.
 pub struct FooterSurvey {
-    /// The store of the parts.
-    pub store: WorldStore,
-    /// The parts in the order in which they are read, each with its first open row.
-    pub parts: Vec<(Part, u64)>,
-    /// What the process may take.
-    pub memory_budget: u64,
-    /// Ends the look at them, too.
-    pub ending: Ending,
-    /// Is told how many rows are open.
-    pub learnt: TellOpenRows,
+    store: WorldStore,
+    parts: Vec<(Part, u64)>,
+    memory_budget: u64,
+    ending: Ending,
+    learnt: TellOpenRows,
 }
 
 impl FooterSurvey {
+    /// A look at the footers of `parts`, in the order in which they are read, each with its first
+    /// open row. The process may take `memory_budget` bytes; `learnt` is called with the number of
+    /// open rows; `ending` ends the look.
+    pub fn new(
+        store: WorldStore,
+        parts: Vec<(Part, u64)>,
+        memory_budget: u64,
+        ending: Ending,
+        learnt: TellOpenRows,
+    ) -> Self {
+        Self {
+            store,
+            parts,
+            memory_budget,
+            ending,
+            learnt,
+        }
+    }
+
     /// Reads all footers. Blocks.
     ///
     /// # Errors

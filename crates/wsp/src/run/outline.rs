@@ -139,8 +139,8 @@ pub async fn outline(request: &StreamRequest) -> Result<Outline, Error> {
 /// How many parts overlap in event time: reads the time columns that are not known.
 async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error> {
     let done = vec![None; plan.outputs.len()];
-    let mut source = event_time_source(request, plan, done, request.overrides.window);
-    source.index = source.index.without_keeping();
+    let source = event_time_source(request, plan, done, request.overrides.window);
+    let mut source = source.without_keeping();
     let surveyed = tokio::task::spawn_blocking(move || source.survey(&Ending::default()));
     match surveyed.await {
         Ok(survey) => Ok(*survey?.overlap()),
