@@ -14,7 +14,6 @@
 //! [`Course`] yields events, the [`PushClient`] of a [`Gateway`] makes lanes, and the
 //! [`CheckpointStore`](checkpoint::CheckpointStore) of [`Cursors`] keeps them.
 
-use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -25,14 +24,16 @@ use push::{PostLeave, PushClient, Pusher};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
+use crate::crew::Crew;
 use crate::ending::{Cause, Ending};
 use crate::keep::cursors::Cursors;
 use crate::keep::held_lease::UnderLease;
-use crate::keep::keeper::{Keeper, KeeperLinks, Kept};
+use crate::keep::keeper::{Keeper, KeeperLinks};
+use crate::keep::kept::Kept;
 use crate::lanes::Lanes;
 use crate::lanes::gateway::Gateway;
 use crate::lanes::lane::{Lane, LaneContext};
-use crate::lanes::lane_threads::LaneThreads;
+use crate::lanes::lane_threads::{LaneThreads, lane_threads};
 use crate::lead::course::Course;
 use crate::lead::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher};
 use crate::lead::pilot::Pilot;
@@ -45,8 +46,6 @@ use crate::tell::progress::Progress;
 use crate::timer_slack::sleep_sharply;
 use crate::window::Window;
 
-/// Threads that drive the lanes, at most.
-const MOST_LANE_THREADS: usize = 4;
 /// Turns of lane threads that the keeper has yet to hear: more than come while it rests.
 const TURNS: usize = 256;
 
@@ -61,6 +60,7 @@ pub struct Engine<C, K = TokioClock> {
     helm: Helm,
     progress: watch::Sender<Progress>,
     quarantine: Option<SetAside>,
+    crew: Crew,
 }
 
 impl<C: PushClient, K: Clock> Engine<C, K> {
@@ -78,6 +78,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             helm: Helm::unmanned(),
             progress: watch::Sender::default(),
             quarantine: None,
+            crew: Crew::default(),
         }
     }
 
@@ -106,6 +107,13 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     #[must_use]
     pub fn with_quarantine(mut self, quarantine: Option<SetAside>) -> Self {
         self.quarantine = quarantine;
+        self
+    }
+
+    /// Has the workers of `crew` do what may block; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
         self
     }
 
@@ -148,11 +156,12 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             helm,
             progress,
             quarantine,
+            crew,
         } = self;
         let mut crash = Crash(Some(ending.clone()));
         let began = clock.now();
         let outputs = cursors.outputs().len();
-        let run = Run::new(course.start, ending, window, outputs, progress);
+        let run = Run::new(course.start, ending, window, outputs, progress).by_crew(crew);
         let settings = gateway.lanes();
         let (lanes, queues) = Lanes::new(settings);
         let watch = Arc::new(gateway.watch(clock.clone()));
@@ -169,7 +178,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             sending: run.sending().clone(),
         });
         let threads = LaneThreads::start(
-            lane_threads(),
+            lane_threads(settings.count),
             queues,
             &answers,
             run.ending(),
@@ -225,12 +234,6 @@ impl Drop for Crash {
             ending.cut().throw();
         }
     }
-}
-
-/// One a core; more than a few would only make smaller turns.
-fn lane_threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    cores.min(MOST_LANE_THREADS)
 }
 
 fn spawn_dispatcher<K: Clock>(

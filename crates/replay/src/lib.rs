@@ -44,6 +44,7 @@ pub mod time;
 pub mod window;
 pub mod sending;
 pub mod ending;
+pub mod crew;
 mod timer_slack;
 mod sync;
 mod error;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::sending::Sending;
 use crate::tell::meters::Meters;
@@ -21,6 +22,7 @@ pub(crate) struct Run {
     window: Arc<Window>,
     meters: Arc<Meters>,
     progress: watch::Sender<Progress>,
+    crew: Crew,
 }
 
 impl Run {
@@ -39,7 +41,19 @@ impl Run {
             window,
             meters: Arc::new(Meters::new(outputs)),
             progress,
+            crew: Crew::default(),
         }
+    }
+
+    /// The same stream, whose work that may block is done by `crew`.
+    pub(crate) fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
+        self
+    }
+
+    /// Who does the work that may block.
+    pub(crate) fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     /// The moment that wall times are counted from.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -89,21 +90,18 @@ struct FromMemory {
 }
 
 impl EventOrder for FromMemory {
-    fn next(&mut self) -> Result<Option<Event>, replay::Error> {
+    fn poll(&mut self) -> Poll<Result<Option<Event>, replay::Error>> {
         let row = self.next;
         assert_ne!(Some(row), self.panics_at_row, "as asked");
         if Some(row) == self.bad_row {
-            return Err(replay::Error::new(
-                replay::ReasonCode::EventTimeDisorder,
-                "bad row",
-                "mend it",
-            ));
+            let code = replay::ReasonCode::EventTimeDisorder;
+            return Poll::Ready(Err(replay::Error::new(code, "bad row", "mend it")));
         }
         if row == self.framed.len() {
-            return Ok(None);
+            return Poll::Ready(Ok(None));
         }
         self.next += 1;
-        Ok(Some(Event {
+        Poll::Ready(Ok(Some(Event {
             output: 0,
             position: Position {
                 part: 0,
@@ -114,7 +112,7 @@ impl EventOrder for FromMemory {
             ordering_key: self.framed.ordering_key(row),
             body: self.framed.body(row),
             anchors: false,
-        }))
+        })))
     }
 }
 

@@ -10,7 +10,7 @@ use checkpoint::{
     Record,
 };
 
-use crate::keep::keeper::patiently;
+use crate::keep::patience::patiently;
 use model::SharedClock;
 use push::Trouble;
 

@@ -9,7 +9,7 @@
 //!   │        ▼                      │
 //!   │     due? ───────── not yet ───┤   (a gap that is too long is cut first)
 //!   │        ▼                      ▼
-//!   │     room? ──────── none ──► park ──┐
+//!   │     room? ──────── none ──► rest ──┐
 //!   │        ▼                           │
 //!   │     departure ──► handed over ──► counted
 //!   └────────────────────────────────────┘
@@ -36,7 +36,7 @@ use crate::time::WallNs;
 use model::Clock;
 
 /// The longest the thread sleeps without looking around.
-const LOOK_AROUND: Duration = Duration::from_millis(250);
+pub(crate) const LOOK_AROUND: Duration = Duration::from_millis(250);
 
 /// A wait longer than this is told of: people see shorter ones in the rate.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -105,50 +105,56 @@ impl<K: Clock> Pilot<K> {
         self.handed_over
     }
 
-    /// Waits until an event at `time` may leave, obeying orders meanwhile; `None` if the stream
-    /// winds down first.
-    pub(crate) fn wait_to_leave(&mut self, time: EventTime) -> Option<Departure<'_, K>> {
-        loop {
-            self.obey();
-            if self.run.ending().is_winding_down() {
-                return None;
+    /// Obeys the orders that wait, and says whether an event at `time` may leave.
+    pub(crate) fn leave(&mut self, time: EventTime) -> Leave<'_, K> {
+        self.obey();
+        if self.run.ending().is_winding_down() {
+            return Leave::Never;
+        }
+        let now = self.now();
+        let mut due = self.schedule.due(time, now);
+        if self.pause.is_none()
+            && now < due
+            && let Some(earlier) = self.schedule.cap_gap(due)
+        {
+            self.tell_of_cut_gap(time, earlier);
+            due = self.schedule.due(time, now);
+        }
+        let has_room = self.run.window().has_room(self.handed_over);
+        match self.pause {
+            Some(Pause { steps, since }) if steps > 0 && has_room => {
+                self.schedule.advance(due, since);
+                Leave::Now(self.departure(due.min(since), now, true))
             }
-            let now = self.now();
-            let due = self.schedule.due(time, now);
-            if let Some(pause) = &mut self.pause {
-                if pause.steps == 0 {
+            Some(Pause { steps, .. }) => {
+                if steps == 0 {
                     self.forget_next_due();
-                    self.park(State::Paused, LOOK_AROUND);
-                } else if self.run.window().has_room(self.handed_over) {
-                    pause.steps -= 1;
-                    self.schedule.advance(due, pause.since);
-                    let due = due.min(pause.since);
-                    return Some(self.departure(due, true, now));
-                } else {
-                    self.park(State::Paused, LOOK_AROUND);
                 }
-            } else if now < due {
-                if let Some(earlier) = self.schedule.cap_gap(due) {
-                    self.tell_of_cut_gap(time, earlier);
-                    continue;
+                self.rest_in(State::Paused, LOOK_AROUND)
+            }
+            None if now < due => {
+                let left = Duration::from_nanos((due - now) as u64);
+                if left > WORTH_TELLING {
+                    self.tell_next_due(Some(due));
                 }
                 let state = if self.schedule.begins_after(now) {
                     State::WaitingForStart
                 } else {
                     State::Running
                 };
-                let left = Duration::from_nanos((due - now) as u64);
-                if left > WORTH_TELLING {
-                    self.tell_next_due(Some(due));
-                }
-                self.park(state, LOOK_AROUND.min(left));
-            } else if self.run.window().has_room(self.handed_over) {
-                self.helm.state().set(State::Running);
-                return Some(self.departure(due, false, due));
-            } else {
-                self.park(State::HeldBack, LOOK_AROUND);
+                self.rest_in(state, LOOK_AROUND.min(left))
             }
+            None if has_room => {
+                self.helm.state().set(State::Running);
+                Leave::Now(self.departure(due, due, false))
+            }
+            None => self.rest_in(State::HeldBack, LOOK_AROUND),
         }
+    }
+
+    /// Rests for at most `delay`, less if somebody wakes the dispatching thread.
+    pub(crate) fn rest(&self, delay: Duration) {
+        self.clock.park(delay);
     }
 
     fn tell_of_cut_gap(&self, next: EventTime, earlier: WallNs) {
@@ -176,25 +182,11 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    /// Obeys orders while the event that is leaving finds no place, and rests for a moment.
-    /// Answers by how many nanoseconds that event is due later.
-    fn wait_held_back(&mut self) -> WallNs {
-        if self.pause.is_none() {
-            self.helm.state().set(State::HeldBack);
-        }
-        let later = self.obey();
-        self.clock.park(FULL_PAUSE);
-        later
-    }
-
-    /// Obeys the orders that wait. Answers by how many nanoseconds that moves the schedule for an
-    /// event that is leaving.
-    fn obey(&mut self) -> WallNs {
-        let mut later = 0;
+    /// Obeys the orders that wait.
+    pub(crate) fn obey(&mut self) {
         while let Some(order) = self.helm.next_order() {
-            later += self.carry_out(order, None);
+            self.carry_out(order, None);
         }
-        later
     }
 
     /// Ends the steering: what waits is answered, and nothing else is taken.
@@ -207,7 +199,7 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    fn departure(&mut self, due: WallNs, is_step: bool, late_from: WallNs) -> Departure<'_, K> {
+    fn departure(&mut self, due: WallNs, late_from: WallNs, is_step: bool) -> Departure<'_, K> {
         self.forget_next_due();
         Departure {
             pilot: self,
@@ -217,18 +209,16 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    fn park(&mut self, state: State, at_most: Duration) {
+    fn rest_in(&self, state: State, at_most: Duration) -> Leave<'_, K> {
         self.helm.state().set(state);
-        self.clock.park(at_most);
+        Leave::After(at_most)
     }
 
-    /// Does what an order says, unless it is refused, and answers it. Gives by how many
-    /// nanoseconds an event that is leaving is due later.
-    fn carry_out(&mut self, order: Order, refused: Option<Refused>) -> WallNs {
+    /// Does what an order says, unless it is refused, and answers it.
+    fn carry_out(&mut self, order: Order, refused: Option<Refused>) {
         let now = self.now();
         let pace_before = self.schedule.pace().clone();
-        let applied = refused.map_or_else(|| self.apply(&order.act, now), Err);
-        let refused = applied.err();
+        let refused = refused.or_else(|| self.apply(&order.act, now).err());
         let pace = self.schedule.pace().clone();
         let state = self.state();
         let steered = Steered {
@@ -251,18 +241,15 @@ impl<K: Clock> Pilot<K> {
         let answer = refused.map_or_else(|| Ok(self.run.progress().borrow().clone()), Err);
         // Whoever asked may have gone.
         let _ = order.answer.send(answer);
-        applied.unwrap_or(0)
     }
 
-    /// Does an act. Answers by how many nanoseconds an event that is leaving is due later.
-    fn apply(&mut self, act: &Act, now: WallNs) -> Result<WallNs, Refused> {
+    fn apply(&mut self, act: &Act, now: WallNs) -> Result<(), Refused> {
         match act {
             Act::Pause => self.run.sending().pause(),
             Act::Resume => self.run.sending().resume(),
             Act::Step(events) if self.pause.is_some() => self.run.sending().step(*events),
             Act::Step(_) | Act::SetPace(_) | Act::Stop => {}
         }
-        let mut later = 0;
         match (act, &mut self.pause) {
             (Act::Pause, Some(pause)) => pause.steps = 0,
             (Act::Pause, paused @ None) => {
@@ -273,8 +260,7 @@ impl<K: Clock> Pilot<K> {
             }
             (Act::Resume, paused) => {
                 if let Some(pause) = paused.take() {
-                    // An event that is leaving meanwhile is not late for the pause.
-                    later = self.schedule.resume(pause.since, now);
+                    self.schedule.resume(pause.since, now);
                 }
             }
             (Act::SetPace(pace), None) => self.schedule.set_pace(pace.clone(), now),
@@ -287,7 +273,7 @@ impl<K: Clock> Pilot<K> {
             (Act::Stop, _) => {}
         }
         self.helm.state().set(self.state());
-        Ok(later)
+        Ok(())
     }
 
     fn state(&self) -> State {
@@ -301,6 +287,16 @@ impl<K: Clock> Pilot<K> {
             State::Running
         }
     }
+}
+
+/// Whether an event may leave.
+pub(crate) enum Leave<'p, K> {
+    /// It may leave now.
+    Now(Departure<'p, K>),
+    /// Ask again after this long, or when the dispatching thread is woken.
+    After(Duration),
+    /// No event leaves any more: the stream winds down.
+    Never,
 }
 
 /// Leave for one event: it is due, and the window has room for it.
@@ -318,6 +314,16 @@ pub(crate) struct Departure<'p, K> {
     is_step: bool,
 }
 
+/// What became of an event that was to be handed over.
+pub(crate) enum HandOver {
+    /// Its lane has it, and it is counted.
+    Left(Left),
+    /// There is no place for it: it asks for a departure again after so long.
+    HeldBack(Event, Duration),
+    /// The lanes are gone, which is how they tell that the stream winds down.
+    Gone,
+}
+
 /// When an event left.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Left {
@@ -328,13 +334,12 @@ pub(crate) struct Left {
 }
 
 impl<K: Clock> Departure<'_, K> {
-    /// Hands the event to the lane of its key, waiting for a place there, and counts it. `None`
-    /// if the lanes are gone, which is how they tell that the stream winds down: then nothing left.
-    pub(crate) fn hand_over(mut self, event: Event) -> Option<Left> {
+    /// Hands the event to the lane of its key, if there is a place for it, and counts it.
+    pub(crate) fn hand_over(self, event: Event) -> HandOver {
         let pilot = self.pilot;
         let output = event.output;
         let is_paced = !pilot.schedule.is_unpaced();
-        let mut handed = HandedOver {
+        let handed = HandedOver {
             output,
             sequence: pilot.sequences[output],
             position: event.position,
@@ -343,25 +348,30 @@ impl<K: Clock> Departure<'_, K> {
         };
         // Before the lane has it: an event is never acknowledged that was not handed over.
         pilot.run.meters().handed_over(output);
-        loop {
-            match pilot.lanes.offer(event.ordering_key, handed) {
-                Offered::Taken => break,
-                Offered::Full(back) => handed = back,
-                Offered::Gone => {
-                    pilot.run.meters().handed_back(output);
-                    return None;
+        match pilot.lanes.offer(event.ordering_key, handed) {
+            Offered::Taken => {}
+            Offered::Full(HandedOver { body, .. }) => {
+                pilot.run.meters().handed_back(output);
+                if pilot.pause.is_none() {
+                    pilot.helm.state().set(State::HeldBack);
                 }
+                return HandOver::HeldBack(Event { body, ..event }, FULL_PAUSE);
             }
-            // After a pause in between, the event is not late for it.
-            self.due += pilot.wait_held_back();
+            Offered::Gone => {
+                pilot.run.meters().handed_back(output);
+                return HandOver::Gone;
+            }
         }
         pilot.sequences[output] += 1;
         pilot.handed_over += 1;
+        if let Some(pause) = &mut pilot.pause {
+            pause.steps -= 1;
+        }
         let at = pilot.now();
         // A step is never late: the schedule stands still for it.
         let counted_at = if self.is_step { self.due } else { at };
         pilot.schedule.left(self.due, counted_at);
-        Some(Left {
+        HandOver::Left(Left {
             due: self.late_from,
             at,
         })
@@ -472,27 +482,58 @@ mod tests {
         }
     }
 
+    /// Parks until an event at `time` may leave, and hands it over.
+    fn depart(pilot: &mut Pilot<Restless>, time: EventTime) -> HandOver {
+        loop {
+            let rest = match pilot.leave(time) {
+                Leave::Now(departure) => return departure.hand_over(event(time)),
+                Leave::After(rest) => rest,
+                Leave::Never => panic!("it winds down"),
+            };
+            pilot.rest(rest);
+        }
+    }
+
     #[test]
     fn an_event_is_counted_when_a_lane_has_it_and_not_before() {
         let (mut pilot, lanes) = pilot(0.0);
         let time = EventTime::from_nanos(0).unwrap();
-        drop(pilot.wait_to_leave(time).unwrap());
+        assert!(matches!(pilot.leave(time), Leave::Now(_)));
         let meters = Arc::clone(pilot.run.meters());
         assert_eq!((pilot.handed_over(), meters.reading(0).in_flight), (0, 0));
         for sequence in 0..3 {
             meters.read(0, 1);
-            let departure = pilot.wait_to_leave(time).unwrap();
-            departure.hand_over(event(time)).unwrap();
+            assert!(matches!(depart(&mut pilot, time), HandOver::Left(_)));
             assert_eq!(lanes[0].try_recv().unwrap().sequence, sequence);
         }
         assert_eq!((pilot.handed_over(), meters.reading(0).in_flight), (3, 3));
         drop(lanes);
         meters.read(0, 1);
-        let departure = pilot.wait_to_leave(time).unwrap();
-        assert!(departure.hand_over(event(time)).is_none());
+        assert!(matches!(depart(&mut pilot, time), HandOver::Gone));
         let reading = meters.reading(0);
         assert_eq!(pilot.handed_over(), 3);
         assert_eq!((reading.buffered, reading.in_flight), (1, 3));
+    }
+
+    #[test]
+    fn an_event_without_a_place_comes_back_whole_and_leaves_once_there_is_one() {
+        let (mut pilot, lanes) = pilot(0.0);
+        let time = EventTime::from_nanos(0).unwrap();
+        let meters = Arc::clone(pilot.run.meters());
+        meters.read(0, 1_000);
+        let back = loop {
+            match depart(&mut pilot, time) {
+                HandOver::Left(_) => {}
+                HandOver::HeldBack(event, _) => break event,
+                HandOver::Gone => panic!("the lane is there"),
+            }
+        };
+        assert_eq!(back.body, event(time).body);
+        let queued = pilot.handed_over();
+        assert_eq!(meters.reading(0).in_flight, queued);
+        lanes[0].try_recv().unwrap();
+        assert!(matches!(depart(&mut pilot, time), HandOver::Left(_)));
+        assert_eq!(meters.reading(0).in_flight, queued + 1);
     }
 
     proptest! {
@@ -507,7 +548,9 @@ mod tests {
                 // The first one is due at once.
                 time += if index == 0 { 0 } else { gap };
                 let at = EventTime::from_nanos(time.into()).unwrap();
-                let left = pilot.wait_to_leave(at).unwrap().hand_over(event(at)).unwrap().at;
+                let HandOver::Left(Left { at: left, .. }) = depart(&mut pilot, at) else {
+                    panic!("a lane has room")
+                };
                 let exact = time as f64 / f64::from(speedup);
                 prop_assert!(left as f64 >= exact, "{left} for {exact}");
                 prop_assert!(left as f64 - exact <= 1.0, "{left} for {exact}");

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Orders are obeyed by the thread that hands events over, between two of them or while
-//! it waits for anything but the next row; so an act lies between two events, exactly,
+//! it waits; so an act lies between two events, exactly,
 //! and its answer means that it is done. Events that were handed over before a pause and that
 //! no lane has begun to send wait in the lanes; requests in flight get their answers.
 //!

@@ -3,6 +3,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::thread;
 
 use oracle_store::{Location, Part, WorldStore};
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::ending::Ending;
 use crate::order::part_proofs::PartProofs;
-use crate::order::time_index::TimeIndex;
+use crate::order::time_index::{Learning, TimeIndex};
 use crate::place::NamePosition;
 use crate::{Error, ReasonCode};
 
@@ -92,6 +93,8 @@ pub struct EventTimeSource {
     proofs: PartProofs,
     lanes: Option<usize>,
     room: ProcessRoom,
+    /// Present while times are being learnt.
+    learning: Option<Learning>,
 }
 
 impl EventTimeSource {
@@ -112,6 +115,7 @@ impl EventTimeSource {
             proofs,
             lanes: None,
             room: ProcessRoom::default(),
+            learning: None,
         }
     }
 
@@ -156,8 +160,28 @@ impl EventTimeSource {
     /// # Errors
     /// Those of [`TimeIndex::learn`].
     pub fn survey(&mut self, ending: &Ending) -> Result<Survey, Error> {
+        loop {
+            match self.poll_survey(ending) {
+                Poll::Ready(survey) => return survey,
+                Poll::Pending => {
+                    if let Some(learning) = &mut self.learning {
+                        learning.wait();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on with the survey; `Pending` while time columns are being read. Never waits.
+    fn poll_survey(&mut self, ending: &Ending) -> Poll<Result<Survey, Error>> {
         let all: Vec<&Part> = self.parts.iter().flatten().collect();
-        let times = self.index.learn(&all, ending)?;
+        let learning = match &mut self.learning {
+            Some(learning) => learning,
+            none => none.insert(self.index.begin(&all, ending)?),
+        };
+        let times = ready!(learning.poll(&mut self.index, &all));
+        self.learning = None;
+        let times = times?;
         for (part, times) in all.iter().zip(&times) {
             self.proofs.know(part, times);
         }
@@ -169,7 +193,7 @@ impl EventTimeSource {
             .collect();
         let spans = open_spans(&times, &self.done, self.window);
         let overlap = Overlap::of(&spans, self.settings.sort_budget);
-        Ok(Survey { spans, overlap })
+        Poll::Ready(Ok(Survey { spans, overlap }))
     }
 
     /// Refuses what may not be streamed.
@@ -220,8 +244,8 @@ impl Survey {
 
 /// All events of a plan in event time.
 ///
-/// Times are learnt when the first event is asked for, on the thread that asks: that may
-/// take a while, in which leases are renewed and the stream can be stopped.
+/// Times are learnt from when the first event is asked for: that may take a while, in which leases
+/// are renewed and the stream can be stopped.
 pub struct EventTimeOrder {
     begin: Option<Begin>,
     merge: Option<Merge>,
@@ -258,8 +282,7 @@ impl EventTimeOrder {
 }
 
 impl Begin {
-    fn merge(mut self) -> Result<Merge, Error> {
-        let survey = self.source.survey(&self.ending)?;
+    fn merge(self, survey: Survey) -> Result<Merge, Error> {
         self.source.check(&survey)?;
         survey.overlap.expect_of(self.source.index.store().memory());
         let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
@@ -286,13 +309,16 @@ impl Begin {
 }
 
 impl EventOrder for EventTimeOrder {
-    fn next(&mut self) -> Result<Option<Event>, Error> {
-        if let Some(begin) = self.begin.take() {
-            self.merge = Some(begin.merge()?);
+    fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
+        if let Some(begin) = &mut self.begin {
+            let survey = ready!(begin.source.poll_survey(&begin.ending))?;
+            if let Some(begin) = self.begin.take() {
+                self.merge = Some(begin.merge(survey)?);
+            }
         }
         match &mut self.merge {
-            Some(merge) => merge.next(),
-            None => Ok(None),
+            Some(merge) => merge.poll(),
+            None => Poll::Ready(Ok(None)),
         }
     }
 }

@@ -33,14 +33,12 @@ use replay::lead::course::Course;
 use replay::lead::dispatch::DispatchEnd;
 use replay::lead::schedule::{Origin, Schedule};
 use replay::lead::steering::{Helm, Steering};
-use replay::order::feed::FeedPool;
+use replay::order::feed::{FeedPool, decoding_threads};
 use replay::order::parts::PartOpener;
 use replay::order::{AsWritten, EventOrder, EventTimeOrder, FooterSurvey, PartId, TellOpenRows};
 use replay::tell::progress::{Progress, ProgressSink, tell_until_the_end};
 use replay::time::Start;
 
-/// Threads that decode and frame.
-const FEED_WORKERS: usize = 2;
 /// How long a store that did not take the last save may take to take the leases back.
 const LAST_TRY: Duration = Duration::from_secs(1);
 
@@ -320,6 +318,7 @@ impl<K: Clock> Stream<K> {
         let mut running = pin!(engine.run(audit));
         let ran = loop {
             tokio::select! {
+                biased;
                 ran = &mut running => break ran,
                 Some(Err(source)) = watching.join_next() => {
                     let what = "Nothing looks after the lease any more";
@@ -365,7 +364,7 @@ impl<K: Clock> Stream<K> {
             // Their time columns are known.
             OrderMode::EventTime => parts,
         });
-        let pool = FeedPool::start(FEED_WORKERS, &self.ending)?;
+        let pool = FeedPool::start(decoding_threads(), &self.ending)?;
         let sort_budget = profile.ordering.sort_budget;
         let opener = Box::new(PartOpener::new(Arc::clone(&parts), pool, sort_budget));
         let (plan, starts) = (&prepared.plan, &prepared.starts);
