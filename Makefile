@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test check fmt soak bench bench-push audit platform-wsp-ready-once
+.PHONY: help demo test check fmt loom soak bench bench-push audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -23,6 +23,9 @@ check: ## The fast part of it: format and lints
 
 fmt: ## Format
 	$(CARGO) fmt --all
+
+loom: ## Every order in which threads may meet at meters, window, sending and steering
+	$(CARGO) test -p replay --features loom --lib models
 
 soak: ## The long forms of crash, race and outage tests (hours)
 	scripts/test soak

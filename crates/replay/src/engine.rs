@@ -10,100 +10,117 @@
 //!       └───────── window opens ─────────────────┘
 //! ```
 //!
-//! The engine knows neither files nor profiles: an [`EventOrder`] yields events, a
-//! [`PushClient`] makes lanes, a [`CheckpointStore`] keeps cursors.
+//! The engine knows neither files nor profiles: the [`EventOrder`](crate::order::EventOrder) of a
+//! [`Course`] yields events, the [`PushClient`] of a [`Gateway`] makes lanes, and the
+//! [`CheckpointStore`](checkpoint::CheckpointStore) of [`Cursors`] keeps them.
 
-use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use checkpoint::{CheckpointStore, Lease, LeaseWatch, OrderMode};
+use durable::TokioClock;
+use model::Clock;
+use push::{PostLeave, PushClient, Pusher};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
-use durable::TokioClock;
-use model::Clock;
-
+use crate::crew::Crew;
 use crate::ending::{Cause, Ending};
+use crate::keep::cursors::Cursors;
 use crate::keep::held_lease::UnderLease;
-use crate::keep::keeper::{Keeper, Keeping, Kept, KeptOutput, Troubles};
-use crate::keep::window::Window;
-use crate::lanes::lane::Lane;
-use crate::lanes::lane_threads::LaneThreads;
-use crate::lanes::sending::Sending;
-use crate::lanes::{Concurrency, LaneSettings, Lanes};
+use crate::keep::keeper::{Keeper, KeeperLinks};
+use crate::keep::kept::Kept;
+use crate::lanes::Lanes;
+use crate::lanes::gateway::Gateway;
+use crate::lanes::lane::{Lane, LaneContext};
+use crate::lanes::lane_threads::{LaneThreads, lane_threads};
+use crate::lead::course::Course;
 use crate::lead::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher};
-use crate::lead::pilot::{Pilot, Piloting};
-use crate::lead::schedule::Schedule;
+use crate::lead::pilot::Pilot;
 use crate::lead::steering::Helm;
-use crate::order::EventOrder;
-use crate::place::NamePosition;
 use crate::quarantine::SetAside;
+use crate::run::Run;
 use crate::tell::journal::{Journal, SaveReason};
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
-use crate::time::Start;
 use crate::timer_slack::sleep_sharply;
-use push::{ConcurrencyLimit, GateWatch, PostLeave, PushClient, Pusher, RetryPolicy, Trouble};
+use crate::window::Window;
 
-/// Threads that drive the lanes, at most.
-const MOST_LANE_THREADS: usize = 4;
 /// Turns of lane threads that the keeper has yet to hear: more than come while it rests.
 const TURNS: usize = 256;
 
-/// What the engine runs on.
+/// The whole way of one stream's events.
 pub struct Engine<C, K = TokioClock> {
-    /// Where events come from.
-    pub order: Box<dyn EventOrder>,
-    /// When they are due.
-    pub schedule: Schedule,
-    /// The moment that the schedule counts from.
-    pub start: Start,
-    /// What time it is.
-    pub clock: K,
-    /// Who steers.
-    pub helm: Helm,
-    /// At most so many.
-    pub max_events: Option<u64>,
-    /// What makes lanes.
-    pub client: C,
-    /// Where they lead, for errors.
-    pub endpoint: String,
-    /// How events are pushed.
-    pub push: LaneSettings,
-    /// How failed pushes are retried.
-    pub retry: RetryPolicy,
-    /// Where rejected events are set aside; without it, the first one ends the stream.
-    pub quarantine: Option<SetAside>,
-    /// Names rows for errors.
-    pub places: Arc<dyn NamePosition>,
-    /// Where cursors are kept.
-    pub store: Arc<dyn CheckpointStore>,
-    /// The right to keep them.
-    pub lease: Arc<Lease>,
-    /// Tells whether the lease is held, before each post; `None` posts without asking.
-    pub lease_watch: Option<LeaseWatch>,
-    /// The outputs, in list order.
-    pub outputs: Vec<KeptOutput>,
-    /// What a cursor means.
-    pub order_mode: OrderMode,
-    /// The run that cursors are bound to.
-    pub platform_run_id: String,
-    /// Events between saves.
-    pub flush_every: u64,
-    /// How long the checkpoint store may be away.
-    pub give_up_after: Duration,
-    /// What is known of a store that is away.
-    pub store_trouble: Trouble,
-    /// How long after the stream began to wind down a save is given up.
-    pub stop_timeout: Duration,
-    /// How far handing over may run ahead of what is durable.
-    pub window: Arc<Window>,
-    /// How the stream ends.
-    pub ending: Ending,
-    /// Told about every second.
-    pub progress: watch::Sender<Progress>,
+    course: Course,
+    gateway: Gateway<C>,
+    cursors: Cursors,
+    clock: K,
+    window: Arc<Window>,
+    ending: Ending,
+    helm: Helm,
+    progress: watch::Sender<Progress>,
+    quarantine: Option<SetAside>,
+    crew: Crew,
+}
+
+impl<C: PushClient, K: Clock> Engine<C, K> {
+    /// Streams the events of `course` through `gateway` and keeps their `cursors`. Unless told
+    /// otherwise nobody steers, stops or watches the stream, and the first rejected event ends it.
+    pub fn new(course: Course, gateway: Gateway<C>, cursors: Cursors, clock: K) -> Self {
+        let window = Window::new(cursors.flush_every(), gateway.lanes().count);
+        Self {
+            course,
+            gateway,
+            cursors,
+            clock,
+            window: Arc::new(window),
+            ending: Ending::default(),
+            helm: Helm::unmanned(),
+            progress: watch::Sender::default(),
+            quarantine: None,
+            crew: Crew::default(),
+        }
+    }
+
+    /// Ends the stream by a switch of the caller's.
+    #[must_use]
+    pub fn ended_by(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    /// Obeys whoever holds the other end of `helm`.
+    #[must_use]
+    pub fn steered_by(mut self, helm: Helm) -> Self {
+        self.helm = helm;
+        self
+    }
+
+    /// Shows `progress` a snapshot a few times a second.
+    #[must_use]
+    pub fn shown_to(mut self, progress: watch::Sender<Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Sets rejected events aside; with `None`, the first one ends the stream.
+    #[must_use]
+    pub fn with_quarantine(mut self, quarantine: Option<SetAside>) -> Self {
+        self.quarantine = quarantine;
+        self
+    }
+
+    /// Has the workers of `crew` do what may block; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
+        self
+    }
+
+    /// How far handing over may run ahead of what is durable, for who looks after the lease.
+    pub fn window(&self) -> Arc<Window> {
+        Arc::clone(&self.window)
+    }
 }
 
 /// What a run of the engine came to.
@@ -129,90 +146,64 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     /// `STREAM_INTERNAL` if the system gives no thread. Whatever else ends the stream, a thread
     /// that dies included, is in [`Ran`] and in the [`Ending`].
     pub async fn run<J: Journal>(self, journal: J) -> Result<Ran<J>, Error> {
-        let mut crash = Crash(Some(self.ending.clone()));
-        let (start, began) = (self.start, self.start.at(self.clock.now()));
-        let meters = Arc::new(Meters::new(self.outputs.len()));
-        let watch = Arc::new(self.gate_watch());
-        let window = self.window;
-        let push = &self.push;
-        let (lanes, queues) = Lanes::new(push.count, push.ordering, push.in_flight_bytes);
+        let Self {
+            course,
+            gateway,
+            cursors,
+            clock,
+            window,
+            ending,
+            helm,
+            progress,
+            quarantine,
+            crew,
+        } = self;
+        let mut crash = Crash(Some(ending.clone()));
+        let began = clock.now();
+        let outputs = cursors.outputs().len();
+        let run = Run::new(course.start, ending, window, outputs, progress).by_crew(crew);
+        let settings = gateway.lanes();
+        let (lanes, queues) = Lanes::new(settings);
+        let watch = Arc::new(gateway.watch(clock.clone()));
         let (answers, heard) = mpsc::channel(TURNS);
-
-        let endpoint: Arc<str> = self.endpoint.into();
-        let sending = Sending::default();
+        let context = LaneContext::new(
+            run.clone(),
+            gateway.endpoint(),
+            course.places,
+            quarantine.is_some(),
+        );
         let leave: Arc<dyn PostLeave> = Arc::new(UnderLease {
-            lease: self.lease_watch,
-            ending: self.ending.clone(),
-            sending: sending.clone(),
+            lease: cursors.lease_watch().cloned(),
+            ending: run.ending().clone(),
+            sending: run.sending().clone(),
         });
-        let made = LaneThreads::start(
-            lane_threads(),
+        let threads = LaneThreads::start(
+            lane_threads(settings.count),
             queues,
             &answers,
-            &self.ending,
-            |queue, answers| Lane {
-                queue,
-                pusher: Pusher::new(self.client.lane(), Arc::clone(&watch), self.ending.cut())
-                    .asking(Arc::clone(&leave)),
-                answers,
-                ending: self.ending.clone(),
-                sending: sending.clone(),
-                start,
-                endpoint: Arc::clone(&endpoint),
-                places: Arc::clone(&self.places),
-                quarantines: self.quarantine.is_some(),
+            run.ending(),
+            |queue, answers| {
+                let lane = gateway.client().lane();
+                let pusher = Pusher::new(lane, Arc::clone(&watch), run.ending().cut());
+                let pusher = pusher.asking(Arc::clone(&leave));
+                Lane::new(queue, pusher, answers, Arc::clone(&context))
             },
-        );
-        let threads = made?;
+        )?;
         drop(answers);
 
-        let (acts, told) = mpsc::unbounded_channel();
-        let state = self.helm.state().clone();
-        self.helm.show(Arc::clone(&meters));
-        let pilot = Pilot::new(Piloting {
-            schedule: self.schedule,
-            window: Arc::clone(&window),
-            ending: self.ending.clone(),
-            sending: sending.clone(),
-            helm: self.helm,
-            acts,
-            meters: Arc::clone(&meters),
-            progress: self.progress.clone(),
-            clock: self.clock.clone(),
-            start,
-        });
-        let dispatched = spawn_dispatcher(Dispatcher {
-            order: self.order,
-            pilot,
-            lanes,
-            meters: Arc::clone(&meters),
-            ending: self.ending.clone(),
-            max_events: self.max_events,
-            start,
-        })?;
-        let drain = tokio::spawn(cut_after(self.ending.clone(), self.push.drain_timeout));
-        let mut keeper = Keeper::new(Keeping {
-            store: self.store,
-            lease: self.lease,
-            outputs: self.outputs,
-            order: self.order_mode,
-            platform_run_id: self.platform_run_id,
-            flush_every: self.flush_every,
-            give_up_after: self.give_up_after,
-            stop_timeout: self.stop_timeout,
-            window,
-            meters: Arc::clone(&meters),
-            ending: self.ending.clone(),
-            quarantine: self.quarantine,
-            journal,
-            progress: self.progress,
+        let state = helm.state().clone();
+        helm.show(Arc::clone(run.meters()));
+        let (pilot, acts) = Pilot::new(run.clone(), clock.clone(), course.schedule, lanes, helm);
+        let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.max_events);
+        let dispatched = spawn_dispatcher(dispatcher, run.ending())?;
+        let drain = cut_after(run.ending().clone(), settings.drain_timeout);
+        let drain = tokio::spawn(drain);
+        let links = KeeperLinks {
             state,
-            acts: told,
-            troubles: Troubles {
-                gate: watch.trouble().clone(),
-                store: self.store_trouble,
-            },
-        });
+            acts,
+            gate_trouble: watch.trouble().clone(),
+        };
+        let mut keeper = Keeper::new(run.clone(), cursors, quarantine, journal, links);
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();
@@ -220,23 +211,16 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         // What was acknowledged is saved all the same.
         let dispatched = dispatched.await.unwrap_or_else(|_| Dispatched::died());
         let kept = keeper
-            .finish(save_reason(&dispatched.end, &self.ending))
+            .finish(save_reason(&dispatched.end, run.ending()))
             .await;
         crash.0 = None;
         Ok(Ran {
             dispatched,
             kept,
-            meters,
+            meters: Arc::clone(run.meters()),
             retries: watch.retries().by_cause(),
-            elapsed: Duration::from_nanos(start.at(self.clock.now()).abs_diff(began)),
+            elapsed: clock.now().saturating_duration_since(began),
         })
-    }
-
-    fn gate_watch(&self) -> GateWatch<K> {
-        let limit = concurrency_limit(&self.push);
-        GateWatch::with_clock(self.retry, limit, self.clock.clone())
-            .with_transient_errors(self.push.transient_errors.clone())
-            .with_max_event_bytes(self.push.max_event_bytes)
     }
 }
 
@@ -252,24 +236,12 @@ impl Drop for Crash {
     }
 }
 
-fn concurrency_limit(push: &LaneSettings) -> ConcurrencyLimit {
-    match push.concurrency {
-        Concurrency::Fixed => ConcurrencyLimit::fixed(),
-        Concurrency::Adaptive => ConcurrencyLimit::adaptive(push.count as u32),
-    }
-}
-
-/// One a core; more than a few would only make smaller turns.
-fn lane_threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    cores.min(MOST_LANE_THREADS)
-}
-
 fn spawn_dispatcher<K: Clock>(
     dispatcher: Dispatcher<K>,
+    ending: &Ending,
 ) -> Result<oneshot::Receiver<Dispatched>, Error> {
     let (done, ended) = oneshot::channel();
-    let guard = dispatcher.ending.guard(DISPATCHER_DIED);
+    let guard = ending.guard(DISPATCHER_DIED);
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())
         .spawn(move || {

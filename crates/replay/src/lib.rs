@@ -17,11 +17,11 @@
 //! | [`order`] | which event comes next |
 //! | [`lead`] | when may it leave: schedule, pilot, dispatch, steering |
 //! | [`lanes`] | on its way: one request in flight a lane |
-//! | [`keep`] | how far is it done: watermark, window, keeper, lateness, lease |
+//! | [`keep`] | how far is it done: watermark, keeper, lateness, lease |
 //! | [`quarantine`] | set aside |
 //! | [`tell`] | what is told of it while it runs |
 //! | [`pace`], [`place`], [`time`] | its words: speed, position, time since the start |
-//! | [`ending`] | how it ends before its last event |
+//! | `run`, [`window`], [`sending`], [`ending`] | what all parts of one stream share |
 //!
 //! # Invariants
 //! - No event is handed to a lane before it is due, nor while
@@ -34,14 +34,19 @@ pub mod engine;
 pub mod lead;
 pub mod keep;
 pub mod lanes;
+mod run;
 pub mod tell;
 pub mod quarantine;
 pub mod order;
 pub mod pace;
 pub mod place;
 pub mod time;
+pub mod window;
+pub mod sending;
 pub mod ending;
+pub mod crew;
 mod timer_slack;
+mod sync;
 mod error;
 mod reason;
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,13 +18,13 @@ use model::{Clock, SharedClock};
 use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::ending::{Cause, Ending};
 use replay::engine::{Engine, Ran};
-use replay::keep::keeper::KeptOutput;
-use replay::keep::window::Window;
+use replay::keep::cursors::{Cursors, KeptOutput};
+use replay::lanes::gateway::Gateway;
 use replay::lanes::{Concurrency, LaneOrdering, LaneSettings};
+use replay::lead::course::Course;
 use replay::lead::dispatch::DispatchEnd;
 use replay::lead::schedule::Schedule;
 use replay::lead::schedule::WhenLate;
-use replay::lead::steering::Helm;
 use replay::order::{Event, EventOrder};
 use replay::pace::Speedup;
 use replay::place::NamePosition;
@@ -89,21 +90,18 @@ struct FromMemory {
 }
 
 impl EventOrder for FromMemory {
-    fn next(&mut self) -> Result<Option<Event>, replay::Error> {
+    fn poll(&mut self) -> Poll<Result<Option<Event>, replay::Error>> {
         let row = self.next;
         assert_ne!(Some(row), self.panics_at_row, "as asked");
         if Some(row) == self.bad_row {
-            return Err(replay::Error::new(
-                replay::ReasonCode::EventTimeDisorder,
-                "bad row",
-                "mend it",
-            ));
+            let code = replay::ReasonCode::EventTimeDisorder;
+            return Poll::Ready(Err(replay::Error::new(code, "bad row", "mend it")));
         }
         if row == self.framed.len() {
-            return Ok(None);
+            return Poll::Ready(Ok(None));
         }
         self.next += 1;
-        Ok(Some(Event {
+        Poll::Ready(Ok(Some(Event {
             output: 0,
             position: Position {
                 part: 0,
@@ -114,7 +112,7 @@ impl EventOrder for FromMemory {
             ordering_key: self.framed.ordering_key(row),
             body: self.framed.body(row),
             anchors: false,
-        }))
+        })))
     }
 }
 
@@ -341,56 +339,47 @@ impl Run {
             }),
             at_most,
         });
-        let engine = Engine {
-            store_trouble: push::Trouble::of_store(),
-            order: Box::new(FromMemory {
-                framed: events(self.events),
-                next: 0,
-                bad_row: self.bad_row,
-                panics_at_row: self.panics_at_row,
-            }),
-            schedule: Schedule::new(Speedup::new(self.speedup).unwrap(), WhenLate::CatchUp),
-            start: Start::by(&TokioClock),
-            clock: TokioClock,
-            helm: Helm::unmanned(),
-            max_events: self.max_events,
-            client: Client(Arc::clone(&self.gate)),
-            endpoint: "http://gate".into(),
-            push: LaneSettings {
-                count: self.lanes,
-                ordering: LaneOrdering::Key,
-                drain_timeout: Duration::from_secs(5),
-                concurrency: Concurrency::Adaptive,
-                in_flight_bytes: 64 << 20,
-                transient_errors: Vec::new(),
-                max_event_bytes: push::MAX_EVENT_BYTES,
-            },
-            retry: RetryPolicy {
-                max_attempts: 3,
-                base_delay: Duration::from_millis(1),
-                max_delay: Duration::from_millis(5),
-                give_up_after: Duration::from_millis(50),
-                single_out: false,
-            },
-            quarantine,
-            places: Arc::new(Places),
-            store: Arc::clone(&store),
-            lease,
-            lease_watch: self.gate.sleep.as_ref().map(|sleep| sleep.lease.clone()),
-            outputs: vec![KeptOutput {
-                key: key.clone(),
-                parts: Arc::new(["part".to_owned()]),
-                plan_digest: "d".repeat(64),
-            }],
-            order_mode: OrderMode::AsWritten,
-            platform_run_id: RUN.into(),
-            flush_every: self.flush_every,
-            window: Arc::new(Window::new(self.flush_every, self.lanes)),
-            give_up_after: Duration::from_secs(1),
-            stop_timeout: Duration::from_secs(1),
-            ending: ending.clone(),
-            progress: self.progress,
+        let order = FromMemory {
+            framed: events(self.events),
+            next: 0,
+            bad_row: self.bad_row,
+            panics_at_row: self.panics_at_row,
         };
+        let schedule = Schedule::new(Speedup::new(self.speedup).unwrap(), WhenLate::CatchUp);
+        let start = Start::by(&TokioClock);
+        let course = Course::new(Box::new(order), Arc::new(Places), schedule, start);
+        let lanes = LaneSettings {
+            count: self.lanes,
+            ordering: LaneOrdering::Key,
+            drain_timeout: Duration::from_secs(5),
+            concurrency: Concurrency::Adaptive,
+            in_flight_bytes: 64 << 20,
+            transient_errors: Vec::new(),
+            max_event_bytes: push::MAX_EVENT_BYTES,
+        };
+        let retry = RetryPolicy {
+            max_attempts: 3,
+            base_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(5),
+            give_up_after: Duration::from_millis(50),
+            single_out: false,
+        };
+        let client = Client(Arc::clone(&self.gate));
+        let gateway = Gateway::new(client, "http://gate", lanes, retry);
+        let output = KeptOutput::new(key.clone(), ["part".to_owned()], "d".repeat(64));
+        let (kept, order) = (Arc::clone(&store), OrderMode::AsWritten);
+        let mut cursors = Cursors::new(kept, lease, vec![output], order, RUN)?
+            .flushed_every(self.flush_every)
+            .waiting_for_store(Duration::from_secs(1), push::Trouble::of_store())
+            .stopped_within(Duration::from_secs(1));
+        if let Some(sleep) = &self.gate.sleep {
+            cursors = cursors.watched_by(sleep.lease.clone());
+        }
+        let course = course.at_most(self.max_events);
+        let engine = Engine::new(course, gateway, cursors, TokioClock)
+            .ended_by(ending.clone())
+            .shown_to(self.progress)
+            .with_quarantine(quarantine);
         let stops = self.stop_at_post.map(|post| (post, ending.clone()));
         *self.gate.stops.lock().unwrap() = stops;
         // Whatever dies, nothing waits for it.

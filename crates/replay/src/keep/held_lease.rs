@@ -10,8 +10,8 @@ use checkpoint::{
 use model::{Beat, Clock as _, SharedClock};
 
 use crate::ending::{Cause, Ending};
-use crate::keep::window::Window;
-use crate::lanes::sending::Sending;
+use crate::sending::Sending;
+use crate::window::Window;
 use crate::{Error, ReasonCode};
 use push::{Leave, PostLeave};
 

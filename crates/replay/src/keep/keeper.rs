@@ -9,43 +9,39 @@
 //! One save is in flight at a time, and answers are taken while it is: with a slow
 //! store the next save simply covers more events. A save is due when
 //! `flush_every` events are done beyond the durable ones, or a second after the
-//! last. It begins by as many events earlier as the last one took, twice over but at most
-//! by half of `flush_every`, so that the window need not close while it is made. A store
-//! that is away is tried again, with growing pauses, for up to `give_up_after`; the window
-//! holds the stream meanwhile.
+//! last (`saves`). A store that is away is tried again, with growing pauses, for up to
+//! `give_up_after` (`patience`); the window holds the stream meanwhile.
 //!
 //! While no save can come due soon the keeper rests for a moment after each hearing: it
 //! then hears many turns of the lanes at once, where waking for each would cost more than
 //! hearing it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkpoint::{CheckpointStore, Cursor, CursorKey, Lease, OrderMode, OrderPosition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::{Beat, Clock as _, SharedClock, with_causes};
-use tokio::sync::{mpsc, watch};
+use model::{Beat, Clock as _, SharedClock};
+use tokio::sync::mpsc;
 
-use crate::ending::{Cause, Ending};
-use crate::keep::lateness::{Lateness, LatenessReport};
+use crate::ending::Cause;
+use crate::keep::cursors::Cursors;
+use crate::keep::kept::{Decisions, Kept, OutagesReport};
+use crate::keep::lateness::Lateness;
+use crate::keep::saves::{Saved, Saves};
 use crate::keep::watermark::Watermark;
-use crate::keep::window::Window;
 use crate::lanes::lane::{Answered, Fate, Rejection};
 use crate::lanes::lane_threads::Answers;
 use crate::place::Position;
-use crate::quarantine::aside::{Aside, Pending, QuarantineReport, Settled};
+use crate::quarantine::aside::{Aside, Pending, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
+use crate::run::Run;
 use crate::tell::acts::Told;
 use crate::tell::journal::{
     CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
 };
-use crate::tell::meters::Meters;
-use crate::tell::progress::Progress;
 use crate::tell::state::StateCell;
 use crate::{Error, ReasonCode};
-use push::{Away, Decision, Outages, Trouble};
+use push::{Decision, Trouble};
 
 /// Turns of lane threads heard at once.
 const TURNS: usize = 64;
@@ -53,177 +49,65 @@ const TURNS: usize = 64;
 const TICK: Duration = Duration::from_secs(1);
 /// How long the keeper rests after a hearing.
 const REST: Duration = Duration::from_millis(4);
-/// More events than are done while it rests: it rests only if a save is that far off.
-const REST_WORTH: u64 = 1_000;
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(250);
-/// The first pause after a failed save; it doubles up to [`TICK`] times five.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// A store without an answer for so long is told of.
-const SILENCE: Duration = Duration::from_secs(5);
 
-/// What the keeper needs to know of one output.
-#[derive(Debug, Clone)]
-pub struct KeptOutput {
-    /// The cursor's key.
-    pub key: CursorKey,
-    /// The output's parts, relative to the engine run root, in name order.
-    pub parts: Arc<[String]>,
-    /// What a later run must find unchanged.
-    pub plan_digest: String,
-}
-
-/// The counts of decisions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Decisions {
-    /// `ADMIT`.
-    pub admit: u64,
-    /// `DUPLICATE`.
-    pub duplicate: u64,
-    /// `QUARANTINE`: the gate took it aside.
-    pub quarantine: u64,
-}
-
-/// What the saves came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct CheckpointCounts {
-    /// Saves that succeeded, each of all outputs that moved.
-    pub saves: u64,
-    /// Tries that failed and were made again.
-    pub retried: u64,
-}
-
-/// What the keeper kept.
-#[derive(Debug)]
-pub struct Kept<J> {
-    /// What the gate decided.
-    pub decisions: Decisions,
-    /// Lateness at send and at acknowledgement.
-    pub lateness: LatenessReport,
-    /// Saves made.
-    pub checkpoints: CheckpointCounts,
-    /// Events whose answer never came before the drain was over.
-    pub abandoned: u64,
-    /// The last durable cursor of each output, if this run saved one.
-    pub cursors: Vec<Option<Cursor>>,
-    /// Whether a save failed for good.
-    pub save_failed: bool,
-    /// What was set aside, if anything was.
-    pub quarantine: Option<QuarantineReport>,
-    /// The journal, to be closed by the run.
-    pub journal: J,
-    /// How often gate and store were away.
-    pub outages: OutagesReport,
-    /// What was wrong with the gate at the end, if anything was.
-    pub gate_away: Option<Away>,
-}
-
-/// Everything the keeper works with.
-pub struct Keeping<J> {
-    /// Where cursors are kept.
-    pub store: Arc<dyn CheckpointStore>,
-    /// The right to keep them.
-    pub lease: Arc<Lease>,
-    /// The outputs, in list order.
-    pub outputs: Vec<KeptOutput>,
-    /// What a cursor means.
-    pub order: OrderMode,
-    /// The run that cursors are bound to.
-    pub platform_run_id: String,
-    /// Events between saves.
-    pub flush_every: u64,
-    /// How long the store may be away.
-    pub give_up_after: Duration,
-    /// How long after the stream began to wind down a save is given up.
-    pub stop_timeout: Duration,
-    /// Opened by every save.
-    pub window: Arc<Window>,
-    /// Counted with every answer.
-    pub meters: Arc<Meters>,
-    /// How the stream ends.
-    pub ending: Ending,
-    /// Where rejected events are set aside; without it, none are handed in.
-    pub quarantine: Option<SetAside>,
-    /// Told of what the run did.
-    pub journal: J,
-    /// Told a few times a second.
-    pub progress: watch::Sender<Progress>,
-    /// What the stream is at.
+/// What the keeper hears of besides answers.
+pub(crate) struct KeeperLinks {
+    /// What the dispatching thread is at.
     pub(crate) state: StateCell,
-    /// Acts of steering, for the audit.
-    pub acts: mpsc::UnboundedReceiver<Told>,
-    /// What is wrong with the gate and the store, if anything is.
-    pub troubles: Troubles,
-}
-
-/// How often what a stream needs was away, faults of less than a second left out.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct OutagesReport {
-    /// The ingestion gate.
-    pub ingestion_gate: Outages,
-    /// The checkpoint store.
-    pub checkpoint_store: Outages,
-}
-
-/// What a stream may have to wait for.
-#[derive(Debug, Clone)]
-pub struct Troubles {
-    /// The ingestion gate.
-    pub gate: Trouble,
-    /// The checkpoint store.
-    pub store: Trouble,
-}
-
-struct Saved {
-    covers: u64,
-    cursors: BTreeMap<CursorKey, Cursor>,
-    retried: u64,
-    result: Result<(), checkpoint::Error>,
+    /// Acts of steering and cut gaps, for the audit.
+    pub(crate) acts: mpsc::UnboundedReceiver<Told>,
+    /// What is wrong with the ingestion gate, if anything is.
+    pub(crate) gate_trouble: Trouble,
 }
 
 /// The running keeper.
-pub struct Keeper<J> {
-    with: Keeping<J>,
+pub(crate) struct Keeper<J> {
+    run: Run,
+    saves: Saves,
+    journal: J,
+    links: KeeperLinks,
     watermark: Watermark,
     decisions: Decisions,
     lateness: Lateness,
-    counts: CheckpointCounts,
     abandoned: u64,
-    durable: Vec<Option<Cursor>>,
     noted: Vec<Option<Instant>>,
     last_time: Option<Position>,
-    /// By how many events before `flush_every` a save begins.
-    lead: u64,
     aside: Aside,
-    /// A save failed for good: nothing more may be saved.
-    broken: bool,
     /// Whether the journal knows of the gate's outage, and of the store's.
     outage_told: [bool; 2],
 }
 
 impl<J: Journal> Keeper<J> {
-    /// Nothing heard yet.
-    pub fn new(mut with: Keeping<J>) -> Self {
-        let outputs = with.outputs.len();
+    /// A keeper that has heard nothing. `quarantine` is where rejected events are set aside;
+    /// `None` where none are handed in.
+    pub(crate) fn new(
+        run: Run,
+        cursors: Cursors,
+        quarantine: Option<SetAside>,
+        journal: J,
+        links: KeeperLinks,
+    ) -> Self {
+        let outputs = cursors.outputs.len();
         Self {
-            aside: Aside::new(with.quarantine.take(), with.ending.clock().clone()),
-            with,
+            aside: Aside::new(quarantine, run.ending().clock().clone(), run.crew().clone()),
+            run,
+            saves: Saves::new(cursors),
+            journal,
+            links,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
             lateness: Lateness::default(),
-            counts: CheckpointCounts::default(),
             abandoned: 0,
-            durable: vec![None; outputs],
             noted: vec![None; outputs],
             last_time: None,
-            lead: 0,
-            broken: false,
             outage_told: [false; 2],
         }
     }
 
     /// Hears answers, and saves, until all lanes are gone.
-    pub async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
+    pub(crate) async fn hear_all(&mut self, mut answers: mpsc::Receiver<Answers>) {
         let clock = self.clock();
         let mut tick = Beat::new(&clock, TICK);
         let mut tell = Beat::new(&clock, TELL);
@@ -245,7 +129,7 @@ impl<J: Journal> Keeper<J> {
                     setting_aside = None;
                     self.set_aside(settled);
                 }
-                Some(steered) = self.with.acts.recv() => self.note_told(&steered),
+                Some(steered) = self.links.acts.recv() => self.note_told(&steered),
                 () = poll_option(&mut resting) => resting = None,
                 heard = answers.recv_many(&mut turns, TURNS), if resting.is_none() => {
                     if heard == 0 {
@@ -253,7 +137,7 @@ impl<J: Journal> Keeper<J> {
                     }
                     turns.drain(..).flatten().for_each(|answer| self.hear(answer));
                     // With more to hear it would fall behind.
-                    if heard < TURNS && self.may_rest() {
+                    if heard < TURNS && self.saves.may_rest(self.unsaved()) {
                         let clock = clock.clone();
                         resting = Some(async move { clock.sleep(REST).await }.boxed());
                     }
@@ -267,17 +151,17 @@ impl<J: Journal> Keeper<J> {
             if setting_aside.is_none() {
                 setting_aside = self.aside.start();
             }
-            if saving.is_none() && self.save_is_due(is_tick) {
+            if saving.is_none() && self.saves.is_due(self.unsaved(), is_tick) {
                 is_tick = false;
-                saving = self.save();
+                saving = self.saves.start(&self.watermark, &self.run);
             }
         }
         while let Some(working) = setting_aside.take().or_else(|| self.aside.start()) {
             tokio::select! {
                 biased;
                 settled = working => self.set_aside(settled),
-                () = self.with.ending.wound_down_for(self.with.stop_timeout) => {
-                    self.with.ending.wind_down(Cause::Failed(not_set_aside_in_time()));
+                () = self.run.ending().wound_down_for(self.saves.cursors().stop_timeout) => {
+                    self.run.ending().wind_down(Cause::Failed(not_set_aside_in_time()));
                     break;
                 }
             }
@@ -288,13 +172,11 @@ impl<J: Journal> Keeper<J> {
     }
 
     /// Saves what is left.
-    pub async fn finish(mut self, reason: SaveReason) -> Kept<J> {
-        if !self.broken
-            && let Some(saving) = self.save()
-        {
+    pub(crate) async fn finish(mut self, reason: SaveReason) -> Kept<J> {
+        if let Some(saving) = self.saves.start(&self.watermark, &self.run) {
             self.saved(saving.await, reason);
         }
-        while let Ok(steered) = self.with.acts.try_recv() {
+        while let Ok(steered) = self.links.acts.try_recv() {
             self.note_told(&steered);
         }
         self.note_quarantine(true);
@@ -302,22 +184,22 @@ impl<J: Journal> Keeper<J> {
         Kept {
             quarantine: self.aside.report(),
             outages: OutagesReport {
-                ingestion_gate: self.with.troubles.gate.outages(),
-                checkpoint_store: self.with.troubles.store.outages(),
+                ingestion_gate: self.links.gate_trouble.outages(),
+                checkpoint_store: self.saves.cursors().store_trouble.outages(),
             },
-            gate_away: self.with.troubles.gate.current(),
+            gate_away: self.links.gate_trouble.current(),
             decisions: self.decisions,
             lateness: self.lateness.report(),
-            checkpoints: self.counts,
+            checkpoints: self.saves.counts(),
             abandoned: self.abandoned,
-            cursors: self.durable,
-            save_failed: self.broken,
-            journal: self.with.journal,
+            save_failed: self.saves.are_broken(),
+            cursors: self.saves.into_durable(),
+            journal: self.journal,
         }
     }
 
     fn clock(&self) -> SharedClock {
-        self.with.ending.clock().clone()
+        self.run.ending().clock().clone()
     }
 
     fn hear(&mut self, answer: Answered) {
@@ -342,7 +224,7 @@ impl<J: Journal> Keeper<J> {
                 if let Some(due) = due {
                     self.lateness.record(due, sent, answered);
                 }
-                self.with.meters.acknowledged(output);
+                self.run.meters().acknowledged(output);
                 self.watermark.mark_done(output, sequence, position);
                 self.last_time = Some(position);
             }
@@ -355,17 +237,17 @@ impl<J: Journal> Keeper<J> {
                     event,
                 });
             }
-            Fate::HandedBack => self.with.meters.handed_back(output),
+            Fate::HandedBack => self.run.meters().handed_back(output),
             Fate::Abandoned => self.abandoned += 1,
             Fate::Failed => {}
         }
     }
 
     fn rejected(&self, output: usize, position: Position, why: Rejection) -> RejectedEvent {
-        let output = &self.with.outputs[output];
+        let output = &self.saves.cursors().outputs[output];
         RejectedEvent {
-            key: output.key.clone(),
-            file: output.parts[position.part as usize].clone(),
+            key: output.key().clone(),
+            file: output.part(position.part).to_owned(),
             row: position.row,
             time: position.time,
             reason: why.reason,
@@ -379,13 +261,13 @@ impl<J: Journal> Keeper<J> {
     fn set_aside(&mut self, settled: Settled) {
         let (done, error) = self.aside.settle(settled);
         for event in done {
-            self.with.meters.quarantined(event.output);
+            self.run.meters().quarantined(event.output);
             self.watermark
                 .mark_done(event.output, event.sequence, event.position);
             self.last_time = Some(event.position);
         }
         if let Some(error) = error {
-            self.with.ending.wind_down(Cause::Failed(error));
+            self.run.ending().wind_down(Cause::Failed(error));
         }
         self.note_quarantine(false);
     }
@@ -396,104 +278,24 @@ impl<J: Journal> Keeper<J> {
         }
     }
 
-    fn save_is_due(&self, is_tick: bool) -> bool {
-        let unsaved = self.watermark.done() - self.with.window.durable();
-        let enough = self.with.flush_every - self.lead;
-        !self.broken && (unsaved >= enough || (is_tick && unsaved > 0))
-    }
-
-    /// Whether no save can come due while the keeper rests.
-    fn may_rest(&self) -> bool {
-        let unsaved = self.watermark.done() - self.with.window.durable();
-        unsaved + self.lead + REST_WORTH <= self.with.flush_every
-    }
-
-    /// Starts a save of every output that moved.
-    fn save(&self) -> Option<BoxFuture<'static, Saved>> {
-        let cursors = self.moved_cursors();
-        if cursors.is_empty() {
-            return None;
-        }
-        let covers = self.watermark.done();
-        let store = Arc::clone(&self.with.store);
-        let lease = Arc::clone(&self.with.lease);
-        let ending = self.with.ending.clone();
-        let (give_up_after, stop_timeout) = (self.with.give_up_after, self.with.stop_timeout);
-        let trouble = self.with.troubles.store.clone();
-        Some(
-            async move {
-                let mut retried = 0;
-                let saving = patiently(
-                    ending.clock(),
-                    &trouble,
-                    give_up_after,
-                    &mut retried,
-                    || store.save_many(&lease, &cursors),
-                );
-                let result = tokio::select! {
-                    biased;
-                    result = saving => result,
-                    () = ending.wound_down_for(stop_timeout) => {
-                        Err(not_saved_in_time(&cursors, trouble.outages().last_cause))
-                    }
-                };
-                Saved {
-                    covers,
-                    cursors,
-                    retried,
-                    result,
-                }
-            }
-            .boxed(),
-        )
-    }
-
-    fn moved_cursors(&self) -> BTreeMap<CursorKey, Cursor> {
-        let outputs = self.with.outputs.iter().enumerate();
-        outputs
-            .filter_map(|(index, output)| {
-                let cursor = self.cursor(output, self.watermark.reached(index)?);
-                let moved = self.durable[index].as_ref() != Some(&cursor);
-                moved.then(|| (output.key.clone(), cursor))
-            })
-            .collect()
-    }
-
-    fn cursor(&self, output: &KeptOutput, position: Position) -> Cursor {
-        Cursor {
-            last_file: output.parts[position.part as usize].clone(),
-            last_row_index: position.row,
-            last_ts_utc: Some(position.time.to_string()),
-            order: match self.with.order {
-                OrderMode::AsWritten => OrderPosition::AsWritten,
-                OrderMode::EventTime => OrderPosition::EventTime {
-                    sort_time_ns: position.time.nanos(),
-                },
-            },
-            platform_run_id: self.with.platform_run_id.clone(),
-            plan_digest: output.plan_digest.clone(),
-        }
+    /// Done events that no saved cursor covers.
+    fn unsaved(&self) -> u64 {
+        self.watermark.done() - self.run.window().durable()
     }
 
     fn saved(&mut self, saved: Saved, reason: SaveReason) {
-        self.counts.retried += saved.retried;
-        if let Err(error) = saved.result {
-            self.broken = true;
-            self.with
-                .ending
-                .wind_down(Cause::Failed(Error::Checkpoint(error)));
-            return;
-        }
-        self.counts.saves += 1;
-        let done_meanwhile = self.watermark.done() - saved.covers;
-        self.lead = (2 * done_meanwhile).min(self.with.flush_every / 2);
-        self.with.window.set_durable(saved.covers);
-        self.with.ending.wake_dispatcher();
-        for index in 0..self.with.outputs.len() {
-            if let Some(cursor) = saved.cursors.get(&self.with.outputs[index].key) {
-                self.durable[index] = Some(cursor.clone());
-                self.note_saved(index, reason);
+        match self.saves.settle(saved, self.watermark.done()) {
+            Ok((covers, moved)) => {
+                self.run.window().set_durable(covers);
+                self.run.ending().wake_dispatcher();
+                for output in moved {
+                    self.note_saved(output, reason);
+                }
             }
+            Err(error) => self
+                .run
+                .ending()
+                .wind_down(Cause::Failed(Error::Checkpoint(error))),
         }
     }
 
@@ -505,24 +307,28 @@ impl<J: Journal> Keeper<J> {
             return;
         }
         self.noted[index] = Some(now);
-        let key = &self.with.outputs[index].key;
-        if let Some(cursor) = &self.durable[index] {
-            let saved = CursorSaved::new(key, cursor, reason);
+        let key = self.saves.cursors().outputs[index].key().clone();
+        if let Some(cursor) = self.saves.durable(index) {
+            let saved = CursorSaved::new(&key, cursor, reason);
             self.note(Happening::CursorSaved(saved));
         }
     }
 
     fn note(&mut self, happening: Happening) {
-        if let Err(error) = self.with.journal.note(&happening) {
-            self.with.ending.wind_down(Cause::Failed(error));
+        if let Err(error) = self.journal.note(&happening) {
+            self.run.ending().wind_down(Cause::Failed(error));
         }
     }
 
     /// Notes, once each, that the gate or the store is away, and that it is back.
     fn note_outages(&mut self) {
-        let troubles = self.with.troubles.clone();
-        let of_gate = ("ingestion_gate", troubles.gate, 0);
-        for (what, trouble, told) in [of_gate, ("checkpoint_store", troubles.store, 1)] {
+        let of_gate = ("ingestion_gate", self.links.gate_trouble.clone(), 0);
+        let of_store = (
+            "checkpoint_store",
+            self.saves.cursors().store_trouble.clone(),
+            1,
+        );
+        for (what, trouble, told) in [of_gate, of_store] {
             let away = trouble.current();
             let note = |cause| OutageNote { what, cause };
             let happening = match (away, self.outage_told[told]) {
@@ -545,18 +351,18 @@ impl<J: Journal> Keeper<J> {
 
     fn tell_progress(&mut self) {
         self.note_outages();
-        let meters = self.with.meters.read_all();
-        let state = self.with.state.get();
-        let gate_away = self.with.troubles.gate.current();
-        let store_away = self.with.troubles.store.current();
-        self.with.progress.send_modify(|progress| {
+        let meters = self.run.meters().read_all();
+        let state = self.links.state.get();
+        let gate_away = self.links.gate_trouble.current();
+        let store_away = self.saves.cursors().store_trouble.current();
+        self.run.progress().send_modify(|progress| {
             progress.gate_away = gate_away;
             progress.store_away = store_away;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);
             progress.lateness_ms = self.lateness.latest_ms();
-            progress.durable = self.with.window.durable();
+            progress.durable = self.run.window().durable();
         });
     }
 }
@@ -567,76 +373,6 @@ fn not_set_aside_in_time() -> Error {
         "The quarantine did not take rejected events within the time that a stop may take",
         "Look at the disk that it is on; no cursor has passed those events, and a rerun resumes.",
     )
-}
-
-/// `cause` is what was wrong with the store at last, if anything is known to be.
-fn not_saved_in_time(
-    cursors: &BTreeMap<CursorKey, Cursor>,
-    cause: Option<String>,
-) -> checkpoint::Error {
-    let first = cursors.keys().next();
-    let failure = checkpoint::unavailable(
-        "save within `save_timeout_s` of the stop",
-        first.map(ToString::to_string).unwrap_or_default(),
-        "A rerun repeats what is not saved; bring the store back first",
-    );
-    match cause {
-        Some(cause) => failure.because(cause),
-        None => failure,
-    }
-}
-
-/// Asks a store, again and again while it is away, for up to `give_up_after`; `retried` counts.
-pub(crate) async fn patiently<T, F: Future<Output = Result<T, checkpoint::Error>>>(
-    clock: &SharedClock,
-    trouble: &Trouble,
-    give_up_after: Duration,
-    retried: &mut u64,
-    ask: impl Fn() -> F,
-) -> Result<T, checkpoint::Error> {
-    let mut pause = FIRST_PAUSE;
-    let mut away_since = None;
-    loop {
-        let began = clock.now();
-        let settled = tell_of_silence(clock, trouble, away_since.unwrap_or(began), ask()).await;
-        match settled {
-            Err(error) if error.is_retryable() => {
-                // A try may take its time: the store is away from the beginning of the first one.
-                let away_for = clock.since(*away_since.get_or_insert(began));
-                trouble.failed(away_for, with_causes(&error));
-                if away_for >= give_up_after {
-                    return Err(error);
-                }
-                let pause_left = give_up_after.saturating_sub(away_for);
-                clock.sleep(pause.min(pause_left)).await;
-                pause = (pause * 2).min(5 * TICK);
-                *retried += 1;
-            }
-            settled => {
-                trouble.is_over();
-                return settled;
-            }
-        }
-    }
-}
-
-/// Waits for an answer, and tells of a store that gives none for a while.
-async fn tell_of_silence<T>(
-    clock: &SharedClock,
-    trouble: &Trouble,
-    since: Instant,
-    answer: impl Future<Output = T>,
-) -> T {
-    let mut answer = std::pin::pin!(answer);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer,
-            () = clock.sleep(SILENCE) => {
-                trouble.failed(clock.since(since), "it gives no answer".to_owned());
-            }
-        }
-    }
 }
 
 /// Resolves with what the future gives; never, if there is none.

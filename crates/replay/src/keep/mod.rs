@@ -4,6 +4,9 @@
 pub mod held_lease;
 pub mod patient_store;
 pub mod keeper;
+mod saves;
+mod patience;
+pub mod cursors;
+pub mod kept;
 pub mod lateness;
 pub mod watermark;
-pub mod window;

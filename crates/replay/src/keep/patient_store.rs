@@ -10,7 +10,7 @@ use checkpoint::{
     Record,
 };
 
-use crate::keep::keeper::patiently;
+use crate::keep::patience::patiently;
 use model::SharedClock;
 use push::Trouble;
 
@@ -18,14 +18,27 @@ use push::Trouble;
 /// and renewals are asked for once: whoever makes them has a patience of its own.
 #[derive(Debug)]
 pub struct PatientStore {
-    /// What pauses are counted by.
-    pub clock: SharedClock,
-    /// The store that is asked.
-    pub store: Arc<dyn CheckpointStore>,
-    /// Told of a store that is away.
-    pub trouble: Trouble,
-    /// How long the store may be away.
-    pub give_up_after: Duration,
+    clock: SharedClock,
+    store: Arc<dyn CheckpointStore>,
+    trouble: Trouble,
+    give_up_after: Duration,
+}
+
+impl PatientStore {
+    /// Waits up to `give_up_after`, by `clock`, for a store that is away, and tells `trouble` of it.
+    pub fn new(
+        store: Arc<dyn CheckpointStore>,
+        clock: SharedClock,
+        give_up_after: Duration,
+        trouble: Trouble,
+    ) -> Self {
+        Self {
+            clock,
+            store,
+            trouble,
+            give_up_after,
+        }
+    }
 }
 
 #[async_trait]

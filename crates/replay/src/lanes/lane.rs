@@ -7,12 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::ending::{Cause, Ending};
-use crate::lanes::sending::Sending;
+use crate::ending::Cause;
 use crate::lanes::{HandedOver, LaneQueue};
 use crate::place::{NamePosition, Position};
 use crate::quarantine::RejectReason;
-use crate::time::Start;
+use crate::run::Run;
 use crate::time::WallNs;
 use crate::{Error, ReasonCode};
 use model::Clock;
@@ -68,31 +67,67 @@ pub struct Rejection {
     pub envelope: Bytes,
 }
 
-/// Everything one lane works with.
-pub struct Lane<L, C> {
-    /// Where its events come from.
-    pub queue: LaneQueue,
-    /// What drives its connection.
-    pub pusher: Pusher<L, C>,
-    /// Whom it tells.
-    pub answers: mpsc::Sender<Answered>,
-    /// When to end early.
-    pub ending: Ending,
-    /// Whether it may begin another event.
-    pub sending: Sending,
-    /// The wall clock's origin.
-    pub start: Start,
-    /// Where it pushes to, for its errors.
-    pub endpoint: Arc<str>,
-    /// Names an event for its errors.
-    pub places: Arc<dyn NamePosition>,
+/// What all lanes of a stream share.
+pub(crate) struct LaneContext {
+    run: Run,
+    /// The gate's URL, shown in error messages only.
+    endpoint: String,
+    places: Arc<dyn NamePosition>,
     /// Whether rejected events are set aside instead of ending the stream.
-    pub quarantines: bool,
+    quarantines: bool,
+}
+
+impl LaneContext {
+    /// The lanes of a stream push to `endpoint`. With `quarantines`, rejected events are set aside;
+    /// else the first one ends the stream.
+    pub(crate) fn new(
+        run: Run,
+        endpoint: &str,
+        places: Arc<dyn NamePosition>,
+        quarantines: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            run,
+            endpoint: endpoint.to_owned(),
+            places,
+            quarantines,
+        })
+    }
+
+    /// Waits until a lane may have an event to begin; `false` if the stream winds down first.
+    async fn may_begin(&self) -> bool {
+        self.run.sending().may_begin(self.run.ending()).await
+    }
+}
+
+/// One lane: a queue, a connection, and where its answers go.
+pub(crate) struct Lane<L, C> {
+    queue: LaneQueue,
+    pusher: Pusher<L, C>,
+    answers: mpsc::Sender<Answered>,
+    context: Arc<LaneContext>,
 }
 
 impl<L: PushLane, C: Clock> Lane<L, C> {
+    /// A lane that takes events from `queue`, pushes them by `pusher`, and sends what became of them
+    /// to `answers`.
+    pub(crate) fn new(
+        queue: LaneQueue,
+        pusher: Pusher<L, C>,
+        answers: mpsc::Sender<Answered>,
+        context: Arc<LaneContext>,
+    ) -> Self {
+        Self {
+            queue,
+            pusher,
+            answers,
+            context,
+        }
+    }
+
     /// Works until the queue is closed and empty.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
+        let context = Arc::clone(&self.context);
         while let Ok(event) = self.queue.recv().await {
             let HandedOver {
                 output,
@@ -101,8 +136,8 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 due,
                 body,
             } = event;
-            let fate = if self.sending.may_begin(&self.ending).await {
-                let kept = self.quarantines.then(|| body.clone());
+            let fate = if context.may_begin().await {
+                let kept = self.context.quarantines.then(|| body.clone());
                 let outcome = self.pusher.push(body).await;
                 self.fate(outcome, kept, output, &position)
             } else {
@@ -130,10 +165,15 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
         position: &Position,
     ) -> Fate {
         let failed = |code, said: String, fix: &str| {
-            let event = self.places.name(output, position);
-            let what = format!("The ingestion gate {} {said} for {event}", self.endpoint);
+            let event = self.context.places.name(output, position);
+            let what = format!(
+                "The ingestion gate {} {said} for {event}",
+                self.context.endpoint
+            );
             // Here and now, so that no lane begins another event on the way to the keeper.
-            self.ending
+            self.context
+                .run
+                .ending()
                 .wind_down(Cause::Failed(Error::new(code, what, fix)));
             Fate::Failed
         };
@@ -174,8 +214,8 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 ..
             } => Fate::Acknowledged {
                 decision,
-                sent: self.start.at(sent_at),
-                answered: self.start.at(acked_at),
+                sent: self.context.run.at(sent_at),
+                answered: self.context.run.at(acked_at),
             },
             PushOutcome::Rejected { refusal, .. } => failed(
                 ReasonCode::IgPushRejected,

@@ -26,6 +26,7 @@
 //! All runtimes go on until the last lane has ended, since a client's pool may have a lane
 //! use a connection that another lane's thread drives.
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
@@ -45,12 +46,30 @@ const LOAD: usize = 64;
 /// Answers that the lanes of a thread may have ready.
 const READY: usize = 256;
 
+/// Lane threads, at most.
+const MOST_THREADS: usize = 8;
+/// Threads that are worth a core however few lanes each has.
+const FIRST_THREADS: usize = 4;
+/// Lanes of each thread beyond the first: with fewer, turns would only be smaller.
+const WORTH_A_THREAD: usize = 8;
+
+/// How many threads drive this many lanes: one a core, as far as they are worth it.
+pub(crate) fn lane_threads(lanes: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    threads_of(lanes, cores)
+}
+
+fn threads_of(lanes: usize, cores: usize) -> usize {
+    let worth = (lanes / WORTH_A_THREAD).max(FIRST_THREADS);
+    cores.min(worth).min(MOST_THREADS)
+}
+
 /// What the keeper hears at once.
 pub type Answers = Vec<Answered>;
 
 /// The threads at work.
 #[derive(Debug)]
-pub struct LaneThreads {
+pub(crate) struct LaneThreads {
     ended: Vec<oneshot::Receiver<()>>,
     /// Dropped once all lanes have ended.
     all_ended: watch::Sender<()>,
@@ -63,7 +82,7 @@ impl LaneThreads {
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread, or a client makes no lane.
-    pub fn start<L: PushLane + 'static, C: Clock>(
+    pub(crate) fn start<L: PushLane + 'static, C: Clock>(
         threads: usize,
         queues: Vec<LaneQueue>,
         keeper: &mpsc::Sender<Answers>,
@@ -92,7 +111,7 @@ impl LaneThreads {
     }
 
     /// Waits until all lanes have ended; whatever ended one too early has wound the stream down.
-    pub async fn join(self) {
+    pub(crate) async fn join(self) {
         for ended in self.ended {
             // A thread that died says nothing more.
             let _ = ended.await;
@@ -180,6 +199,28 @@ impl Courier {
             if self.keeper.send(answers).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_follow_the_cores_and_the_lanes() {
+        for (lanes, cores, threads) in [
+            (1, 1, 1),
+            (64, 2, 2),
+            (8, 16, 4),
+            (48, 16, 6),
+            (4_096, 64, 8),
+        ] {
+            assert_eq!(
+                threads_of(lanes, cores),
+                threads,
+                "{lanes} lanes, {cores} cores"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Lanes: the fixed set of lines to the ingestion gate.
 //!
 //! ```text
-//!            hand_over(key)             one request in flight
+//!              offer(key)               one request in flight
 //! dispatcher ───────────────► queue ──► lane task ──► gate
 //!                             (short)       │
 //!                                           └── Answered ──► keeper
@@ -22,10 +22,9 @@
 
 pub mod lane_threads;
 pub mod lane;
-pub mod sending;
+pub mod gateway;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender, TrySendError, bounded};
@@ -33,6 +32,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::place::Position;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::WallNs;
 
 /// Which events keep their order on the way to the ingestion gate.
@@ -81,29 +81,29 @@ pub struct LaneSettings {
 /// full while others run dry: the deeper they are, the rarer is a lane without work.
 const QUEUE: usize = 256;
 /// How long the dispatcher sleeps before it looks at a full queue again.
-const FULL_PAUSE: Duration = Duration::from_micros(500);
+pub(crate) const FULL_PAUSE: Duration = Duration::from_micros(500);
 
 /// Events below this size are not counted by their bytes: full queues of them are small.
 const LARGE_EVENT_BYTES: usize = 4 << 10;
 
 /// An event on its way to a lane.
 #[derive(Debug)]
-pub struct HandedOver {
+pub(crate) struct HandedOver {
     /// The output's place in the list.
-    pub output: usize,
+    pub(crate) output: usize,
     /// The event's number in its output, in the order of handing over.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// Where it stands in its output.
-    pub position: Position,
+    pub(crate) position: Position,
     /// When it was due; absent in an unpaced stream.
-    pub due: Option<WallNs>,
+    pub(crate) due: Option<WallNs>,
     /// The envelope.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// The dispatcher's ends of the lanes' queues.
 #[derive(Debug)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     queues: Vec<Sender<HandedOver>>,
     large: Arc<LargeEvents>,
 }
@@ -153,13 +153,12 @@ impl Drop for Counted {
 }
 
 /// The lanes' ends.
-pub type LaneQueue = Receiver<HandedOver>;
+pub(crate) type LaneQueue = Receiver<HandedOver>;
 
 impl Lanes {
-    /// The queues of `count` lanes, and the end that each lane takes from. All of them hold
-    /// at most so many bytes of large events, or one.
-    pub fn new(count: usize, ordering: LaneOrdering, most_bytes: u64) -> (Self, Vec<LaneQueue>) {
-        let count = count.max(1);
+    /// The queues of the lanes that `settings` name, and the end that each lane takes from.
+    pub(crate) fn new(settings: &LaneSettings) -> (Self, Vec<LaneQueue>) {
+        let (count, ordering) = (settings.count.max(1), settings.ordering);
         let (queues, ends) = match ordering {
             LaneOrdering::Key => (0..count).map(|_| bounded(QUEUE)).unzip(),
             LaneOrdering::Strict => {
@@ -172,52 +171,67 @@ impl Lanes {
             }
         };
         let large = Arc::new(LargeEvents {
-            most: most_bytes,
+            most: settings.in_flight_bytes,
             held: AtomicU64::new(0),
         });
         (Self { queues, large }, ends)
     }
 
-    /// Queues an event on the lane of its key. As long as there is no place for it or no room, it
-    /// calls `wait`, which takes about the time that it is given. False if the lanes are gone, which is how they tell that the
-    /// stream winds down.
-    pub fn hand_over(
-        &self,
-        ordering_key: u64,
-        mut event: HandedOver,
-        mut wait: impl FnMut(Duration),
-    ) -> bool {
-        let lane = (ordering_key % self.queues.len() as u64) as usize;
-        while event.body.len() >= LARGE_EVENT_BYTES {
-            if let Some(counted) = self.large.try_count(&event.body) {
-                event.body = counted;
-                break;
+    /// Puts an event into the queue of its key's lane, if there is a place for it and, for a
+    /// large one, room for its bytes. Never waits.
+    pub(crate) fn offer(&self, ordering_key: u64, mut event: HandedOver) -> Offered {
+        let queue = &self.queues[(ordering_key % self.queues.len() as u64) as usize];
+        if event.body.len() >= LARGE_EVENT_BYTES {
+            if queue.is_closed() {
+                return Offered::Gone;
             }
-            if self.queues[lane].is_closed() {
-                return false;
+            // Nobody else fills the queue: once its bytes count, the event has its place.
+            if queue.is_full() {
+                return Offered::Full(event);
             }
-            wait(FULL_PAUSE);
+            match self.large.try_count(&event.body) {
+                Some(counted) => event.body = counted,
+                None => return Offered::Full(event),
+            }
         }
-        loop {
-            match self.queues[lane].try_send(event) {
-                Ok(()) => return true,
-                Err(TrySendError::Closed(_)) => return false,
-                Err(TrySendError::Full(back)) => event = back,
-            }
-            wait(FULL_PAUSE);
+        match queue.try_send(event) {
+            Ok(()) => Offered::Taken,
+            Err(TrySendError::Full(back)) => Offered::Full(back),
+            Err(TrySendError::Closed(_)) => Offered::Gone,
         }
     }
 }
 
+/// What became of an event that was offered to its lane.
+#[derive(Debug)]
+pub(crate) enum Offered {
+    /// The lane has it.
+    Taken,
+    /// There is no place for it yet: offer it again after a moment.
+    Full(HandedOver),
+    /// The lanes are gone: the stream winds down.
+    Gone,
+}
+
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use envelope::EventTime;
 
     use super::*;
 
     const MOST: u64 = 1 << 20;
+
+    fn settings(count: usize, ordering: LaneOrdering) -> LaneSettings {
+        LaneSettings {
+            count,
+            ordering,
+            concurrency: Concurrency::Fixed,
+            drain_timeout: Duration::ZERO,
+            in_flight_bytes: MOST,
+            transient_errors: Vec::new(),
+            max_event_bytes: 1,
+        }
+    }
 
     fn event(sequence: u64) -> HandedOver {
         let position = Position {
@@ -234,11 +248,15 @@ mod tests {
         }
     }
 
+    fn is_taken(lanes: &Lanes, key: u64, event: HandedOver) -> bool {
+        matches!(lanes.offer(key, event), Offered::Taken)
+    }
+
     #[test]
     fn one_key_goes_by_one_lane_in_order() {
-        let (lanes, ends) = Lanes::new(4, LaneOrdering::Key, MOST);
+        let (lanes, ends) = Lanes::new(&settings(4, LaneOrdering::Key));
         for sequence in 0..8 {
-            assert!(lanes.hand_over(6, event(sequence), |_| ()));
+            assert!(is_taken(&lanes, 6, event(sequence)));
         }
         let taken: Vec<_> = std::iter::from_fn(|| ends[2].try_recv().ok()).collect();
         assert_eq!(
@@ -249,9 +267,9 @@ mod tests {
 
     #[test]
     fn a_lane_that_is_gone_says_so_instead_of_blocking() {
-        let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict, MOST);
+        let (lanes, ends) = Lanes::new(&settings(1, LaneOrdering::Strict));
         drop(ends);
-        assert!(!lanes.hand_over(0, event(0), |_| ()));
+        assert!(matches!(lanes.offer(0, event(0)), Offered::Gone));
     }
 
     fn large_event(sequence: u64, bytes: usize) -> HandedOver {
@@ -263,38 +281,29 @@ mod tests {
 
     #[test]
     fn large_events_wait_until_others_are_gone() {
-        let (lanes, ends) = Lanes::new(4, LaneOrdering::Key, MOST);
+        let (lanes, ends) = Lanes::new(&settings(4, LaneOrdering::Key));
         let (third, whole) = (300 << 10, 2 << 20);
         for sequence in 0..3 {
-            assert!(lanes.hand_over(sequence, large_event(sequence, third), |_| ()));
+            assert!(is_taken(&lanes, sequence, large_event(sequence, third)));
         }
         // Small ones do not count.
-        assert!(lanes.hand_over(3, large_event(3, 100), |_| ()));
-        let waited = AtomicU64::new(0);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let wait = |pause| {
-                    waited.fetch_add(1, Ordering::Relaxed);
-                    thread::park_timeout(pause);
-                };
-                assert!(lanes.hand_over(0, large_event(4, whole), wait));
-            });
-            for end in &ends[..3] {
-                while waited.load(Ordering::Relaxed) < 3 {
-                    thread::yield_now();
-                }
-                let event = end.try_recv().unwrap();
-                assert_eq!(event.body, vec![7; third]);
-                // A copy, as the quarantine keeps one, counts like the event.
-                let copy = event.body.clone();
-                drop(event);
-                waited.store(0, Ordering::Relaxed);
-                while waited.load(Ordering::Relaxed) < 3 {
-                    thread::yield_now();
-                }
-                drop(copy);
-            }
-        });
+        assert!(is_taken(&lanes, 3, large_event(3, 100)));
+        let mut waiting = large_event(4, whole);
+        let mut no_room = || match lanes.offer(0, large_event(4, whole)) {
+            Offered::Full(back) => waiting = back,
+            other => panic!("{other:?}"),
+        };
+        for end in &ends[..3] {
+            no_room();
+            let event = end.try_recv().unwrap();
+            assert_eq!(event.body, vec![7; third]);
+            // A copy, as the quarantine keeps one, counts like the event.
+            let copy = event.body.clone();
+            drop(event);
+            no_room();
+            drop(copy);
+        }
+        assert!(is_taken(&lanes, 0, waiting));
         let event = ends[0].try_recv().unwrap();
         assert_eq!((event.sequence, event.body.len()), (4, whole));
         assert_eq!(lanes.large.held.load(Ordering::Relaxed), whole as u64);
@@ -304,11 +313,12 @@ mod tests {
 
     #[test]
     fn a_large_event_does_not_wait_for_lanes_that_are_gone() {
-        let (lanes, ends) = Lanes::new(1, LaneOrdering::Strict, MOST);
-        assert!(lanes.hand_over(0, large_event(0, 1 << 20), |_| ()));
+        let (lanes, ends) = Lanes::new(&settings(1, LaneOrdering::Strict));
+        assert!(is_taken(&lanes, 0, large_event(0, 1 << 20)));
         let held = ends[0].try_recv().unwrap();
         drop(ends);
-        assert!(!lanes.hand_over(0, large_event(1, 1 << 20), |_| ()));
+        let offered = lanes.offer(0, large_event(1, 1 << 20));
+        assert!(matches!(offered, Offered::Gone));
         drop(held);
     }
 }

@@ -6,20 +6,17 @@
 //! event it takes no lock and allocates nothing. When an event may leave is the
 //! [`pilot`](crate::lead::pilot)'s business.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 use envelope::EventTime;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::ending::Ending;
-use crate::lanes::{HandedOver, Lanes};
-use crate::lead::pilot::Pilot;
-use crate::order::EventOrder;
+use crate::lead::pilot::{HandOver, LOOK_AROUND, Leave, Left, Pilot};
+use crate::order::{Event, EventOrder};
 use crate::pace::Pace;
-use crate::tell::meters::Meters;
-use crate::time::Start;
+use crate::run::Run;
 use crate::time::WallNs;
 use model::Clock;
 
@@ -87,96 +84,208 @@ pub struct Scheduled {
     pub last_handed_over_s: f64,
 }
 
-/// Everything the thread works with.
-pub struct Dispatcher<K> {
-    /// Where events come from.
-    pub order: Box<dyn EventOrder>,
-    /// When they may leave.
-    pub pilot: Pilot<K>,
-    /// Where they go.
-    pub lanes: Lanes,
-    /// What is counted.
-    pub meters: Arc<Meters>,
-    /// When to end early.
-    pub ending: Ending,
-    /// How many at most.
-    pub max_events: Option<u64>,
-    /// The wall clock's origin.
-    pub start: Start,
+/// Hands the events of an order to their lanes, one after the other, in steps that never wait.
+pub(crate) struct Dispatcher<K> {
+    run: Run,
+    order: Box<dyn EventOrder>,
+    pilot: Pilot<K>,
+    max_events: Option<u64>,
+    /// The event that waits to leave.
+    next: Option<Event>,
+    hasher: Sha256,
+    first_time: Option<EventTime>,
+    last_time: Option<EventTime>,
+    last: Left,
+}
+
+/// What a step of the dispatcher came to.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// An event left.
+    Left,
+    /// There is nothing to do for this long, unless the dispatching thread is woken.
+    Rest(Duration),
+    /// Nothing more is handed over.
+    Ended(DispatchEnd),
 }
 
 impl<K: Clock> Dispatcher<K> {
-    /// Hands over events until the end, on the calling thread.
-    pub fn run(mut self) -> Dispatched {
-        self.ending.register_dispatcher();
-        let mut hasher = Sha256::new();
-        let mut times = (None, None);
-        let mut last = (0, 0);
-        let mut sequences = vec![0u64; self.meters.outputs()];
-        let end = loop {
-            let handed_over = self.pilot.handed_over();
-            if self.max_events.is_some_and(|most| handed_over >= most) {
-                break DispatchEnd::MaxEvents;
-            }
-            if self.ending.is_winding_down() {
-                break DispatchEnd::WoundDown;
-            }
-            let event = match self.order.next() {
-                Ok(Some(event)) => event,
-                Ok(None) => break DispatchEnd::Complete,
-                Err(error) => break DispatchEnd::Failed(error),
-            };
-            self.meters.read(event.output, 1);
-            if event.anchors {
-                self.pilot.schedule().restart();
-            }
-            let Some(due) = self.pilot.wait_to_leave(event.position.time) else {
-                break DispatchEnd::WoundDown;
-            };
-            let is_unpaced = self.pilot.schedule().is_unpaced();
-            let handed = HandedOver {
-                output: event.output,
-                sequence: sequences[event.output],
-                position: event.position,
-                due: (!is_unpaced).then_some(due),
-                body: event.body,
-            };
-            self.meters.handed_over(event.output);
-            let pilot = &mut self.pilot;
-            let wait = |pause| pilot.wait_held_back(pause);
-            if !self.lanes.hand_over(event.ordering_key, handed, wait) {
-                self.meters.handed_back(event.output);
-                break DispatchEnd::WoundDown;
-            }
-            last = (due, self.pilot.left());
-            sequences[event.output] += 1;
-            hasher.update(event.id.as_bytes());
-            times = (
-                times.0.or(Some(event.position.time)),
-                Some(event.position.time),
-            );
-        };
-        self.pilot.end();
-        let (first_time, last_time) = times;
-        Dispatched {
-            end,
-            digest: Some(oracle_store::Hex64::of_hasher(hasher).to_string()),
-            first_time,
-            last_time,
-            schedule: self.scheduled(last),
+    /// A dispatcher that has handed nothing over. `max_events` bounds the stream; `None` streams all
+    /// events of `order`.
+    pub(crate) fn new(
+        run: Run,
+        order: Box<dyn EventOrder>,
+        pilot: Pilot<K>,
+        max_events: Option<u64>,
+    ) -> Self {
+        Self {
+            run,
+            order,
+            pilot,
+            max_events,
+            next: None,
+            hasher: Sha256::new(),
+            first_time: None,
+            last_time: None,
+            last: Left::default(),
         }
     }
 
-    fn scheduled(&mut self, (last_due, last_handed_over): (WallNs, WallNs)) -> Option<Scheduled> {
+    /// Hands over events until the end, on the calling thread.
+    pub(crate) fn run(mut self) -> Dispatched {
+        self.run.ending().register_dispatcher();
+        loop {
+            match self.step() {
+                Turn::Left => {}
+                Turn::Rest(delay) => self.pilot.rest(delay),
+                Turn::Ended(end) => return self.dispatched(end),
+            }
+        }
+    }
+
+    /// Hands over the next event, if it is there, may leave and has a place.
+    pub(crate) fn step(&mut self) -> Turn {
+        let event = match self.next.take() {
+            Some(event) => event,
+            None => match self.read() {
+                Ok(event) => event,
+                Err(turn) => return turn,
+            },
+        };
+        let (id, time) = (event.id, event.position.time);
+        let handed_over = match self.pilot.leave(time) {
+            Leave::Now(departure) => departure.hand_over(event),
+            Leave::After(rest) => HandOver::HeldBack(event, rest),
+            Leave::Never => HandOver::Gone,
+        };
+        match handed_over {
+            HandOver::Left(left) => self.last = left,
+            HandOver::HeldBack(event, rest) => {
+                self.next = Some(event);
+                return Turn::Rest(rest);
+            }
+            HandOver::Gone => return Turn::Ended(DispatchEnd::WoundDown),
+        }
+        self.hasher.update(id.as_bytes());
+        self.first_time.get_or_insert(time);
+        self.last_time = Some(time);
+        Turn::Left
+    }
+
+    /// Takes the next event from the order; what else the step comes to where there is none.
+    fn read(&mut self) -> Result<Event, Turn> {
+        let handed_over = self.pilot.handed_over();
+        if self.max_events.is_some_and(|most| handed_over >= most) {
+            return Err(Turn::Ended(DispatchEnd::MaxEvents));
+        }
+        if self.run.ending().is_winding_down() {
+            return Err(Turn::Ended(DispatchEnd::WoundDown));
+        }
+        let event = match self.order.poll() {
+            Poll::Ready(Ok(Some(event))) => event,
+            Poll::Ready(Ok(None)) => return Err(Turn::Ended(DispatchEnd::Complete)),
+            Poll::Ready(Err(error)) => return Err(Turn::Ended(DispatchEnd::Failed(error))),
+            Poll::Pending => {
+                self.pilot.obey();
+                return Err(Turn::Rest(LOOK_AROUND));
+            }
+        };
+        self.run.meters().read(event.output, 1);
+        if event.anchors {
+            self.pilot.schedule().restart();
+        }
+        Ok(event)
+    }
+
+    fn dispatched(mut self, end: DispatchEnd) -> Dispatched {
+        self.pilot.end();
+        Dispatched {
+            end,
+            schedule: self.scheduled(self.last),
+            digest: Some(oracle_store::Hex64::of_hasher(self.hasher).to_string()),
+            first_time: self.first_time,
+            last_time: self.last_time,
+        }
+    }
+
+    fn scheduled(&mut self, last: Left) -> Option<Scheduled> {
         let schedule = self.pilot.schedule();
         let (wall, time_origin) = schedule.anchor()?;
         let seconds = |at: WallNs| at.saturating_sub(wall) as f64 / 1e9;
         Some(Scheduled {
             pace: schedule.pace().clone(),
-            wall_origin: self.start.wall_time(wall),
+            wall_origin: self.run.start().wall_time(wall),
             time_origin,
-            last_due_s: seconds(last_due),
-            last_handed_over_s: seconds(last_handed_over),
+            last_due_s: seconds(last.due),
+            last_handed_over_s: seconds(last.at),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use durable::TokioClock;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::ending::{Cause, Ending};
+    use crate::lanes::{Concurrency, LaneOrdering, LaneQueue, LaneSettings, Lanes};
+    use crate::lead::schedule::{Schedule, WhenLate};
+    use crate::lead::steering::Steering;
+    use crate::tell::progress::Progress;
+    use crate::tell::state::State;
+    use crate::time::Start;
+    use crate::window::Window;
+
+    /// Rows that are being read for ever.
+    struct Hanging;
+
+    impl EventOrder for Hanging {
+        fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
+            Poll::Pending
+        }
+    }
+
+    fn dispatcher(ending: &Ending) -> (Dispatcher<TokioClock>, Steering, Vec<LaneQueue>) {
+        let (lanes, queues) = Lanes::new(&LaneSettings {
+            count: 1,
+            ordering: LaneOrdering::Strict,
+            concurrency: Concurrency::Fixed,
+            drain_timeout: Duration::ZERO,
+            in_flight_bytes: 1,
+            transient_errors: Vec::new(),
+            max_event_bytes: 1,
+        });
+        let (steering, helm) = Steering::new(ending.clone());
+        let progress = watch::Sender::new(Progress::default());
+        let (start, window) = (Start::by(&TokioClock), Arc::new(Window::new(1, 1)));
+        let run = Run::new(start, ending.clone(), window, 1, progress);
+        let schedule = Schedule::new(Pace::UNPACED, WhenLate::CatchUp);
+        let (pilot, _) = Pilot::new(run.clone(), TokioClock, schedule, lanes, helm);
+        let dispatcher = Dispatcher::new(run, Box::new(Hanging), pilot, None);
+        (dispatcher, steering, queues)
+    }
+
+    #[tokio::test]
+    async fn a_read_that_hangs_holds_up_neither_orders_nor_a_stop() {
+        let ending = Ending::default();
+        let (mut dispatcher, steering, _queues) = dispatcher(&ending);
+        assert!(matches!(dispatcher.step(), Turn::Rest(_)));
+        let asked = tokio::spawn({
+            let steering = steering.clone();
+            async move { steering.pause("me").await }
+        });
+        while !asked.is_finished() {
+            tokio::task::yield_now().await;
+            assert!(matches!(dispatcher.step(), Turn::Rest(_)));
+        }
+        assert_eq!(asked.await.unwrap().unwrap().state, State::Paused);
+        ending.wind_down(Cause::Asked);
+        assert!(matches!(
+            dispatcher.step(),
+            Turn::Ended(DispatchEnd::WoundDown)
+        ));
     }
 }

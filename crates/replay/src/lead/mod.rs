@@ -2,6 +2,7 @@
 //! over, and whoever steers it.
 
 pub mod dispatch;
+pub mod course;
 pub mod pilot;
 pub mod schedule;
 pub mod steering;

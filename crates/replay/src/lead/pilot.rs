@@ -9,35 +9,34 @@
 //!   │        ▼                      │
 //!   │     due? ───────── not yet ───┤   (a gap that is too long is cut first)
 //!   │        ▼                      ▼
-//!   │     room? ──────── none ──► park ──┐
+//!   │     room? ──────── none ──► rest ──┐
 //!   │        ▼                           │
-//!   │     the event leaves               │
+//!   │     departure ──► handed over ──► counted
 //!   └────────────────────────────────────┘
 //! ```
 //!
+//! The pilot owns the lanes, and only a [`Departure`] hands an event to one: so no event gets
+//! there that is not due or has no room, and none that got there is left uncounted.
+//!
 //! An event that goes through costs two reads of the clock and a few of atomics.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::EventTime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::ending::Ending;
-use crate::keep::window::Window;
-use crate::lanes::sending::Sending;
+use crate::lanes::{FULL_PAUSE, HandedOver, Lanes, Offered};
 use crate::lead::schedule::Schedule;
 use crate::lead::steering::{Helm, Order};
+use crate::order::Event;
+use crate::run::Run;
 use crate::tell::acts::{Act, CutGap, Refused, Steered, Told};
-use crate::tell::meters::Meters;
-use crate::tell::progress::Progress;
 use crate::tell::state::State;
-use crate::time::Start;
 use crate::time::WallNs;
 use model::Clock;
 
 /// The longest the thread sleeps without looking around.
-const LOOK_AROUND: Duration = Duration::from_millis(250);
+pub(crate) const LOOK_AROUND: Duration = Duration::from_millis(250);
 
 /// A wait longer than this is told of: people see shorter ones in the rate.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -49,118 +48,113 @@ struct Pause {
     steps: u64,
 }
 
-/// How the event that is about to leave stands to the schedule.
-#[derive(Debug, Clone, Copy, Default)]
-struct Leaving {
-    due: WallNs,
-    is_step: bool,
-}
-
-/// Everything that a pilot works with.
-pub struct Piloting<K> {
-    /// When events are due.
-    pub schedule: Schedule,
-    /// How far ahead of the checkpoints they may go.
-    pub window: Arc<Window>,
-    /// When to end early.
-    pub ending: Ending,
-    /// Holds the lanes back while the stream is paused.
-    pub sending: Sending,
-    /// Who steers.
-    pub helm: Helm,
-    /// Where acts and cut gaps are told of.
-    pub acts: mpsc::UnboundedSender<Told>,
-    /// What is counted, for snapshots.
-    pub meters: Arc<Meters>,
-    /// Told with every act.
-    pub progress: watch::Sender<Progress>,
-    /// What time it is.
-    pub clock: K,
-    /// The wall clock's origin.
-    pub start: Start,
-}
-
 /// Says when an event may leave.
-pub struct Pilot<K> {
-    with: Piloting<K>,
+pub(crate) struct Pilot<K> {
+    run: Run,
+    clock: K,
+    schedule: Schedule,
+    lanes: Lanes,
+    helm: Helm,
+    /// Where acts and cut gaps are reported for the audit.
+    acts: mpsc::UnboundedSender<Told>,
     pause: Option<Pause>,
-    leaving: Leaving,
     handed_over: u64,
+    /// The number of the next event of each output.
+    sequences: Vec<u64>,
     /// Whether the progress says when the next event is due.
     is_next_due_told: bool,
 }
 
 impl<K: Clock> Pilot<K> {
-    /// The pilot of a stream that has not begun.
-    pub fn new(with: Piloting<K>) -> Self {
-        Self {
-            with,
+    /// The pilot of a stream that has not begun, and what it tells the keeper.
+    pub(crate) fn new(
+        run: Run,
+        clock: K,
+        schedule: Schedule,
+        lanes: Lanes,
+        helm: Helm,
+    ) -> (Self, mpsc::UnboundedReceiver<Told>) {
+        let (acts, told) = mpsc::unbounded_channel();
+        let pilot = Self {
+            sequences: vec![0; run.meters().outputs()],
+            run,
+            clock,
+            schedule,
+            lanes,
+            helm,
+            acts,
             pause: None,
-            leaving: Leaving::default(),
             handed_over: 0,
             is_next_due_told: false,
-        }
+        };
+        (pilot, told)
     }
 
     /// The schedule, as it stands.
-    pub fn schedule(&mut self) -> &mut Schedule {
-        &mut self.with.schedule
+    pub(crate) fn schedule(&mut self) -> &mut Schedule {
+        &mut self.schedule
     }
 
     /// Nanoseconds since the start.
-    pub fn now(&self) -> WallNs {
-        self.with.start.at(self.with.clock.now())
+    pub(crate) fn now(&self) -> WallNs {
+        self.run.at(self.clock.now())
     }
 
-    /// Events that left.
-    pub fn handed_over(&self) -> u64 {
+    /// Events that were handed over.
+    pub(crate) fn handed_over(&self) -> u64 {
         self.handed_over
     }
 
-    /// Waits until the next event may leave, obeying orders meanwhile: the moment from which
-    /// it is late, or `None` if the stream winds down first.
-    pub fn wait_to_leave(&mut self, time: EventTime) -> Option<WallNs> {
-        loop {
-            self.obey();
-            if self.with.ending.is_winding_down() {
-                return None;
+    /// Obeys the orders that wait, and says whether an event at `time` may leave.
+    pub(crate) fn leave(&mut self, time: EventTime) -> Leave<'_, K> {
+        self.obey();
+        if self.run.ending().is_winding_down() {
+            return Leave::Never;
+        }
+        let now = self.now();
+        let mut due = self.schedule.due(time, now);
+        if self.pause.is_none()
+            && now < due
+            && let Some(earlier) = self.schedule.cap_gap(due)
+        {
+            self.tell_of_cut_gap(time, earlier);
+            due = self.schedule.due(time, now);
+        }
+        let has_room = self.run.window().has_room(self.handed_over);
+        match self.pause {
+            Some(Pause { steps, since }) if steps > 0 && has_room => {
+                self.schedule.advance(due, since);
+                Leave::Now(self.departure(due.min(since), now, true))
             }
-            let now = self.now();
-            let due = self.with.schedule.due(time, now);
-            if let Some(pause) = &mut self.pause {
-                if pause.steps == 0 {
+            Some(Pause { steps, .. }) => {
+                if steps == 0 {
                     self.forget_next_due();
-                    self.park(State::Paused, LOOK_AROUND);
-                } else if self.with.window.has_room(self.handed_over) {
-                    pause.steps -= 1;
-                    self.with.schedule.advance(due, pause.since);
-                    let due = due.min(pause.since);
-                    return Some(self.leave(due, true, now));
-                } else {
-                    self.park(State::Paused, LOOK_AROUND);
                 }
-            } else if now < due {
-                if let Some(earlier) = self.with.schedule.cap_gap(due) {
-                    self.tell_of_cut_gap(time, earlier);
-                    continue;
-                }
-                let state = if self.with.schedule.begins_after(now) {
-                    State::WaitingForStart
-                } else {
-                    State::Running
-                };
+                self.rest_in(State::Paused, LOOK_AROUND)
+            }
+            None if now < due => {
                 let left = Duration::from_nanos((due - now) as u64);
                 if left > WORTH_TELLING {
                     self.tell_next_due(Some(due));
                 }
-                self.park(state, LOOK_AROUND.min(left));
-            } else if self.with.window.has_room(self.handed_over) {
-                self.with.helm.state().set(State::Running);
-                return Some(self.leave(due, false, due));
-            } else {
-                self.park(State::HeldBack, LOOK_AROUND);
+                let state = if self.schedule.begins_after(now) {
+                    State::WaitingForStart
+                } else {
+                    State::Running
+                };
+                self.rest_in(state, LOOK_AROUND.min(left))
             }
+            None if has_room => {
+                self.helm.state().set(State::Running);
+                Leave::Now(self.departure(due, due, false))
+            }
+            None => self.rest_in(State::HeldBack, LOOK_AROUND),
         }
+    }
+
+    /// Rests for at most `delay`, less if somebody wakes the dispatching thread.
+    pub(crate) fn rest(&self, delay: Duration) {
+        self.clock.park(delay);
     }
 
     fn tell_of_cut_gap(&self, next: EventTime, earlier: WallNs) {
@@ -170,15 +164,15 @@ impl<K: Clock> Pilot<K> {
             handed_over: self.handed_over,
         };
         // A keeper that is gone has nothing left to write to.
-        let _ = self.with.acts.send(Told::GapCut(cut));
+        let _ = self.acts.send(Told::GapCut(cut));
     }
 
     /// Tells when the next event is due, or that it is not waited for any more.
     fn tell_next_due(&mut self, due: Option<WallNs>) {
         self.is_next_due_told = due.is_some();
-        let due = due.map(|due| self.with.start.wall_time(due));
-        self.with
-            .progress
+        let due = due.map(|due| self.run.start().wall_time(due));
+        self.run
+            .progress()
             .send_if_modified(|progress| std::mem::replace(&mut progress.next_due, due) != due);
     }
 
@@ -188,62 +182,44 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    /// Obeys orders while the event that is leaving finds no place, and rests for at most `pause`.
-    pub fn wait_held_back(&mut self, pause: Duration) {
-        if self.pause.is_none() {
-            self.with.helm.state().set(State::HeldBack);
-        }
-        self.obey();
-        self.with.clock.park(pause);
-    }
-
-    /// Counts an event that left, and answers when that was.
-    pub fn left(&mut self) -> WallNs {
-        let now = self.now();
-        let Leaving { due, is_step } = self.leaving;
-        // A step is never late: the schedule stands still for it.
-        self.with
-            .schedule
-            .left(due, if is_step { due } else { now });
-        self.handed_over += 1;
-        now
-    }
-
     /// Obeys the orders that wait.
-    pub fn obey(&mut self) {
-        while let Some(order) = self.with.helm.next_order() {
+    pub(crate) fn obey(&mut self) {
+        while let Some(order) = self.helm.next_order() {
             self.carry_out(order, None);
         }
     }
 
     /// Ends the steering: what waits is answered, and nothing else is taken.
-    pub fn end(&mut self) {
-        self.with.helm.state().set(State::Ending);
-        self.with.helm.close();
-        while let Some(order) = self.with.helm.next_order() {
+    pub(crate) fn end(&mut self) {
+        self.helm.state().set(State::Ending);
+        self.helm.close();
+        while let Some(order) = self.helm.next_order() {
             let refused = (order.act != Act::Stop).then_some(Refused::Ended);
             self.carry_out(order, refused);
         }
     }
 
-    fn leave(&mut self, due: WallNs, is_step: bool, late_from: WallNs) -> WallNs {
+    fn departure(&mut self, due: WallNs, late_from: WallNs, is_step: bool) -> Departure<'_, K> {
         self.forget_next_due();
-        self.leaving = Leaving { due, is_step };
-        late_from
-    }
-
-    fn park(&mut self, state: State, at_most: Duration) {
-        self.with.helm.state().set(state);
-        self.with.clock.park(at_most);
-    }
-
-    fn carry_out(&mut self, order: Order, mut refused: Option<Refused>) {
-        let now = self.now();
-        let pace_before = self.with.schedule.pace().clone();
-        if refused.is_none() {
-            refused = self.apply(&order.act, now).err();
+        Departure {
+            pilot: self,
+            due,
+            late_from,
+            is_step,
         }
-        let pace = self.with.schedule.pace().clone();
+    }
+
+    fn rest_in(&self, state: State, at_most: Duration) -> Leave<'_, K> {
+        self.helm.state().set(state);
+        Leave::After(at_most)
+    }
+
+    /// Does what an order says, unless it is refused, and answers it.
+    fn carry_out(&mut self, order: Order, refused: Option<Refused>) {
+        let now = self.now();
+        let pace_before = self.schedule.pace().clone();
+        let refused = refused.or_else(|| self.apply(&order.act, now).err());
+        let pace = self.schedule.pace().clone();
         let state = self.state();
         let steered = Steered {
             act: order.act,
@@ -255,23 +231,23 @@ impl<K: Clock> Pilot<K> {
             handed_over: self.handed_over,
         };
         // A keeper that is gone has nothing left to write to.
-        let _ = self.with.acts.send(Told::Steered(steered));
-        let meters = self.with.meters.read_all();
-        self.with.progress.send_modify(|progress| {
+        let _ = self.acts.send(Told::Steered(steered));
+        let meters = self.run.meters().read_all();
+        self.run.progress().send_modify(|progress| {
             progress.state = state;
             progress.pace = pace;
             progress.meters = meters;
         });
-        let answer = refused.map_or_else(|| Ok(self.with.progress.borrow().clone()), Err);
+        let answer = refused.map_or_else(|| Ok(self.run.progress().borrow().clone()), Err);
         // Whoever asked may have gone.
         let _ = order.answer.send(answer);
     }
 
     fn apply(&mut self, act: &Act, now: WallNs) -> Result<(), Refused> {
         match act {
-            Act::Pause => self.with.sending.pause(),
-            Act::Resume => self.with.sending.resume(),
-            Act::Step(events) if self.pause.is_some() => self.with.sending.step(*events),
+            Act::Pause => self.run.sending().pause(),
+            Act::Resume => self.run.sending().resume(),
+            Act::Step(events) if self.pause.is_some() => self.run.sending().step(*events),
             Act::Step(_) | Act::SetPace(_) | Act::Stop => {}
         }
         match (act, &mut self.pause) {
@@ -284,33 +260,121 @@ impl<K: Clock> Pilot<K> {
             }
             (Act::Resume, paused) => {
                 if let Some(pause) = paused.take() {
-                    // An event that is leaving meanwhile is not late for the pause.
-                    self.leaving.due += self.with.schedule.resume(pause.since, now);
+                    self.schedule.resume(pause.since, now);
                 }
             }
-            (Act::SetPace(pace), None) => self.with.schedule.set_pace(pace.clone(), now),
+            (Act::SetPace(pace), None) => self.schedule.set_pace(pace.clone(), now),
             // The schedule stands where it was paused.
             (Act::SetPace(pace), Some(pause)) => {
-                self.with.schedule.set_pace(pace.clone(), pause.since);
+                self.schedule.set_pace(pace.clone(), pause.since);
             }
             (Act::Step(events), Some(pause)) => pause.steps = pause.steps.saturating_add(*events),
             (Act::Step(_), None) => return Err(Refused::NotPaused),
             (Act::Stop, _) => {}
         }
-        self.with.helm.state().set(self.state());
+        self.helm.state().set(self.state());
         Ok(())
     }
 
     fn state(&self) -> State {
-        if self.with.ending.is_winding_down() {
+        if self.run.ending().is_winding_down() {
             State::Ending
         } else if self.pause.is_some() {
             State::Paused
-        } else if self.with.schedule.begins_after(self.now()) {
+        } else if self.schedule.begins_after(self.now()) {
             State::WaitingForStart
         } else {
             State::Running
         }
+    }
+}
+
+/// Whether an event may leave.
+pub(crate) enum Leave<'p, K> {
+    /// It may leave now.
+    Now(Departure<'p, K>),
+    /// Ask again after this long, or when the dispatching thread is woken.
+    After(Duration),
+    /// No event leaves any more: the stream winds down.
+    Never,
+}
+
+/// Leave for one event: it is due, and the window has room for it.
+///
+/// It holds the pilot until the event is handed over and counted. To drop it is to keep the event:
+/// nothing left, and nothing is counted.
+#[must_use = "the event has not left: hand it over"]
+pub(crate) struct Departure<'p, K> {
+    pilot: &'p mut Pilot<K>,
+    /// When the event was due by the schedule.
+    due: WallNs,
+    /// The moment from which it is late.
+    late_from: WallNs,
+    /// Whether it leaves while the stream is paused.
+    is_step: bool,
+}
+
+/// What became of an event that was to be handed over.
+pub(crate) enum HandOver {
+    /// Its lane has it, and it is counted.
+    Left(Left),
+    /// There is no place for it: it asks for a departure again after so long.
+    HeldBack(Event, Duration),
+    /// The lanes are gone, which is how they tell that the stream winds down.
+    Gone,
+}
+
+/// When an event left.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Left {
+    /// The moment from which it is late.
+    pub(crate) due: WallNs,
+    /// When its lane had it.
+    pub(crate) at: WallNs,
+}
+
+impl<K: Clock> Departure<'_, K> {
+    /// Hands the event to the lane of its key, if there is a place for it, and counts it.
+    pub(crate) fn hand_over(self, event: Event) -> HandOver {
+        let pilot = self.pilot;
+        let output = event.output;
+        let is_paced = !pilot.schedule.is_unpaced();
+        let handed = HandedOver {
+            output,
+            sequence: pilot.sequences[output],
+            position: event.position,
+            due: is_paced.then_some(self.late_from),
+            body: event.body,
+        };
+        // Before the lane has it: an event is never acknowledged that was not handed over.
+        pilot.run.meters().handed_over(output);
+        match pilot.lanes.offer(event.ordering_key, handed) {
+            Offered::Taken => {}
+            Offered::Full(HandedOver { body, .. }) => {
+                pilot.run.meters().handed_back(output);
+                if pilot.pause.is_none() {
+                    pilot.helm.state().set(State::HeldBack);
+                }
+                return HandOver::HeldBack(Event { body, ..event }, FULL_PAUSE);
+            }
+            Offered::Gone => {
+                pilot.run.meters().handed_back(output);
+                return HandOver::Gone;
+            }
+        }
+        pilot.sequences[output] += 1;
+        pilot.handed_over += 1;
+        if let Some(pause) = &mut pilot.pause {
+            pause.steps -= 1;
+        }
+        let at = pilot.now();
+        // A step is never late: the schedule stands still for it.
+        let counted_at = if self.is_step { self.due } else { at };
+        pilot.schedule.left(self.due, counted_at);
+        HandOver::Left(Left {
+            due: self.late_from,
+            at,
+        })
     }
 }
 
@@ -321,15 +385,24 @@ mod tests {
         reason = "the test goes by the machine's clock"
     )]
 
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::time::{Instant, SystemTime};
 
+    use envelope::{FrameSpec, Framer, PinValues, Pins};
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use tokio::sync::watch;
 
     use super::*;
+    use crate::ending::Ending;
+    use crate::lanes::{Concurrency, LaneOrdering, LaneQueue, LaneSettings};
     use crate::lead::schedule::WhenLate;
     use crate::pace::Speedup;
+    use crate::place::Position;
+    use crate::tell::progress::Progress;
+    use crate::time::Start;
+    use crate::window::Window;
 
     /// Goes on only while the pilot sleeps, and wakes it early again and again.
     #[derive(Clone)]
@@ -357,23 +430,110 @@ mod tests {
         }
     }
 
-    fn pilot(speedup: f64) -> Pilot<Restless> {
+    /// A pilot, and its one lane's end.
+    fn pilot(speedup: f64) -> (Pilot<Restless>, Vec<LaneQueue>) {
+        let lanes = Lanes::new(&LaneSettings {
+            count: 1,
+            ordering: LaneOrdering::Strict,
+            concurrency: Concurrency::Fixed,
+            drain_timeout: Duration::ZERO,
+            in_flight_bytes: 1 << 20,
+            transient_errors: Vec::new(),
+            max_event_bytes: 1 << 20,
+        });
         let clock = Restless {
             began: Instant::now(),
             passed_ns: Arc::default(),
         };
-        Pilot::new(Piloting {
-            schedule: Schedule::new(Speedup::new(speedup).unwrap(), WhenLate::CatchUp),
-            window: Arc::new(Window::new(1_000, 8)),
-            ending: Ending::default(),
-            sending: Sending::default(),
-            helm: Helm::unmanned(),
-            acts: mpsc::unbounded_channel().0,
-            meters: Arc::new(Meters::new(1)),
-            progress: watch::Sender::new(Progress::default()),
-            start: Start::by(&clock),
-            clock,
-        })
+        let window = Arc::new(Window::new(1_000, 8));
+        let progress = watch::Sender::new(Progress::default());
+        let run = Run::new(Start::by(&clock), Ending::default(), window, 1, progress);
+        let schedule = Schedule::new(Speedup::new(speedup).unwrap(), WhenLate::CatchUp);
+        let (pilot, _) = Pilot::new(run, clock, schedule, lanes.0, Helm::unmanned());
+        (pilot, lanes.1)
+    }
+
+    fn event(time: EventTime) -> Event {
+        let pins = Pins::new(PinValues {
+            manifest_fingerprint: "a".repeat(64),
+            parameter_hash: "b".repeat(64),
+            scenario_id: "baseline".into(),
+            run_id: "c".repeat(32),
+            platform_run_id: "platform_20260128T090000Z".into(),
+            producer: "svc:test".into(),
+            ..PinValues::default()
+        });
+        let spec = FrameSpec {
+            output_id: "events".into(),
+            primary_key: vec!["seq".into()],
+            pins: pins.unwrap(),
+        };
+        let row = br#"{"seq":1,"ts_utc":"2026-01-28T08:00:00Z"}"#;
+        let mut framer = Framer::new(&spec).unwrap();
+        let (framed, _) = framer.frame_json_lines("part", 0, [&row[..]]);
+        let (part, row) = (0, 0);
+        Event {
+            output: 0,
+            position: Position { part, row, time },
+            id: framed.event_id(0),
+            ordering_key: 0,
+            body: framed.body(0),
+            anchors: false,
+        }
+    }
+
+    /// Parks until an event at `time` may leave, and hands it over.
+    fn depart(pilot: &mut Pilot<Restless>, time: EventTime) -> HandOver {
+        loop {
+            let rest = match pilot.leave(time) {
+                Leave::Now(departure) => return departure.hand_over(event(time)),
+                Leave::After(rest) => rest,
+                Leave::Never => panic!("it winds down"),
+            };
+            pilot.rest(rest);
+        }
+    }
+
+    #[test]
+    fn an_event_is_counted_when_a_lane_has_it_and_not_before() {
+        let (mut pilot, lanes) = pilot(0.0);
+        let time = EventTime::from_nanos(0).unwrap();
+        assert!(matches!(pilot.leave(time), Leave::Now(_)));
+        let meters = Arc::clone(pilot.run.meters());
+        assert_eq!((pilot.handed_over(), meters.reading(0).in_flight), (0, 0));
+        for sequence in 0..3 {
+            meters.read(0, 1);
+            assert!(matches!(depart(&mut pilot, time), HandOver::Left(_)));
+            assert_eq!(lanes[0].try_recv().unwrap().sequence, sequence);
+        }
+        assert_eq!((pilot.handed_over(), meters.reading(0).in_flight), (3, 3));
+        drop(lanes);
+        meters.read(0, 1);
+        assert!(matches!(depart(&mut pilot, time), HandOver::Gone));
+        let reading = meters.reading(0);
+        assert_eq!(pilot.handed_over(), 3);
+        assert_eq!((reading.buffered, reading.in_flight), (1, 3));
+    }
+
+    #[test]
+    fn an_event_without_a_place_comes_back_whole_and_leaves_once_there_is_one() {
+        let (mut pilot, lanes) = pilot(0.0);
+        let time = EventTime::from_nanos(0).unwrap();
+        let meters = Arc::clone(pilot.run.meters());
+        meters.read(0, 1_000);
+        let back = loop {
+            match depart(&mut pilot, time) {
+                HandOver::Left(_) => {}
+                HandOver::HeldBack(event, _) => break event,
+                HandOver::Gone => panic!("the lane is there"),
+            }
+        };
+        assert_eq!(back.body, event(time).body);
+        let queued = pilot.handed_over();
+        assert_eq!(meters.reading(0).in_flight, queued);
+        lanes[0].try_recv().unwrap();
+        assert!(matches!(depart(&mut pilot, time), HandOver::Left(_)));
+        assert_eq!(meters.reading(0).in_flight, queued + 1);
     }
 
     proptest! {
@@ -382,14 +542,15 @@ mod tests {
             gaps in vec(0..2_000_000_000_i64, 1..40),
             speedup in prop_oneof![Just(1), Just(3), Just(1_000)],
         ) {
-            let mut pilot = pilot(f64::from(speedup));
+            let (mut pilot, _lanes) = pilot(f64::from(speedup));
             let mut time = 0;
             for (index, gap) in gaps.into_iter().enumerate() {
                 // The first one is due at once.
                 time += if index == 0 { 0 } else { gap };
                 let at = EventTime::from_nanos(time.into()).unwrap();
-                pilot.wait_to_leave(at).unwrap();
-                let left = pilot.left();
+                let HandOver::Left(Left { at: left, .. }) = depart(&mut pilot, at) else {
+                    panic!("a lane has room")
+                };
                 let exact = time as f64 / f64::from(speedup);
                 prop_assert!(left as f64 >= exact, "{left} for {exact}");
                 prop_assert!(left as f64 - exact <= 1.0, "{left} for {exact}");

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Orders are obeyed by the thread that hands events over, between two of them or while
-//! it waits for anything but the next row; so an act lies between two events, exactly,
+//! it waits; so an act lies between two events, exactly,
 //! and its answer means that it is done. Events that were handed over before a pause and that
 //! no lane has begun to send wait in the lanes; requests in flight get their answers.
 //!
@@ -19,7 +19,6 @@
 //! | step | refused | the next events leave at once, and the schedule is then where they were due |
 //! | stop | winds down | winds down |
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -27,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ending::{Cause, Ending};
 use crate::pace::Pace;
+use crate::sync::atomic::{AtomicBool, Ordering};
 pub use crate::tell::acts::{Act, Refused};
 use crate::tell::meters::{Meters, Reading};
 use crate::tell::progress::Progress;
@@ -101,10 +101,7 @@ impl Steering {
         let by = by.into();
         let order = Order { act, by, answer };
         // In the queue before the stream winds down, or the thread may take no more orders by then.
-        let unsent = match self.orders.try_send(order) {
-            Ok(()) => None,
-            Err(TrySendError::Full(order) | TrySendError::Closed(order)) => Some(order),
-        };
+        let unsent = self.put(order);
         if is_stop {
             // At once, whatever the thread is waiting for and however many orders are.
             self.ending.wind_down(Cause::Asked);
@@ -113,9 +110,22 @@ impl Steering {
             let sent = self.orders.send(order).await;
             sent.map_err(|_| Refused::Ended)?;
         }
+        self.ring();
+        answered.await.unwrap_or(Err(Refused::Ended))
+    }
+
+    /// Puts an order into the queue; gives it back where there is no place for it now.
+    fn put(&self, order: Order) -> Option<Order> {
+        match self.orders.try_send(order) {
+            Ok(()) => None,
+            Err(TrySendError::Full(order) | TrySendError::Closed(order)) => Some(order),
+        }
+    }
+
+    /// Tells the dispatching thread that an order waits.
+    fn ring(&self) {
         self.waiting.store(true, Ordering::Release);
         self.ending.wake_dispatcher();
-        answered.await.unwrap_or(Err(Refused::Ended))
     }
 
     /// [`Act::Pause`].
@@ -203,6 +213,43 @@ impl Helm {
 
     pub(crate) fn state(&self) -> &StateCell {
         &self.state
+    }
+}
+
+/// Every order in which somebody who asks and the dispatching thread may meet.
+#[cfg(all(test, feature = "loom"))]
+mod models {
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn no_order_is_left_waiting_while_the_dispatching_thread_parks() {
+        loom::model(|| {
+            let (steering, mut helm) = Steering::new(Ending::default());
+            let dispatcher = thread::current();
+            let asking: Vec<_> = (1..=2)
+                .map(|events| {
+                    let (steering, dispatcher) = (steering.clone(), dispatcher.clone());
+                    thread::spawn(move || {
+                        let (answer, _) = oneshot::channel();
+                        let (act, by) = (Act::Step(events), String::new());
+                        let order = Order { act, by, answer };
+                        assert!(steering.put(order).is_none());
+                        steering.ring();
+                        dispatcher.unpark();
+                    })
+                })
+                .collect();
+            let mut obeyed = 0;
+            while obeyed < 2 {
+                match helm.next_order() {
+                    Some(_) => obeyed += 1,
+                    None => thread::park(),
+                }
+            }
+            asking.into_iter().for_each(|one| one.join().unwrap());
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! As written: outputs in list order, parts in name order, rows in file order.
 
 use std::collections::VecDeque;
+use std::task::{Poll, ready};
 
 use super::{Event, EventOrder, FooterSurvey, OpenFeed, OpenPart, PartId, PartStart};
 use crate::Error;
@@ -31,8 +32,8 @@ impl AsWritten {
         }
     }
 
-    /// The same, after a look at the parts' footers when the first event is asked for: on the
-    /// thread that asks, since it may take a while.
+    /// The same, after a look at the parts' footers, which begins when the first event is asked
+    /// for.
     #[must_use]
     pub fn behind(mut self, survey: FooterSurvey) -> Self {
         self.survey = Some(survey);
@@ -61,21 +62,22 @@ impl AsWritten {
 }
 
 impl EventOrder for AsWritten {
-    fn next(&mut self) -> Result<Option<Event>, Error> {
-        if let Some(survey) = self.survey.take() {
-            survey.run()?;
+    fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
+        if let Some(survey) = &mut self.survey {
+            ready!(survey.poll()?);
+            self.survey = None;
         }
         loop {
             if self.current.is_none() {
                 self.advance();
             }
             let Some(current) = &mut self.current else {
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             };
-            if let Some(mut event) = current.next_event()? {
+            if let Some(mut event) = ready!(current.next_event()?) {
                 event.anchors = self.last_output != Some(event.output);
                 self.last_output = Some(event.output);
-                return Ok(Some(event));
+                return Poll::Ready(Ok(Some(event)));
             }
             self.current = None;
         }

@@ -6,7 +6,8 @@
 //! feeds open. Chunk sizes change nothing but memory and speed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of framed events that all open feeds may hold together.
 const BUDGET: usize = 6 << 20;

@@ -3,6 +3,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::thread;
 
 use oracle_store::{Location, Part, WorldStore};
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::ending::Ending;
 use crate::order::part_proofs::PartProofs;
-use crate::order::time_index::TimeIndex;
+use crate::order::time_index::{Learning, TimeIndex};
 use crate::place::NamePosition;
 use crate::{Error, ReasonCode};
 
@@ -81,35 +82,106 @@ impl ProcessRoom {
     }
 }
 
-/// What an event-time run reads.
+/// What an event-time run reads: by default all rows of its parts, without a limit of the process.
 #[derive(Debug)]
 pub struct EventTimeSource {
-    /// Of each output, in list order, its parts in name order.
-    pub parts: Vec<Vec<Part>>,
-    /// How far each output is done.
-    pub done: Vec<DoneThrough>,
-    /// What of it is streamed.
-    pub window: TimeWindow,
-    /// How disorder and memory are handled.
-    pub settings: OrderSettings,
-    /// Knows, or learns, when rows come.
-    pub index: TimeIndex,
-    /// Told of what is learnt.
-    pub proofs: PartProofs,
-    /// Connections that stand beside the open parts, if these are files of this machine.
-    pub lanes: Option<usize>,
-    /// What the process may have.
-    pub room: ProcessRoom,
+    parts: Vec<Vec<Part>>,
+    done: Vec<DoneThrough>,
+    window: TimeWindow,
+    settings: OrderSettings,
+    index: TimeIndex,
+    proofs: PartProofs,
+    lanes: Option<usize>,
+    room: ProcessRoom,
+    /// Present while times are being learnt.
+    learning: Option<Learning>,
 }
 
 impl EventTimeSource {
+    /// Reads `parts`: of each output, in list order, its parts in name order. `index` knows, or
+    /// learns, when rows come, and `proofs` keeps what it learns.
+    pub fn new(
+        parts: Vec<Vec<Part>>,
+        settings: OrderSettings,
+        index: TimeIndex,
+        proofs: PartProofs,
+    ) -> Self {
+        Self {
+            done: vec![None; parts.len()],
+            parts,
+            window: TimeWindow::default(),
+            settings,
+            index,
+            proofs,
+            lanes: None,
+            room: ProcessRoom::default(),
+            learning: None,
+        }
+    }
+
+    /// Goes on behind what is done of each output, in list order.
+    #[must_use]
+    pub fn behind(mut self, done: Vec<DoneThrough>) -> Self {
+        self.done = done;
+        self
+    }
+
+    /// Reads only what lies in a stretch of event time.
+    #[must_use]
+    pub fn within(mut self, window: TimeWindow) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Counts this many connections beside the open parts, where these are files of this machine;
+    /// `None` for parts in a bucket.
+    #[must_use]
+    pub fn beside_lanes(mut self, lanes: Option<usize>) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
+    /// Refuses what does not fit into what the process may have.
+    #[must_use]
+    pub fn in_room(mut self, room: ProcessRoom) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// The same source, whose index keeps nothing for later runs.
+    #[must_use]
+    pub fn without_keeping(mut self) -> Self {
+        self.index = self.index.without_keeping();
+        self
+    }
+
     /// Learns the times of all parts, and sees which are open. Blocks.
     ///
     /// # Errors
     /// Those of [`TimeIndex::learn`].
     pub fn survey(&mut self, ending: &Ending) -> Result<Survey, Error> {
+        loop {
+            match self.poll_survey(ending) {
+                Poll::Ready(survey) => return survey,
+                Poll::Pending => {
+                    if let Some(learning) = &mut self.learning {
+                        learning.wait();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on with the survey; `Pending` while time columns are being read. Never waits.
+    fn poll_survey(&mut self, ending: &Ending) -> Poll<Result<Survey, Error>> {
         let all: Vec<&Part> = self.parts.iter().flatten().collect();
-        let times = self.index.learn(&all, ending)?;
+        let learning = match &mut self.learning {
+            Some(learning) => learning,
+            none => none.insert(self.index.begin(&all, ending)?),
+        };
+        let times = ready!(learning.poll(&mut self.index, &all));
+        self.learning = None;
+        let times = times?;
         for (part, times) in all.iter().zip(&times) {
             self.proofs.know(part, times);
         }
@@ -121,7 +193,7 @@ impl EventTimeSource {
             .collect();
         let spans = open_spans(&times, &self.done, self.window);
         let overlap = Overlap::of(&spans, self.settings.sort_budget);
-        Ok(Survey { spans, overlap })
+        Poll::Ready(Ok(Survey { spans, overlap }))
     }
 
     /// Refuses what may not be streamed.
@@ -172,8 +244,8 @@ impl Survey {
 
 /// All events of a plan in event time.
 ///
-/// Times are learnt when the first event is asked for, on the thread that asks: that may
-/// take a while, in which leases are renewed and the stream can be stopped.
+/// Times are learnt from when the first event is asked for: that may take a while, in which leases
+/// are renewed and the stream can be stopped.
 pub struct EventTimeOrder {
     begin: Option<Begin>,
     merge: Option<Merge>,
@@ -210,8 +282,7 @@ impl EventTimeOrder {
 }
 
 impl Begin {
-    fn merge(mut self) -> Result<Merge, Error> {
-        let survey = self.source.survey(&self.ending)?;
+    fn merge(self, survey: Survey) -> Result<Merge, Error> {
         self.source.check(&survey)?;
         survey.overlap.expect_of(self.source.index.store().memory());
         let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
@@ -238,13 +309,16 @@ impl Begin {
 }
 
 impl EventOrder for EventTimeOrder {
-    fn next(&mut self) -> Result<Option<Event>, Error> {
-        if let Some(begin) = self.begin.take() {
-            self.merge = Some(begin.merge()?);
+    fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
+        if let Some(begin) = &mut self.begin {
+            let survey = ready!(begin.source.poll_survey(&begin.ending))?;
+            if let Some(begin) = self.begin.take() {
+                self.merge = Some(begin.merge(survey)?);
+            }
         }
         match &mut self.merge {
-            Some(merge) => merge.next(),
-            None => Ok(None),
+            Some(merge) => merge.poll(),
+            None => Poll::Ready(Ok(None)),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   order ──open──► FeedPool ──task──► worker ─┐ decodes and frames one chunk
 //!     ▲                ▲                       │
 //!     └── PartFeed ◄───┼──────── chunk ◄───────┘
-//!    next_chunk() ─────┘ hands the task back: one chunk ahead, never more
+//!    poll_chunk() ─────┘ hands the task back: one chunk ahead, never more
 //! ```
 //!
 //! A chunk is some consecutive events of one part, framed into one buffer. Each
@@ -12,19 +12,26 @@
 //! (open feeds) × 2 × (chunk size), whatever the ingestion gate does. A task runs
 //! on one worker at a time and travels with its chunk, so a part needs no lock.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::task::Poll;
 use std::thread;
-use std::time::Duration;
 
 use envelope::FramedBatch;
 use oracle_store::HeldMemory;
 
+use crate::crew::{Crew, Step, Worker};
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
-/// How often a caller that waits for a chunk looks whether the stream winds down.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// How many threads decode and frame on this machine: one a core, 2 to 4. Fewer would leave a
+/// part waiting behind another's read; more only wait for the one thread that dispatches.
+pub fn decoding_threads() -> usize {
+    thread::available_parallelism()
+        .map_or(2, NonZero::get)
+        .clamp(2, 4)
+}
 
 /// Which row of the part each event of a chunk is.
 #[derive(Debug)]
@@ -72,7 +79,7 @@ impl Chunk {
     }
 }
 
-/// Makes the chunks of one part, on a worker's thread.
+/// Makes the chunks of one part, one a step of whichever worker has it.
 pub trait ChunkSource: Send {
     /// The next chunk; `None` at the end of the part. A chunk with a failure is
     /// the last one.
@@ -87,7 +94,7 @@ struct Task {
     made: SyncSender<Made>,
 }
 
-/// The worker threads that decode and frame.
+/// The workers that decode and frame.
 #[derive(Debug)]
 pub struct FeedPool {
     tasks: Sender<Task>,
@@ -101,13 +108,23 @@ impl FeedPool {
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread.
     pub fn start(workers: usize, ending: &Ending) -> Result<Self, Error> {
+        Self::of_crew(&Crew::default(), workers, ending)
+    }
+
+    /// A pool whose `workers` belong to a crew.
+    ///
+    /// # Errors
+    /// As [`FeedPool::start`].
+    pub fn of_crew(crew: &Crew, workers: usize, ending: &Ending) -> Result<Self, Error> {
         let (tasks, queue) = channel::<Task>();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..workers.max(1) {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new()
-                .name(format!("wsp-feed-{number}"))
-                .spawn(move || work(&queue))
+            let worker = FeedWorker {
+                queue: Arc::clone(&queue),
+                next: None,
+                ending: ending.clone(),
+            };
+            crew.start(format!("wsp-feed-{number}"), worker)
                 .map_err(|source| {
                     Error::no_thread("The system gave no thread to decode on", source)
                 })?;
@@ -121,7 +138,7 @@ impl FeedPool {
     /// Opens a feed and starts on its first chunk.
     pub fn open(&self, source: Box<dyn ChunkSource>) -> PartFeed {
         let (made, answers) = sync_channel(1);
-        // A pool without workers drops the task, and `next_chunk` says so.
+        // A pool without workers drops the task, and `poll_chunk` says so.
         let _ = self.tasks.send(Task { source, made });
         PartFeed {
             tasks: self.tasks.clone(),
@@ -131,14 +148,46 @@ impl FeedPool {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Task>>) {
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(mut task) = next else { return };
+/// Makes one chunk a step, of whichever part waits for one.
+struct FeedWorker {
+    queue: Arc<Mutex<Receiver<Task>>>,
+    /// Taken while it rested.
+    next: Option<Task>,
+    ending: Ending,
+}
+
+impl FeedWorker {
+    fn take(&mut self) -> Result<Task, TryRecvError> {
+        if let Some(task) = self.next.take() {
+            return Ok(task);
+        }
+        match self.queue.try_lock() {
+            Ok(queue) => queue.try_recv(),
+            Err(TryLockError::Poisoned(queue)) => queue.into_inner().try_recv(),
+            // Another worker waits there already.
+            Err(TryLockError::WouldBlock) => Err(TryRecvError::Empty),
+        }
+    }
+}
+
+impl Worker for FeedWorker {
+    fn step(&mut self) -> Step {
+        let mut task = match self.take() {
+            Ok(task) => task,
+            Err(TryRecvError::Empty) => return Step::Idle,
+            Err(TryRecvError::Disconnected) => return Step::Ended,
+        };
         let made = task.made.clone();
         let chunk = task.source.next_chunk();
         // Nobody listens once the stream has stopped.
         let _ = made.send(chunk.map(|chunk| (chunk, task)));
+        self.ending.wake_dispatcher();
+        Step::Worked
+    }
+
+    fn rest(&mut self) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        self.next = queue.recv().ok();
     }
 }
 
@@ -151,24 +200,12 @@ pub struct PartFeed {
 }
 
 impl PartFeed {
-    /// Waits for the next chunk and has the one after it made; `None` at the end
-    /// of the part, and for good after it or after a chunk with a failure. Fails with `STOPPED`
-    /// if the stream winds down while the chunk is being made.
-    pub fn next_chunk(&mut self) -> Option<Chunk> {
-        let made = loop {
-            match self.answers.recv_timeout(LOOK_AROUND) {
-                Err(RecvTimeoutError::Timeout) if self.ending.is_winding_down() => {
-                    return Some(Chunk::failed(Error::new(
-                        ReasonCode::Stopped,
-                        "The stream was stopped while it waited for rows",
-                        "A rerun goes on.",
-                    )));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                made => break made,
-            }
-        };
-        match made {
+    /// Takes the next chunk and has the one after it made; `None` at the end of the part, and for
+    /// good after it or after a chunk with a failure. `Pending` while the chunk is being made:
+    /// whoever makes it wakes the dispatching thread. Once the stream winds down, a chunk that is
+    /// not there fails with `STOPPED`. Never waits.
+    pub fn poll_chunk(&mut self) -> Poll<Option<Chunk>> {
+        Poll::Ready(match self.answers.try_recv() {
             Ok(Some((chunk, task))) => {
                 if chunk.failure.is_none() {
                     let _ = self.tasks.send(task);
@@ -178,13 +215,21 @@ impl PartFeed {
                 Some(chunk)
             }
             Ok(None) => None,
+            Err(TryRecvError::Empty) if self.ending.is_winding_down() => {
+                Some(Chunk::failed(Error::new(
+                    ReasonCode::Stopped,
+                    "The stream was stopped while it waited for rows",
+                    "A rerun goes on.",
+                )))
+            }
+            Err(TryRecvError::Empty) => return Poll::Pending,
             // The worker died on this part: its end must not look like the part's end.
-            Err(_) => Some(Chunk::failed(Error::new(
+            Err(TryRecvError::Disconnected) => Some(Chunk::failed(Error::new(
                 ReasonCode::StreamInternal,
                 "A decoding thread ended in the middle of a part",
                 "Look for a panic above this line and report it; a rerun resumes.",
             ))),
-        }
+        })
     }
 }
 
@@ -195,7 +240,19 @@ mod tests {
         reason = "the test goes by the machine's clock"
     )]
 
+    use std::time::Duration;
+
     use super::*;
+
+    /// Waits for the next chunk of a feed.
+    fn chunk_of(feed: &mut PartFeed) -> Option<Chunk> {
+        loop {
+            match feed.poll_chunk() {
+                Poll::Ready(chunk) => return chunk,
+                Poll::Pending => thread::sleep(Duration::from_micros(50)),
+            }
+        }
+    }
 
     struct Counted(u64);
 
@@ -218,10 +275,10 @@ mod tests {
         let mut feeds: Vec<_> = (0..20).map(|_| pool.open(Box::new(Counted(50)))).collect();
         for expected in (0..50).rev() {
             for feed in &mut feeds {
-                assert_eq!(feed.next_chunk().unwrap().row(0), expected);
+                assert_eq!(chunk_of(feed).unwrap().row(0), expected);
             }
         }
-        assert!(feeds.iter_mut().all(|feed| feed.next_chunk().is_none()));
+        assert!(feeds.iter_mut().all(|feed| chunk_of(feed).is_none()));
     }
 
     struct Hanging;
@@ -238,7 +295,7 @@ mod tests {
     fn a_read_that_hangs_does_not_outlast_a_stop() {
         let ending = Ending::default();
         let mut feed = FeedPool::start(1, &ending).unwrap().open(Box::new(Hanging));
-        let waiting = thread::spawn(move || feed.next_chunk().unwrap().failure.unwrap());
+        let waiting = thread::spawn(move || chunk_of(&mut feed).unwrap().failure.unwrap());
         thread::sleep(Duration::from_millis(50));
         assert!(!waiting.is_finished());
         ending.wind_down(crate::ending::Cause::Asked);
@@ -249,8 +306,26 @@ mod tests {
     fn a_worker_that_dies_is_a_failure_and_not_the_end_of_the_part() {
         let pool = FeedPool::start(1, &Ending::default()).unwrap();
         let mut feed = pool.open(Box::new(Counted(79)));
-        assert!(feed.next_chunk().unwrap().failure.is_none());
-        let failure = feed.next_chunk().unwrap().failure.unwrap();
+        assert!(chunk_of(&mut feed).unwrap().failure.is_none());
+        let failure = chunk_of(&mut feed).unwrap().failure.unwrap();
         assert_eq!(failure.code(), "STREAM_INTERNAL");
+    }
+
+    #[test]
+    fn chunks_of_a_stepped_pool_are_made_one_a_step_and_one_ahead() {
+        let (crew, steps) = Crew::stepped();
+        let pool = FeedPool::of_crew(&crew, 2, &Ending::default()).unwrap();
+        let mut feed = pool.open(Box::new(Counted(3)));
+        for row in (0..3).rev() {
+            assert!(feed.poll_chunk().is_pending());
+            assert!(steps.step());
+            assert!(!steps.step(), "no more than one chunk ahead");
+            let Poll::Ready(Some(chunk)) = feed.poll_chunk() else {
+                panic!("a chunk was made")
+            };
+            assert_eq!(chunk.row(0), row);
+        }
+        assert!(steps.step());
+        assert!(matches!(feed.poll_chunk(), Poll::Ready(None)));
     }
 }

@@ -5,44 +5,119 @@
 //! cannot be read is passed over here: the stream says so when it gets there, behind every
 //! row that comes before it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
-use std::time::Duration;
+use std::task::{Poll, ready};
 
 use oracle_store::{Part, PartFooter, WorldStore, footer};
 
 use super::event_time::readers_of;
+use super::part_readers::{PartReaders, PartReading, ReaderCrew};
 use super::{Overlap, TellOpenRows};
+use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
-/// How often a caller that waits for footers looks whether the stream winds down.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
-
 /// What is looked at before an as-written run begins.
 pub struct FooterSurvey {
-    /// The store of the parts.
-    pub store: WorldStore,
-    /// The parts in the order in which they are read, each with its first open row.
-    pub parts: Vec<(Part, u64)>,
-    /// What the process may take.
-    pub memory_budget: u64,
-    /// Ends the look at them, too.
-    pub ending: Ending,
-    /// Is told how many rows are open.
-    pub learnt: TellOpenRows,
+    store: WorldStore,
+    parts: Vec<(Part, u64)>,
+    memory_budget: u64,
+    ending: Ending,
+    learnt: TellOpenRows,
+    crew: Crew,
+    /// Present once the look has begun.
+    reading: Option<PartReaders<Option<PartFooter>>>,
+    /// What was read of each part; `None` for what was not, or cannot be.
+    footers: Vec<Option<PartFooter>>,
 }
 
 impl FooterSurvey {
-    /// Reads all footers. Blocks.
+    /// A look at the footers of `parts`, in the order in which they are read, each with its first
+    /// open row. The process may take `memory_budget` bytes; `learnt` is called with the number of
+    /// open rows; `ending` ends the look.
+    pub fn new(
+        store: WorldStore,
+        parts: Vec<(Part, u64)>,
+        memory_budget: u64,
+        ending: Ending,
+        learnt: TellOpenRows,
+    ) -> Self {
+        Self {
+            crew: Crew::default(),
+            reading: None,
+            footers: vec![None; parts.len()],
+            store,
+            parts,
+            memory_budget,
+            ending,
+            learnt,
+        }
+    }
+
+    /// Has the workers of `crew` read; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
+        self
+    }
+
+    /// Goes on with the look; `Pending` while footers are being read. Never waits.
     ///
     /// # Errors
     /// `MEMORY_BUDGET_EXCEEDED`; `STOPPED` once the stream winds down.
-    pub fn run(self) -> Result<(), Error> {
-        let footers = self.read()?;
-        let read_bytes = footers.iter().map(|footer| {
+    pub fn poll(&mut self) -> Poll<Result<(), Error>> {
+        ready!(self.read()?);
+        Poll::Ready(self.judge())
+    }
+
+    /// Takes the footers that were read; ready once all were. They are waited for only while the
+    /// stream goes on: a read may hang.
+    fn read(&mut self) -> Poll<Result<(), Error>> {
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => none.insert(Self::start(
+                &self.store,
+                &self.parts,
+                &self.crew,
+                &self.ending,
+            )?),
+        };
+        loop {
+            match reading.poll() {
+                Poll::Ready(Some((place, footer))) => self.footers[place] = footer,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending if self.ending.is_winding_down() => {
+                    let what = "The stream was stopped while it read footers";
+                    let stopped = Error::new(ReasonCode::Stopped, what, "A rerun goes on.");
+                    return Poll::Ready(Err(stopped));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn start(
+        store: &WorldStore,
+        parts: &[(Part, u64)],
+        crew: &Crew,
+        ending: &Ending,
+    ) -> Result<PartReaders<Option<PartFooter>>, Error> {
+        let by = ReaderCrew {
+            crew,
+            name: "wsp-footers",
+            what: "footers",
+            readers: readers_of(store),
+        };
+        let parts = parts.iter().map(|(part, _)| part.clone()).collect();
+        let store = store.clone();
+        PartReaders::start(&by, parts, ending, move |part| FooterReading {
+            store: store.clone(),
+            part: part.clone(),
+        })
+    }
+
+    /// Refuses what does not fit, and says how many rows are open.
+    fn judge(&self) -> Result<(), Error> {
+        let read_bytes = self.footers.iter().map(|footer| {
             let footer = footer.as_ref();
             footer.map_or(0, |footer| footer.read_bytes)
         });
@@ -53,7 +128,7 @@ impl FooterSurvey {
         let largest = largest.map(|((part, _), bytes)| (part.path(), *bytes));
         overlap.check(self.memory_budget, largest)?;
         overlap.expect_of(self.store.memory());
-        let open = self.parts.iter().zip(&footers);
+        let open = self.parts.iter().zip(&self.footers);
         let open = open.map(|((_, from_row), footer)| {
             let rows = footer.as_ref()?.rows?;
             rows.checked_sub(*from_row)
@@ -63,71 +138,27 @@ impl FooterSurvey {
         }
         Ok(())
     }
-
-    /// The footers of the parts, in their order. They are waited for only while the stream
-    /// goes on: a read may hang.
-    fn read(&self) -> Result<Vec<Option<PartFooter>>, Error> {
-        let unread = Arc::new(Unread {
-            store: self.store.clone(),
-            parts: self.parts.iter().map(|(part, _)| part.clone()).collect(),
-            next: AtomicUsize::new(0),
-        });
-        let (read, answers) = mpsc::channel();
-        let readers = readers_of(&self.store).clamp(1, self.parts.len().max(1));
-        for reader in 0..readers {
-            let (unread, read) = (Arc::clone(&unread), read.clone());
-            let thread = thread::Builder::new().name(format!("wsp-footers-{reader}"));
-            match thread.spawn(move || unread.read_on(&read)) {
-                Ok(_) => {}
-                Err(error) if reader == 0 => {
-                    let what = "The system gave no thread to read footers on";
-                    return Err(Error::no_thread(what, error));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "footers are read by fewer threads");
-                    break;
-                }
-            }
-        }
-        drop(read);
-        let mut footers: Vec<Option<PartFooter>> = vec![None; self.parts.len()];
-        loop {
-            match answers.recv_timeout(LOOK_AROUND) {
-                Ok((place, footer)) => footers[place] = footer,
-                Err(RecvTimeoutError::Disconnected) => return Ok(footers),
-                Err(RecvTimeoutError::Timeout) if self.ending.is_winding_down() => {
-                    let what = "The stream was stopped while it read footers";
-                    return Err(Error::new(ReasonCode::Stopped, what, "A rerun goes on."));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-    }
 }
 
-/// Parts whose footers are read by several threads.
-struct Unread {
+/// One footer, read in one step; `None` if it cannot be read.
+struct FooterReading {
     store: WorldStore,
-    parts: Vec<Part>,
-    next: AtomicUsize,
+    part: Part,
 }
 
-impl Unread {
-    /// Reads one footer after the other, until none is left or nobody waits.
-    fn read_on(&self, read: &Sender<(usize, Option<PartFooter>)>) {
-        loop {
-            let place = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(part) = self.parts.get(place) else {
-                return;
-            };
-            let footer = footer(&self.store, part).ok().map(|footer| PartFooter {
-                // The columns are not kept: there may be many parts of many columns.
-                schema: None,
-                ..footer
-            });
-            if read.send((place, footer)).is_err() {
-                return;
-            }
-        }
+impl PartReading for FooterReading {
+    type Read = Option<PartFooter>;
+
+    fn step(&mut self) -> Poll<Self::Read> {
+        let footer = footer(&self.store, &self.part).ok();
+        Poll::Ready(footer.map(|footer| PartFooter {
+            // The columns are not kept: there may be many parts of many columns.
+            schema: None,
+            ..footer
+        }))
+    }
+
+    fn is_last(_: &Self::Read) -> bool {
+        false
     }
 }

@@ -24,6 +24,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 use std::mem;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use envelope::EventTime;
 
@@ -120,7 +121,7 @@ impl Merge {
 
     /// Makes the feed with the earliest head the leader, opening what may be earlier;
     /// false if nothing is left.
-    fn choose(&mut self) -> Result<bool, Error> {
+    fn choose(&mut self) -> Poll<Result<bool, Error>> {
         loop {
             while self.ahead.len() < AHEAD
                 && let Some((key, start)) = self.upcoming.pop()
@@ -130,22 +131,22 @@ impl Merge {
                     .push_back((key, Box::new(OpenFeed::new(key.part, feed))));
             }
             if self.next_part_may_be_earliest() {
-                let Some((_, mut feed)) = self.ahead.pop_front() else {
+                let Some((_, feed)) = self.ahead.front_mut() else {
                     continue;
                 };
-                if let Some(at) = feed.head()? {
-                    self.heads.push(Head {
-                        key: Key::new(feed.part(), at),
-                        feed,
-                    });
+                let head = ready!(feed.head()?);
+                let opened = self.ahead.pop_front();
+                if let (Some(at), Some((_, feed))) = (head, opened) {
+                    let key = Key::new(feed.part(), at);
+                    self.heads.push(Head { key, feed });
                 }
                 continue;
             }
             let Some(Head { feed, .. }) = self.heads.pop() else {
-                return Ok(false);
+                return Poll::Ready(Ok(false));
             };
             self.lead(feed);
-            return Ok(true);
+            return Poll::Ready(Ok(true));
         }
     }
 
@@ -208,15 +209,15 @@ impl Merge {
 }
 
 impl EventOrder for Merge {
-    fn next(&mut self) -> Result<Option<Event>, Error> {
+    fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
         loop {
             let Some(leader) = &mut self.leader else {
-                if self.choose()? {
+                if ready!(self.choose()?) {
                     continue;
                 }
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             };
-            let Some(at) = leader.head()? else {
+            let Some(at) = ready!(leader.head()?) else {
                 self.leader = None;
                 continue;
             };
@@ -228,17 +229,17 @@ impl EventOrder for Merge {
             if let Some(last) = self.last
                 && key <= last
             {
-                return Err(self.disorder(key, last));
+                return Poll::Ready(Err(self.disorder(key, last)));
             }
             if self.to.is_some_and(|to| to <= key.time) {
                 self.upcoming.clear();
                 self.ahead.clear();
                 self.heads.clear();
                 self.leader = None;
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             }
             self.last = Some(key);
-            return Ok(Some(leader.take(at)));
+            return Poll::Ready(Ok(Some(leader.take(at))));
         }
     }
 }

@@ -17,6 +17,7 @@ mod open_feed;
 pub mod feed;
 mod span;
 pub mod time_index;
+mod part_readers;
 
 pub use as_written::AsWritten;
 pub use event_time::{
@@ -28,6 +29,10 @@ pub use overlap::{Overlap, read_memory};
 pub use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
 
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
 use bytes::Bytes;
 use envelope::EventId;
 
@@ -36,6 +41,9 @@ use crate::order::feed::PartFeed;
 use crate::order::time_index::{Disorder, TimeRow};
 use crate::place::Position;
 use open_feed::OpenFeed;
+
+/// How long a caller without an engine waits before it asks for an event again.
+const SHORT_WAIT: Duration = Duration::from_micros(20);
 
 /// Is told how many rows are open, once that is known.
 pub type TellOpenRows = Box<dyn Fn(u64) + Send>;
@@ -59,11 +67,26 @@ pub struct Event {
 
 /// Yields all events of a stream in schedule order.
 pub trait EventOrder: Send {
-    /// The next event; `None` at the end.
+    /// The next event; `None` at the end. `Pending` while it is being made: whoever makes it wakes
+    /// the dispatching thread ([`Ending::wake_dispatcher`](crate::ending::Ending::wake_dispatcher)).
+    /// Never waits.
     ///
     /// # Errors
     /// What stops the stream here: every event before it was yielded.
-    fn next(&mut self) -> Result<Option<Event>, Error>;
+    fn poll(&mut self) -> Poll<Result<Option<Event>, Error>>;
+
+    /// The next event, waited for on the calling thread; for callers without an engine.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    fn next(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            match self.poll() {
+                Poll::Ready(next) => return next,
+                Poll::Pending => thread::park_timeout(SHORT_WAIT),
+            }
+        }
+    }
 }
 
 /// A part of an output, by its place in the lists.

@@ -1,5 +1,7 @@
 //! A feed as the order consumes it: event by event.
 
+use std::task::{Poll, ready};
+
 use super::{Event, PartId};
 use crate::Error;
 use crate::order::feed::{Chunk, PartFeed};
@@ -29,25 +31,26 @@ impl OpenFeed {
         self.part
     }
 
-    /// Where the next event stands, waiting for its chunk; `None` at the end of the part.
+    /// Where the next event stands; `None` at the end of the part, `Pending` while its chunk is
+    /// being made.
     ///
     /// # Errors
     /// Why the part cannot go on: every event before was taken.
-    pub(super) fn head(&mut self) -> Result<Option<TimeRow>, Error> {
+    pub(super) fn head(&mut self) -> Poll<Result<Option<TimeRow>, Error>> {
         while self.next == self.chunk.framed.len() {
             if let Some(failure) = self.chunk.failure.take() {
-                return Err(failure);
+                return Poll::Ready(Err(failure));
             }
-            let Some(chunk) = self.feed.next_chunk() else {
-                return Ok(None);
+            let Some(chunk) = ready!(self.feed.poll_chunk()) else {
+                return Poll::Ready(Ok(None));
             };
             self.chunk = chunk;
             self.next = 0;
         }
-        Ok(Some(TimeRow {
+        Poll::Ready(Ok(Some(TimeRow {
             time: self.chunk.framed.time(self.next),
             row: self.chunk.row(self.next),
-        }))
+        })))
     }
 
     /// Takes the event at the head, which must be there.
@@ -68,11 +71,12 @@ impl OpenFeed {
         }
     }
 
-    /// Takes the next event; `None` at the end of the part.
+    /// Takes the next event; `None` at the end of the part, `Pending` while its chunk is being made.
     ///
     /// # Errors
     /// As [`OpenFeed::head`].
-    pub(super) fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        Ok(self.head()?.map(|head| self.take(head)))
+    pub(super) fn next_event(&mut self) -> Poll<Result<Option<Event>, Error>> {
+        let head = ready!(self.head()?);
+        Poll::Ready(Ok(head.map(|head| self.take(head))))
     }
 }

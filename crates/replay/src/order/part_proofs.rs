@@ -8,10 +8,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use oracle_store::{Location, Part, Pin, Prover, WorldStore};
 
+use crate::crew::{Crew, Once};
 use crate::ending::Ending;
 use crate::order::time_index::{PartTimes, read_times};
 
@@ -22,6 +22,7 @@ const SMALL_PART_BYTES: u64 = 256 << 10;
 /// What a run knows of its parts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PartProofs {
+    crew: Crew,
     store: WorldStore,
     times: Arc<Mutex<HashMap<String, Known>>>,
 }
@@ -42,6 +43,7 @@ impl PartProofs {
     /// Proves the parts of a world from now on. Those in a bucket have no inode.
     pub fn of(store: &WorldStore) -> Self {
         let this = Self {
+            crew: Crew::default(),
             store: store.clone(),
             times: Arc::default(),
         };
@@ -52,6 +54,13 @@ impl PartProofs {
             }));
         }
         this
+    }
+
+    /// Has the workers of `crew` hash large parts; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
+        self
     }
 
     /// Keeps the time column of a part as proof of it.
@@ -84,8 +93,8 @@ impl PartProofs {
         if is_small {
             return hash();
         }
-        let thread = thread::Builder::new().name("wsp-proof".to_owned());
-        if let Err(error) = thread.spawn(hash) {
+        let worker = Once(Some(hash));
+        if let Err(error) = self.crew.start("wsp-proof".to_owned(), worker) {
             tracing::debug!(%error, "a part is not hashed: the system gave no thread");
         }
     }

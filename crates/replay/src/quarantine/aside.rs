@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{Quarantine, RejectReason, RejectedEvent, SetAside, limit_reached};
 use crate::Error;
+use crate::crew::Crew;
 use crate::place::Position;
 use model::{Clock as _, OutputId, SharedClock};
 
@@ -77,6 +78,7 @@ pub(crate) struct Settled {
 
 /// The keeper's rejected events.
 pub(crate) struct Aside {
+    crew: Crew,
     clock: SharedClock,
     /// Absent while a batch is at work, and in a stream that sets nothing aside.
     quarantine: Option<Box<dyn Quarantine>>,
@@ -91,7 +93,7 @@ pub(crate) struct Aside {
 }
 
 impl Aside {
-    pub(crate) fn new(set_aside: Option<SetAside>, clock: SharedClock) -> Self {
+    pub(crate) fn new(set_aside: Option<SetAside>, clock: SharedClock, crew: Crew) -> Self {
         let (quarantine, at_most) = match set_aside {
             Some(SetAside {
                 quarantine,
@@ -100,6 +102,7 @@ impl Aside {
             None => (None, 0),
         };
         Self {
+            crew,
             clock,
             closed: quarantine.is_none(),
             quarantine,
@@ -130,26 +133,27 @@ impl Aside {
         let rest = self.pending.split_off(room.min(self.pending.len()));
         // The rest has its turn if the batch did not fill the room: some of it may wait already.
         let batch = mem::replace(&mut self.pending, rest);
-        let working = tokio::task::spawn_blocking(move || {
-            let events: Vec<_> = batch.iter().map(|pending| pending.event.clone()).collect();
-            let result = quarantine.set_aside(&events);
-            (quarantine, batch, result)
-        });
-        let settled = working.map(|ended| match ended {
-            Ok((quarantine, batch, result)) => Settled {
-                quarantine: Some(quarantine),
-                batch,
-                result,
-            },
-            Err(panic) => Settled {
-                quarantine: None,
-                batch: Vec::new(),
-                result: Err(Error::died(
-                    "The quarantine ended in the middle of a batch",
-                    panic,
-                )),
-            },
-        });
+        let crew = self.crew.clone();
+        let settled = async move {
+            let died = "The quarantine ended in the middle of a batch";
+            let working = crew.once(died, move || {
+                let events: Vec<_> = batch.iter().map(|pending| pending.event.clone()).collect();
+                let result = quarantine.set_aside(&events);
+                (quarantine, batch, result)
+            });
+            match working.await {
+                Ok((quarantine, batch, result)) => Settled {
+                    quarantine: Some(quarantine),
+                    batch,
+                    result,
+                },
+                Err(died) => Settled {
+                    quarantine: None,
+                    batch: Vec::new(),
+                    result: Err(died),
+                },
+            }
+        };
         Some(settled.boxed())
     }
 
@@ -265,7 +269,8 @@ mod tests {
             quarantine,
             at_most,
         };
-        let mut aside = Aside::new(Some(set_aside), SharedClock::new(durable::TokioClock));
+        let clock = SharedClock::new(durable::TokioClock);
+        let mut aside = Aside::new(Some(set_aside), clock, Crew::default());
         for row in 0..10 {
             aside.take(Pending {
                 output: 0,

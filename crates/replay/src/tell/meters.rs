@@ -6,7 +6,7 @@
 //! difference, so the sum holds by construction as long as a reading is taken
 //! from the last border to the first: [`Meters::read_all`] does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one output.
 #[derive(Debug, Default)]
@@ -125,6 +125,41 @@ impl Meters {
             total += output.reading();
         }
         total
+    }
+}
+
+/// Every order in which who counts and who reads may meet at the meters.
+#[cfg(all(test, feature = "loom"))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_reading_adds_up_whenever_it_is_taken() {
+        loom::model(|| {
+            let meters = Arc::new(Meters::new(1));
+            meters.read(0, 1);
+            let dispatcher = {
+                let meters = Arc::clone(&meters);
+                thread::spawn(move || {
+                    meters.handed_over(0);
+                    let keeper = {
+                        let meters = Arc::clone(&meters);
+                        thread::spawn(move || meters.acknowledged(0))
+                    };
+                    meters.read(0, 1);
+                    meters.handed_over(0);
+                    keeper.join().unwrap();
+                })
+            };
+            let seen = meters.reading(0);
+            let parts = seen.buffered + seen.in_flight + seen.acknowledged + seen.quarantined;
+            assert_eq!(seen.read, parts);
+            assert!(seen.buffered <= seen.read && seen.in_flight <= seen.read);
+            dispatcher.join().unwrap();
+        });
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a stream is at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::Serialize;
+
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// What the dispatching thread is at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

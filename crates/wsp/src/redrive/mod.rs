@@ -42,7 +42,7 @@ use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
 use pushing::{Pushers, Pushing};
 use replay::ending::Ending;
 use replay::engine::cut_after;
-use replay::keep::keeper::Decisions;
+use replay::keep::kept::Decisions;
 use replay::quarantine::file_of_run;
 use replay::quarantine::prefix::{Prefix, Waiting};
 use replay::quarantine::redriven::{Closed, Closing, RedrivenFile};

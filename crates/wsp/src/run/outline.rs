@@ -144,8 +144,8 @@ pub async fn outline(
 /// How many parts overlap in event time: reads the time columns that are not known.
 async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error> {
     let done = vec![None; plan.outputs.len()];
-    let mut source = event_time_source(request, plan, done, request.overrides.window);
-    source.index = source.index.without_keeping();
+    let source = event_time_source(request, plan, done, request.overrides.window);
+    let mut source = source.without_keeping();
     let what = "The thread that reads time columns ended too early";
     let surveyed = blocking_as(what, move || source.survey(&Ending::default()));
     Ok(*surveyed.await?.overlap())

@@ -9,6 +9,7 @@
 //! What fails later fails in the middle of something: an allocator that gets nothing ends the
 //! process, and a runtime that gets no thread panics. So a program asks first.
 
+use std::num::NonZero;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
@@ -17,8 +18,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Error;
 
-/// Threads that a stream comes to with the store of cursors that needs most, a few of them idle.
+/// Threads that a stream comes to with the store of cursors that needs most, a few of them idle, on
+/// up to [`FEW_CORES`] cores.
 const THREADS: usize = 24;
+/// Cores up to which there are no more threads that push and decode.
+const FEW_CORES: usize = 4;
+/// Threads that push and decode beyond those of few cores, at most.
+const MORE_THREADS: usize = 6;
+
+/// Threads that a stream comes to on this machine.
+fn threads_of_a_stream() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    if cores > FEW_CORES {
+        THREADS + MORE_THREADS
+    } else {
+        THREADS
+    }
+}
 
 /// Address space that no command does with less of: program, libraries, and the threads' stacks.
 const ADDRESS_SPACE: u64 = 192 << 20;
@@ -60,7 +76,7 @@ pub fn check_address_space() -> Result<(), Error> {
     reason = "it is the system that is asked, before anything runs"
 )]
 pub fn check_threads() -> Result<(), Error> {
-    try_threads(THREADS, |thread| {
+    try_threads(threads_of_a_stream(), |thread| {
         thread::Builder::new()
             .name("wsp-try".to_owned())
             .spawn(thread)
@@ -151,7 +167,7 @@ mod tests {
     #[test]
     fn all_threads_that_are_tried_run_at_once_and_end() {
         let tried = Arc::new(());
-        try_threads(THREADS, |thread| {
+        try_threads(threads_of_a_stream(), |thread| {
             let one = Arc::clone(&tried);
             thread::Builder::new().spawn(move || {
                 thread();

@@ -57,20 +57,21 @@ pub fn event_time_source(
 ) -> EventTimeSource {
     let readers = readers_of(&plan.store);
     let cache = TimeIndexCache::load(&index_folder(request, &plan.pack_key));
-    let outputs = plan.outputs.iter();
-    EventTimeSource {
-        parts: outputs.map(|output| output.locator.parts.clone()).collect(),
-        done,
-        window,
-        settings: request.profile.ordering,
-        lanes: match plan.store.root().location() {
-            Location::Local(_) => Some(request.profile.push.lanes.count),
-            Location::S3 { .. } => None,
-        },
-        index: TimeIndex::new(plan.store.clone(), cache, readers),
-        proofs: plan.proofs.clone(),
-        room: process_room(),
-    }
+    let parts = plan
+        .outputs
+        .iter()
+        .map(|output| output.locator.parts.clone());
+    let lanes = match plan.store.root().location() {
+        Location::Local(_) => Some(request.profile.push.lanes.count),
+        Location::S3 { .. } => None,
+    };
+    let index = TimeIndex::new(plan.store.clone(), cache, readers);
+    let (settings, proofs) = (request.profile.ordering, plan.proofs.clone());
+    EventTimeSource::new(parts.collect(), settings, index, proofs)
+        .behind(done)
+        .within(window)
+        .beside_lanes(lanes)
+        .in_room(process_room())
 }
 
 /// Where the times of a plan's parts are kept: in the folder that the profile names, else

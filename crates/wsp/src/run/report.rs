@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
-use replay::keep::keeper::{CheckpointCounts, Decisions, OutagesReport};
+use replay::keep::kept::{CheckpointCounts, Decisions, OutagesReport};
 use replay::keep::lateness::LatenessReport;
 use replay::lead::dispatch::Scheduled;
 use replay::pace::Pace;

@@ -25,22 +25,20 @@ use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::ending::{Cause, Ending};
 use replay::engine::{Engine, Ran};
+use replay::keep::cursors::{Cursors, KeptOutput};
 use replay::keep::held_lease::watch_lease;
-use replay::keep::keeper::KeptOutput;
 use replay::keep::patient_store::PatientStore;
-use replay::keep::window::Window;
+use replay::lanes::gateway::Gateway;
+use replay::lead::course::Course;
 use replay::lead::dispatch::DispatchEnd;
 use replay::lead::schedule::{Origin, Schedule};
 use replay::lead::steering::{Helm, Steering};
-use replay::order::chunk_budget::ChunkBudget;
-use replay::order::feed::FeedPool;
+use replay::order::feed::{FeedPool, decoding_threads};
 use replay::order::parts::PartOpener;
 use replay::order::{AsWritten, EventOrder, EventTimeOrder, FooterSurvey, PartId, TellOpenRows};
 use replay::tell::progress::{Progress, ProgressSink, tell_until_the_end};
 use replay::time::Start;
 
-/// Threads that decode and frame.
-const FEED_WORKERS: usize = 2;
 /// How long a store that did not take the last save may take to take the leases back.
 const LAST_TRY: Duration = Duration::from_secs(1);
 
@@ -169,13 +167,19 @@ impl<K: Clock> Stream<K> {
         let profile = &self.request.profile;
         match profile.checkpoint.backend {
             CheckpointBackend::File | CheckpointBackend::Sqlite => store,
-            CheckpointBackend::Postgres | CheckpointBackend::Object => Arc::new(PatientStore {
-                clock: self.ending.clock().clone(),
-                store,
-                trouble: self.store_trouble.clone(),
-                give_up_after: profile.retry.give_up_after,
-            }),
+            CheckpointBackend::Postgres | CheckpointBackend::Object => {
+                Arc::new(self.patient(store))
+            }
         }
+    }
+
+    fn patient(&self, store: Arc<dyn CheckpointStore>) -> PatientStore {
+        PatientStore::new(
+            store,
+            self.ending.clock().clone(),
+            self.request.profile.retry.give_up_after,
+            self.store_trouble.clone(),
+        )
     }
 
     /// Runs with a checkpoint store and a push client of the caller's own;
@@ -187,12 +191,7 @@ impl<K: Clock> Stream<K> {
         client: C,
         endpoint: &str,
     ) -> StreamReport {
-        let store = Arc::new(PatientStore {
-            clock: self.ending.clock().clone(),
-            store,
-            trouble: self.store_trouble.clone(),
-            give_up_after: self.request.profile.retry.give_up_after,
-        });
+        let store = Arc::new(self.patient(store));
         Box::pin(self.run_over(store, client, endpoint)).await
     }
 
@@ -329,18 +328,18 @@ impl<K: Clock> Stream<K> {
         client: C,
         endpoint: &str,
     ) -> Result<Ran<AuditLog>, Error> {
+        let ending = self.ending.clone();
         let quarantine = prepared.quarantine.take();
-        let engine = Engine {
-            quarantine,
-            ..self.engine(prepared, client, endpoint)?
-        };
-        let (window, ending) = (Arc::clone(&engine.window), engine.ending.clone());
+        let engine = self.engine(prepared, client, endpoint)?;
+        let engine = engine.with_quarantine(quarantine);
+        let window = engine.window();
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
         watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
         let mut running = pin!(engine.run(audit));
         let ran = loop {
             tokio::select! {
+                biased;
                 ran = &mut running => break ran,
                 Some(Err(source)) = watching.join_next() => {
                     let what = "Nothing looks after the lease any more";
@@ -386,12 +385,9 @@ impl<K: Clock> Stream<K> {
             // Their time columns are known.
             OrderMode::EventTime => parts,
         });
-        let opener = Box::new(PartOpener {
-            parts: Arc::clone(&parts),
-            pool: FeedPool::start(FEED_WORKERS, &self.ending)?,
-            budget: ChunkBudget::default(),
-            sort_budget: profile.ordering.sort_budget,
-        });
+        let pool = FeedPool::start(decoding_threads(), &self.ending)?;
+        let sort_budget = profile.ordering.sort_budget;
+        let opener = Box::new(PartOpener::new(Arc::clone(&parts), pool, sort_budget));
         let (plan, starts) = (&prepared.plan, &prepared.starts);
         let order: Box<dyn EventOrder> = match prepared.order {
             OrderMode::AsWritten => {
@@ -413,57 +409,40 @@ impl<K: Clock> Stream<K> {
                 ))
             }
         };
-        let outputs = prepared
-            .plan
-            .outputs
-            .iter()
-            .zip(&prepared.keys)
-            .zip(&prepared.starts);
-        Ok(Engine {
-            order,
-            schedule,
-            start,
-            clock: self.clock,
-            helm: self.helm,
-            max_events: self.request.overrides.max_events,
-            client,
-            endpoint: endpoint.to_owned(),
-            window: Arc::new(Window::new(
-                profile.checkpoint.flush_every,
-                profile.push.lanes.count,
-            )),
-            push: profile.push.lanes.clone(),
-            retry: RetryPolicy {
-                // Where the stream would end for it, waiting is the better half of the choice.
-                single_out: profile.rejects.on_reject == OnReject::Quarantine,
-                ..profile.retry.policy()
-            },
-            quarantine: None,
-            places: parts,
-            store: Arc::clone(&prepared.store),
-            lease: Arc::clone(prepared.held.lease()),
-            lease_watch: Some(prepared.held.watch()),
-            outputs: outputs
-                .map(|((output, key), start)| KeptOutput {
-                    key: key.clone(),
-                    parts: output
-                        .locator
-                        .parts
-                        .iter()
-                        .map(|part| part.path().to_owned())
-                        .collect(),
-                    plan_digest: start.plan_digest.clone(),
-                })
-                .collect(),
-            order_mode: prepared.order,
-            platform_run_id: prepared.run.to_string(),
-            flush_every: profile.checkpoint.flush_every,
-            give_up_after: profile.retry.give_up_after,
-            stop_timeout: stop_timeout(profile),
-            store_trouble: self.store_trouble.clone(),
-            ending: self.ending.clone(),
-            progress: self.progress.clone(),
-        })
+        let course =
+            Course::new(order, parts, schedule, start).at_most(self.request.overrides.max_events);
+        let retry = RetryPolicy {
+            // Where the stream would end for it, waiting is the better half of the choice.
+            single_out: profile.rejects.on_reject == OnReject::Quarantine,
+            ..profile.retry.policy()
+        };
+        let lanes = profile.push.lanes.clone();
+        let gateway = Gateway::new(client, endpoint, lanes, retry);
+        let cursors = self.cursors(prepared)?;
+        Ok(Engine::new(course, gateway, cursors, self.clock)
+            .ended_by(self.ending)
+            .steered_by(self.helm)
+            .shown_to(self.progress))
+    }
+
+    /// Where the cursors of a plan's outputs are kept.
+    fn cursors(&self, prepared: &Prepared) -> Result<Cursors, Error> {
+        let profile = &self.request.profile;
+        let keys = prepared.keys.iter().zip(&prepared.starts);
+        let outputs = prepared.plan.outputs.iter().zip(keys);
+        let outputs = outputs.map(|(output, (key, start))| {
+            let parts = output.locator.parts.iter();
+            let parts = parts.map(|part| part.path().to_owned());
+            KeptOutput::new(key.clone(), parts, start.plan_digest.clone())
+        });
+        let (store, held) = (Arc::clone(&prepared.store), &prepared.held);
+        let (outputs, run) = (outputs.collect(), prepared.run.to_string());
+        let lease = Arc::clone(held.lease());
+        Ok(Cursors::new(store, lease, outputs, prepared.order, run)?
+            .flushed_every(profile.checkpoint.flush_every)
+            .waiting_for_store(profile.retry.give_up_after, self.store_trouble.clone())
+            .stopped_within(stop_timeout(profile))
+            .watched_by(held.watch()))
     }
 }
 
@@ -474,13 +453,13 @@ impl<K: Clock> Stream<K> {
             let part = &plan.outputs[id.output].locator.parts[id.part as usize];
             (part.clone(), from_row)
         });
-        FooterSurvey {
-            store: plan.store.clone(),
-            parts: parts.collect(),
-            memory_budget: self.request.profile.ordering.memory_budget,
-            ending: self.ending.clone(),
-            learnt: expecting(&self.progress),
-        }
+        FooterSurvey::new(
+            plan.store.clone(),
+            parts.collect(),
+            self.request.profile.ordering.memory_budget,
+            self.ending.clone(),
+            expecting(&self.progress),
+        )
     }
 }
 

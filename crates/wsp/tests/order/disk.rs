@@ -13,7 +13,6 @@ use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
-use wsp::chunk_budget::ChunkBudget;
 use wsp::ending::Ending;
 use wsp::feed::FeedPool;
 use wsp::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
@@ -192,12 +191,9 @@ impl DiskWorld {
         let plan = Self::plan(request).unwrap();
         let source = event_time_source(request, &plan, done.to_vec(), window);
         let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
-        let open = PartOpener {
-            parts: Arc::clone(&parts),
-            pool: FeedPool::start(2, &wsp::ending::Ending::default()).unwrap(),
-            budget: ChunkBudget::default(),
-            sort_budget: request.profile.ordering.sort_budget,
-        };
+        let pool = FeedPool::start(2, &wsp::ending::Ending::default()).unwrap();
+        let sort_budget = request.profile.ordering.sort_budget;
+        let open = PartOpener::new(Arc::clone(&parts), pool, sort_budget);
         let learnt = Box::new(|_| {});
         EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), learnt)
     }

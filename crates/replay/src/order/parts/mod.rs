@@ -107,14 +107,23 @@ impl NamePosition for ClearedParts {
 
 /// Opens the parts of a plan as feeds of a pool.
 pub struct PartOpener {
-    /// What may be read.
-    pub parts: Arc<ClearedParts>,
-    /// Who reads.
-    pub pool: FeedPool,
-    /// How much open feeds may hold.
-    pub budget: ChunkBudget,
-    /// Bytes of rows that a part may hold to be sorted.
-    pub sort_budget: u64,
+    parts: Arc<ClearedParts>,
+    pool: FeedPool,
+    budget: ChunkBudget,
+    sort_budget: u64,
+}
+
+impl PartOpener {
+    /// Opens `parts` as feeds of `pool`. A part that must be sorted may hold `sort_budget` bytes of
+    /// rows.
+    pub fn new(parts: Arc<ClearedParts>, pool: FeedPool, sort_budget: u64) -> Self {
+        Self {
+            parts,
+            pool,
+            budget: ChunkBudget::default(),
+            sort_budget,
+        }
+    }
 }
 
 impl OpenPart for PartOpener {

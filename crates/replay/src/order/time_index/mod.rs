@@ -13,19 +13,20 @@
 mod cache;
 mod part_times;
 
+use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use oracle_store::{Part, ReadOptions, WorldStore, read_column};
+use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, read_column};
 
 pub use cache::TimeIndexCache;
 pub use part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow, TimeScan};
 
-use model::{Clock as _, SharedClock};
+use model::Clock as _;
 
+use super::part_readers::{PartReaders, PartReading, ReaderCrew};
+use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
@@ -33,8 +34,6 @@ use crate::{Error, ReasonCode};
 pub(crate) const TIME_COLUMN: &str = "ts_utc";
 /// Rows of a time column decoded at once.
 const BATCH_ROWS: usize = 8_192;
-/// How often a caller that waits for times looks whether the stream winds down.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -44,6 +43,7 @@ pub struct TimeIndex {
     store: WorldStore,
     cache: TimeIndexCache,
     readers: usize,
+    crew: Crew,
 }
 
 impl TimeIndex {
@@ -53,6 +53,7 @@ impl TimeIndex {
             store,
             cache,
             readers,
+            crew: Crew::default(),
         }
     }
 
@@ -70,6 +71,13 @@ impl TimeIndex {
         }
     }
 
+    /// Has the workers of `crew` read; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
+        self
+    }
+
     /// When the rows of each part come: what is known is looked up, the rest is read, and
     /// kept for later runs. Blocks.
     ///
@@ -81,139 +89,130 @@ impl TimeIndex {
         parts: &[&Part],
         ending: &Ending,
     ) -> Result<Vec<Arc<PartTimes>>, Error> {
-        let unknown: Vec<&Part> = parts
-            .iter()
-            .copied()
-            .filter(|part| self.cache.get(part).is_none())
-            .collect();
-        if !unknown.is_empty() {
+        let mut learning = self.begin(parts, ending)?;
+        loop {
+            match learning.poll(self, parts) {
+                Poll::Ready(learnt) => return learnt,
+                Poll::Pending => learning.wait(),
+            }
+        }
+    }
+
+    /// Begins to learn when the rows of each part come.
+    ///
+    /// # Errors
+    /// `STREAM_INTERNAL` if the system gives no thread.
+    pub(crate) fn begin(&self, parts: &[&Part], ending: &Ending) -> Result<Learning, Error> {
+        let unknown = parts.iter().copied();
+        let unknown = unknown.filter(|part| self.cache.get(part).is_none());
+        let unknown: Vec<Part> = unknown.cloned().collect();
+        let readers = if unknown.is_empty() {
+            None
+        } else {
             tracing::info!(
                 parts = unknown.len(),
                 known = parts.len() - unknown.len(),
                 "reading time columns"
             );
-            let reading = self.read(&unknown, ending)?;
-            // Also what was learnt before a failure: the next run need not read it again.
-            self.cache.keep(reading.learnt);
-            if let Some((_, failure)) = reading.failure {
-                return Err(failure);
+            let by = ReaderCrew {
+                crew: &self.crew,
+                name: "wsp-times",
+                what: "time columns",
+                readers: self.readers,
+            };
+            let (store, until) = (self.store.clone(), ending.clone());
+            let begin = move |part: &Part| TimesReading::new(&store, part, &until);
+            Some(PartReaders::start(&by, unknown.clone(), ending, begin)?)
+        };
+        Ok(Learning {
+            unknown,
+            readers,
+            learnt: Vec::new(),
+            failure: None,
+            told: ending.clock().now(),
+            ending: ending.clone(),
+        })
+    }
+}
+
+/// What is learnt of parts, while it is.
+#[derive(Debug)]
+pub(crate) struct Learning {
+    unknown: Vec<Part>,
+    /// Absent where all parts are known.
+    readers: Option<PartReaders<Result<PartTimes, Error>>>,
+    learnt: Vec<(Part, Arc<PartTimes>)>,
+    /// The place in the list of the first part that cannot be read, and why.
+    failure: Option<(usize, Error)>,
+    told: Instant,
+    ending: Ending,
+}
+
+impl Learning {
+    /// The times of `parts`, once all are known; `Pending` while some are being read. Never waits.
+    /// Readers take parts in their order, so whatever stands before the first failure has been
+    /// read. They are waited for only while the stream goes on: a read may hang.
+    pub(crate) fn poll(
+        &mut self,
+        index: &mut TimeIndex,
+        parts: &[&Part],
+    ) -> Poll<Result<Vec<Arc<PartTimes>>, Error>> {
+        while let Some(readers) = &mut self.readers {
+            match readers.poll() {
+                Poll::Ready(Some((place, times))) => self.take(place, times),
+                Poll::Ready(None) => self.readers = None,
+                Poll::Pending if self.ending.is_winding_down() => {
+                    self.failure = Some((0, stopped()));
+                    self.readers = None;
+                }
+                Poll::Pending => return Poll::Pending,
             }
         }
-        let times: Option<Vec<_>> = parts.iter().map(|part| self.cache.get(part)).collect();
-        times.ok_or_else(|| {
+        if !self.unknown.is_empty() {
+            // Also what was learnt before a failure: the next run need not read it again.
+            let learnt = mem::take(&mut self.learnt);
+            let learnt = learnt.iter().map(|(part, times)| (part, Arc::clone(times)));
+            index.cache.keep(learnt);
+        }
+        if let Some((_, failure)) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        let times: Option<Vec<_>> = parts.iter().map(|part| index.cache.get(part)).collect();
+        Poll::Ready(times.ok_or_else(|| {
             let what = "The time index lost a part that it had just read";
             Error::new(
                 ReasonCode::StreamInternal,
                 what,
                 "Report this; nothing was sent.",
             )
-        })
+        }))
     }
 
-    /// Reads time columns until the last, or until one cannot be read. Threads take parts in
-    /// their order, so whatever stands before the first failure has been read. They are waited
-    /// for only while the stream goes on: a read of theirs may hang.
-    fn read<'a>(&self, parts: &[&'a Part], ending: &Ending) -> Result<Reading<'a>, Error> {
-        let (read, answers) = mpsc::channel();
-        let shared = Arc::new(Unread {
-            store: self.store.clone(),
-            parts: parts.iter().map(|&part| part.clone()).collect(),
-            next: AtomicUsize::new(0),
-            ending: ending.clone(),
-        });
-        for reader in 0..self.readers.clamp(1, parts.len().max(1)) {
-            let (unread, read) = (Arc::clone(&shared), read.clone());
-            let thread = thread::Builder::new().name(format!("wsp-times-{reader}"));
-            match thread.spawn(move || unread.read_on(&read)) {
-                Ok(_) => {}
-                Err(error) if reader == 0 => {
-                    let what = "The system gave no thread to read time columns on";
-                    return Err(Error::no_thread(what, error));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "time columns are read by fewer threads");
-                    break;
-                }
-            }
-        }
-        drop(read);
-        let mut reading = Reading::new(ending.clock());
-        loop {
-            match answers.recv_timeout(LOOK_AROUND) {
-                Ok((place, times)) => reading.take(place, parts[place], times, parts.len()),
-                Err(RecvTimeoutError::Disconnected) => return Ok(reading),
-                Err(RecvTimeoutError::Timeout) if ending.is_winding_down() => {
-                    reading.failure = Some((0, stopped()));
-                    return Ok(reading);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-    }
-}
-
-/// Parts whose time columns are read by several threads.
-struct Unread {
-    store: WorldStore,
-    parts: Vec<Part>,
-    next: AtomicUsize,
-    ending: Ending,
-}
-
-impl Unread {
-    /// Reads one part after the other, until none is left, one fails, or nobody waits.
-    fn read_on(&self, read: &Sender<(usize, Result<PartTimes, Error>)>) {
-        loop {
-            let place = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(part) = self.parts.get(place) else {
-                return;
-            };
-            let times = read_times(&self.store, part, &self.ending);
-            if times.is_err() {
-                self.next.store(self.parts.len(), Ordering::Relaxed);
-            }
-            if read.send((place, times)).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// What several threads have read so far.
-struct Reading<'a> {
-    learnt: Vec<(&'a Part, Arc<PartTimes>)>,
-    /// The place in the list of the first part that cannot be read, and why.
-    failure: Option<(usize, Error)>,
-    told: Instant,
-    clock: SharedClock,
-}
-
-impl<'a> Reading<'a> {
-    fn new(clock: &SharedClock) -> Self {
-        Self {
-            learnt: Vec::new(),
-            failure: None,
-            told: clock.now(),
-            clock: clock.clone(),
+    /// Blocks until there is something to poll, or for a moment.
+    pub(crate) fn wait(&mut self) {
+        if let Some(readers) = &mut self.readers {
+            readers.wait();
         }
     }
 
-    fn take(&mut self, place: usize, part: &'a Part, times: Result<PartTimes, Error>, of: usize) {
+    fn take(&mut self, place: usize, times: Result<PartTimes, Error>) {
         match times {
-            Ok(times) => self.learnt.push((part, Arc::new(times))),
-            Err(error)
-                if self
-                    .failure
-                    .as_ref()
-                    .is_none_or(|(first, _)| place < *first) =>
-            {
-                self.failure = Some((place, error));
+            Ok(times) => {
+                let part = self.unknown[place].clone();
+                self.learnt.push((part, Arc::new(times)));
             }
-            Err(_) => {}
+            Err(error) => {
+                let first = self.failure.as_ref().map(|(first, _)| *first);
+                if first.is_none_or(|first| place < first) {
+                    self.failure = Some((place, error));
+                }
+            }
         }
-        if self.clock.since(self.told) >= TELL_EVERY {
-            tracing::info!(read = self.learnt.len(), of, "reading time columns");
-            self.told = self.clock.now();
+        let clock = self.ending.clock();
+        if clock.since(self.told) >= TELL_EVERY {
+            let (read, of) = (self.learnt.len(), self.unknown.len());
+            tracing::info!(read, of, "reading time columns");
+            self.told = clock.now();
         }
     }
 }
@@ -223,25 +222,81 @@ fn stopped() -> Error {
     Error::new(ReasonCode::Stopped, what, "A rerun goes on.")
 }
 
-/// Reads the whole time column of a part.
+/// Reads the whole time column of a part. Blocks.
 pub(crate) fn read_times(
     store: &WorldStore,
     part: &Part,
     ending: &Ending,
 ) -> Result<PartTimes, Error> {
-    let options = ReadOptions {
-        from_row: 0,
-        batch_rows: BATCH_ROWS,
-    };
-    let columns = read_column(store, part, TIME_COLUMN, &options)?;
-    let mut scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
-    for column in columns {
-        if ending.is_winding_down() {
+    let mut reading = TimesReading::new(store, part, ending);
+    loop {
+        if let Poll::Ready(times) = reading.step() {
+            return times;
+        }
+    }
+}
+
+/// The time column of one part, read a batch of rows a step.
+struct TimesReading {
+    store: WorldStore,
+    part: Part,
+    ending: Ending,
+    /// Present once the part is open.
+    open: Option<(ColumnReader, TimeScan)>,
+}
+
+impl TimesReading {
+    fn new(store: &WorldStore, part: &Part, ending: &Ending) -> Self {
+        Self {
+            store: store.clone(),
+            part: part.clone(),
+            ending: ending.clone(),
+            open: None,
+        }
+    }
+
+    /// Reads the next batch; `false` at the end of the column.
+    fn read_on(&mut self) -> Result<bool, Error> {
+        let (columns, scan) = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let options = ReadOptions {
+                    from_row: 0,
+                    batch_rows: BATCH_ROWS,
+                };
+                let columns = read_column(&self.store, &self.part, TIME_COLUMN, &options)?;
+                let scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
+                none.insert((columns, scan))
+            }
+        };
+        let Some(column) = columns.next() else {
+            return Ok(false);
+        };
+        if self.ending.is_winding_down() {
             return Err(stopped());
         }
         let (first_row, values) = column?;
-        let times = envelope::event_times(part.path(), first_row, &values);
+        let times = envelope::event_times(self.part.path(), first_row, &values);
         scan.push(&times.map_err(|bad| Error::Envelope(bad.into()))?);
+        Ok(true)
     }
-    Ok(scan.finish())
+}
+
+impl PartReading for TimesReading {
+    type Read = Result<PartTimes, Error>;
+
+    fn step(&mut self) -> Poll<Self::Read> {
+        match self.read_on() {
+            Ok(true) => Poll::Pending,
+            Ok(false) => {
+                let scan = self.open.take().map(|(_, scan)| scan);
+                Poll::Ready(Ok(scan.unwrap_or_else(|| TimeScan::new(0)).finish()))
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn is_last(read: &Self::Read) -> bool {
+        read.is_err()
+    }
 }

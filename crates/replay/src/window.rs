@@ -5,7 +5,7 @@
 //! `handed over − durable ≥ flush_every + lanes`; that difference is the most
 //! that a crash can repeat.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Counts what is durable; the dispatcher keeps what it handed over.
 #[derive(Debug)]
@@ -45,6 +45,56 @@ impl Window {
     /// How many events saved cursors cover.
     pub fn durable(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+}
+
+/// Every order in which the keeper and the dispatching thread may meet at the window.
+#[cfg(all(test, feature = "loom"))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_dispatcher_that_parks_without_room_is_woken_by_the_save_that_makes_room() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(1, 1));
+            let dispatcher = thread::current();
+            let keeper = {
+                let window = Arc::clone(&window);
+                thread::spawn(move || {
+                    for events in 1..=2 {
+                        window.set_durable(events);
+                        dispatcher.unpark();
+                    }
+                })
+            };
+            // Three events handed over: the fourth needs two of them durable.
+            while !window.has_room(3) {
+                thread::park();
+            }
+            assert_eq!(window.durable(), 2);
+            keeper.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_window_that_is_held_has_no_room_for_whoever_knows_of_it() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(1, 1));
+            let watcher = {
+                let window = Arc::clone(&window);
+                thread::spawn(move || {
+                    window.hold(true);
+                    window.set_durable(2);
+                })
+            };
+            // The room that the save makes is not to be had before the hold is seen.
+            assert!(!window.has_room(2));
+            watcher.join().unwrap();
+            assert!(!window.has_room(0));
+        });
     }
 }
 

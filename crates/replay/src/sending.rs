@@ -5,11 +5,11 @@
 //! many events as it names, whichever lane holds them; each key keeps its order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
 use crate::ending::Ending;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -90,6 +90,33 @@ impl Sending {
             .steps
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
             .is_ok()
+    }
+}
+
+/// Every order in which lanes and the pilot may meet at the switch.
+#[cfg(all(test, feature = "loom"))]
+mod models {
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn two_lanes_begin_no_more_events_than_there_are_steps() {
+        loom::model(|| {
+            let sending = Sending::default();
+            sending.pause();
+            let lanes: Vec<_> = (0..2)
+                .map(|_| {
+                    let sending = sending.clone();
+                    thread::spawn(move || u64::from(sending.begins()))
+                })
+                .collect();
+            sending.step(1);
+            let begun: u64 = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
+            assert!(begun <= 1, "{begun} begun by one step");
+            // The step is used, or waits: it is never lost.
+            assert_eq!(begun + u64::from(sending.begins()), 1);
+        });
     }
 }
 

@@ -1,0 +1,183 @@
+//! Where a stream's place is kept, under which lease, and how patiently.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkpoint::{CheckpointStore, CursorKey, Lease, LeaseWatch, OrderMode};
+use push::Trouble;
+
+use crate::{Error, ReasonCode};
+
+/// One output as its cursor names it.
+#[derive(Debug, Clone)]
+pub struct KeptOutput {
+    key: CursorKey,
+    parts: Arc<[String]>,
+    plan_digest: String,
+}
+
+impl KeptOutput {
+    /// An output under its cursor's key. `parts` are its parts in name order, relative to the engine
+    /// run root; `plan_digest` is the digest of the plan: a resume refuses a cursor that was saved
+    /// under another.
+    pub fn new(
+        key: CursorKey,
+        parts: impl IntoIterator<Item = String>,
+        plan_digest: impl Into<String>,
+    ) -> Self {
+        Self {
+            key,
+            parts: parts.into_iter().collect(),
+            plan_digest: plan_digest.into(),
+        }
+    }
+
+    /// The cursor's key.
+    pub fn key(&self) -> &CursorKey {
+        &self.key
+    }
+
+    /// The path of a part by its place in name order.
+    pub(crate) fn part(&self, part: u32) -> &str {
+        &self.parts[part as usize]
+    }
+
+    /// The digest of the plan that cursors are saved under.
+    pub(crate) fn plan_digest(&self) -> &str {
+        &self.plan_digest
+    }
+}
+
+/// The cursors of one stream: where they are kept, under which lease, how often and how patiently.
+///
+/// Unless told otherwise a save is due every 1,000 events, a store that is away is waited for 5
+/// minutes, and a stop gives saves 30 seconds.
+#[derive(Debug)]
+pub struct Cursors {
+    pub(super) store: Arc<dyn CheckpointStore>,
+    pub(super) lease: Arc<Lease>,
+    pub(super) outputs: Vec<KeptOutput>,
+    pub(super) order: OrderMode,
+    pub(super) platform_run_id: String,
+    pub(super) flush_every: u64,
+    pub(super) give_up_after: Duration,
+    pub(super) stop_timeout: Duration,
+    pub(super) store_trouble: Trouble,
+    lease_watch: Option<LeaseWatch>,
+}
+
+impl Cursors {
+    /// The cursors of `outputs`, in list order, saved in `store` under `lease` and bound to a
+    /// platform run.
+    ///
+    /// # Errors
+    /// `STREAM_INTERNAL` if there is no output, or the lease does not cover the key of one: no save
+    /// could succeed.
+    pub fn new(
+        store: Arc<dyn CheckpointStore>,
+        lease: Arc<Lease>,
+        outputs: Vec<KeptOutput>,
+        order: OrderMode,
+        platform_run_id: impl Into<String>,
+    ) -> Result<Self, Error> {
+        let refused = |what| {
+            let fix = "Report this; nothing was sent.";
+            Err(Error::new(ReasonCode::StreamInternal, what, fix))
+        };
+        if outputs.is_empty() {
+            return refused("A stream without outputs has no cursors".to_owned());
+        }
+        let uncovered = outputs
+            .iter()
+            .find(|output| lease.fence(output.key()).is_none());
+        if let Some(output) = uncovered {
+            return refused(format!(
+                "The lease does not cover the cursor {}",
+                output.key()
+            ));
+        }
+        Ok(Self {
+            store,
+            lease,
+            outputs,
+            order,
+            platform_run_id: platform_run_id.into(),
+            flush_every: 1_000,
+            give_up_after: Duration::from_mins(5),
+            stop_timeout: Duration::from_secs(30),
+            store_trouble: Trouble::of_store(),
+            lease_watch: None,
+        })
+    }
+
+    /// Saves cursors every `events` events; 0 counts as 1.
+    #[must_use]
+    pub fn flushed_every(mut self, events: u64) -> Self {
+        self.flush_every = events.max(1);
+        self
+    }
+
+    /// Waits up to `give_up_after` for a store that is away, and tells `trouble` of it.
+    #[must_use]
+    pub fn waiting_for_store(mut self, give_up_after: Duration, trouble: Trouble) -> Self {
+        self.give_up_after = give_up_after;
+        self.store_trouble = trouble;
+        self
+    }
+
+    /// Gives a save up once the stream has wound down for `timeout`.
+    #[must_use]
+    pub fn stopped_within(mut self, timeout: Duration) -> Self {
+        self.stop_timeout = timeout;
+        self
+    }
+
+    /// Asks `watch` before each post whether the lease is held. Without a watch lanes post
+    /// without asking.
+    #[must_use]
+    pub fn watched_by(mut self, watch: LeaseWatch) -> Self {
+        self.lease_watch = Some(watch);
+        self
+    }
+
+    pub(crate) fn outputs(&self) -> &[KeptOutput] {
+        &self.outputs
+    }
+
+    pub(crate) fn flush_every(&self) -> u64 {
+        self.flush_every
+    }
+
+    pub(crate) fn lease_watch(&self) -> Option<&LeaseWatch> {
+        self.lease_watch.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use checkpoint::{Holder, LeaseRequest, MemoryStore, PackKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn cursors_that_no_save_could_keep_are_refused() {
+        let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
+        let key = |name| CursorKey::new(PackKey::of_root("world"), name).unwrap();
+        let request = LeaseRequest::new([key("leased")], Holder::this_process("test"));
+        let lease = Arc::new(store.acquire(&request).await.unwrap());
+        for (names, is_kept) in [
+            (vec!["leased"], true),
+            (vec![], false),
+            (vec!["leased", "other"], false),
+        ] {
+            let outputs = names.iter().map(|name| {
+                let parts = ["part".to_owned()];
+                KeptOutput::new(key(name), parts, "digest")
+            });
+            let (store, lease) = (Arc::clone(&store), Arc::clone(&lease));
+            let cursors =
+                Cursors::new(store, lease, outputs.collect(), OrderMode::AsWritten, "run");
+            assert_eq!(cursors.is_ok(), is_kept, "{names:?}");
+        }
+    }
+}
