@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
+use grant::GrantKey;
 use oracle_store::{
     Catalogue, CatalogueEntry, OutputId, Pin, Posture, ReadGrant, Tokens, WorldStore,
 };
@@ -15,6 +16,9 @@ use crate::error::{Error, ReasonCode};
 use crate::gate_map::{GateId, GateMap};
 use crate::receipt::{Artifact, GateReceipt, VerificationMode};
 use crate::verify::{Verdict, Verifier};
+
+/// What grants are issued with: no other file of any crate can claim it.
+const KEY: GrantKey = GrantKey::claim();
 
 /// Gates that are verified at one time.
 const GATES_IN_FLIGHT: usize = 4;
@@ -265,7 +269,8 @@ impl<'a> ClearanceRequest<'a> {
                 ClearanceStatus::Cleared => Basis::GatesPassed(gates),
                 ClearanceStatus::Waived => Basis::GatesWaived(gates),
             };
-            let grant = self.grant(&entry.output_id).held_to(Arc::clone(&proven));
+            let proven = Arc::clone(&proven);
+            let grant = ReadGrant::issue(KEY, self.store, &entry.output_id, proven);
             (entry.output_id.clone(), ClearedOutput { grant, basis })
         };
         let outputs = outputs.iter().map(clear_output).collect();
@@ -296,13 +301,5 @@ impl<'a> ClearanceRequest<'a> {
             }
         }
         Ok(proven)
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that grants a read"
-    )]
-    fn grant(&self, output_id: &OutputId) -> ReadGrant {
-        ReadGrant::issue(self.store, output_id)
     }
 }

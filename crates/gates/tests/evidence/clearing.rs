@@ -8,9 +8,12 @@ use gates::{UnboundReason, VerificationMode::Digest, VerificationMode::Presence}
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use oracle_store::{OutputId, Posture, RetryPolicy, WorldStore, resolve_engine_run_root};
+use oracle_store::{
+    Catalogue, OutputId, Posture, ReadOptions, RetryPolicy, WorldStore, locate, open_rows,
+    resolve_engine_run_root,
+};
 
-use crate::world::{World, in_bundle, sha256};
+use crate::world::{World, in_bundle, sha256, tokens};
 
 const ALL: [&str; 5] = [
     "out.free",
@@ -192,6 +195,29 @@ async fn a_clearance_remembers_the_bytes_that_were_verified() {
     world.remove(&key);
     world.write(&key, "another file");
     assert_ne!(world.store().head(&key).await.unwrap().etag, verified.etag);
+}
+
+#[tokio::test]
+async fn a_part_that_a_gate_hashed_is_read_under_the_pin_of_that_hash_only() {
+    let mut world = World::whole();
+    let hashed = in_bundle("g.bundle", "checks.jsonl");
+    world.catalogue = world.catalogue.replace("data/b/", &hashed);
+    let (store, output) = (world.store(), OutputId::new("out.bundle"));
+    let catalogue = Catalogue::parse(world.catalogue.as_bytes()).unwrap();
+    let entry = catalogue.output(&output).unwrap();
+    let clearance = world.clear(&["out.bundle"]).await.unwrap();
+    let grant = clearance.grant(&output).unwrap();
+    let located = locate(&store, entry, &tokens()).await.unwrap();
+    open_rows(grant, &located.parts[0], &ReadOptions::default()).unwrap();
+
+    let bytes = world.read(&hashed);
+    world.remove(&hashed);
+    world.write("apart", "keeps the inode from being used again");
+    world.write(&hashed, bytes);
+    let replaced = locate(&store, entry, &tokens()).await.unwrap();
+    let error = open_rows(grant, &replaced.parts[0], &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.code(), oracle_store::ReasonCode::OracleReadFailed);
+    assert!(error.to_string().contains("changed"), "{error}");
 }
 
 #[tokio::test]

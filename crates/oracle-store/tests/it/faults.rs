@@ -20,9 +20,9 @@ use object_store::{
     PutResult, Result,
 };
 use oracle_store::{
-    Error, OutputId, OutputLocator, PackOutcome, PackRequest, Part, ReadGrant, ReadOptions,
-    ReasonCode, RetryPolicy, RunReceipt, SealStatus, Tokens, WorldStore, footer, locate, open_rows,
-    pack, read_column, resolve_scenario_id,
+    Error, OutputId, OutputLocator, PackOutcome, PackRequest, Part, ReadOptions, ReasonCode,
+    RetryPolicy, RunReceipt, SealStatus, Tokens, WorldStore, footer, locate, open_rows, pack,
+    read_column, resolve_scenario_id,
 };
 
 use crate::rows::ids_from;
@@ -453,7 +453,7 @@ async fn a_part_that_changes_between_two_windows_is_never_mixed() {
     let key = format!("{FLOWS}/part-0.parquet");
     let store = world_on(&faulty, &[object(key.clone(), large_part())], QUICK_RETRY).await;
     let part = located(&store, "flows").await.parts[0].clone();
-    let grant = ReadGrant::issue(&store, part.output_id());
+    let grant = granted(&store, part.output_id());
     let (first, mut rows) = on_a_thread(move || {
         let options = ReadOptions {
             from_row: 0,

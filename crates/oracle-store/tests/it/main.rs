@@ -6,6 +6,7 @@ mod contents;
 mod damaged_footers;
 mod evidence;
 mod faults;
+mod grants;
 mod instance_proof;
 mod int96;
 mod large_pages;

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use oracle_store::{
-    Error, Hex64, KnownDigests, Part, Pin, Prover, ReadGrant, ReadOptions, ReasonCode, WorldStore,
-    open_rows,
+    Error, Hex64, KnownDigests, Part, Pin, Prover, ReadOptions, ReasonCode, WorldStore, open_rows,
 };
 
 use crate::world::*;
@@ -89,7 +88,7 @@ async fn read_with(
     let (store, part) = (world.store.clone(), part.clone());
     let path = world.folder().join(part.path());
     on_a_thread(move || {
-        let grant = ReadGrant::issue(&store, part.output_id());
+        let grant = granted(&store, part.output_id());
         let options = ReadOptions {
             from_row: 0,
             batch_rows: 100,
@@ -256,7 +255,7 @@ async fn a_world_without_proofs_shares_its_files_and_nothing_else() {
     assert!(!bare.proofs().have_digest(part.path(), part.pin()));
     let part_of_bare = part.clone();
     let rows = on_a_thread(move || {
-        let grant = ReadGrant::issue(&bare, part_of_bare.output_id());
+        let grant = granted(&bare, part_of_bare.output_id());
         let rows = open_rows(&grant, &part_of_bare, &ReadOptions::default()).unwrap();
         rows.map(|batch| batch.unwrap().rows.len()).sum::<usize>()
     })
