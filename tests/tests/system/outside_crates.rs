@@ -14,14 +14,19 @@ fn workspace() -> PathBuf {
 struct OutsideCrate(tempfile::TempDir);
 
 impl OutsideCrate {
-    /// A crate that depends on some of this workspace's by their paths.
-    fn depending_on(crates: &[&str], main: &str) -> Self {
+    /// A crate that depends on some of this workspace's by their paths. The name must be its own:
+    /// by it the shared folder of what was compiled tells crates apart.
+    fn depending_on(name: &str, crates: &[&str], main: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let crates_folder = workspace().join("crates");
-        let depend =
-            |name: &&str| format!("{name} = {{ path = {:?} }}\n", crates_folder.join(name));
+        let depend = |name: &&str| {
+            format!(
+                "{name} = {{ path = \"{}\" }}\n",
+                crates_folder.join(name).display()
+            )
+        };
         let manifest = format!(
-            "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+            "[package]\nname = \"outside-{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
              [dependencies]\n{}\n[workspace]\n",
             crates.iter().map(depend).collect::<String>()
         );
@@ -71,12 +76,13 @@ fn main() {}
 
 #[test]
 fn a_crate_outside_reads_through_a_clearance() {
-    let reads = OutsideCrate::depending_on(&["gates", "oracle-store"], READS);
+    let reads = OutsideCrate::depending_on("reads", &["gates", "oracle-store"], READS);
     reads.check().unwrap();
 }
 
 /// A way to a grant that gates did not give, the crates it depends on, and the error it meets.
 struct Forgery {
+    name: &'static str,
     crates: &'static [&'static str],
     main: &'static str,
     error: &'static str,
@@ -84,6 +90,7 @@ struct Forgery {
 
 const FORGERIES: [Forgery; 5] = [
     Forgery {
+        name: "alias",
         crates: &["oracle-store"],
         main: "use oracle_store::ReadGrant as Grant;\n\
                type Alias = Grant;\n\
@@ -93,16 +100,19 @@ const FORGERIES: [Forgery; 5] = [
         error: "E0277",
     },
     Forgery {
+        name: "key-by-name",
         crates: &["gates", "oracle-store"],
         main: "const KEY: grant::GrantKey = grant::GrantKey::claim();\nfn main() {}\n",
         error: "E0433",
     },
     Forgery {
+        name: "key-by-path",
         crates: &["gates", "oracle-store"],
         main: "use oracle_store::grant::GrantKey;\nfn main() {}\n",
         error: "E0603",
     },
     Forgery {
+        name: "fields",
         crates: &["oracle-store"],
         main: "pub fn forge(grant: oracle_store::ReadGrant, world: oracle_store::WorldStore) \
                -> oracle_store::ReadGrant {\n\
@@ -112,6 +122,7 @@ const FORGERIES: [Forgery; 5] = [
     },
     // This one names the key's crate itself.
     Forgery {
+        name: "key-by-dependency",
         crates: &["grant", "oracle-store"],
         main: "const KEY: grant::GrantKey = grant::GrantKey::claim();\n\
                pub fn forge(world: &oracle_store::WorldStore, output: &oracle_store::OutputId) \
@@ -124,16 +135,11 @@ const FORGERIES: [Forgery; 5] = [
 
 #[test]
 fn a_crate_outside_that_issues_a_grant_of_its_own_does_not_compile() {
-    for Forgery {
-        crates,
-        main,
-        error,
-    } in FORGERIES
-    {
-        let said = OutsideCrate::depending_on(crates, main)
-            .check()
-            .unwrap_err();
-        assert!(said.contains(error), "{main}\n{said}");
+    for forgery in FORGERIES {
+        let Forgery { name, main, .. } = forgery;
+        let outside = OutsideCrate::depending_on(name, forgery.crates, main);
+        let said = outside.check().expect_err(name);
+        assert!(said.contains(forgery.error), "{name}: {said}");
         assert!(said.contains("src/main.rs"), "the fault is its own: {said}");
     }
 }
