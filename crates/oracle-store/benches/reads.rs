@@ -1,5 +1,10 @@
 //! What reading a world costs: `cargo bench -p oracle-store`.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub
+)]
 
 #[path = "../tests/it/s3_server.rs"]
 mod s3_server;

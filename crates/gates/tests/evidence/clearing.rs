@@ -308,6 +308,32 @@ fn a_receipt_that_contradicts_itself_is_not_valid() {
     }
 }
 
+/// Wakes the thread that waits for a future.
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn a_clearance_is_made_without_a_runtime_whatever_the_size_of_evidence() {
+    let world = World::whole();
+    world.write(&in_bundle("g.bundle", "checks.jsonl"), vec![b' '; 3 << 20]);
+    world.flag_bundle();
+    let mut clearing = std::pin::pin!(world.clear(&["out.bundle"]));
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let clearance = loop {
+        match clearing.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(clearance) => break clearance.unwrap(),
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    assert_eq!(clearance.status(), ClearanceStatus::Cleared);
+}
+
 #[test]
 fn a_clearance_can_be_made_on_any_task() {
     fn assert_send<T: Send>(value: T) -> T {

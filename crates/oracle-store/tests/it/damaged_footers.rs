@@ -1,5 +1,4 @@
 //! Footers that state what cannot be: refused, whatever room or depth they ask for.
-#![allow(clippy::disallowed_methods)]
 
 use oracle_store::{
     Error, Part, ReadMemory, ReadOptions, ReasonCode, WorldStore, footer, open_rows,

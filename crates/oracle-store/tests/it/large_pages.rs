@@ -1,7 +1,6 @@
 //! Pages and rows that take more memory than readers may hold: read in smaller batches where
 //! that helps, refused before they are decoded where it does not. Footers here say nothing of
 //! it: as other writers leave them, or as a hostile one.
-#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Parquet's logical types, flat and nested, as rows have them.
-#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
 //! A file that changes in its inode or change time alone is proven again and read on; other
 //! bytes are refused, whatever its times say.
-#![allow(clippy::disallowed_methods)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

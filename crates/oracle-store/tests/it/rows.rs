@@ -1,5 +1,4 @@
 //! Rows from a position, on both backends.
-#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 
