@@ -1,12 +1,12 @@
 //! What would be streamed: a plan for people and programs, nothing sent or written.
 
+use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId};
 use oracle_store::{PackEvidence, PartFooter, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
-use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
 use crate::plan::{Plan, PlannedOutput};
 use crate::profile::OrderMode;
