@@ -156,7 +156,7 @@ impl<'a> Bundle<'a> {
                 let own =
                     |key: &str, pin: &Pin| pin.size <= SMALL_FILE_BYTES || stated.contains(key);
                 let files = self.to_hash(keys.iter().map(String::as_str), own);
-                let (digests, others) = tokio::try_join!(
+                let (digests, others) = futures::try_join!(
                     hash_in_order(self.store, &files),
                     hash_each(self.store, &beside),
                 )?;

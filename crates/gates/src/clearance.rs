@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
+use grant::GrantKey;
 use oracle_store::{
     Catalogue, CatalogueEntry, OutputId, Pin, Posture, ReadGrant, Tokens, WorldStore,
 };
 use serde::Serialize;
 
 use crate::agreement;
+use crate::check::Check;
 use crate::closure::{Depth, Requirement, Step, steps};
 use crate::error::{Error, ReasonCode};
 use crate::gate_map::{GateId, GateMap};
 use crate::receipt::{Artifact, GateReceipt, VerificationMode};
 use crate::verify::{Verdict, Verifier};
+
+/// What grants are issued with: no other file of any crate can claim it.
+const KEY: GrantKey = GrantKey::claim();
 
 /// Gates that are verified at one time.
 const GATES_IN_FLIGHT: usize = 4;
@@ -127,7 +132,7 @@ impl Clearance {
 /// that does not hold.
 ///
 /// Presence mode looks at the required gates; digest mode verifies these and all that
-/// they depend on, each gate once. Needs a tokio runtime.
+/// they depend on, each gate once. Runs on any executor.
 ///
 /// # Errors
 /// In this order: `OUTPUT_UNKNOWN`; `GATE_WAIVER_REFUSED` for a waiver or presence mode
@@ -138,35 +143,15 @@ impl Clearance {
 /// `GATE_BUNDLE_EMPTY`, `GATE_FILE_MISSING`, `GATE_DIGEST_MISMATCH`, and oracle-store's
 /// `TEMPLATE_TOKEN_MISSING`, `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
 pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
-    let outputs = request.entries()?;
-    if request.posture == Posture::Strict
-        && (!request.require_gate_pass || request.mode == VerificationMode::Presence)
-    {
-        let what = "Strict posture takes verified digests, no waiver and no mere presence of flags";
-        return Err(Error::new(ReasonCode::GateWaiverRefused, what));
-    }
-    if !request.require_gate_pass {
-        return request.clearance(ClearanceStatus::Waived, &outputs, Vec::new());
-    }
-    let mut to_verify = request.steps(&outputs);
-    if let Some(fault) = to_verify
-        .iter()
-        .position(|step| matches!(step, Step::Fault(..)))
-        && let Step::Fault(_, error) = to_verify.swap_remove(fault)
-    {
-        return Err(error);
-    }
-    request.check_agreement(&outputs)?;
-    let verifier = request.verifier();
-    let mut verdicts = std::pin::pin!(verify_steps(&verifier, to_verify));
     let mut receipts = Vec::new();
-    while let Some(Verdict { receipt, error }) = verdicts.next().await {
-        match error {
-            Some(error) => return Err(error),
-            None => receipts.push(receipt),
+    for check in GATE_CHECKS {
+        let looked = request.look(check, Extent::FirstRefusal).await?;
+        if let Some(refusal) = looked.refusals.into_iter().next() {
+            return Err(refusal);
         }
+        receipts.extend(looked.receipts);
     }
-    request.clearance(ClearanceStatus::Cleared, &outputs, receipts)
+    request.clearance(receipts)
 }
 
 /// Verifies every gate that `request` requires and stops at nothing: one receipt a gate,
@@ -176,21 +161,29 @@ pub async fn clear(request: &ClearanceRequest<'_>) -> Result<Clearance, Error> {
 /// # Errors
 /// `OUTPUT_UNKNOWN`.
 pub async fn verify_gates(request: &ClearanceRequest<'_>) -> Result<Vec<GateReceipt>, Error> {
-    let to_verify = request.steps(&request.entries()?);
-    let verifier = request.verifier();
-    Ok(verify_steps(&verifier, to_verify)
-        .map(|verdict| verdict.receipt)
-        .collect()
-        .await)
+    let request = ClearanceRequest {
+        require_gate_pass: true,
+        ..*request
+    };
+    let looked = request.look(Check::Gates, Extent::Everything).await?;
+    Ok(looked.receipts)
 }
 
-/// Compares what outputs require with what gates authorize, as [`clear`] does: the whole
-/// catalogue in strict posture, the outputs asked for in local posture.
-///
-/// # Errors
-/// `OUTPUT_UNKNOWN`, `GATE_MAP_UNREADABLE`, `CATALOGUE_GATES_DISAGREE`.
-pub fn check_agreement(request: &ClearanceRequest<'_>) -> Result<(), Error> {
-    request.check_agreement(&request.entries()?)
+/// The checks that lead to a clearance, in the order in which they refuse.
+pub(crate) const GATE_CHECKS: [Check; 3] = [Check::Closure, Check::Agreement, Check::Gates];
+
+/// How far a check looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    FirstRefusal,
+    Everything,
+}
+
+/// What one check of the gates found.
+#[derive(Default)]
+pub(crate) struct Looked {
+    pub(crate) receipts: Vec<GateReceipt>,
+    pub(crate) refusals: Vec<Error>,
 }
 
 fn verify_steps<'r>(
@@ -199,9 +192,22 @@ fn verify_steps<'r>(
 ) -> impl Stream<Item = Verdict> {
     let verify = async move |step| match step {
         Step::Verify(gate) => verifier.verify(gate).await,
-        Step::Fault(gate_id, error) => verifier.refuse(&gate_id, error),
+        // The closure refuses these; here they have their receipt.
+        Step::Fault(gate_id, error) => Verdict {
+            error: None,
+            ..verifier.refuse(&gate_id, error)
+        },
     };
     stream::iter(steps).map(verify).buffered(GATES_IN_FLIGHT)
+}
+
+impl Looked {
+    fn refused(refusals: impl IntoIterator<Item = Error>) -> Self {
+        Self {
+            receipts: Vec::new(),
+            refusals: refusals.into_iter().collect(),
+        }
+    }
 }
 
 impl<'a> ClearanceRequest<'a> {
@@ -215,10 +221,60 @@ impl<'a> ClearanceRequest<'a> {
         self.outputs.iter().map(entry).collect()
     }
 
-    /// Compares what outputs require with what gates authorize: the whole catalogue in strict
-    /// posture, the outputs asked for in local posture.
-    fn check_agreement(&self, outputs: &[&'a CatalogueEntry]) -> Result<(), Error> {
-        agreement::check(self.catalogue, outputs, self.gate_map, self.posture)
+    /// Makes one of the [`GATE_CHECKS`].
+    ///
+    /// # Errors
+    /// `OUTPUT_UNKNOWN`: without its entry, nothing is known of an output.
+    pub(crate) async fn look(&self, check: Check, extent: Extent) -> Result<Looked, Error> {
+        let outputs = self.entries()?;
+        if check == Check::Closure
+            && let Err(refusal) = self.refuse_less_than_digests()
+        {
+            return Ok(Looked::refused([refusal]));
+        }
+        if !self.require_gate_pass {
+            return Ok(Looked::default());
+        }
+        Ok(match check {
+            Check::Closure => Looked::refused(self.steps(&outputs).into_iter().filter_map(
+                |step| match step {
+                    Step::Fault(_, error) => Some(error),
+                    Step::Verify(_) => None,
+                },
+            )),
+            Check::Agreement => {
+                // The whole catalogue in strict posture, in local posture what is asked for.
+                let agreed =
+                    agreement::check(self.catalogue, &outputs, self.gate_map, self.posture);
+                Looked::refused(agreed.err())
+            }
+            _ => self.look_at_gates(&outputs, extent).await,
+        })
+    }
+
+    /// Verifies the gates, up to four at a time, dependencies first.
+    async fn look_at_gates(&self, outputs: &[&CatalogueEntry], extent: Extent) -> Looked {
+        let verifier = self.verifier();
+        let mut verdicts = std::pin::pin!(verify_steps(&verifier, self.steps(outputs)));
+        let mut looked = Looked::default();
+        while let Some(Verdict { receipt, error }) = verdicts.next().await {
+            looked.receipts.push(receipt);
+            looked.refusals.extend(error);
+            if extent == Extent::FirstRefusal && !looked.refusals.is_empty() {
+                break;
+            }
+        }
+        looked
+    }
+
+    fn refuse_less_than_digests(&self) -> Result<(), Error> {
+        let is_less = !self.require_gate_pass || self.mode == VerificationMode::Presence;
+        if self.posture == Posture::Strict && is_less {
+            let what =
+                "Strict posture takes verified digests, no waiver and no mere presence of flags";
+            return Err(Error::new(ReasonCode::GateWaiverRefused, what));
+        }
+        Ok(())
     }
 
     fn verifier(&self) -> Verifier<'a> {
@@ -251,12 +307,14 @@ impl<'a> ClearanceRequest<'a> {
         steps(self.gate_map, required, depth)
     }
 
-    fn clearance(
-        &self,
-        status: ClearanceStatus,
-        outputs: &[&CatalogueEntry],
-        receipts: Vec<GateReceipt>,
-    ) -> Result<Clearance, Error> {
+    /// The clearance, once none of the [`GATE_CHECKS`] has refused.
+    pub(crate) fn clearance(&self, receipts: Vec<GateReceipt>) -> Result<Clearance, Error> {
+        let outputs = self.entries()?;
+        let status = if self.require_gate_pass {
+            ClearanceStatus::Cleared
+        } else {
+            ClearanceStatus::Waived
+        };
         let proven = Arc::new(self.proven(&receipts)?);
         let clear_output = |entry: &&CatalogueEntry| {
             let gates: Vec<_> = entry.read_requires_gates.iter().map(GateId::new).collect();
@@ -265,7 +323,8 @@ impl<'a> ClearanceRequest<'a> {
                 ClearanceStatus::Cleared => Basis::GatesPassed(gates),
                 ClearanceStatus::Waived => Basis::GatesWaived(gates),
             };
-            let grant = self.grant(&entry.output_id).held_to(Arc::clone(&proven));
+            let proven = Arc::clone(&proven);
+            let grant = ReadGrant::issue(KEY, self.store, &entry.output_id, proven);
             (entry.output_id.clone(), ClearedOutput { grant, basis })
         };
         let outputs = outputs.iter().map(clear_output).collect();
@@ -296,13 +355,5 @@ impl<'a> ClearanceRequest<'a> {
             }
         }
         Ok(proven)
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that grants a read"
-    )]
-    fn grant(&self, output_id: &OutputId) -> ReadGrant {
-        ReadGrant::issue(self.store, output_id)
     }
 }

@@ -137,6 +137,16 @@ impl Error {
         self.0.failure.object_name()
     }
 
+    /// The field of the object concerned, if there is one.
+    pub fn field(&self) -> Option<&str> {
+        self.0.failure.place().field()
+    }
+
+    /// What an operator does about it: one sentence with its final stop.
+    pub fn advice(&self) -> &str {
+        self.0.failure.advice()
+    }
+
     /// The digests that differ, for `GATE_DIGEST_MISMATCH`.
     pub fn digest_pair(&self) -> Option<&DigestPair> {
         self.0.digests.as_ref()

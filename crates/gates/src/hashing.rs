@@ -1,8 +1,8 @@
 //! Digests of files, in constant memory and at the speed of the hash.
 //!
-//! A digest runs on one blocking thread while the next chunk is being read. The
-//! first bytes are hashed where they are: most evidence is small, and handing it
-//! over would cost more than hashing it. Small files are fetched a few ahead of
+//! A large chunk is hashed on a thread of the store while the next one is being read. Small
+//! ones are hashed where they are: most evidence is small, and handing it over would cost more
+//! than hashing it. Small files are fetched a few ahead of
 //! their turn, so that many of them do not cost a round trip each.
 //!
 //! A file is read once for both digests that it may take part in: that of the
@@ -11,22 +11,17 @@
 use std::mem;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use oracle_store::{Hex64, Pin, WorldStore};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
 
-use model::Cause;
-
-use crate::error::{Error, ReasonCode};
+use crate::error::Error;
 
 /// Files that are fetched before their turn, and how large they may be.
 const FILES_AHEAD: usize = 8;
 pub(crate) const SMALL_FILE_BYTES: u64 = 1 << 20;
-/// Chunks between a read and its hash; the store reads ahead of its own.
-const CHUNKS_AHEAD: usize = 1;
 /// Files of one gate that are hashed at one time outside its own digest.
 const FILES_IN_FLIGHT: usize = 4;
 /// Up to this, handing a chunk to another thread costs more than hashing it.
@@ -55,17 +50,18 @@ pub(crate) async fn hash_in_order(
     store: &WorldStore,
     files: &[FileToHash],
 ) -> Result<Digests, Error> {
-    let mut whole = Digester::default();
+    let mut whole = Digester::new(store);
     let mut own = Vec::with_capacity(files.len());
     let opening = files.iter().map(|file| open(store, file));
     let mut opened = stream::iter(opening.collect::<Vec<_>>()).buffered(FILES_AHEAD);
     let mut wanted = files.iter().map(|file| file.own);
     while let Some(mut chunks) = opened.next().await {
-        let mut digester = wanted.next().unwrap_or_default().then(Digester::default);
+        let is_wanted = wanted.next().unwrap_or_default();
+        let mut digester = is_wanted.then(|| Digester::new(store));
         while let Some(chunk) = chunks.try_next().await.map_err(Error::oracle)? {
             match &mut digester {
                 Some(own) => {
-                    tokio::try_join!(whole.update(chunk.clone()), own.update(chunk))?;
+                    futures::try_join!(whole.update(chunk.clone()), own.update(chunk))?;
                 }
                 None => whole.update(chunk).await?,
             }
@@ -89,7 +85,7 @@ pub(crate) async fn hash_each(
     let hash = |file: &FileToHash| {
         let mut chunks = store.stream(&file.key, &file.pin);
         async move {
-            let mut digester = Digester::default();
+            let mut digester = Digester::new(store);
             while let Some(chunk) = chunks.try_next().await.map_err(Error::oracle)? {
                 digester.update(chunk).await?;
             }
@@ -116,64 +112,55 @@ fn open(
     }
 }
 
-/// One digest: here while it is short, on a thread of its own from the first large
-/// chunk on. Dropped, the thread ends by itself.
-enum Digester {
+/// One digest: here while chunks are small, on a thread of the store while a large one is
+/// hashed.
+struct Digester<'a> {
+    store: &'a WorldStore,
+    state: State,
+}
+
+enum State {
     Here(Sha256),
-    OnThread {
-        chunks: mpsc::Sender<Bytes>,
-        digest: JoinHandle<Sha256>,
-    },
+    /// A chunk is being hashed.
+    Elsewhere(BoxFuture<'static, Result<Sha256, oracle_store::Error>>),
 }
 
-impl Default for Digester {
-    fn default() -> Self {
-        Self::Here(Sha256::new())
+impl<'a> Digester<'a> {
+    fn new(store: &'a WorldStore) -> Self {
+        Self {
+            store,
+            state: State::Here(Sha256::new()),
+        }
     }
-}
 
-impl Digester {
+    /// Adds a chunk. A large one is still being hashed when this returns, so that the next one
+    /// is read at the same time.
     async fn update(&mut self, chunk: Bytes) -> Result<(), Error> {
-        if let Self::Here(hasher) = self {
-            if chunk.len() <= INLINE_BYTES {
-                hasher.update(&chunk);
-                return Ok(());
-            }
-            *self = Self::on_thread(mem::take(hasher));
+        let mut hasher = self.idle().await?;
+        if chunk.len() <= INLINE_BYTES {
+            hasher.update(&chunk);
+            self.state = State::Here(hasher);
+            return Ok(());
         }
-        match self {
-            Self::OnThread { chunks, .. } => chunks.send(chunk).await.map_err(broken_off),
-            Self::Here(_) => Ok(()),
-        }
-    }
-
-    fn on_thread(mut hasher: Sha256) -> Self {
-        let (chunks, mut reads) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-        let digest = spawn_blocking(move || {
-            while let Some(chunk) = reads.blocking_recv() {
-                hasher.update(&chunk);
-            }
+        let work = move || {
+            hasher.update(&chunk);
             hasher
-        });
-        Self::OnThread { chunks, digest }
-    }
-
-    async fn finish(self) -> Result<Hex64, Error> {
-        let hasher = match self {
-            Self::Here(hasher) => hasher,
-            Self::OnThread { chunks, digest } => {
-                drop(chunks);
-                digest.await.map_err(broken_off)?
-            }
         };
-        Ok(Hex64::of_hasher(hasher))
+        self.state = State::Elsewhere(self.store.start_work(work).boxed());
+        Ok(())
     }
-}
 
-/// A thread ended without an answer: the runtime is shutting down.
-fn broken_off(cause: impl Into<Cause>) -> Error {
-    let code = ReasonCode::Oracle(oracle_store::ReasonCode::OracleReadFailed);
-    Error::new(code, "The verification was broken off").because(cause)
+    /// The hasher, once it has taken all chunks.
+    async fn idle(&mut self) -> Result<Sha256, Error> {
+        match mem::replace(&mut self.state, State::Here(Sha256::new())) {
+            State::Here(hasher) => Ok(hasher),
+            State::Elsewhere(hashing) => hashing.await.map_err(Error::oracle),
+        }
+    }
+
+    async fn finish(mut self) -> Result<Hex64, Error> {
+        self.idle().await.map(Hex64::of_hasher)
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::ReasonCode;
 
     /// Sizes around every boundary there is: empty, inline, small, one chunk and more.
     fn size() -> impl Strategy<Value = usize> {

@@ -1,9 +1,45 @@
 //! Decides whether outputs of a world may be read. No PASS, no read.
 //!
+//! [`attest`] is the one call that most services need. It makes every check of a world's
+//! evidence, in the order of [`Check`], and gives an [`AttestedWorld`], from which rows are
+//! opened, or an [`AttestError`] that says which check did not hold, why, where, and what to do:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::path::Path;
+//! use gates::{AttestRequest, attest};
+//! use oracle_store::{
+//!     ObjectStoreConfig, ReadOptions, WorldStore, open_rows, resolve_engine_run_root,
+//! };
+//!
+//! let root = resolve_engine_run_root("worlds/run-1", None, &std::env::current_dir()?)?;
+//! let store = WorldStore::open(root, &ObjectStoreConfig::default())?;
+//! let (catalogue, gate_map) = ("engine_outputs.catalogue.yaml", "engine_gates.map.yaml");
+//! let request = AttestRequest::new(store, catalogue, gate_map, ["arrival_events_5B"]);
+//! let world = attest(&request).await?;
+//! for output in &world.outputs {
+//!     let grant = world.grant(output.id()).expect("every attested output has a grant");
+//!     for part in &output.locator.parts {
+//!         world.data.verify_part(part).await?;
+//!         for batch in open_rows(grant, part, &ReadOptions::default())? {
+//!             println!("{} rows", batch?.rows.len());
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Callers with checks of their own in between go in three steps, [`AttestRequest::identify`],
+//! [`IdentifiedWorld::clear`] and [`ClearedWorld::attest`]; who wants to know everything that is
+//! wrong with a world asks for [`IdentifiedWorld::examine`], which walks the same list to its
+//! end. [`clear`] makes the checks of gates alone.
+//!
+//! # Gates
 //! An engine run ends with *gates*: one validation a segment, each leaving a flag,
 //! a bundle of files and mostly an index of them. The catalogue says which gates an
 //! output requires, the gate map where a gate's evidence stands and how its digest
-//! is taken. This crate looks at that evidence and answers with one value:
+//! is taken:
 //!
 //! ```text
 //!  catalogue: output ─► required gates ┐
@@ -20,7 +56,8 @@
 //!
 //! # Contract
 //! - [`clear`] is the only maker of a [`Clearance`], and a clearance the only giver of
-//!   the grants that open rows. A receipt, however green, opens nothing.
+//!   the grants that open rows: no other code can make one, also outside this workspace. A
+//!   receipt, however green, opens nothing.
 //! - It fails closed: evidence that is missing, not understood or false is an [`Error`]
 //!   with a [`ReasonCode`], the gate, and the object's full name.
 //! - *Presence* mode asks whether the flag object of each required gate exists, and
@@ -30,43 +67,21 @@
 //!   yields a clearance marked [`ClearanceStatus::Waived`].
 //! - What was verified is what was read: each object is pinned (size, ETag) when it is
 //!   first looked at, read under that pin, and recorded with it in the receipt.
-//! - Nothing is written, and the only listing is that of one gate's bundle root.
+//! - Nothing is written. Listed are one gate's bundle root, the parts of the outputs asked for
+//!   and, where nothing names the scenario, that level of their paths; a whole root only by
+//!   [`IdentifiedWorld::examine`], where it is asked for.
+//! - Every call runs on any executor. Threads, time and connections are those of the store.
 //! - Memory is constant in the size of files; it grows with their number only.
 //!
 //! A gate says nothing about data that its digests do not cover: most cover validation
 //! reports, not the Parquet parts. `bound_items` and `unbound_items` of a receipt say
 //! which objects of its index are covered.
-//!
-//! # Example
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::path::Path;
-//! use gates::{ClearanceRequest, GateMap, VerificationMode, clear};
-//! use oracle_store::{
-//!     Catalogue, ObjectStoreConfig, OutputId, Posture, RunReceipt, Tokens, WorldStore,
-//!     resolve_engine_run_root,
-//! };
-//!
-//! let root = resolve_engine_run_root("worlds/run-1", None, &std::env::current_dir()?)?;
-//! let store = WorldStore::open(root, &ObjectStoreConfig::default())?;
-//! let output = OutputId::new("arrival_events");
-//! let clearance = clear(&ClearanceRequest {
-//!     store: &store,
-//!     tokens: &Tokens::of_run(&RunReceipt::load(&store).await?),
-//!     catalogue: &Catalogue::load(Path::new("engine_outputs.catalogue.yaml"))?,
-//!     gate_map: &GateMap::load(Path::new("engine_gates.map.yaml"))?,
-//!     outputs: &[output.clone()],
-//!     mode: VerificationMode::Digest,
-//!     posture: Posture::Strict,
-//!     require_gate_pass: true,
-//! })
-//! .await?;
-//! let grant = clearance.grant(&output).expect("it was part of the request");
-//! # let _ = grant;
-//! # Ok(())
-//! # }
-//! ```
 
+mod attest;
+mod walk;
+mod identify;
+mod data;
+mod located;
 mod clearance;
 mod agreement;
 mod closure;
@@ -80,14 +95,20 @@ mod item_path;
 mod receipt;
 mod gate_map;
 mod record;
+mod attest_error;
 mod error;
+mod check;
 mod gate_id;
 
-pub use clearance::{
-    Basis, Clearance, ClearanceRequest, ClearanceStatus, check_agreement, clear, verify_gates,
-};
+pub use attest::{AttestedWorld, ClearedWorld, Examination, attest};
+pub use attest_error::AttestError;
+pub use check::Check;
+pub use clearance::{Basis, Clearance, ClearanceRequest, ClearanceStatus, clear, verify_gates};
+pub use data::{ContentsFound, DataEvidence, DataVerified};
 pub use error::{DigestPair, Error, ReasonCode};
 pub use gate_map::{GateId, GateMap};
+pub use identify::{AttestRequest, IdentifiedWorld, Source};
+pub use located::LocatedOutput;
 pub use receipt::{
     Artifact, ArtifactRole, BoundItem, FailureReceipt, GateReceipt, GateStatus, MethodReceipt,
     UnboundItem, UnboundReason, VerificationMode,

@@ -9,8 +9,9 @@
 //!
 //! What was found stands in the receipt also when the gate fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use model::Clock;
 use oracle_store::template::render;
 use oracle_store::{Hex64, Tokens, WorldStore};
 
@@ -38,14 +39,15 @@ pub(crate) struct Verdict {
 
 impl Verifier<'_> {
     pub(crate) async fn verify(&self, gate: &Gate) -> Verdict {
-        let started = Instant::now();
+        let clock = self.store.clock();
+        let started = clock.now();
         let mut receipt = self.receipt(&gate.id);
         receipt.scope.clone_from(&gate.scope);
         let outcome = match self.mode {
             VerificationMode::Presence => self.presence(gate, &mut receipt).await,
             VerificationMode::Digest => self.digest(gate, &mut receipt).await,
         };
-        let elapsed = started.elapsed();
+        let elapsed = clock.since(started);
         let verdict = conclude(
             receipt,
             outcome.err().map(|error| error.of_gate(&gate.id)),

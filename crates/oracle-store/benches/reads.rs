@@ -8,16 +8,19 @@
 
 #[path = "../tests/it/s3_server.rs"]
 mod s3_server;
+#[path = "../tests/it/grants.rs"]
+mod grants;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use divan::counter::{BytesCount, ItemsCount};
+use grants::granted;
 use object_store::ObjectStoreExt;
 use oracle_store::{
-    Catalogue, Hex64, ObjectStoreConfig, OutputId, Part, ReadGrant, ReadOptions, RetryPolicy,
-    RunReceipt, Tokens, WorldStore, locate, open_rows, read_column, resolve_engine_run_root,
+    Catalogue, Hex64, ObjectStoreConfig, OutputId, Part, ReadOptions, RetryPolicy, RunReceipt,
+    Tokens, WorldStore, locate, open_rows, read_column, resolve_engine_run_root,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -137,7 +140,7 @@ fn write_part(path: &Path) {
 }
 
 fn first_batch(from_row: u64) -> usize {
-    let grant = ReadGrant::issue(&WORLD.store, WORLD.part.output_id());
+    let grant = granted(&WORLD.store, WORLD.part.output_id());
     let options = ReadOptions {
         from_row,
         batch_rows: 1024,
@@ -154,7 +157,7 @@ fn resume(bencher: divan::Bencher<'_, '_>, from_row: u64) {
 }
 
 fn count_rows(store: &WorldStore, part: &Part) -> usize {
-    let grant = ReadGrant::issue(store, part.output_id());
+    let grant = granted(store, part.output_id());
     let rows = open_rows(&grant, part, &ReadOptions::default()).unwrap();
     rows.map(|batch| batch.unwrap().rows.len()).sum()
 }

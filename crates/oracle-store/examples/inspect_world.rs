@@ -62,8 +62,8 @@ async fn inspect(
 
     for part in located.parts {
         // Rows are read on plain threads: decoding blocks.
-        let (store, path) = (store.clone(), part.path().to_owned());
-        let times = tokio::task::spawn_blocking(move || times(&store, &part)).await??;
+        let (of_thread, path) = (store.clone(), part.path().to_owned());
+        let times = store.start_work(move || times(&of_thread, &part)).await??;
         println!("{path}: {times}");
     }
     Ok(())

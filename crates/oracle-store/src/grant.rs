@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use grant::GrantKey;
+
 use crate::error::{Error, ReasonCode};
 use crate::part::{Part, Pin};
 use crate::store::{WorldStore, changed};
@@ -20,23 +22,23 @@ pub struct ReadGrant {
 }
 
 impl ReadGrant {
-    /// Grants the rows of one output. Only the `gates` crate may call this, after it
-    /// has verified the output's gates: a lint and a test keep it so.
+    /// Grants the rows of one output. The key, which only `gates` holds, says that the output's
+    /// gates were verified.
+    ///
+    /// `proven` holds the pins of the objects that evidence hashed, by key relative to the engine
+    /// run root: such an object is read under the pin of that hash only.
     #[doc(hidden)]
-    pub fn issue(store: &WorldStore, output_id: &OutputId) -> Self {
+    pub fn issue(
+        _key: GrantKey,
+        store: &WorldStore,
+        output_id: &OutputId,
+        proven: Arc<HashMap<String, Pin>>,
+    ) -> Self {
         Self {
             store: store.clone(),
             output_id: output_id.clone(),
-            proven: Arc::default(),
+            proven,
         }
-    }
-
-    /// Narrows the grant: an object that evidence hashed is read under the pin of that hash
-    /// only. `proven` holds the pins by key, relative to the engine run root.
-    #[must_use]
-    pub fn held_to(mut self, proven: Arc<HashMap<String, Pin>>) -> Self {
-        self.proven = proven;
-        self
     }
 
     /// Checks that the grant covers a part, and covers the bytes that it was located with.

@@ -139,7 +139,9 @@ fn framed() -> FramedBatch {
         .collect();
     let lines = rows.iter().map(String::as_bytes);
     let mut framer = Framer::new(&spec).unwrap();
-    framer.frame_json_lines("part", 0, lines).0
+    framer
+        .frame_json_lines("part", 0, lines)
+        .expect("the rows are whole")
 }
 
 /// The same events, again and again.

@@ -1,7 +1,7 @@
 //! Every corruption leads to its reason code in the rooms that see it, and a world
 //! without one passes them all.
 //!
-//! The rooms are walked here in a run's order, without the run: `oracle-store`, `gates`,
+//! The rooms are walked here in a run's order, without the run: `gates`, `oracle-store`,
 //! `envelope`. The whole-system tests walk them by a real one.
 
 #![allow(clippy::unwrap_used)]
@@ -9,10 +9,9 @@
 use std::collections::HashSet;
 
 use envelope::{FrameSpec, Framer, PinValues, Pins};
-use gates::{ClearanceRequest, GateMap, VerificationMode};
+use gates::{AttestRequest, Check, VerificationMode, attest};
 use oracle_store::{
-    Catalogue, ContentsIndex, DataVerification, ObjectStoreConfig, OutputId, OutputLocator,
-    PackExpectation, Posture, ReadGrant, ReadOptions, Rows, RunReceipt, ScenarioId, Tokens,
+    DataVerification, ObjectStoreConfig, OutputLocator, Posture, ReadGrant, ReadOptions, Rows,
     WorldStore,
 };
 use sandbox::{
@@ -81,9 +80,8 @@ async fn walk(world: &World, look: Look) -> (u64, Option<Fault>) {
     (framed, fault)
 }
 
-async fn walk_to_fault(world: &World, look: Look, framed: &mut u64) -> Result<(), Fault> {
-    let catalogue = fault!(Catalogue::load(world.catalogue()))?;
-    let gate_map = fault!(GateMap::load(world.gate_map()))?;
+/// The world of a walk, opened as a service would open it.
+fn asked(world: &World, look: Look) -> Result<AttestRequest, Fault> {
     let root = world.engine_run_root();
     let root = fault!(oracle_store::resolve_engine_run_root(
         root.to_str().unwrap(),
@@ -91,63 +89,31 @@ async fn walk_to_fault(world: &World, look: Look, framed: &mut u64) -> Result<()
         root
     ))?;
     let store = fault!(WorldStore::open(root, &ObjectStoreConfig::default()))?;
-    let receipt = fault!(RunReceipt::load(&store).await)?;
-    let scenario = ScenarioId::parse(&world.identity().scenario_id).unwrap();
-    let world_key = receipt.world_key(scenario.clone());
-    let expected = PackExpectation {
-        posture: look.posture,
-        world_key: &world_key,
-        catalogue_digest: catalogue.digest(),
-        gate_map_digest: gate_map.digest(),
-        oracle_pack_id: None,
-    };
-    let pack = fault!(oracle_store::check_pack(&store, &expected).await)?;
-    let outputs: Vec<OutputId> = world
-        .streamable_output_ids()
-        .into_iter()
-        .map(OutputId::new)
-        .collect();
-    let tokens = Tokens::of_run(&receipt).with_scenario(&scenario);
-    let request = ClearanceRequest {
-        store: &store,
-        tokens: &tokens,
-        catalogue: &catalogue,
-        gate_map: &gate_map,
-        outputs: &outputs,
-        mode: look.gates,
-        posture: look.posture,
-        require_gate_pass: true,
-    };
-    let clearance = fault!(gates::clear(&request).await)?;
-    let mut located = Vec::new();
-    for output in &outputs {
-        let entry = catalogue.output(output).unwrap();
-        located.push(fault!(oracle_store::locate(&store, entry, &tokens).await)?);
-    }
-    let contents = match (look.data, &pack.oracle_pack_id) {
-        (DataVerification::None, _) | (_, None) => None,
-        (_, Some(id)) => Some(fault!(ContentsIndex::load(&store, id).await)?),
-    };
-    for output in &located {
-        for part in &output.parts {
-            fault!(oracle_store::footer(&store, part))?;
-        }
-        if let Some(contents) = &contents {
-            fault!(contents.check_parts(&store, output))?;
-            for part in &output.parts {
-                fault!(contents.verify_part(&store, part, look.data).await)?;
-            }
+    let outputs = world.streamable_output_ids();
+    let asked = AttestRequest::new(store, world.catalogue(), world.gate_map(), outputs);
+    Ok(asked
+        .scenario_id(Some(world.identity().scenario_id.clone()))
+        .posture(look.posture)
+        .gate_verification(look.gates)
+        .data_verification(Some(look.data)))
+}
+
+async fn walk_to_fault(world: &World, look: Look, framed: &mut u64) -> Result<(), Fault> {
+    let attested = fault!(attest(&asked(world, look)?).await)?;
+    for output in &attested.outputs {
+        for part in &output.locator.parts {
+            fault!(oracle_store::footer(&attested.store, part))?;
+            fault!(attested.data.verify_part(part).await)?;
         }
     }
-    for output in &located {
-        let key = &catalogue.output(&output.output_id).unwrap().primary_key;
+    for output in &attested.outputs {
         let framer = Framer::new(&FrameSpec {
-            output_id: output.output_id.clone(),
-            primary_key: key.clone(),
+            output_id: output.id().clone(),
+            primary_key: output.entry.primary_key.clone(),
             pins: pins(world),
         });
-        let grant = clearance.grant(&output.output_id).unwrap();
-        frame_all(output, grant, fault!(framer)?, framed)?;
+        let grant = attested.grant(output.id()).unwrap();
+        frame_all(&output.locator, grant, fault!(framer)?, framed)?;
     }
     Ok(())
 }
@@ -220,6 +186,120 @@ async fn every_corruption_leads_to_its_code() {
             _ => assert_eq!(framed, 0, "{corruption:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_world_is_not_attested_and_the_refusal_says_why_where_and_what_to_do() {
+    for (corruption, check, names) in [
+        (
+            Corruption::ReceiptMissing,
+            Check::Receipt,
+            "run_receipt.json",
+        ),
+        (
+            Corruption::ManifestGarbage,
+            Check::Pack,
+            "_oracle_pack_manifest.json",
+        ),
+        (
+            Corruption::CatalogueOther,
+            Check::Pack,
+            "_oracle_pack_manifest.json",
+        ),
+        (Corruption::SealMissing, Check::Pack, "_SEALED.json"),
+        (Corruption::SealFailed, Check::Pack, "_SEALED.json"),
+        (Corruption::FlagMissing, Check::Gates, "_passed.flag"),
+        (Corruption::PartByteFlipped, Check::Data, "part-"),
+    ] {
+        let (_folder, world) = build(&WorldOptions::sample());
+        corruption.apply(&world).unwrap();
+        let request = asked(&world, Look::HARDEST).unwrap();
+        let refused = match attest(&request).await {
+            Ok(attested) if check == Check::Data => {
+                // Parts are hashed one by one, before the first row of each.
+                let first = &attested.outputs[0].locator.parts[0];
+                let fault = attested.data.verify_part(first).await.unwrap_err();
+                assert_eq!(fault.code().as_str(), corruption.reason_code());
+                assert!(fault.object_name().unwrap().contains(names));
+                continue;
+            }
+            attested => attested.unwrap_err(),
+        };
+        assert_eq!(refused.code().as_str(), corruption.reason_code());
+        assert_eq!(refused.check(), check, "{refused}");
+        assert!(refused.object_name().unwrap().contains(names), "{refused}");
+        assert!(refused.advice().ends_with('.'), "{refused}");
+        assert!(refused.to_string().contains(refused.advice()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_posture_attests_a_sealed_world_and_refuses_one_without_a_seal() {
+    let sealed = build(&WorldOptions::sample());
+    let request = asked(&sealed.1, Look::HARDEST).unwrap();
+    let attested = attest(&request).await.unwrap();
+    assert!(attested.pack.facts_verified);
+    assert_eq!(attested.world_key.seed, sealed.1.identity().seed);
+    assert!(
+        attested
+            .receipts()
+            .iter()
+            .all(|gate| gate.failure.is_none())
+    );
+    for pack in [Pack::None, Pack::Unsealed, Pack::SealedByFlag] {
+        let (_folder, world) = build(&WorldOptions {
+            pack,
+            contents_index: false,
+            ..WorldOptions::sample()
+        });
+        let refused = attest(&asked(&world, Look::HARDEST).unwrap())
+            .await
+            .unwrap_err();
+        assert_eq!(refused.check(), Check::Pack, "{pack:?}: {refused}");
+        let local = Look {
+            data: DataVerification::None,
+            ..Look::LOCAL
+        };
+        attest(&asked(&world, local).unwrap()).await.unwrap();
+    }
+}
+
+/// The walk to the first refusal and the walk to the end are one list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_refusal_of_an_examination_is_the_one_that_a_reader_meets() {
+    let mut seen = 0;
+    for corruption in Corruption::ALL {
+        let (_folder, world) = build(&WorldOptions::sample());
+        corruption.apply(&world).unwrap();
+        let look = Look {
+            data: DataVerification::Size,
+            ..Look::HARDEST
+        };
+        let Ok(asked) = asked(&world, look) else {
+            continue;
+        };
+        let Ok(identified) = asked.clone().identify().await else {
+            continue;
+        };
+        let examined = identified.examine(true).await;
+        let Err(refused) = attest(&asked).await else {
+            continue;
+        };
+        seen += 1;
+        let first = &examined.refusals[0];
+        assert_eq!(
+            (first.check(), first.code(), first.to_string()),
+            (refused.check(), refused.code(), refused.to_string()),
+            "{corruption:?}"
+        );
+        let checks: Vec<_> = examined
+            .refusals
+            .iter()
+            .map(gates::AttestError::check)
+            .collect();
+        assert!(checks.is_sorted(), "{corruption:?}: {checks:?}");
+    }
+    assert!(seen > 30, "{seen} corruptions were refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,12 @@ pub enum Error {
 /// A refusal or failure of the stream's own.
 pub type Fault = Failure<ReasonCode>;
 
+impl From<gates::AttestError> for Error {
+    fn from(refusal: gates::AttestError) -> Self {
+        Self::Gates(refusal.into())
+    }
+}
+
 impl From<oracle_store::Error> for Error {
     fn from(error: oracle_store::Error) -> Self {
         Self::Replay(error.into())

@@ -21,6 +21,7 @@ mod long_outage;
 mod main_path;
 mod mutations;
 mod outages;
+mod outside_crates;
 mod pins;
 mod quarantine;
 mod reason_codes;

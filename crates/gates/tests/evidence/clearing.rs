@@ -8,9 +8,12 @@ use gates::{UnboundReason, VerificationMode::Digest, VerificationMode::Presence}
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use oracle_store::{OutputId, Posture, RetryPolicy, WorldStore, resolve_engine_run_root};
+use oracle_store::{
+    Catalogue, OutputId, Posture, ReadOptions, RetryPolicy, WorldStore, locate, open_rows,
+    resolve_engine_run_root,
+};
 
-use crate::world::{World, in_bundle, sha256};
+use crate::world::{World, in_bundle, sha256, tokens};
 
 const ALL: [&str; 5] = [
     "out.free",
@@ -195,6 +198,29 @@ async fn a_clearance_remembers_the_bytes_that_were_verified() {
 }
 
 #[tokio::test]
+async fn a_part_that_a_gate_hashed_is_read_under_the_pin_of_that_hash_only() {
+    let mut world = World::whole();
+    let hashed = in_bundle("g.bundle", "checks.jsonl");
+    world.catalogue = world.catalogue.replace("data/b/", &hashed);
+    let (store, output) = (world.store(), OutputId::new("out.bundle"));
+    let catalogue = Catalogue::parse(world.catalogue.as_bytes()).unwrap();
+    let entry = catalogue.output(&output).unwrap();
+    let clearance = world.clear(&["out.bundle"]).await.unwrap();
+    let grant = clearance.grant(&output).unwrap();
+    let located = locate(&store, entry, &tokens()).await.unwrap();
+    open_rows(grant, &located.parts[0], &ReadOptions::default()).unwrap();
+
+    let bytes = world.read(&hashed);
+    world.remove(&hashed);
+    world.write("apart", "keeps the inode from being used again");
+    world.write(&hashed, bytes);
+    let replaced = locate(&store, entry, &tokens()).await.unwrap();
+    let error = open_rows(grant, &replaced.parts[0], &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.code(), oracle_store::ReasonCode::OracleReadFailed);
+    assert!(error.to_string().contains("changed"), "{error}");
+}
+
+#[tokio::test]
 async fn a_failed_receipt_has_code_object_and_both_digests() {
     let world = World::whole();
     let expected = world.digest_of("g.lex", &["Z/nested.txt", "report.json"]);
@@ -280,6 +306,32 @@ fn a_receipt_that_contradicts_itself_is_not_valid() {
         receipt[field] = wrong;
         assert!(!validator.is_valid(&receipt), "{field}: {receipt}");
     }
+}
+
+/// Wakes the thread that waits for a future.
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn a_clearance_is_made_without_a_runtime_whatever_the_size_of_evidence() {
+    let world = World::whole();
+    world.write(&in_bundle("g.bundle", "checks.jsonl"), vec![b' '; 3 << 20]);
+    world.flag_bundle();
+    let mut clearing = std::pin::pin!(world.clear(&["out.bundle"]));
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let clearance = loop {
+        match clearing.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(clearance) => break clearance.unwrap(),
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    assert_eq!(clearance.status(), ClearanceStatus::Cleared);
 }
 
 #[test]

@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The text of a top-level field: a string's own, any other value's JSON, none if the
-/// field is missing or null. Where a field stands twice, the last one counts.
+/// field is missing or null.
+///
+/// # Errors
+/// The line is no JSON object, or the field occurs twice in it: readers differ in which one
+/// they take.
 pub(crate) fn field_text<'a>(
     line: &'a [u8],
     field: &str,
@@ -44,7 +48,12 @@ impl<'a> Visitor<'a> for Field<'_> {
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut found = None;
         while let Some(is_it) = map.next_key_seed(KeyIs(self.0))? {
-            if is_it {
+            if is_it && found.is_some() {
+                return Err(M::Error::custom(format_args!(
+                    "the field `{}` occurs twice",
+                    self.0
+                )));
+            } else if is_it {
                 found = Some(map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -93,7 +102,15 @@ mod tests {
         assert_eq!(text(line, "e").unwrap(), "x\ny");
         assert_eq!(text(line, "z"), None);
         assert_eq!(text(line, "missing"), None);
-        assert_eq!(text(r#"{"a":1,"a":2}"#, "a").unwrap(), "2");
+    }
+
+    #[test]
+    fn a_line_in_which_the_field_occurs_twice_is_an_error() {
+        for twice in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":null}"#] {
+            let error = field_text(twice.as_bytes(), "a").unwrap_err();
+            assert!(error.to_string().contains("`a` occurs twice"), "{error}");
+        }
+        assert_eq!(text(r#"{"a":1,"b":{"a":2}}"#, "a").unwrap(), "1");
     }
 
     #[test]

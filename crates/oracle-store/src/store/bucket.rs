@@ -17,10 +17,12 @@ use object_store::{
 
 use super::budget::{ByteBudget, READ_BUDGET_BYTES};
 use super::tails::Tails;
+use super::time_and_chance::TimeAndChance;
 use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, RetryPolicy, changed, io};
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
 use crate::part::Pin;
+use model::Clock;
 
 /// How much of an object one request takes when it is streamed.
 const STREAM_RANGE_BYTES: u64 = 4 << 20;
@@ -41,6 +43,7 @@ struct Fields {
     retry: RetryPolicy,
     budget: Arc<ByteBudget>,
     tails: Tails,
+    by: TimeAndChance,
 }
 
 impl Bucket {
@@ -57,6 +60,28 @@ impl Bucket {
             retry,
             budget: ByteBudget::new(READ_BUDGET_BYTES),
             tails: Tails::default(),
+            by: TimeAndChance::default(),
+        }))
+    }
+
+    /// The same prefix, by another clock and other randomness.
+    pub(super) fn going_by(&self, by: TimeAndChance) -> Self {
+        let Fields {
+            store,
+            prefix,
+            location,
+            retry,
+            budget,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Fields {
+            store: Arc::clone(store),
+            prefix: prefix.clone(),
+            location: location.clone(),
+            retry: *retry,
+            budget: Arc::clone(budget),
+            tails: Tails::default(),
+            by,
         }))
     }
 
@@ -125,11 +150,11 @@ impl Bucket {
                 };
                 failed += 1;
                 let wait = is_transient(&error)
-                    .then(|| bucket.0.retry.delay_after(failed, rand::random()))
+                    .then(|| bucket.0.retry.delay_after(failed, bucket.0.by.unit()))
                     .flatten();
                 let Some(wait) = wait else { return Err(bucket.refused(&key, what, error)) };
                 tracing::debug!(object = bucket.name(&key), %error, ?wait, "the object store is tried again");
-                tokio::time::sleep(wait).await;
+                Clock::sleep(bucket.0.by.clock(), wait).await;
             }
         });
         task.await.map_err(io::broken)?

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::pinned_file::{OpenByKey, PinnedFile, pin_of};
 use super::proofs::Proofs;
+use super::time_and_chance::TimeAndChance;
 use super::{Entry, Level, MAX_WHOLE_OBJECT_BYTES, Object, changed, io, pinned_file};
 use crate::error::{Error, ReasonCode};
 use crate::part::Pin;
@@ -40,6 +41,7 @@ pub(crate) struct Disk {
     real: Arc<Path>,
     /// What is known of its files.
     proofs: Proofs,
+    by: TimeAndChance,
 }
 
 impl OpenByKey for Disk {
@@ -79,7 +81,13 @@ impl Disk {
             named: folder.into(),
             real: real.into(),
             proofs,
+            by: TimeAndChance::default(),
         })
+    }
+
+    /// The same folder, by another clock and other randomness.
+    pub(super) fn going_by(&self, by: TimeAndChance) -> Self {
+        Self { by, ..self.clone() }
     }
 
     /// The same folder, of whose files other things are known.
@@ -234,7 +242,7 @@ impl Disk {
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
         let (disk, key) = (self.clone(), key.to_owned());
         io::blocking(move || {
-            create_in(&OsDisk, &disk.real, &key, &bytes)
+            create_in(&OsDisk, &disk.real, &key, &bytes, disk.by.bits())
                 .map_err(|e| disk.failed(&key, "The file cannot be written", e))
         })
         .await
@@ -372,14 +380,16 @@ impl Disk {
     }
 }
 
-/// Makes an object of a root unless its name is taken; true if it was made.
+/// Makes an object of a root unless its name is taken; true if it was made. `draw` is in the
+/// name of the file until then.
 fn create_in(
     disk: &dyn durable::Disk,
     root: &Path,
     key: &str,
     bytes: &[u8],
+    draw: u64,
 ) -> std::io::Result<bool> {
-    let staging = root.join(format!("{STAGING_PREFIX}{}", rand::random::<u64>()));
+    let staging = root.join(format!("{STAGING_PREFIX}{draw}"));
     create_once(disk, &root.join(key), bytes, &staging)
 }
 
@@ -405,7 +415,7 @@ mod tests {
         disk.create_dir(root).unwrap();
         disk.settle();
         for (at, object) in OBJECTS.into_iter().enumerate() {
-            assert!(create_in(&disk, root, object, object.as_bytes()).unwrap());
+            assert!(create_in(&disk, root, object, object.as_bytes(), 1).unwrap());
             disk.promise(at + 1);
         }
         let (mut count, mut fault) = (0, None);
@@ -418,7 +428,7 @@ mod tests {
                     None => at >= promised,
                 };
                 // A rerun makes what is missing, and only that.
-                let made = create_in(&crashed, root, object, object.as_bytes());
+                let made = create_in(&crashed, root, object, object.as_bytes(), 2);
                 if !is_right || made.ok() != Some(found.is_none()) {
                     fault = Some(format!(
                         "crash {count} after {promised}: {object} {found:?}"

@@ -2,6 +2,11 @@
 //! lives on it, so that the store works the same from any executor and from plain
 //! threads, and a connection never outlives the runtime that drives it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this file gives the crate its threads"
+)]
+
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 use std::{io, thread};
@@ -61,11 +66,23 @@ fn start() -> io::Result<Handle> {
         .unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }
 
+/// Starts work on a thread that may block or compute; the future answers with what it gave.
+pub(crate) fn start_work<T, W>(
+    work: W,
+) -> impl Future<Output = Result<T, Error>> + Send + 'static + use<T, W>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    let started = handle().map(|handle| handle.spawn_blocking(work));
+    async move { started?.await.map_err(broken) }
+}
+
 /// Runs blocking disk work off the caller's executor.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    handle()?.spawn_blocking(work).await.map_err(broken)?
+    start_work(work).await?
 }
 
 /// A task that ended without an answer: it panicked, or the process is ending.

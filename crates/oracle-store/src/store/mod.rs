@@ -14,6 +14,7 @@ mod bucket;
 mod budget;
 pub(crate) mod io;
 mod tails;
+mod time_and_chance;
 
 use std::fmt;
 use std::ops::Range;
@@ -28,7 +29,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, ReasonCode};
 use crate::location::{EngineRunRoot, Location};
 use crate::part::Pin;
-use model::Hex64;
+use model::{Hex64, Random, SharedClock};
+use time_and_chance::TimeAndChance;
 
 pub(crate) use disk::STAGING_PREFIX;
 
@@ -83,6 +85,7 @@ struct Inner {
     root: EngineRunRoot,
     backend: Backend,
     proofs: Proofs,
+    by: TimeAndChance,
 }
 
 enum Backend {
@@ -130,6 +133,7 @@ impl WorldStore {
                 root,
                 backend,
                 proofs,
+                by: TimeAndChance::default(),
             }),
             memory: ReadMemory::default(),
         })
@@ -154,9 +158,51 @@ impl WorldStore {
                 root: self.inner.root.clone(),
                 backend,
                 proofs,
+                by: self.inner.by.clone(),
             }),
             memory: self.memory.clone(),
         }
+    }
+
+    /// The same world, whose retries wait by another clock and jitter by other randomness. By
+    /// default both are those of this machine.
+    #[must_use]
+    pub fn with_time_and_chance(self, clock: SharedClock, random: impl Random + 'static) -> Self {
+        let by = TimeAndChance::new(clock, random);
+        let backend = match &self.inner.backend {
+            Backend::Disk(disk) => Backend::Disk(disk.going_by(by.clone())),
+            Backend::Bucket(bucket) => Backend::Bucket(bucket.going_by(by.clone())),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                root: self.inner.root.clone(),
+                backend,
+                proofs: self.inner.proofs.clone(),
+                by,
+            }),
+            memory: self.memory,
+        }
+    }
+
+    /// The clock that this world's readers go by.
+    pub fn clock(&self) -> &SharedClock {
+        self.inner.by.clock()
+    }
+
+    /// Starts work that takes a processor for a while, on a thread that this crate keeps for
+    /// such; the future answers with what it gave. The work goes on if the future is dropped.
+    ///
+    /// # Errors
+    /// `ORACLE_READ_FAILED` if the machine has no thread left, or the work panicked.
+    pub fn start_work<T, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'static + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        io::start_work(work)
     }
 
     /// What the readers of this world may hold.
@@ -181,6 +227,7 @@ impl WorldStore {
                 root,
                 backend: Backend::Bucket(bucket),
                 proofs: Proofs::default(),
+                by: TimeAndChance::default(),
             }),
             memory: ReadMemory::default(),
         }

@@ -1,6 +1,5 @@
 //! The Arrow schema that a Parquet footer may hold: what is not understood is refused, with
 //! its file and column, and nothing in it makes a decoder panic.
-#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 

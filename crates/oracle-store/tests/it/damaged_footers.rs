@@ -1,8 +1,7 @@
 //! Footers that state what cannot be: refused, whatever room or depth they ask for.
-#![allow(clippy::disallowed_methods)]
 
 use oracle_store::{
-    Error, Part, ReadGrant, ReadMemory, ReadOptions, ReasonCode, WorldStore, footer, open_rows,
+    Error, Part, ReadMemory, ReadOptions, ReasonCode, WorldStore, footer, open_rows,
 };
 
 use crate::world::*;
@@ -49,7 +48,7 @@ async fn read(part: Vec<u8>, from_row: u64) -> Result<u64, Error> {
     on_a_thread(move || {
         let part = &located.parts[0];
         footer(&store, part)?;
-        let grant = ReadGrant::issue(&store, &located.output_id);
+        let grant = granted(&store, &located.output_id);
         let options = ReadOptions {
             from_row,
             ..ReadOptions::default()

@@ -1,17 +1,17 @@
 //! An object store that fails, is slow, or changes, under the same reads; and what is
 //! asked of it.
-#![allow(clippy::disallowed_methods)]
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use model::{Clock, Random, SharedClock};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -20,9 +20,9 @@ use object_store::{
     PutResult, Result,
 };
 use oracle_store::{
-    Error, OutputId, OutputLocator, PackOutcome, PackRequest, Part, ReadGrant, ReadOptions,
-    ReasonCode, RetryPolicy, RunReceipt, SealStatus, Tokens, WorldStore, footer, locate, open_rows,
-    pack, read_column, resolve_scenario_id,
+    Error, OutputId, OutputLocator, PackOutcome, PackRequest, Part, ReadOptions, ReasonCode,
+    RetryPolicy, RunReceipt, SealStatus, Tokens, WorldStore, footer, locate, open_rows, pack,
+    read_column, resolve_scenario_id,
 };
 
 use crate::rows::ids_from;
@@ -453,7 +453,7 @@ async fn a_part_that_changes_between_two_windows_is_never_mixed() {
     let key = format!("{FLOWS}/part-0.parquet");
     let store = world_on(&faulty, &[object(key.clone(), large_part())], QUICK_RETRY).await;
     let part = located(&store, "flows").await.parts[0].clone();
-    let grant = ReadGrant::issue(&store, part.output_id());
+    let grant = granted(&store, part.output_id());
     let (first, mut rows) = on_a_thread(move || {
         let options = ReadOptions {
             from_row: 0,
@@ -487,4 +487,45 @@ async fn an_object_that_changes_while_it_is_streamed_is_never_mixed() {
         .unwrap();
     let rest: Result<Vec<Bytes>, Error> = chunks.try_collect().await;
     assert_eq!(rest.unwrap_err().code(), ReasonCode::OracleReadFailed);
+}
+
+/// A clock on which every wait is over at once, and is noted.
+#[derive(Clone, Default)]
+struct NotedWaits(Arc<Mutex<Vec<Duration>>>);
+
+impl Clock for NotedWaits {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    async fn sleep(&self, delay: Duration) {
+        self.0.lock().unwrap().push(delay);
+    }
+}
+
+/// Randomness that always draws the middle.
+struct Middle;
+
+impl Random for Middle {
+    fn bits(&mut self) -> u64 {
+        1 << 63
+    }
+}
+
+#[tokio::test]
+async fn retries_wait_by_the_clock_and_the_randomness_that_the_store_was_given() {
+    let waits = NotedWaits::default();
+    let down = FaultyStore::new(Mood::Down, 1);
+    let root = root_at("s3://worlds/run");
+    let store = WorldStore::with_object_store(root, down, RetryPolicy::default())
+        .with_time_and_chance(SharedClock::new(waits.clone()), Middle);
+    let error = store.head("part-0.parquet").await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    let waited = waits.0.lock().unwrap().clone();
+    let half = [50, 100, 200, 400, 800, 1600, 2500].map(Duration::from_millis);
+    assert_eq!(waited, half);
 }

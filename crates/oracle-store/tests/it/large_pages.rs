@@ -1,7 +1,6 @@
 //! Pages and rows that take more memory than readers may hold: read in smaller batches where
 //! that helps, refused before they are decoded where it does not. Footers here say nothing of
 //! it: as other writers leave them, or as a hostile one.
-#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 
@@ -9,9 +8,7 @@ use arrow_array::builder::{Int64Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type as ArrowInt64;
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
-use oracle_store::{
-    Error, ReadGrant, ReadMemory, ReadOptions, ReasonCode, Rows, open_rows, read_column,
-};
+use oracle_store::{Error, ReadMemory, ReadOptions, ReasonCode, Rows, open_rows, read_column};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -93,7 +90,7 @@ async fn read(part: Vec<u8>, memory: usize, from_row: u64) -> Result<Vec<RecordB
         .clone()
         .with_memory(ReadMemory::new(memory as u64));
     on_a_thread(move || {
-        let grant = ReadGrant::issue(&store, &located.output_id);
+        let grant = granted(&store, &located.output_id);
         let options = ReadOptions {
             from_row,
             batch_rows: 1_024,
@@ -203,7 +200,7 @@ async fn a_row_that_does_not_fit_is_refused_and_the_rows_before_it_are_read() {
             .clone()
             .with_memory(ReadMemory::new(memory as u64));
         on_a_thread(move || {
-            let grant = ReadGrant::issue(&store, &located.output_id);
+            let grant = granted(&store, &located.output_id);
             let rows = open_rows(&grant, &located.parts[0], &ReadOptions::default()).unwrap();
             let (mut read, mut failure) = (0, None);
             for batch in rows {
@@ -345,7 +342,7 @@ async fn memory_is_free_again_once_a_part_is_read_or_refused() {
         world.put("data/single.parquet", bytes).await;
         let (located, store) = (world.locate("single").await, store.clone());
         let read = on_a_thread(move || {
-            let grant = ReadGrant::issue(&store, &located.output_id);
+            let grant = granted(&store, &located.output_id);
             let rows = open_rows(&grant, &located.parts[0], &ReadOptions::default()).unwrap();
             rows.map(|batch| batch.map(drop))
                 .collect::<Result<Vec<_>, _>>()
@@ -367,7 +364,7 @@ async fn a_long_line_is_held_to_the_same_memory() {
         let store = world.store.clone().with_memory(memory);
         let part = located.parts[0].clone();
         let read = on_a_thread(move || {
-            let grant = ReadGrant::issue(&store, part.output_id());
+            let grant = granted(&store, part.output_id());
             let mut rows = open_rows(&grant, &part, &ReadOptions::default()).unwrap();
             rows.next().unwrap().map(|batch| batch.rows.len())
         })

@@ -1,14 +1,11 @@
 //! Parquet's logical types, flat and nested, as rows have them.
-#![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
-use oracle_store::{
-    Error, ReadGrant, ReadOptions, ReasonCode, Rows, footer, open_rows, read_column,
-};
+use oracle_store::{Error, ReadOptions, ReasonCode, Rows, footer, open_rows, read_column};
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType as Physical, FixedLenByteArray, FixedLenByteArrayType,
 };
@@ -64,7 +61,7 @@ pub async fn rows_of(bytes: Vec<u8>, batch_rows: usize) -> Result<Vec<RecordBatc
     let located = world.locate("single").await;
     let store = world.store.clone();
     on_a_thread(move || {
-        let grant = ReadGrant::issue(&store, &located.output_id);
+        let grant = granted(&store, &located.output_id);
         let options = ReadOptions {
             from_row: 0,
             batch_rows,

@@ -1,6 +1,5 @@
 //! A file that changes in its inode or change time alone is proven again and read on; other
 //! bytes are refused, whatever its times say.
-#![allow(clippy::disallowed_methods)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use oracle_store::{
-    Error, Hex64, KnownDigests, Part, Pin, Prover, ReadGrant, ReadOptions, ReasonCode, WorldStore,
-    open_rows,
+    Error, Hex64, KnownDigests, Part, Pin, Prover, ReadOptions, ReasonCode, WorldStore, open_rows,
 };
 
 use crate::world::*;
@@ -89,7 +87,7 @@ async fn read_with(
     let (store, part) = (world.store.clone(), part.clone());
     let path = world.folder().join(part.path());
     on_a_thread(move || {
-        let grant = ReadGrant::issue(&store, part.output_id());
+        let grant = granted(&store, part.output_id());
         let options = ReadOptions {
             from_row: 0,
             batch_rows: 100,
@@ -256,7 +254,7 @@ async fn a_world_without_proofs_shares_its_files_and_nothing_else() {
     assert!(!bare.proofs().have_digest(part.path(), part.pin()));
     let part_of_bare = part.clone();
     let rows = on_a_thread(move || {
-        let grant = ReadGrant::issue(&bare, part_of_bare.output_id());
+        let grant = granted(&bare, part_of_bare.output_id());
         let rows = open_rows(&grant, &part_of_bare, &ReadOptions::default()).unwrap();
         rows.map(|batch| batch.unwrap().rows.len()).sum::<usize>()
     })

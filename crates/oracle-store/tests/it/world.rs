@@ -15,6 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
+pub use crate::grants::granted;
 use crate::s3_server::{BUCKET, S3Server};
 
 /// The keys and bytes of a world before it is placed.

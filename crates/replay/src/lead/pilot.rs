@@ -470,7 +470,7 @@ mod tests {
         };
         let row = br#"{"seq":1,"ts_utc":"2026-01-28T08:00:00Z"}"#;
         let mut framer = Framer::new(&spec).unwrap();
-        let (framed, _) = framer.frame_json_lines("part", 0, [&row[..]]);
+        let framed = framer.frame_json_lines("part", 0, [&row[..]]).unwrap();
         let (part, row) = (0, 0);
         Event {
             output: 0,

@@ -1,9 +1,16 @@
 //! The plan: everything that is proven before the first row is opened.
 //!
-//! [`plan`] walks the evidence in the order of the reason codes and stops at the
-//! first that does not hold: catalogue and gate map, engine run root, receipt,
-//! outputs, scenario, pack and seal, gates, producer, parts, data. It reads no payload
-//! and writes nothing.
+//! [`plan`] makes the checks in the order of the reason codes and stops at the first that does
+//! not hold. What needs no profile is one list, [`gates::Check`], which [`verify`](mod@verify)
+//! walks to the end; what the profile asks for stands between its entries:
+//!
+//! ```text
+//! catalogue · gate map ─► engine run root, outside the runs root ─► receipt
+//!   ─► outputs of the policy ─► scenario ─► pack and seal ─► gates
+//!   ─► primary keys ─► producer ─► parts ─► data
+//! ```
+//!
+//! It reads no payload and writes nothing.
 
 pub mod data_evidence;
 pub mod pack;
@@ -12,20 +19,20 @@ pub mod verify;
 pub mod selection;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use checkpoint::PackKey;
-use gates::{Clearance, ClearanceRequest, GateMap};
+use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
-    Catalogue, OutputId, OutputLocator, PackEvidence, PackExpectation, PackId, RunReceipt, Tokens,
-    WorldKey, WorldStore, check_pack, locate, refuse_platform_runs, resolve_engine_run_root,
-    resolve_scenario_id,
+    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, RunReceipt, WorldKey, WorldStore,
+    refuse_platform_runs, resolve_engine_run_root,
 };
 
 use crate::Error;
 use crate::blocking::blocking;
-use crate::plan::data_evidence::{DataEvidence, DataQuestion};
+use crate::plan::data_evidence::DataProof;
 use crate::plan::producer::AllowedProducer;
-use crate::plan::selection::{Role, SelectedOutput, select};
+use crate::plan::selection::{Role, SelectedOutput, check_key, select};
 use crate::profile::Profile;
 use crate::profile::request::StreamRequest;
 use replay::order::part_proofs::PartProofs;
@@ -69,7 +76,7 @@ pub struct Plan {
     /// What is streamed, in list order.
     pub outputs: Vec<PlannedOutput>,
     /// What proves the data itself.
-    pub data: DataEvidence,
+    pub data: DataProof,
     /// What cursors are kept under, before any scope.
     pub pack_key: PackKey,
 }
@@ -77,22 +84,12 @@ pub struct Plan {
 /// A located world whose evidence has not been looked at: what `verify` starts from.
 #[derive(Debug)]
 pub struct LocatedWorld {
-    /// The catalogue.
-    pub catalogue: Catalogue,
-    /// The gate map.
-    pub gate_map: GateMap,
-    /// The world's store.
-    pub store: WorldStore,
+    /// Which world it is, and by which catalogue and gate map it is read.
+    pub identified: IdentifiedWorld,
     /// What proves its parts again.
     pub proofs: PartProofs,
-    /// The run receipt.
-    pub receipt: RunReceipt,
     /// What the policy streams.
     pub outputs: Vec<SelectedOutput>,
-    /// Which world it is.
-    pub world_key: WorldKey,
-    /// The values of its path templates.
-    pub tokens: Tokens,
 }
 
 /// Locates the world that a request names, up to its scenario.
@@ -100,13 +97,20 @@ pub struct LocatedWorld {
 /// # Errors
 /// The codes from `PROFILE_*` to `SCENARIO_ID_AMBIGUOUS`.
 pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error> {
+    locate(request, None).await
+}
+
+async fn locate(
+    request: &StreamRequest,
+    oracle_pack_id: Option<PackId>,
+) -> Result<LocatedWorld, Error> {
     let profile = &request.profile;
     let catalogue_path = catalogue_path(profile)?;
     let gate_map_path = gate_map_path(profile, &catalogue_path);
     let (catalogue, gate_map) = blocking(move || {
         let catalogue = Catalogue::load(&catalogue_path)?;
         let gate_map = GateMap::load(&gate_map_path)?;
-        Ok((catalogue, gate_map))
+        Ok((Arc::new(catalogue), gate_map))
     })
     .await?;
     let named = Profile::require(
@@ -123,30 +127,30 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
     request.refuse_writes_to_world(store.root())?;
     let receipt = RunReceipt::load(&store).await?;
     let (asked, lists) = (request.overrides.output_ids.clone(), profile.clone());
-    let (outputs, catalogue) = blocking(move || {
-        let outputs = select(&lists, asked.as_deref(), &catalogue)?;
-        Ok((outputs, catalogue))
-    })
-    .await?;
-    let tokens = Tokens::of_run(&receipt);
-    let named = [
-        request.overrides.scenario_id.as_deref(),
-        profile.scenario_id.as_deref(),
-    ];
-    let entries: Vec<_> = outputs.iter().map(|output| &output.entry).collect();
-    let scenario_id = resolve_scenario_id(&store, &named, &entries, &tokens).await?;
-    let tokens = tokens.with_scenario(&scenario_id);
-    let world_key = receipt.world_key(scenario_id);
+    let known = Arc::clone(&catalogue);
+    let outputs = blocking(move || select(&lists, asked.as_deref(), &known)).await?;
+    let output_ids = outputs.iter().map(|output| output.entry.output_id.clone());
+    let asked = AttestRequest::new(store, catalogue, gate_map, output_ids)
+        .receipt(receipt)
+        .scenario_id(named_scenario(request))
+        .oracle_pack_id(oracle_pack_id)
+        .posture(profile.posture)
+        .gate_verification(profile.gate_verification)
+        .require_gate_pass(profile.require_gate_pass)
+        .data_verification(profile.data_verification);
+    let identified = asked.identify().await?;
     Ok(LocatedWorld {
-        catalogue,
-        gate_map,
-        proofs: PartProofs::of(&store),
-        store,
-        receipt,
+        proofs: PartProofs::of(identified.store()),
+        identified,
         outputs,
-        world_key,
-        tokens,
     })
+}
+
+/// The scenario that the flag names, else the profile; an empty name is none.
+fn named_scenario(request: &StreamRequest) -> Option<String> {
+    let named = [&request.overrides.scenario_id, &request.profile.scenario_id];
+    let mut named = named.into_iter().flatten().filter(|id| !id.is_empty());
+    named.next().cloned()
 }
 
 /// Proves that the world of a request may be streamed, and plans it.
@@ -154,76 +158,33 @@ pub async fn locate_world(request: &StreamRequest) -> Result<LocatedWorld, Error
 /// # Errors
 /// The first code of the checks, in their order; see the module.
 pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
-    let profile = &request.profile;
-    let world = locate_world(request).await?;
-    let asked_pack = asked_pack_id(request)?;
-    let expectation = PackExpectation {
-        posture: profile.posture,
-        world_key: &world.world_key,
-        catalogue_digest: world.catalogue.digest(),
-        gate_map_digest: world.gate_map.digest(),
-        oracle_pack_id: asked_pack.as_ref(),
-    };
-    let pack = check_pack(&world.store, &expectation).await?;
-    let output_ids: Vec<_> = world
-        .outputs
-        .iter()
-        .map(|o| o.entry.output_id.clone())
-        .collect();
-    let clearance = gates::clear(&ClearanceRequest {
-        store: &world.store,
-        tokens: &world.tokens,
-        catalogue: &world.catalogue,
-        gate_map: &world.gate_map,
-        outputs: &output_ids,
-        mode: profile.gate_verification,
-        posture: profile.posture,
-        require_gate_pass: profile.require_gate_pass,
-    })
-    .await?;
-    let allowlist = profile.clone();
-    let producer = blocking(move || AllowedProducer::check(&allowlist)).await?;
-    let mut located = Vec::with_capacity(world.outputs.len());
-    let mut roles = Vec::with_capacity(world.outputs.len());
-    for SelectedOutput { role, entry } in world.outputs {
-        let locator = locate(&world.store, &entry, &world.tokens).await?;
-        // A part that a gate hashed may have been replaced before it was located.
-        if let Some(grant) = clearance.grant(&entry.output_id) {
-            let checked = locator.parts.iter().try_for_each(|part| grant.check(part));
-            checked?;
-        }
-        located.push((entry, locator));
-        roles.push(role);
-    }
-    let data = DataEvidence::check(&DataQuestion {
-        store: &world.store,
-        pack: &pack,
-        tokens: &world.tokens,
-        catalogue: &world.catalogue,
-        outputs: &located,
-        asked: profile.data_verification,
-        posture: profile.posture,
-    })
-    .await?;
-    let outputs = roles
-        .into_iter()
-        .zip(located)
-        .map(|(role, (entry, locator))| PlannedOutput {
-            role,
-            primary_key: entry.primary_key,
-            locator,
-        });
+    let LocatedWorld {
+        identified,
+        proofs,
+        outputs: selected,
+    } = locate(request, asked_pack_id(request)?).await?;
+    let cleared = identified.clear().await?;
+    selected.iter().try_for_each(check_key)?;
+    let profile = request.profile.clone();
+    let producer = blocking(move || AllowedProducer::check(&profile)).await?;
+    let attested = cleared.attest().await?;
+    let outputs = selected.into_iter().zip(attested.outputs);
+    let outputs = outputs.map(|(SelectedOutput { role, .. }, output)| PlannedOutput {
+        role,
+        primary_key: output.entry.primary_key,
+        locator: output.locator,
+    });
     Ok(Plan {
-        pack_key: pack_key(pack.oracle_pack_id.as_ref(), &world.store),
-        proofs: world.proofs,
-        store: world.store,
-        receipt: world.receipt,
-        world_key: world.world_key,
-        pack,
-        clearance,
+        pack_key: pack_key(attested.pack.oracle_pack_id.as_ref(), &attested.store),
+        proofs,
+        store: attested.store,
+        receipt: attested.receipt,
+        world_key: attested.world_key,
+        pack: attested.pack,
+        clearance: attested.clearance,
         producer,
         outputs: outputs.collect(),
-        data,
+        data: DataProof::new(attested.data),
     })
 }
 

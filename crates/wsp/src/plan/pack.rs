@@ -5,6 +5,7 @@ use oracle_store::{DataPlaces, PackFacts, PackReport, PackRequest, SealStatus, p
 
 use crate::Error;
 use crate::plan::locate_world;
+use crate::plan::selection::check_key;
 use crate::profile::request::StreamRequest;
 
 /// What to pack a world with.
@@ -33,15 +34,17 @@ pub async fn pack_world(
     request: &StreamRequest,
     options: PackOptions,
 ) -> Result<PackReport, Error> {
-    let world = locate_world(request).await?;
-    DataPlaces::of(&world.catalogue, &world.tokens)
-        .refuse_folders(&world.store)
+    let located = locate_world(request).await?;
+    located.outputs.iter().try_for_each(check_key)?;
+    let world = located.identified;
+    DataPlaces::of(world.catalogue(), world.tokens())
+        .refuse_folders(world.store())
         .await?;
     let facts = PackFacts {
-        world_key: world.world_key,
+        world_key: world.world_key().clone(),
         engine_release: options.engine_release,
-        catalogue_digest: world.catalogue.digest().clone(),
-        gate_map_digest: world.gate_map.digest().clone(),
+        catalogue_digest: world.catalogue().digest().clone(),
+        gate_map_digest: world.gate_map().digest().clone(),
     };
     let request = PackRequest {
         facts,
@@ -50,5 +53,5 @@ pub async fn pack_world(
         dry_run: options.dry_run,
         now: Utc::now(),
     };
-    pack(&world.store, &request).await.map_err(Error::from)
+    pack(world.store(), &request).await.map_err(Error::from)
 }

@@ -29,8 +29,8 @@ pub struct SelectedOutput {
 /// those of `filter` if one is given.
 ///
 /// # Errors
-/// `NO_TRAFFIC_OUTPUTS`, `OUTPUT_UNKNOWN`, `OUTPUT_NOT_IN_POLICY`,
-/// `PRIMARY_KEY_UNDEFINED`; `PROFILE_REF_UNREADABLE` for a list file.
+/// `NO_TRAFFIC_OUTPUTS`, `OUTPUT_UNKNOWN`, `OUTPUT_NOT_IN_POLICY`;
+/// `PROFILE_REF_UNREADABLE` for a list file.
 pub fn select(
     profile: &Profile,
     filter: Option<&[String]>,
@@ -103,19 +103,33 @@ fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOut
     let entry = catalogue
         .output(&OutputId::new(id.as_str()))
         .ok_or_else(|| unknown(&id))?;
-    if entry.primary_key.is_empty() {
-        return Err(Error::new(
-            ReasonCode::PrimaryKeyUndefined,
-            format!(
-                "The output {id} has no primary key in the catalogue, so its rows have no identity"
-            ),
-            "Stream another output, or have the catalogue define its key.",
-        ));
-    }
     Ok(SelectedOutput {
         role,
         entry: entry.clone(),
     })
+}
+
+/// Checks that the rows of an output have an identity.
+///
+/// # Errors
+/// `PRIMARY_KEY_UNDEFINED`.
+pub fn check_key(output: &SelectedOutput) -> Result<(), Error> {
+    let CatalogueEntry {
+        output_id,
+        primary_key,
+        ..
+    } = &output.entry;
+    if !primary_key.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ReasonCode::PrimaryKeyUndefined,
+        format!(
+            "The output {output_id} has no primary key in the catalogue, so its rows have no \
+             identity"
+        ),
+        "Stream another output, or have the catalogue define its key.",
+    ))
 }
 
 fn unknown(id: &str) -> Error {

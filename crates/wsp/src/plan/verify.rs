@@ -1,25 +1,22 @@
 //! All evidence of one world, looked at to the end: `verify` lists every fault and
 //! never stops at the first.
 //!
-//! It reads what a run would read before its first push, always by digest, and no
-//! payload: with `order` the time columns, with `data` the bytes of every object of
+//! It makes the checks that a plan makes, in their order ([`gates::Check`]), always by digest,
+//! and reads no payload: with `order` the time columns, with `data` the bytes of every object of
 //! the pack. It writes nothing.
 
-use model::{EngineRunId, OutputId};
+use std::fmt;
 use std::sync::Arc;
 
-use gates::{ClearanceRequest, GateReceipt, GateStatus, VerificationMode};
-use oracle_store::{
-    ContentsIndex, DataPlaces, DataVerification, OutputLocator, PackEvidence, PackExpectation,
-    Posture, SealKind, WorldKey, check_pack, footer, locate, verify_instance_proof,
-};
+use gates::{AttestError, Check, ContentsFound, Examination, GateReceipt, LocatedOutput};
+use model::{EngineRunId, Hex64, OutputId};
+use oracle_store::{PackEvidence, Part, Posture, SealKind, WorldKey, WorldStore, footer};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::Error;
 use crate::blocking::blocking_as;
-use crate::plan::selection::{Role, SelectedOutput};
-use crate::plan::{LocatedWorld, locate_world};
+use crate::plan::locate_world;
+use crate::plan::selection::{Role, SelectedOutput, check_key};
 use crate::profile::request::StreamRequest;
 use replay::ending::Ending;
 use replay::order::time_index::{PartTimes, TimeIndex, TimeIndexCache};
@@ -56,33 +53,70 @@ pub struct Finding {
     pub detail: String,
 }
 
+impl Finding {
+    fn fail(error: &Error) -> Self {
+        Self::new(Verdict::Fail, error.code(), error.detail())
+    }
+
+    fn refusal(refusal: &AttestError) -> Self {
+        let (code, detail) = (refusal.code().as_str(), model::with_causes(refusal));
+        Self::new(Verdict::Fail, code, detail)
+    }
+
+    fn warn(reason: &str, detail: impl Into<String>) -> Self {
+        Self::new(Verdict::Warn, reason, detail)
+    }
+
+    fn new(verdict: Verdict, reason: &str, detail: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            reason: reason.to_owned(),
+            detail: detail.into(),
+        }
+    }
+}
+
 /// All that `verify` found.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// The worst of the findings.
     pub status: Verdict,
-    /// The first failure's reason code.
+    /// The first failure's reason code; `None` where nothing failed.
     pub reason: Option<String>,
-    /// Everything that is wrong or worth knowing.
+    /// Everything that is wrong or worth knowing, in the order of the checks.
     pub findings: Vec<Finding>,
-    /// Where the world is.
+    /// Where the world is; `None` where it was not located.
     pub engine_run_root: Option<String>,
     /// How much evidence was needed.
     pub posture: Posture,
-    /// Which world it is.
+    /// Which world it is; `None` where it was not located.
     pub world_key: Option<WorldKey>,
-    /// The engine run.
+    /// The engine run; `None` where the world was not located.
     pub run_id: Option<EngineRunId>,
-    /// What manifest and seal say.
+    /// What manifest and seal say; `None` where they were refused.
     pub pack: Option<PackEvidence>,
     /// Every required gate, with what it depends on.
     pub gates: Vec<GateReceipt>,
-    /// The contents index, and what hashing against it gave.
-    pub contents: Option<Value>,
+    /// The contents index, and what hashing against it gave; `None` where there is none.
+    pub contents: Option<ContentsFound>,
     /// Instance receipts that stand and hold.
-    pub instance_proofs: Vec<Value>,
-    /// Each output.
+    pub instance_proofs: Vec<InstanceProofFound>,
+    /// Each output that was located.
     pub outputs: Vec<OutputVerification>,
+}
+
+/// An instance receipt that holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct InstanceProofFound {
+    /// How many bytes were hashed.
+    pub bytes_hashed: u64,
+    /// The sha256 of the parts' bytes in name order.
+    pub digest: Hex64,
+    /// The output.
+    pub output_id: OutputId,
+    /// The receipt's key.
+    pub path: String,
 }
 
 /// What was found of one output.
@@ -94,24 +128,62 @@ pub struct OutputVerification {
     pub role: Role,
     /// How many parts it has.
     pub parts: usize,
-    /// Their bytes.
+    /// The length of all parts together, in bytes.
     pub bytes: u64,
-    /// Their rows, where they say so.
+    /// The rows of all parts; `None` where a part does not say so.
     pub rows: Option<u64>,
     /// The first event time; only with `order`.
     pub first_ts_utc: Option<String>,
     /// The last event time; only with `order`.
     pub last_ts_utc: Option<String>,
-    /// Parts in time order, parts not, or `unknown` without `order`.
-    pub time_order: Value,
+    /// Whether rows stand in time order.
+    pub time_order: TimeOrder,
+}
+
+/// Whether the parts of an output are in time order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeOrder {
+    /// Their times were not read.
+    Unknown,
+    /// So many are, and so many are not.
+    #[serde(untagged)]
+    Parts {
+        /// Parts in time order.
+        in_order: usize,
+        /// Parts with a row that comes before an earlier one.
+        not_in_order: usize,
+    },
+}
+
+impl fmt::Display for TimeOrder {
+    /// As the report has it: `"unknown"`, or an object with both numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("\"unknown\""),
+            Self::Parts {
+                in_order,
+                not_in_order,
+            } => write!(
+                f,
+                "{{\"in_order\":{in_order},\"not_in_order\":{not_in_order}}}"
+            ),
+        }
+    }
 }
 
 impl VerifyReport {
-    fn new(posture: Posture) -> Self {
+    /// What is known of a world that was not located.
+    fn of(posture: Posture, findings: Vec<Finding>) -> Self {
+        let mut failures = findings.iter().filter(|f| f.verdict == Verdict::Fail);
         Self {
-            status: Verdict::Ok,
-            reason: None,
-            findings: Vec::new(),
+            reason: failures.next().map(|failure| failure.reason.clone()),
+            status: findings
+                .iter()
+                .map(|finding| finding.verdict)
+                .max()
+                .unwrap_or(Verdict::Ok),
+            findings,
             engine_run_root: None,
             posture,
             world_key: None,
@@ -122,22 +194,6 @@ impl VerifyReport {
             instance_proofs: Vec::new(),
             outputs: Vec::new(),
         }
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.find(Verdict::Fail, error.code(), error.detail());
-    }
-
-    fn find(&mut self, verdict: Verdict, reason: &str, detail: String) {
-        if verdict == Verdict::Fail && self.status != Verdict::Fail {
-            self.reason = Some(reason.to_owned());
-        }
-        self.status = self.status.max(verdict);
-        self.findings.push(Finding {
-            verdict,
-            reason: reason.to_owned(),
-            detail,
-        });
     }
 }
 
@@ -150,81 +206,88 @@ pub async fn verify(
     request: &StreamRequest,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
-    let mut report = VerifyReport::new(request.profile.posture);
+    let posture = request.profile.posture;
     let world = match locate_world(request).await {
         Ok(world) => world,
         Err(error) if error.class() == model::Class::Usage => return Err(error),
-        Err(error) => {
-            report.fail(&error);
-            return Ok(report);
-        }
+        Err(error) => return Ok(VerifyReport::of(posture, vec![Finding::fail(&error)])),
     };
-    report.engine_run_root = Some(world.store.root().as_str().to_owned());
-    report.world_key = Some(world.world_key.clone());
-    report.run_id = Some(world.receipt.run_id.clone());
-    verify_pack(request, &world, &mut report).await;
-    verify_gates(&world, &mut report).await;
-    let located = locate_outputs(&world, &mut report).await;
-    if options.data {
-        refuse_folders(&world, &mut report).await;
+    let examined = world.identified.clone().examine(options.data).await;
+    let mut findings = findings_of(&examined, &world.outputs, options);
+    let mut outputs = Vec::with_capacity(examined.outputs.len());
+    for output in &examined.outputs {
+        let store = world.identified.store();
+        let of_id = |selected: &&SelectedOutput| selected.entry.output_id == *output.id();
+        if let Some(selected) = world.outputs.iter().find(of_id) {
+            let (described, more) = describe(store, selected.role, output, options).await;
+            findings.extend(more);
+            outputs.push(described);
+        }
     }
-    verify_data(&world, &located, options, &mut report).await;
-    for (selected, output) in &located {
-        let verified = describe(&world, selected, output, options, &mut report).await;
-        report.outputs.push(verified);
-    }
-    Ok(report)
+    let proofs = examined.instance_proofs.into_iter();
+    let proofs = proofs.map(|(output_id, proof)| InstanceProofFound {
+        bytes_hashed: proof.bytes_hashed,
+        digest: proof.digest,
+        output_id,
+        path: proof.path,
+    });
+    Ok(VerifyReport {
+        engine_run_root: Some(world.identified.store().root().as_str().to_owned()),
+        world_key: Some(world.identified.world_key().clone()),
+        run_id: Some(world.identified.receipt().run_id.clone()),
+        pack: examined.pack,
+        gates: examined.gates,
+        contents: examined.contents,
+        instance_proofs: proofs.collect(),
+        outputs,
+        ..VerifyReport::of(posture, findings)
+    })
 }
 
-async fn verify_pack(request: &StreamRequest, world: &LocatedWorld, report: &mut VerifyReport) {
-    let expectation = PackExpectation {
-        posture: request.profile.posture,
-        world_key: &world.world_key,
-        catalogue_digest: world.catalogue.digest(),
-        gate_map_digest: world.gate_map.digest(),
-        oracle_pack_id: None,
+/// What the checks found, in their order, each check's warnings behind its refusals.
+fn findings_of(
+    examined: &Examination,
+    outputs: &[SelectedOutput],
+    options: VerifyOptions,
+) -> Vec<Finding> {
+    let of = |check: Check| {
+        let refusals = examined.refusals.iter();
+        let refusals = refusals.filter(move |refusal| refusal.check() == check);
+        refusals.map(Finding::refusal)
     };
-    match check_pack(&world.store, &expectation).await {
-        Ok(pack) => {
-            if pack.oracle_pack_id.is_none() {
-                let detail = "The world has no pack manifest: its cursors go by the root's name.";
-                report.find(Verdict::Warn, "NOT_PACKED", detail.to_owned());
-            } else if pack.seal != SealKind::Json {
-                let detail = "The pack has no JSON seal; strict posture refuses it.";
-                report.find(Verdict::Warn, "NOT_SEALED", detail.to_owned());
-            }
-            report.pack = Some(pack);
-        }
-        Err(error) => report.fail(&Error::from(error)),
-    }
+    let mut findings: Vec<Finding> = of(Check::Pack).collect();
+    findings.extend(pack_warning(examined.pack.as_ref()));
+    findings.extend(of(Check::Closure));
+    findings.extend(of(Check::Agreement));
+    findings.extend(gate_findings(examined));
+    let keys = outputs.iter().filter_map(|output| check_key(output).err());
+    findings.extend(keys.map(|error| Finding::fail(&error)));
+    findings.extend(of(Check::Parts));
+    findings.extend(of(Check::Data));
+    findings.extend(data_warning(examined, options));
+    findings
 }
 
-async fn verify_gates(world: &LocatedWorld, report: &mut VerifyReport) {
-    let outputs: Vec<_> = world
-        .outputs
-        .iter()
-        .map(|o| o.entry.output_id.clone())
-        .collect();
-    let request = ClearanceRequest {
-        store: &world.store,
-        tokens: &world.tokens,
-        catalogue: &world.catalogue,
-        gate_map: &world.gate_map,
-        outputs: &outputs,
-        mode: VerificationMode::Digest,
-        posture: report.posture,
-        require_gate_pass: true,
-    };
-    if let Err(error) = gates::check_agreement(&request) {
-        report.fail(&Error::Gates(error));
+fn pack_warning(pack: Option<&PackEvidence>) -> Option<Finding> {
+    let pack = pack?;
+    if pack.oracle_pack_id.is_none() {
+        let detail = "The world has no pack manifest: its cursors go by the root's name.";
+        return Some(Finding::warn("NOT_PACKED", detail));
     }
-    let receipts = match gates::verify_gates(&request).await {
-        Ok(receipts) => receipts,
-        Err(error) => return report.fail(&Error::Gates(error)),
-    };
-    for receipt in &receipts {
-        if let (GateStatus::Fail, Some(failure)) = (receipt.status, &receipt.failure) {
-            report.find(Verdict::Fail, &failure.code, failure.detail.clone());
+    let detail = "The pack has no JSON seal; strict posture refuses it.";
+    (pack.seal != SealKind::Json).then(|| Finding::warn("NOT_SEALED", detail))
+}
+
+/// The gates' faults, each beside its gate's warning. Gates that the map does not have or that
+/// need each other were refused before any was looked at.
+fn gate_findings(examined: &Examination) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for receipt in &examined.gates {
+        if let Some(failure) = &receipt.failure
+            && !lies_outside(examined, receipt)
+        {
+            let detail = failure.detail.clone();
+            findings.push(Finding::new(Verdict::Fail, &failure.code, detail));
         }
         if !receipt.unbound_items.is_empty() {
             let detail = format!(
@@ -232,197 +295,138 @@ async fn verify_gates(world: &LocatedWorld, report: &mut VerifyReport) {
                 receipt.gate_id,
                 receipt.unbound_items.len()
             );
-            report.find(Verdict::Warn, "GATE_ITEMS_UNBOUND", detail);
+            findings.push(Finding::warn("GATE_ITEMS_UNBOUND", detail));
         }
     }
-    report.gates = receipts;
-}
-
-async fn locate_outputs<'a>(
-    world: &'a LocatedWorld,
-    report: &mut VerifyReport,
-) -> Vec<(&'a SelectedOutput, OutputLocator)> {
-    let mut located = Vec::with_capacity(world.outputs.len());
-    for selected in &world.outputs {
-        match locate(&world.store, &selected.entry, &world.tokens).await {
-            Ok(output) => located.push((selected, output)),
-            Err(error) => report.fail(&Error::from(error)),
-        }
-    }
-    located
-}
-
-/// Folders in the place of parts, in any output of the catalogue; unless locating the selected
-/// ones has found one.
-async fn refuse_folders(world: &LocatedWorld, report: &mut VerifyReport) {
-    let code = oracle_store::ReasonCode::UnsupportedOutputFormat.as_str();
-    if report.findings.iter().any(|finding| finding.reason == code) {
-        return;
-    }
-    let places = DataPlaces::of(&world.catalogue, &world.tokens);
-    if let Err(error) = places.refuse_folders(&world.store).await {
-        report.fail(&Error::from(error));
-    }
-}
-
-/// Contents index and instance receipts.
-async fn verify_data(
-    world: &LocatedWorld,
-    located: &[(&SelectedOutput, OutputLocator)],
-    options: VerifyOptions,
-    report: &mut VerifyReport,
-) {
-    let pack_id = report
-        .pack
-        .as_ref()
-        .and_then(|pack| pack.oracle_pack_id.clone());
-    let Some(pack_id) = pack_id else {
-        if options.data {
-            let detail = "No data was hashed: without a pack manifest there is no contents index \
-                          to hash against. Pack the world to have its data verified.";
-            report.find(Verdict::Warn, "DATA_NOT_HASHED", detail.to_owned());
-        }
-        return;
-    };
-    let contents = match ContentsIndex::load_if_exists(&world.store, &pack_id).await {
-        Ok(Some(contents)) => contents,
-        Ok(None) if options.data => {
-            return report.fail(&Error::from(ContentsIndex::missing(&world.store)));
-        }
-        Ok(None) => {
-            let detail = "The pack has no contents index: nothing proves the data itself.";
-            return report.find(Verdict::Warn, "NO_CONTENTS_INDEX", detail.to_owned());
-        }
-        Err(error) => return report.fail(&Error::from(error)),
-    };
-    let mut summary = json!({
-        "objects": contents.objects().len(), "bytes": contents.bytes(), "verified": "none",
+    // Two gates that hold may have hashed other bytes under one name.
+    let between = examined.refusals.iter().filter(|refusal| {
+        let mut failed = examined.gates.iter().filter(|gate| gate.failure.is_some());
+        refusal.check() == Check::Gates
+            && failed.all(|gate| refusal.gate_id() != Some(&gate.gate_id))
     });
-    if options.data {
-        match contents
-            .verify_world(&world.store, DataVerification::Sha256)
-            .await
-        {
-            Ok(found) => {
-                summary["verified"] = "sha256".into();
-                summary["bytes_hashed"] = found.bytes_hashed.into();
-                found
-                    .faults
-                    .into_iter()
-                    .for_each(|fault| report.fail(&Error::from(fault)));
-            }
-            Err(error) => report.fail(&Error::from(error)),
-        }
-        instance_proofs(world, located, report).await;
-    } else {
-        for (_, output) in located {
-            if let Err(error) = contents.check_parts(&world.store, output) {
-                report.fail(&Error::from(error));
-            }
-        }
-    }
-    report.contents = Some(summary);
+    findings.extend(between.map(Finding::refusal));
+    findings
 }
 
-async fn instance_proofs(
-    world: &LocatedWorld,
-    located: &[(&SelectedOutput, OutputLocator)],
-    report: &mut VerifyReport,
-) {
-    for (selected, output) in located {
-        match verify_instance_proof(&world.store, &selected.entry, &world.tokens, output).await {
-            Ok(Some(proof)) => report.instance_proofs.push(json!({
-                "output_id": selected.entry.output_id, "path": proof.path,
-                "digest": proof.digest, "bytes_hashed": proof.bytes_hashed,
-            })),
-            Ok(None) => {}
-            Err(error) => report.fail(&Error::from(error)),
-        }
+/// Whether the closure of the gates has refused the gate of a receipt.
+fn lies_outside(examined: &Examination, receipt: &GateReceipt) -> bool {
+    let mut refusals = examined.refusals.iter();
+    refusals.any(|refusal| {
+        refusal.check() == Check::Closure && refusal.gate_id() == Some(&receipt.gate_id)
+    })
+}
+
+fn data_warning(examined: &Examination, options: VerifyOptions) -> Option<Finding> {
+    let pack = examined.pack.as_ref();
+    if pack.is_none_or(|pack| pack.oracle_pack_id.is_none()) {
+        let detail = "No data was hashed: without a pack manifest there is no contents index \
+                      to hash against. Pack the world to have its data verified.";
+        return options
+            .data
+            .then(|| Finding::warn("DATA_NOT_HASHED", detail));
     }
+    let is_refused = examined.refusals.iter().any(|r| r.check() == Check::Data);
+    let detail = "The pack has no contents index: nothing proves the data itself.";
+    (examined.contents.is_none() && !is_refused).then(|| Finding::warn("NO_CONTENTS_INDEX", detail))
+}
+
+/// What reading footers and times of an output gave, part by part.
+struct Looked {
+    rows: Vec<Result<Option<u64>, Error>>,
+    times: Vec<Result<Option<Arc<PartTimes>>, replay::Error>>,
+    parts: Vec<Part>,
+}
+
+/// Reads the footers of an output and, where the order is asked for, its time columns. Blocks.
+fn look(store: WorldStore, parts: Vec<Part>, order: bool) -> Looked {
+    let rows = parts.iter().map(|part| {
+        let footer = footer(&store, part).map_err(Error::from);
+        footer.map(|footer| footer.rows)
+    });
+    let rows = rows.collect();
+    let mut times = Vec::new();
+    if order {
+        let mut index = TimeIndex::new(store.clone(), TimeIndexCache::empty(), 2);
+        let learnt = parts.iter().map(|part| {
+            let mut learnt = index.learn(&[part], &Ending::default())?;
+            Ok(learnt.pop())
+        });
+        times = learnt.collect();
+    }
+    Looked { rows, times, parts }
 }
 
 async fn describe(
-    world: &LocatedWorld,
-    selected: &SelectedOutput,
-    output: &OutputLocator,
+    store: &WorldStore,
+    role: Role,
+    output: &LocatedOutput,
     options: VerifyOptions,
-    report: &mut VerifyReport,
-) -> OutputVerification {
+) -> (OutputVerification, Vec<Finding>) {
+    let locator = &output.locator;
     let mut described = OutputVerification {
-        output_id: output.output_id.clone(),
-        role: selected.role,
-        parts: output.parts.len(),
-        bytes: output.bytes(),
+        output_id: locator.output_id.clone(),
+        role,
+        parts: locator.parts.len(),
+        bytes: locator.bytes(),
         rows: None,
         first_ts_utc: None,
         last_ts_utc: None,
-        time_order: "unknown".into(),
+        time_order: TimeOrder::Unknown,
     };
-    let (store, parts) = (world.store.clone(), output.parts.clone());
+    let (store, parts) = (store.clone(), locator.parts.clone());
     let what = "The thread that reads footers ended too early";
-    let looked = blocking_as(what, move || {
-        let footers = parts
-            .iter()
-            .map(|part| footer(&store, part).map_err(Error::from));
-        let rows: Vec<_> = footers
-            .map(|footer| footer.map(|footer| footer.rows))
-            .collect();
-        let times = options.order.then(|| {
-            let cache = TimeIndexCache::empty();
-            let mut index = TimeIndex::new(store.clone(), cache, 2);
-            parts
-                .iter()
-                .map(|part| index.learn(&[part], &Ending::default()))
-                .collect::<Vec<_>>()
-        });
-        Ok::<_, Error>((rows, times, parts))
+    let looking = blocking_as(what, move || {
+        Ok::<_, Error>(look(store, parts, options.order))
     });
-    let (rows, times, parts) = match looked.await {
+    let looked = match looking.await {
         Ok(looked) => looked,
-        Err(error) => {
-            report.fail(&error);
-            return described;
-        }
+        Err(error) => return (described, vec![Finding::fail(&error)]),
     };
+    let mut findings = Vec::new();
     let mut counted = Some(0);
-    for rows in rows {
+    for rows in looked.rows {
         match rows {
             Ok(rows) => counted = counted.zip(rows).map(|(sum, rows)| sum + rows),
             Err(error) => {
                 counted = None;
-                report.fail(&error);
+                findings.push(Finding::fail(&error));
             }
         }
     }
     described.rows = counted;
     let mut known: Vec<Arc<PartTimes>> = Vec::new();
-    for (part, times) in parts.iter().zip(times.into_iter().flatten()) {
-        match times {
-            Ok(times) => known.extend(times),
-            Err(error) => report.fail(&error.into()),
-        }
-        if let Some(disorder) = known.last().and_then(|times| times.disorder()) {
+    for (part, times) in looked.parts.iter().zip(looked.times) {
+        let times = match times {
+            Ok(times) => times,
+            Err(error) => {
+                findings.push(Finding::fail(&error.into()));
+                continue;
+            }
+        };
+        if let Some(disorder) = times.as_ref().and_then(|times| times.disorder()) {
             let fix =
                 "It is streamed in event time by sorting, within `wsp_order.sort_budget_mib`.";
             let detail = disorder.error(part, fix).detail();
-            report.find(
-                Verdict::Warn,
-                replay::ReasonCode::EventTimeDisorder.as_str(),
-                detail,
-            );
+            let code = replay::ReasonCode::EventTimeDisorder.as_str();
+            findings.push(Finding::warn(code, detail));
         }
+        known.extend(times);
     }
     if options.order {
-        let disordered = known
-            .iter()
-            .filter(|times| times.disorder().is_some())
-            .count();
-        described.time_order =
-            json!({"in_order": known.len() - disordered, "not_in_order": disordered});
-        let first = known.iter().filter_map(|times| times.first()).min();
-        let last = known.iter().filter_map(|times| times.last()).max();
-        described.first_ts_utc = first.map(|row| row.time.to_string());
-        described.last_ts_utc = last.map(|row| row.time.to_string());
+        describe_times(&mut described, &known);
     }
-    described
+    (described, findings)
+}
+
+fn describe_times(described: &mut OutputVerification, known: &[Arc<PartTimes>]) {
+    let disordered = known.iter().filter(|times| times.disorder().is_some());
+    let not_in_order = disordered.count();
+    described.time_order = TimeOrder::Parts {
+        in_order: known.len() - not_in_order,
+        not_in_order,
+    };
+    let first = known.iter().filter_map(|times| times.first()).min();
+    let last = known.iter().filter_map(|times| times.last()).max();
+    described.first_ts_utc = first.map(|row| row.time.to_string());
+    described.last_ts_utc = last.map(|row| row.time.to_string());
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock as _, SharedClock, Surroundings};
+use crate::plan::selection::check_key;
 use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
@@ -87,7 +88,12 @@ pub async fn reset(
     let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
     let named = Named::find(request).await?;
     let keys = &named.keys;
-    refuse_cursors_in_world(request, named.world.store.root(), keys, &named.index_folder)?;
+    refuse_cursors_in_world(
+        request,
+        named.world.identified.store().root(),
+        keys,
+        &named.index_folder,
+    )?;
     let mut wanted = LeaseRequest::new(
         keys.iter().cloned(),
         Holder::this_process("wsp-cli checkpoint reset"),
@@ -126,9 +132,11 @@ struct Named {
 impl Named {
     async fn find(request: &StreamRequest) -> Result<Self, Error> {
         let world = locate_world(request).await?;
-        let manifest = PackManifest::load(&world.store).await?;
+        world.outputs.iter().try_for_each(check_key)?;
+        let store = world.identified.store();
+        let manifest = PackManifest::load(store).await?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
-        let pack_key = pack_key(pack_id.as_ref(), &world.store);
+        let pack_key = pack_key(pack_id.as_ref(), store);
         let index_folder = index_folder(request, &pack_key);
         let index = TimeIndexCache::load(&index_folder);
         let pack_key = match request.profile.checkpoint.scope {
@@ -185,7 +193,7 @@ impl Named {
         let is_damaged = cursors.iter().any(|cursor| cursor.error.is_some());
         Ok(CursorsReport {
             status: if is_damaged { "FAILED" } else { "OK" },
-            engine_run_root: self.world.store.root().as_str().to_owned(),
+            engine_run_root: self.world.identified.store().root().as_str().to_owned(),
             checkpoint_store: store.place(),
             pack_key: self.pack_key.clone(),
             cursors,
@@ -194,8 +202,9 @@ impl Named {
 
     /// Unknown, too, where the output's parts cannot be found: that is for `verify` to say.
     async fn percent(&self, entry: &CatalogueEntry, cursor: &StoredCursor) -> Option<f64> {
-        let LocatedWorld { store, tokens, .. } = &self.world;
-        let located = locate(store, entry, tokens).await.ok()?;
+        let world = &self.world.identified;
+        let store = world.store();
+        let located = locate(store, entry, world.tokens()).await.ok()?;
         percent(store, &located.parts, cursor, &self.index).await
     }
 }

@@ -1,5 +1,6 @@
 //! What would be streamed: a plan for people and programs, nothing sent or written.
 
+use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId};
 use oracle_store::{PackEvidence, PartFooter, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
@@ -8,7 +9,6 @@ use serde_json::Value;
 use crate::Error;
 use crate::blocking::blocking_as;
 use crate::clock::Surroundings;
-use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
 use crate::plan::{Plan, PlannedOutput};
 use crate::profile::OrderMode;

@@ -2,12 +2,12 @@
 
 use checkpoint::{Cursor, Record};
 use chrono::{DateTime, SecondsFormat, Utc};
+use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId, ScenarioId};
 use oracle_store::Posture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::plan::data_evidence::DataVerified;
 use crate::plan::selection::Role;
 use replay::keep::kept::{CheckpointCounts, Decisions, OutagesReport};
 use replay::keep::lateness::LatenessReport;
