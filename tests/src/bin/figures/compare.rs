@@ -56,6 +56,9 @@ pub fn compare() {
     let builds = Builds { before };
     throughput(&builds);
     first_posts(&builds);
+    resumes(&builds);
+    wide(&builds);
+    flushes(&builds);
     pace(&builds);
 }
 
@@ -116,6 +119,82 @@ fn first_posts(builds: &Builds) {
     }
     let [before, after] = sides.map(median);
     println!("  first post after exec: {before:.1} and {after:.1} ms (medians of 11)");
+}
+
+fn resumes(builds: &Builds) {
+    let mut rig = rig(&stream_of(1, 2_000_000));
+    for order in ["as_written", "event_time"] {
+        let mut sides = [Vec::new(), Vec::new()];
+        for round in 0..14 {
+            let side = round % 2;
+            let root = format!("cursors-{order}-{side}");
+            rig.set(&[
+                ("wiring.wsp_checkpoint.root", &root),
+                ("policy.stream_order", order),
+                FLUSH_EVERY,
+            ]);
+            if round < 2 {
+                builds.stream(&rig, side == 0, &["--max-events", "1900000"]);
+            }
+            sides[side].push(first_post_of(&rig, || {
+                builds.start(&rig, side == 0, &["--max-events", "1"])
+            }));
+        }
+        let [before, after] = sides.map(median);
+        println!(
+            "  resume behind row 1,900,000 ({order}): first post after {before:.1} and {after:.1} ms (medians of 7)"
+        );
+    }
+}
+
+fn wide(builds: &Builds) {
+    let mut world = WorldOptions::sample().with_shape(100, 10_000);
+    for output in &mut world.outputs {
+        output.row_group_rows = 8_192;
+        output.overlap = 12;
+    }
+    let mut rig = rig(&world);
+    for round in 0..4 {
+        let side = round % 2;
+        let root = format!("cursors-{round}");
+        rig.set(&[("wiring.wsp_checkpoint.root", &root), FLUSH_EVERY]);
+        let run = builds.stream(&rig, side == 0, &[]);
+        let who = ["before", "after"][side];
+        println!(
+            "  wide, 5,000,000 rows in 500 parts, {who}: {:.0} MiB peak, {:.0} events/s, {:.2} µs an event",
+            run.used.peak_mib,
+            run.rate(),
+            run.used.cpu_seconds / run.events() * 1e6
+        );
+    }
+}
+
+fn flushes(builds: &Builds) {
+    let mut rig = rig(&stream_of(1, 200_000));
+    for (backend, every, most) in [
+        ("file", "1", "10000"),
+        ("file", "100", "100000"),
+        ("sqlite", "1", "10000"),
+        ("sqlite", "100", "100000"),
+    ] {
+        let mut sides = [Vec::new(), Vec::new()];
+        for round in 0..6 {
+            let side = round % 2;
+            let root = format!("cursors-{backend}-{every}-{round}");
+            rig.set(&[
+                ("wiring.wsp_checkpoint.backend", backend),
+                ("wiring.wsp_checkpoint.root", &root),
+                ("wiring.wsp_checkpoint.flush_every", every),
+            ]);
+            let run = builds.stream(&rig, side == 0, &["--max-events", most]);
+            sides[side].push(run.rate());
+        }
+        let [before, after] = sides.map(median);
+        println!(
+            "  {backend}, flush_every {every}: {before:.0} and {after:.0} events/s, ratio {:.2} (medians of 3)",
+            after / before
+        );
+    }
 }
 
 fn pace(builds: &Builds) {

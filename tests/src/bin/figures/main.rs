@@ -10,7 +10,7 @@
 //! | `scale` | time for 10 million rows over time for 1 million, and the peak of both | 2½ min |
 //! | `flush` | share of throughput that `flush_every` costs | 1½ min |
 //! | `pace` | lateness at send, and drift over a minute | 1½ min |
-//! | `compare` | this build beside the one that `WSP_CLI_BEFORE` names: throughput, processor time, memory, first post, lateness | 6 min |
+//! | `compare` | this build beside the one that `WSP_CLI_BEFORE` names: throughput, processor time, memory, first post, resume, saves, lateness | 15 min |
 //!
 //! Everything is built in a temporary folder and removed. Timings on a shared machine
 //! are noisy: what is compared alternates in one run, and the ratio is what counts.
