@@ -190,7 +190,7 @@ impl StreamReport {
 }
 
 /// A cursor as reports and audit lines show it.
-pub fn cursor_json(cursor: &Cursor) -> Value {
+pub(crate) fn cursor_json(cursor: &Cursor) -> Value {
     json!({
         "last_file": cursor.last_file,
         "last_row_index": cursor.last_row_index,
@@ -199,7 +199,7 @@ pub fn cursor_json(cursor: &Cursor) -> Value {
 }
 
 /// A stored record as plans and `checkpoint show` show it.
-pub fn stored_cursor_json(record: &Record) -> Value {
+pub(crate) fn stored_cursor_json(record: &Record) -> Value {
     json!({
         "last_file": record.cursor.last_file(),
         "last_row_index": record.cursor.last_row_index(),

@@ -12,12 +12,12 @@ use envelope::{PinValues, Pins};
 use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
+use replay::ending::Ending;
+use replay::order::chunk_budget::ChunkBudget;
+use replay::order::feed::FeedPool;
+use replay::order::parts::PartOpener;
+use replay::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
 use tempfile::TempDir;
-use wsp::chunk_budget::ChunkBudget;
-use wsp::ending::Ending;
-use wsp::feed::FeedPool;
-use wsp::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
-use wsp::parts::PartOpener;
 use wsp::plan::{Plan, plan};
 use wsp::profile::Profile;
 use wsp::reading::{cleared_parts, event_time_source};
@@ -117,7 +117,7 @@ impl DiskWorld {
     ) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let part = wsp::order::PartId {
+        let part = replay::order::PartId {
             output,
             part: part as u32,
         };
@@ -194,7 +194,7 @@ impl DiskWorld {
         let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
         let open = PartOpener {
             parts: Arc::clone(&parts),
-            pool: FeedPool::start(2, &wsp::ending::Ending::default()).unwrap(),
+            pool: FeedPool::start(2, &replay::ending::Ending::default()).unwrap(),
             budget: ChunkBudget::default(),
             sort_budget: request.profile.ordering.sort_budget,
         };
