@@ -85,6 +85,7 @@ pub use replay::order::TimeWindow;
 pub use replay::pace::{Pace, RateSteps, Speedup};
 pub use replay::tell::progress::{Progress, ProgressSink};
 pub use run::outline::{Outline, OutputOutline, outline};
+pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{OutputReport, ScheduleReport, Status, StreamReport};
 pub use run::stream::Stream;

@@ -34,7 +34,7 @@ const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
 
 /// A stream that may begin.
 pub(crate) struct Prepared {
-    /// What is proven.
+    /// The plan: what is proven of the world.
     pub plan: Plan,
     /// The constant part of every envelope.
     pub pins: Pins,
@@ -44,11 +44,11 @@ pub(crate) struct Prepared {
     pub order: OrderMode,
     /// Where cursors are kept.
     pub store: Arc<dyn CheckpointStore>,
-    /// The right to keep them.
+    /// The leases of the cursors, renewed until they are given back.
     pub held: HeldLease,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
-    /// Where each output goes on.
+    /// The position that each output goes on from.
     pub starts: Vec<OutputStart>,
     /// Where rejected events are set aside, if they are.
     pub quarantine: Option<SetAside>,
@@ -58,7 +58,7 @@ pub(crate) struct Prepared {
 
 /// What a run would start from, without taking or writing anything.
 pub(crate) struct Outlook {
-    /// What is proven.
+    /// The plan: what is proven of the world.
     pub plan: Plan,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
