@@ -51,7 +51,7 @@ pub enum OrderMode {
 }
 
 impl OrderMode {
-    /// The name that profiles and records use.
+    /// The name of the order in profiles and records: `as_written` or `event_time`.
     pub const fn as_str(self) -> &'static str {
         match self {
             OrderMode::AsWritten => "as_written",
@@ -81,17 +81,17 @@ impl FromStr for OrderMode {
 /// What a position is compared by: the order mode, with the sort time where that order needs one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderPosition {
-    /// Part and row say it all.
+    /// In `as_written` order: positions compare by part and row alone.
     AsWritten,
-    /// Time first, in nanoseconds since 1970-01-01T00:00:00Z.
+    /// In `event_time` order: positions compare by event time, then by part and row.
     EventTime {
-        /// The row's event time at stored precision.
+        /// The row's event time in nanoseconds since 1970-01-01T00:00:00Z.
         sort_time_ns: i128,
     },
 }
 
 impl OrderPosition {
-    /// The mode alone.
+    /// The order mode, without a time.
     pub const fn mode(self) -> OrderMode {
         match self {
             OrderPosition::AsWritten => OrderMode::AsWritten,
@@ -103,22 +103,24 @@ impl OrderPosition {
 /// How far one output is known to be done: the last row of its done prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The row's part, relative to the engine run root.
+    /// The part of the last done row, relative to the engine run root.
     pub last_file: String,
-    /// The row in that part, from 0, at most `i64::MAX`.
+    /// The index of the last done row in its part, from 0, at most `i64::MAX`.
     pub last_row_index: u64,
-    /// The row's event time in envelope form, for people.
+    /// The event time of the last done row in envelope form, shown and never compared; `None` where
+    /// the row has none.
     pub last_ts_utc: Option<String>,
-    /// The order the prefix is counted in.
+    /// The order that the done prefix is counted in, with the sort time where it needs one.
     pub order: OrderPosition,
-    /// The platform run the rows were sent under.
+    /// The platform run that the rows were sent under.
     pub platform_run_id: String,
-    /// Digest of the plan the position is meaningful in.
+    /// Digest of the plan; resume refuses a cursor that was saved under another.
     pub plan_digest: String,
 }
 
 impl Cursor {
-    /// Whether the row is in the done prefix. `time_ns` is looked at in `event_time` only.
+    /// Whether a row is in the done prefix. `time_ns` is its event time in nanoseconds since 1970,
+    /// which counts in `event_time` order only.
     pub fn is_done(&self, part: &str, row: u64, time_ns: i128) -> bool {
         let place = (part, row);
         let last = (self.last_file.as_str(), self.last_row_index);
@@ -191,17 +193,18 @@ pub struct ForeignCursor {
     pub last_ts_utc: Option<String>,
 }
 
-/// What a store holds for a key.
+/// The cursor that a store holds for a key, by who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredCursor {
-    /// Written by this crate.
+    /// A cursor that this crate wrote.
     Ours(Cursor),
-    /// Written by the existing producer; it means `as_written`. [`resume_check`](crate::resume_check) adopts it.
+    /// A cursor that the existing producer wrote, counted in `as_written` order;
+    /// [`resume_check`](crate::resume_check) adopts it.
     Foreign(ForeignCursor),
 }
 
 impl StoredCursor {
-    /// The part, as stored.
+    /// The part of the last done row, as its writer named it.
     pub fn last_file(&self) -> &str {
         match self {
             StoredCursor::Ours(c) => &c.last_file,
@@ -209,7 +212,7 @@ impl StoredCursor {
         }
     }
 
-    /// The row in the part.
+    /// The index of the last done row in its part, from 0.
     pub fn last_row_index(&self) -> u64 {
         match self {
             StoredCursor::Ours(c) => c.last_row_index,
@@ -217,7 +220,7 @@ impl StoredCursor {
         }
     }
 
-    /// The event time, as stored.
+    /// The event time of the last done row, as its writer spelled it; `None` where there is none.
     pub fn last_ts_utc(&self) -> Option<&str> {
         match self {
             StoredCursor::Ours(c) => c.last_ts_utc.as_deref(),
@@ -225,7 +228,7 @@ impl StoredCursor {
         }
     }
 
-    /// The order the position means.
+    /// The order that the position is counted in; `as_written` for the existing producer's.
     pub fn order(&self) -> OrderPosition {
         match self {
             StoredCursor::Ours(c) => c.order,
@@ -233,7 +236,7 @@ impl StoredCursor {
         }
     }
 
-    /// The platform run, if this crate wrote it.
+    /// The platform run that the rows were sent under; `None` for the existing producer's.
     pub fn platform_run_id(&self) -> Option<&str> {
         match self {
             StoredCursor::Ours(c) => Some(&c.platform_run_id),

@@ -6,17 +6,18 @@ use crate::error::{Error, ReasonCode};
 use crate::holder::Holder;
 use crate::key::CursorKey;
 
-/// Who is in the way of a lease: the cause below `LEASE_HELD`.
+/// The holder that is in the way of a lease: the cause of `LEASE_HELD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Held {
-    /// The first key that is held.
+    /// The first of the requested keys that is held.
     pub key: CursorKey,
-    /// Who holds it.
+    /// The producer that holds the lease of that key.
     pub holder: Holder,
 }
 
 impl Held {
-    /// Who is in the way, if the error is `LEASE_HELD`.
+    /// The holder that an error names; `None` unless the error is `LEASE_HELD`.
     pub fn of(error: &Error) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()
     }

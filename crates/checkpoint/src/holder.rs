@@ -4,19 +4,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Who holds a lease, for people.
+/// The producer that holds a lease: shown to people, never compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The producer id.
+    /// The id of the producer.
     pub name: String,
-    /// The machine.
+    /// The name of the machine that the producer runs on.
     pub host: String,
-    /// The process on that machine.
+    /// The id of the process on that machine.
     pub pid: u32,
 }
 
 impl Holder {
-    /// This process, under a producer id.
+    /// This process on this machine, under the producer id `name`.
     pub fn this_process(name: &str) -> Self {
         Self {
             name: name.to_owned(),

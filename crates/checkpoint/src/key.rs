@@ -7,7 +7,7 @@ pub use model::PackKey;
 
 use crate::error::{Error, key_invalid};
 
-/// The longest output id, in characters.
+/// The longest output id that a cursor can be of, in characters.
 pub const MAX_OUTPUT_ID_CHARS: usize = 256;
 
 /// The name of one cursor. Keys order by pack key, then output id: the order leases are taken in.
@@ -40,7 +40,7 @@ impl CursorKey {
         Err(key_invalid("output id", name, fault))
     }
 
-    /// The world.
+    /// The key of the world's pack.
     pub fn pack_key(&self) -> &PackKey {
         &self.pack_key
     }

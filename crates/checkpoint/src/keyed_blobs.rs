@@ -62,7 +62,7 @@ pub trait KeyedBlobs: Debug + Send + Sync + 'static {
     ) -> Result<bool, Error>;
 }
 
-/// Cursors in a store of named blobs.
+/// A store of cursors in named blobs, one a key.
 ///
 /// The blobs of this example are in memory; `cargo run -p checkpoint --example own_blob_store`
 /// has them in a database, and passes the conformance suite.
@@ -132,7 +132,7 @@ impl<B: KeyedBlobs> KeyedBlobStore<B> {
         }
     }
 
-    /// The store of blobs below.
+    /// The store of blobs that the cursors are in.
     pub fn blobs(&self) -> &B {
         &self.blobs
     }

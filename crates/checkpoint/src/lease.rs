@@ -4,26 +4,6 @@
 //! by one with every take. Every save shows its lease, and the store compares session and fence in
 //! the same step as the write, so a producer that slept through its expiry cannot save once
 //! another has taken over.
-//!
-//! # May this lease be taken?
-//!
-//! | the key's lease | its holder | `take_over` | |
-//! |---|---|---|---|
-//! | never taken, or released | | | taken, next fence |
-//! | held | known to be dead | | taken, next fence |
-//! | held | alive or unknown, period not over | no | `LEASE_HELD` |
-//! | held | alive or unknown, period not over | yes | taken, next fence |
-//! | held | alive or unknown, period over | | taken, next fence |
-//!
-//! Death is known at once where the backend can tell: an OS lock (file, SQLite), a session
-//! advisory lock (Postgres, in the life of the server in which the lock was taken), a dropped
-//! [`Lease`] (memory). The period is over when the lease was *observed unchanged* for that long by
-//! the one who wants it (Postgres: and has expired by the server's clock, too): no two machines'
-//! clocks are ever compared.
-//!
-//! An expired lease that nobody took is still its holder's, to renew and to save under.
-//!
-//! The protocol of [`slots`](crate::slots) makes these promises of every store.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,16 +22,17 @@ use crate::key::CursorKey;
 /// How long a lease lasts without renewal, unless the request says otherwise.
 pub const DEFAULT_PERIOD: Duration = Duration::from_secs(30);
 
-/// What a producer asks for.
+/// The leases that a producer asks for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LeaseRequest {
-    /// Every key of the stream; a set, so they are taken in sorted order.
+    /// Every key of the stream; all are taken, in sorted order, or none.
     pub keys: BTreeSet<CursorKey>,
-    /// Who asks.
+    /// The producer that asks, as others will see it.
     pub holder: Holder,
-    /// How long the lease lasts without renewal.
+    /// How long the lease lasts without renewal; [`DEFAULT_PERIOD`] unless set.
     pub period: Duration,
-    /// Take it from a living holder, without waiting.
+    /// Whether the leases are taken from a living holder, without waiting; off unless set.
     pub take_over: bool,
 }
 
@@ -65,6 +46,21 @@ impl LeaseRequest {
             take_over: false,
         }
     }
+
+    /// The same request for leases that last `period` without renewal.
+    #[must_use]
+    pub fn lasting(self, period: Duration) -> Self {
+        Self { period, ..self }
+    }
+
+    /// The same request, which takes leases from a living holder too, without waiting.
+    #[must_use]
+    pub fn taking_over(self) -> Self {
+        Self {
+            take_over: true,
+            ..self
+        }
+    }
 }
 
 /// One acquisition: unique for ever, so that two holders are never confused. 32 hex digits.
@@ -72,12 +68,12 @@ impl LeaseRequest {
 pub struct SessionId(pub(crate) String);
 
 impl SessionId {
-    /// 128 random bits.
+    /// A new id of 128 bits out of `random`.
     pub fn new(random: &mut impl Random) -> Self {
         Self(format!("{:016x}{:016x}", random.bits(), random.bits()))
     }
 
-    /// The digits.
+    /// The id as 32 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,6 +83,26 @@ impl SessionId {
 ///
 /// Dropping it without [`release`](crate::CheckpointStore::release) is what a crash does: the
 /// store learns of it where it can tell.
+///
+/// # May this lease be taken?
+///
+/// | the key's lease | its holder | `take_over` | |
+/// |---|---|---|---|
+/// | never taken, or released | | | taken, next fence |
+/// | held | known to be dead | | taken, next fence |
+/// | held | alive or unknown, period not over | no | `LEASE_HELD` |
+/// | held | alive or unknown, period not over | yes | taken, next fence |
+/// | held | alive or unknown, period over | | taken, next fence |
+///
+/// Death is known at once where the backend can tell: an OS lock (file, SQLite), a session
+/// advisory lock (Postgres, in the life of the server in which the lock was taken), a dropped
+/// lease (memory). The period is over when the lease was *observed unchanged* for that long by
+/// the one who wants it (Postgres: and has expired by the server's clock, too): no two machines'
+/// clocks are ever compared.
+///
+/// An expired lease that nobody took is still its holder's, to renew and to save under.
+///
+/// The protocol of [`slots`](crate::slots) makes these promises of every store.
 pub struct Lease {
     session: SessionId,
     fences: Arc<BTreeMap<CursorKey, u64>>,
@@ -114,17 +130,17 @@ impl Lease {
         }
     }
 
-    /// The acquisition it came from.
+    /// The acquisition that the lease came from.
     pub fn session(&self) -> &SessionId {
         &self.session
     }
 
-    /// The keys, sorted.
+    /// The keys that the lease is of, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &CursorKey> {
         self.fences.keys()
     }
 
-    /// The fence of one key.
+    /// The fence of one key; `None` if the lease is not of that key.
     pub fn fence(&self, key: &CursorKey) -> Option<u64> {
         self.fences.get(key).copied()
     }
@@ -146,7 +162,7 @@ impl Lease {
         }
     }
 
-    /// The proof that the store put in.
+    /// The proof that the store put in when it granted the lease.
     ///
     /// # Errors
     /// `CHECKPOINT_CONFIG_INVALID` if the lease is of a store with another kind of proof.
@@ -159,7 +175,7 @@ impl Lease {
         })
     }
 
-    /// The fence to show for a key.
+    /// The fence that a save shows for a key.
     ///
     /// # Errors
     /// `LEASE_LOST` if the lease is not of that key.
@@ -179,41 +195,42 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// A key's lease as a reader sees it.
+/// A held lease of a key, as a reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeaseState {
-    /// Who took it last.
+    /// The producer that took the lease last.
     pub holder: Holder,
-    /// Its fence.
+    /// The fence of the lease: how often the key was taken.
     pub fence: u64,
-    /// When it was taken or last renewed, by the holder's (Postgres: the server's) clock.
+    /// When the lease was taken or last renewed, by the holder's (Postgres: the server's) clock.
     pub renewed_at_utc: String,
     /// Whether the holder lives; `None` where the backend cannot tell.
     pub alive: Option<bool>,
 }
 
-/// A key's lease as it is stored. Its JSON is an object with the fields below.
+/// A lease of a key, as it is stored. Its JSON is an object with the fields below.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseRecord {
-    /// Grows by one with every take of the key.
+    /// The fence of the lease; it grows by one with every take of the key.
     pub fence: u64,
-    /// Who took it.
+    /// The producer that took the lease.
     pub holder: Holder,
-    /// How long it lasts without renewal, in milliseconds.
+    /// How long the lease lasts without renewal, in milliseconds.
     pub period_ms: u64,
-    /// Whether its holder gave it back.
+    /// Whether the holder gave the lease back.
     pub released: bool,
-    /// How often it was renewed.
+    /// How often the lease was renewed.
     pub renewals: u64,
-    /// When it was taken or last renewed, for people.
+    /// When the lease was taken or last renewed; shown and never compared.
     pub renewed_at_utc: String,
-    /// The acquisition that took it.
+    /// The acquisition that took the lease.
     pub session: SessionId,
 }
 
 impl LeaseRecord {
-    /// What to store for a lease that was just taken.
+    /// The lease to store once a request was granted to a session.
     pub fn taken(request: &LeaseRequest, session: &SessionId, fence: u64, now_utc: String) -> Self {
         Self {
             fence,
@@ -226,7 +243,7 @@ impl LeaseRecord {
         }
     }
 
-    /// Notes a renewal.
+    /// Counts a renewal at `now_utc`.
     pub fn renew(&mut self, now_utc: String) {
         self.renewals += 1;
         self.renewed_at_utc = now_utc;
@@ -239,7 +256,8 @@ impl LeaseRecord {
         is_held
     }
 
-    /// What a reader sees: nothing once it is released.
+    /// The lease as a reader sees it; `None` once it is released. `alive` is what the store knows of
+    /// the holder.
     pub fn to_state(&self, alive: Option<bool>) -> Option<LeaseState> {
         (!self.released).then(|| LeaseState {
             holder: self.holder.clone(),

@@ -12,6 +12,50 @@
 //!        │                                                    ▲
 //!        └─► renews, and its LeaseWatch says whether the lease is held
 //! ```
+//!
+//! One key, saved and found again:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use checkpoint::{
+//!     CheckpointStore, Cursor, CursorKey, Error, Holder, LeaseRequest, MemoryStore, OrderPosition,
+//!     PackKey,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let store = MemoryStore::default();
+//! let key = CursorKey::new(PackKey::of_root("runs/world"), "arrivals")?;
+//! let request = LeaseRequest::new([key.clone()], Holder::this_process("svc:example"));
+//! let lease = store.acquire(&request).await?;
+//! let cursor = Cursor {
+//!     last_file: "data/part-0.parquet".to_owned(),
+//!     last_row_index: 41,
+//!     last_ts_utc: None,
+//!     order: OrderPosition::AsWritten,
+//!     platform_run_id: "platform_20260128T090000Z".to_owned(),
+//!     plan_digest: "ab".repeat(32),
+//! };
+//! store.save_many(&lease, &BTreeMap::from([(key.clone(), cursor)])).await?;
+//!
+//! let record = store.load(&key).await?.expect("it was saved");
+//! assert_eq!(record.cursor.last_row_index(), 41);
+//! store.release(&lease).await
+//! # }
+//! ```
+//!
+//! | for | look at |
+//! |---|---|
+//! | a stream's place | [`CheckpointStore`], [`Cursor`], [`resume_check`] |
+//! | the right to save | [`LeaseKeeper`], [`LeaseWatch`], [`acquire_or_wait`] |
+//! | a store | [`MemoryStore`], [`FileStore`], [`SqliteStore`], [`PostgresStore`], [`BucketStore`] |
+//! | a store of one's own | [`KeyedBlobStore`], [`slots`], `conformance` (a feature) |
+//! | what goes wrong | [`Error`], [`ReasonCode`] |
+//!
+//! The file and SQLite stores work on the blocking threads of the caller's tokio runtime; the
+//! Postgres store has a runtime of its own, which ends when the store is dropped; a
+//! [`LeaseKeeper`] has a thread of its own, which ends when the keeper is dropped.
 
 #![cfg_attr(
     test,
@@ -60,8 +104,8 @@ mod protocol;
 mod store;
 pub mod slots;
 mod observer;
-pub mod record;
-pub mod lease;
+mod record;
+mod lease;
 mod cursor;
 mod held;
 mod key;

@@ -15,7 +15,7 @@ use crate::slots::{
 /// Lines of history kept a key.
 const HISTORY_LINES: usize = 1000;
 
-/// Cursors in memory.
+/// A store of cursors in memory, for tests and dry runs. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     keys: Arc<Mutex<BTreeMap<CursorKey, Kept>>>,
@@ -30,7 +30,7 @@ struct Kept {
     history: VecDeque<String>,
 }
 
-/// Lives as long as its lease does.
+/// What a lease of a [`MemoryStore`] proves: it lives as long as the lease does.
 #[derive(Debug)]
 pub struct Alive(());
 

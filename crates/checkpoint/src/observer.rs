@@ -50,12 +50,12 @@ impl Observer {
             .to_string()
     }
 
-    /// The id of a session, or of anything else that happens once.
+    /// A new id for a session, or for anything else that happens once.
     pub fn new_session(&self) -> SessionId {
         SessionId::new(&mut self.random.clone())
     }
 
-    /// A number in `0.0..1.0`.
+    /// A random number in `0.0..1.0`, for the differences between pauses.
     pub fn chance(&self) -> f64 {
         self.random.clone().unit()
     }

@@ -34,29 +34,31 @@ use crate::key::CursorKey;
 use crate::lease::Lease;
 
 /// The record format this release writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
-/// What a store holds for a key.
+/// The record that a store holds for a key: a cursor, and how it was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
-    /// Whose cursor it is.
+    /// The key that the record is of.
     pub key: CursorKey,
-    /// The position.
+    /// The position of the output.
     pub cursor: StoredCursor,
-    /// The fence it was saved under; `None` for the existing producer's.
+    /// The fence of the lease that it was saved under; `None` for the existing producer's.
     pub fence: Option<u64>,
-    /// Counts the key's records; 0 for the existing producer's.
+    /// The number of this record among the key's, from 1; 0 for the existing producer's.
     pub sequence: u64,
-    /// When it was saved, as its writer spelled it.
+    /// When the record was saved, as its writer spelled the time.
     pub updated_at_utc: String,
 }
 
-/// One line of history.
+/// One line of a key's history: a save, or a reset.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HistoryEntry {
-    /// What happened.
+    /// Whether the line tells of a save or of a reset.
     pub event: HistoryEvent,
-    /// When.
+    /// When it happened, as its writer spelled the time.
     pub at_utc: String,
     /// The record that was saved, or that a reset gave up; `None` if that was damaged.
     pub record: Option<Record>,
@@ -64,7 +66,7 @@ pub struct HistoryEntry {
     pub damaged: Option<String>,
 }
 
-/// The kinds of history.
+/// What a line of history tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HistoryEvent {
@@ -75,7 +77,7 @@ pub enum HistoryEvent {
 }
 
 impl HistoryEvent {
-    /// The name in reports.
+    /// The name of the kind in reports: `saved` or `reset`.
     pub const fn as_str(self) -> &'static str {
         match self {
             HistoryEvent::Saved => "saved",

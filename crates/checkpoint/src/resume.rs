@@ -6,21 +6,21 @@ use crate::error::{
 };
 use crate::key::CursorKey;
 
-/// What the stream is about to do, for one output.
+/// What a stream is about to do with one output: the terms that a cursor must fit.
 #[derive(Clone, Copy, Debug)]
 pub struct ResumePlan<'a> {
-    /// The stream's order.
+    /// The order that the stream sends rows in.
     pub order: OrderMode,
-    /// Digest of this output's plan.
+    /// Digest of the output's plan, compared with the cursor's.
     pub plan_digest: &'a str,
-    /// The platform run.
+    /// The platform run that rows will be sent under, compared with the cursor's.
     pub platform_run_id: &'a str,
     /// The engine run root in every spelling under which its parts may have been named: as
     /// resolved, and absolute.
     pub roots: &'a [&'a str],
-    /// The operator allowed another plan.
+    /// Whether the operator allows a cursor of another plan; off by default.
     pub allow_plan_change: bool,
-    /// The operator allowed another platform run.
+    /// Whether the operator allows a cursor of another platform run; off by default.
     pub allow_run_change: bool,
 }
 
@@ -29,7 +29,7 @@ pub struct ResumePlan<'a> {
 pub struct Resume {
     /// The position, its part relative to the engine run root.
     pub cursor: Cursor,
-    /// What the audit must say.
+    /// The differences that were accepted, for the audit; empty where the cursor fits.
     pub adopted: Vec<Adoption>,
 }
 

@@ -30,7 +30,7 @@ use crate::record::{HistoryEntry, Record};
 ///   save whose outcome is not known may simply be made again.
 /// - **One writer.** A save, renewal or reset under a lease that another has taken is refused
 ///   with `LEASE_LOST`, in the same step as the write. An expired lease that nobody took is still
-///   good. See [`lease`](crate::lease).
+///   good. See [`Lease`](crate::Lease).
 /// - **Never a lie.** A torn or edited record is `CHECKPOINT_CORRUPT`, one of a newer format
 ///   `CHECKPOINT_VERSION_UNSUPPORTED`, another key's `CHECKPOINT_KEY_MISMATCH`; none is read as
 ///   "no cursor". A damaged record can be reset, and its text stays in history.

@@ -18,7 +18,7 @@ pub enum Access {
     OwnerOnly,
 }
 
-/// A disk. Nothing is durable before its sync: a file's bytes by [`write_synced`](Self::write_synced),
+/// The operations of a disk. Nothing is durable before its sync: a file's bytes by [`write_synced`](Self::write_synced),
 /// [`create_synced`](Self::create_synced) or [`DiskFile::sync`], a name by
 /// [`sync_dir`](Self::sync_dir) of the folder that holds it.
 ///
@@ -132,7 +132,7 @@ pub trait DiskFile: Debug + Send + Sync {
     }
 }
 
-/// The machine's disk.
+/// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsDisk;
 

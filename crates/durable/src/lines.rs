@@ -4,21 +4,21 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use crate::disk::DiskFile;
 
-/// How far a file has been read.
+/// How far the lines of a file have been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LinesRead {
-    /// Bytes of whole lines.
+    /// The bytes of the whole lines that were read.
     pub bytes: u64,
-    /// Whole lines.
+    /// The number of whole lines that were read.
     pub lines: u64,
 }
 
-/// Why lines cannot be read on.
+/// Why no further lines of a file can be read.
 #[derive(Debug)]
 pub enum LogFault {
-    /// The file system says so.
+    /// The file system failed the read with this error.
     Unreadable(io::Error),
-    /// The file is not what was appended to it.
+    /// The file does not hold what was appended to it.
     Damaged {
         /// The line concerned, counted from 1.
         line: u64,

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// A held lock. Dropping it frees it; so does the death of the process.
+/// An OS lock on a file, held. Dropping it frees the lock; so does the death of the process.
 #[derive(Debug)]
 pub struct OsLock {
     file: File,
@@ -49,7 +49,7 @@ impl OsLock {
         is_at(&self.file, path)
     }
 
-    /// Sets the file's times to now.
+    /// Sets the times of the locked file to the present, so that no cleaner of old files removes it.
     ///
     /// # Errors
     /// What the file system says.

@@ -4,7 +4,8 @@ use model::Random;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, make_rng};
 
-/// Numbers of a fast generator that the system seeds. For ids and jitter, not for secrets.
+/// The machine's chance: a fast generator that the system seeds. For ids and jitter, not for
+/// secrets.
 #[derive(Debug, Clone)]
 pub struct SystemRandom(SmallRng);
 

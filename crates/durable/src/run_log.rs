@@ -31,7 +31,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// the one in it.
 const FOLDERS_SYNCED_AGAIN: usize = 2;
 
-/// An open log.
+/// An open log: an append-only file of lines that several processes share.
 #[derive(Debug)]
 pub struct RunLog {
     path: PathBuf,

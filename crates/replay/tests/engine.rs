@@ -633,10 +633,8 @@ async fn a_stream_that_wakes_under_an_overdue_lease_posts_nothing_until_it_is_re
     let clock = SleepingClock::default();
     let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::default());
     let key = CursorKey::new(PackKey::of_root("asleep"), "events").unwrap();
-    let request = LeaseRequest {
-        period: Duration::from_mins(30),
-        ..LeaseRequest::new([key], Holder::this_process("test"))
-    };
+    let request = LeaseRequest::new([key], Holder::this_process("test"));
+    let request = request.lasting(Duration::from_mins(30));
     let never = std::future::pending();
     let taking = LeaseKeeper::acquire(
         &store,

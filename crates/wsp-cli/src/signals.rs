@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wsp::ending::{Cause, Ending};
 use wsp::replay::ReasonCode;
+use wsp::{Cause, Ending};
 
 use crate::commands::complain;
 use crate::output;

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
+use wsp::Pace;
 use wsp::clock::Clock;
-use wsp::pace::Pace;
 use wsp::profile::Profile;
 use wsp::{Overrides, Stream, StreamRequest};
 

@@ -7,9 +7,9 @@
 mod playground;
 
 use playground::{Anything, Playground};
-use wsp::pace::Speedup;
-use wsp::progress::{Progress, ProgressSink};
+use wsp::Speedup;
 use wsp::{Overrides, Status, Stream};
+use wsp::{Progress, ProgressSink};
 
 /// Prints what it is told, and remembers the last.
 #[derive(Default)]

@@ -13,9 +13,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
-use wsp::pace::{RateSteps, Speedup};
 use wsp::profile::Profile;
 use wsp::{Overrides, Stream, StreamRequest};
+use wsp::{RateSteps, Speedup};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

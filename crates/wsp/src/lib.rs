@@ -3,30 +3,47 @@
 //! The streaming core (order, schedule, lanes, keeper, quarantine) is the crate [`replay`]; here
 //! is what surrounds it:
 //!
-//! | module | idea | kind |
-//! |---|---|---|
-//! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
-//! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
-//! | [`prepare`], [`resume`], [`platform_run`], [`reading`] | leases, where each output goes on, what is read | IO |
-//! | [`stream`], [`report`], [`audit`], [`control`] | one run, what is told of it, and its control socket | IO |
-//! | [`redrive`] | rejected events pushed again | IO |
-//! | [`verify`](mod@verify), [`outline`], [`cursors`], [`pack`] | looking, and packing | IO |
+//! | for | look at |
+//! |---|---|
+//! | what is asked for | [`profile`], [`Overrides`], [`StreamRequest`] |
+//! | what is proven before a row is opened | [`plan`](mod@plan), [`verify`](mod@verify) |
+//! | one run, and what it reports | [`Stream`], [`StreamReport`] |
+//! | what it would do, and where it stands | [`outline`], [`cursors`] |
+//! | steering it, from the program or another process | [`steering`], [`control`] |
+//! | rejected events, pushed again | [`redrive`] |
+//! | packing a world | [`pack`] |
+//! | time and chance | [`clock`] |
+//! | what goes wrong | [`Error`], [`ReasonCode`], [`all_reason_codes`] |
 //!
 //! Most callers want [`Stream`]: a [`Profile`](profile::Profile) and [`Overrides`] make
-//! a [`StreamRequest`], and that makes a stream. What a caller may bring along, each with an
-//! example (`cargo run -p wsp --example NAME`):
+//! a [`StreamRequest`], and that makes a stream.
+//!
+//! ```no_run
+//! use wsp::profile::Profile;
+//! use wsp::{Overrides, Stream, StreamRequest};
+//!
+//! # async fn example() -> Result<(), wsp::Error> {
+//! let environment = |name: &str| std::env::var(name).ok();
+//! let profile = Profile::load("profile.yaml".as_ref(), &environment)?;
+//! let request = StreamRequest::new(profile, Overrides::default())?;
+//! let report = Stream::new(request).run().await;
+//! println!("{:?}: {} events", report.status, report.emitted);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a caller may bring along, each with an example (`cargo run -p wsp --example NAME`):
 //!
 //! | by | its own | example |
 //! |---|---|---|
 //! | [`CheckpointStore`](checkpoint::CheckpointStore) | place in the stream | `own_checkpoint_store` |
 //! | [`PushClient`](push::PushClient) | way to the gate | `own_push_client` |
-//! | [`ProgressSink`](progress::ProgressSink) | view of the progress | `own_progress_sink` |
+//! | [`ProgressSink`] | view of the progress | `own_progress_sink` |
 //! | [`Clock`](clock::Clock) | time | `own_clock` |
 //! | [`Plan`](plan::Plan) | use of cleared rows | `rows_through_a_clearance` |
 //! | [`Steering`](steering::Steering) | hand on a running stream | `steer_a_stream` |
 //!
-//! [`Engine`](engine::Engine) is below it, for those with an order or a
-//! [`Quarantine`](quarantine::Quarantine) of their own.
+//! [`replay::engine::Engine`] is below it, for those with an order or a quarantine of their own.
 //!
 //! # Invariants
 //! - Rows are opened through a clearance of the `gates` crate, and in no other way.
@@ -44,32 +61,32 @@
     )
 )]
 
-pub mod error;
-pub mod reason;
+mod error;
+mod reason;
 pub mod redrive;
-pub mod run;
+mod run;
 pub mod clock;
 pub mod plan;
-pub(crate) mod blocking;
+mod blocking;
 pub mod profile;
 pub mod schema;
 
+pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use plan::{data_evidence, pack, producer, selection, verify};
-pub use profile::request;
+pub use plan::{pack, verify};
 pub use profile::request::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
 pub use replay;
-pub use replay::keep::{held_lease, keeper, lateness, watermark};
-pub use replay::lanes::lane;
-pub use replay::lead::{dispatch, schedule, steering};
-pub use replay::order::{chunk_budget, feed, part_proofs, parts, time_index};
-pub use replay::tell::{acts, journal, meters, progress, state};
-pub use replay::{ending, engine, keep, lanes, lead, order, pace, place, quarantine, time, window};
+pub use replay::ending::{Cause, Ending};
+pub use replay::lead::steering;
+pub use replay::order::TimeWindow;
+pub use replay::pace::{Pace, RateSteps, Speedup};
+pub use replay::tell::progress::{Progress, ProgressSink};
 pub use run::outline::{Outline, OutputOutline, outline};
+pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
-pub use run::report::{Status, StreamReport};
+pub use run::report::{OutputReport, ScheduleReport, Status, StreamReport};
 pub use run::stream::Stream;
-pub use run::{audit, control, cursors, platform_run, prepare, reading, report, resume, stream};
+pub use run::{control, cursors, reading};

@@ -14,11 +14,11 @@ use checkpoint::{
 };
 use sandbox::{ProfileOptions, World, WorldOptions};
 use tempfile::TempDir;
-use wsp::ending::{Cause, Ending};
-use wsp::pace::{Pace, Speedup};
 use wsp::profile::Profile;
 use wsp::push::{Answer, PushClient, PushFault, PushLane};
+use wsp::{Cause, Ending};
 use wsp::{Overrides, Status, Stream, StreamReport, StreamRequest};
+use wsp::{Pace, Speedup};
 
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -300,10 +300,7 @@ async fn lanes_that_retry_post_no_more_once_the_lease_is_lost() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let keys = bench.site.taken.lock().unwrap().clone();
-        let take_over = LeaseRequest {
-            take_over: true,
-            ..LeaseRequest::new(keys, Holder::this_process("another"))
-        };
+        let take_over = LeaseRequest::new(keys, Holder::this_process("another")).taking_over();
         bench.site.inner.acquire(&take_over).await.unwrap()
     };
     let (report, _taken) = tokio::join!(running, taking);

@@ -11,9 +11,9 @@ use std::fs;
 
 use disk::{DiskWorld, TimeForm, Writing};
 use oracle_store::PartFormat;
+use replay::ending::Ending;
+use replay::order::{EventOrder, TimeWindow};
 use world::World;
-use wsp::ending::Ending;
-use wsp::order::{EventOrder, TimeWindow};
 
 const PARTS: i64 = 64;
 const ROWS: i64 = 9_000;

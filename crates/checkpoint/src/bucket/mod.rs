@@ -48,7 +48,8 @@ use crate::slots::{Act, Change, Needs, Observer, Slot, Slots};
 /// Requests of one operation in flight at once.
 const CONCURRENCY: usize = 16;
 
-/// Cursors in an object store that honours conditional puts (S3, or one like it).
+/// A store of cursors in a bucket that honours conditional puts (S3, or one like it). Clones share
+/// what was seen of leases.
 #[derive(Clone, Debug)]
 pub struct BucketStore {
     inner: Arc<Inner>,
@@ -62,7 +63,7 @@ struct Inner {
     proven: OnceCell<()>,
 }
 
-/// A session of this store: what it asked for, and what it knows of it since.
+/// What a lease of a [`BucketStore`] proves: the request, and each object as it was left.
 pub struct Session {
     id: SessionId,
     request: LeaseRequest,

@@ -50,7 +50,7 @@ const GUARD_WAIT: Duration = Duration::from_secs(5);
 /// Keys whose files are synced at the same time.
 const SYNCS_AT_ONCE: usize = 8;
 
-/// Cursors in a folder.
+/// A store of cursors in a folder of this machine. Clones share what was seen of leases.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     inner: Arc<Inner>,

@@ -27,7 +27,7 @@ use crate::store::{CheckpointStore, acquire_until};
 /// sleeps, and the clock goes on.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Whether a producer may go on sending.
+/// Whether a producer may go on sending, as its [`LeaseWatch`] says.
 #[derive(Clone, Debug)]
 pub enum LeaseStatus {
     /// The lease was renewed within the last period.

@@ -53,7 +53,7 @@ use crate::slots::{
     Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, StoredRecord, decide_all,
 };
 
-/// Cursors in Postgres.
+/// A store of cursors in tables of a Postgres database. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -69,7 +69,7 @@ struct Inner {
     observer: Observer,
 }
 
-/// What shows that a session lives.
+/// What a lease of a [`PostgresStore`] proves: a connection that holds the session's advisory lock.
 pub struct Session {
     id: SessionId,
     /// Holds the advisory lock. Made anew when it broke.

@@ -56,8 +56,7 @@ use crate::lease::LeaseRequest;
 pub use crate::lease::{LeaseRecord, SessionId};
 pub use crate::observer::Observer;
 
-/// What a store does for the protocol: it keeps slots. Whoever implements it has a
-/// [`CheckpointStore`].
+/// A store of slots. Every implementation is a [`CheckpointStore`](crate::CheckpointStore) too.
 ///
 /// # What a store promises
 ///

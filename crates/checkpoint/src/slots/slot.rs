@@ -5,18 +5,18 @@ use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
 use crate::record::{Record, Wire};
 
-/// What is done to a slot.
+/// What an edit does to slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Its lease is taken.
+    /// The lease is taken.
     Take,
-    /// Its lease is renewed.
+    /// The lease is renewed.
     Renew,
-    /// Its record is saved.
+    /// A record is saved.
     Save,
-    /// Its record is given up.
+    /// The record is given up.
     Reset,
-    /// Its lease is given back.
+    /// The lease is given back.
     Release,
 }
 
@@ -32,7 +32,7 @@ impl Act {
         }
     }
 
-    /// What a slot is decided on by.
+    /// The parts of a slot that the act is decided on.
     pub const fn needs(self) -> Needs {
         Needs {
             lease: true,
@@ -42,25 +42,28 @@ impl Act {
     }
 }
 
-/// What is needed of a slot; a store may leave the rest of it at its default.
+/// The parts of a slot that are asked for; a store may leave the others at their defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Needs {
-    /// Its lease.
+    /// Whether [`Slot::lease`] is asked for.
     pub lease: bool,
-    /// Whether the session that its lease names lives.
+    /// Whether [`Slot::life`] is asked for.
     pub life: bool,
-    /// Its record.
+    /// Whether [`Slot::record`] is asked for.
     pub record: bool,
 }
 
-/// What is stored for a key.
+/// What a store has of a key: what an act is decided on.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Slot {
-    /// The lease, if it was ever taken; `CHECKPOINT_CORRUPT` where it cannot be read.
+    /// The lease, `None` if it was never taken; `CHECKPOINT_CORRUPT` where it cannot be read.
     pub lease: Result<Option<LeaseRecord>, Error>,
-    /// The record, if there is one and it is needed.
+    /// The record; `None` where there is none, or it was not asked for.
     pub record: Option<StoredRecord>,
-    /// What the store knows of the session that the lease names.
+    /// What the store knows of the session that the lease names; `Unknown` where it was not asked
+    /// for.
     pub life: Life,
     /// A number that changes with every renewal of the lease.
     pub stamp: u64,
@@ -88,19 +91,19 @@ impl Default for Slot {
     }
 }
 
-/// What a store knows of a session.
+/// What a store knows of the session that a lease names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// It lives.
+    /// The session lives.
     Living,
-    /// It has ended.
+    /// The session has ended.
     Ended,
     /// The store cannot tell.
     Unknown,
 }
 
 impl Life {
-    /// Whether the session lives, as a [`LeaseState`] says it.
+    /// Whether the session lives, as a [`LeaseState`](crate::LeaseState) says it.
     pub const fn is_alive(self) -> Option<bool> {
         match self {
             Self::Living => Some(true),
@@ -131,34 +134,35 @@ impl StoredRecord {
     }
 }
 
-/// What is to be written into a slot; the default changes nothing.
+/// What an edit writes into a slot; the default changes nothing.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Change {
     /// The lease to store; `None` leaves the lease as it is.
     pub lease: Option<LeaseRecord>,
-    /// What becomes of the record.
+    /// What becomes of the stored record.
     pub record: RecordChange,
 }
 
-/// What becomes of a record.
+/// What an edit makes of the stored record.
 #[derive(Debug, Default)]
 pub enum RecordChange {
-    /// It stays as it is.
+    /// The record stays as it is.
     #[default]
     Keep,
-    /// Another takes its place; its JSON is the line of history too.
+    /// This record takes its place; its JSON is the line of history too.
     Save(NewRecord),
-    /// It is given up, and this line of history says so. Written before the record is removed, so
-    /// that a crash in between leaves the position.
+    /// The record is removed, after this line of history is written: a crash in between leaves the
+    /// position.
     Remove(String),
 }
 
-/// A record to store.
+/// A record that an edit stores.
 #[derive(Debug)]
 pub struct NewRecord(pub(crate) Box<Wire>);
 
 impl NewRecord {
-    /// The JSON to store.
+    /// The JSON of the record, which is its line of history too.
     pub fn to_json(&self) -> String {
         self.0.to_json()
     }

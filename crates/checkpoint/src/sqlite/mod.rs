@@ -44,7 +44,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Cursors in one SQLite file.
+/// A store of cursors in one SQLite file. Clones share the open file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     inner: Arc<Inner>,

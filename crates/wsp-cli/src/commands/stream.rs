@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use wsp::TimeWindow;
 use wsp::clock::Surroundings;
-use wsp::order::TimeWindow;
 use wsp::{Overrides, Status, Stream};
 
 use super::{complain, conclude, refuse, request_with};

@@ -50,9 +50,9 @@ use replay::quarantine::redriven::{Closed, Closing, RedrivenFile};
 /// What to redrive.
 #[derive(Debug, Clone, Default)]
 pub struct RedriveOptions {
-    /// The quarantine file; else that of the platform run.
+    /// The quarantine file; `None` takes that of the platform run.
     pub file: Option<PathBuf>,
-    /// Look, and push nothing.
+    /// Whether the redrive only looks, and pushes nothing.
     pub dry_run: bool,
     /// Push nothing, and have these events wait no more: the caller knows what became of them,
     /// or that they are not wanted. Empty pushes.
@@ -76,15 +76,15 @@ pub enum RedriveStatus {
 /// An event that was refused again.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusedEvent {
-    /// Its id.
+    /// The event id.
     pub event_id: Hex64,
-    /// The output it is of.
+    /// The output that the event is of.
     pub output_id: String,
-    /// Its part.
+    /// The part that holds the event's row.
     pub file: String,
-    /// Its row there.
+    /// The index of the row in its part, from 0.
     pub row: u64,
-    /// HTTP status of the last answer.
+    /// The HTTP status of the last answer; 0 where none came.
     pub status: u16,
     /// How the answer's body begins.
     pub body_excerpt: String,
@@ -93,36 +93,36 @@ pub struct RefusedEvent {
     pub reason_codes: Vec<String>,
 }
 
-/// What a redrive did.
+/// The report of a redrive.
 #[derive(Debug, Clone, Serialize)]
 pub struct RedriveReport {
-    /// How it ended.
+    /// How the redrive ended.
     pub status: RedriveStatus,
     /// The reason code, unless all went well.
     pub reason: Option<&'static str>,
     /// The reason in words.
     pub detail: Option<String>,
-    /// The quarantine file.
+    /// The path of the quarantine file; `None` where it could not be named.
     pub file: Option<String>,
     /// The platform run that its events belong to.
     pub platform_run_id: Option<String>,
-    /// Lines that the file had.
+    /// The number of lines in the file.
     pub lines: u64,
-    /// Different events on them.
+    /// The number of different events on those lines.
     pub events: u64,
-    /// Delivered by earlier redrives.
+    /// The number of events that earlier redrives closed.
     pub redriven_before: u64,
-    /// Delivered by this one, and recorded durably.
+    /// The number of events that this redrive delivered and recorded durably.
     pub redriven: u64,
-    /// Closed by this one without a push, since the caller gave them up.
+    /// The number of events that this redrive closed without a push, since the caller gave them up.
     pub given_up: u64,
-    /// Refused again by this one.
+    /// The events that the gate refused again.
     pub refused: Vec<RefusedEvent>,
-    /// Still waiting.
+    /// The number of events that still wait.
     pub waiting: u64,
-    /// What the ingestion gate decided.
+    /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
-    /// Posts made again, by cause.
+    /// The number of posts that were made again, by cause.
     pub retries: Value,
 }
 

@@ -23,7 +23,7 @@ use crate::Error;
 /// The kinds of audit records; a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// The world, with its evidence, was chosen.
     EngineWorldSelected,
     /// The stream starts.
@@ -88,7 +88,7 @@ struct Record<'a> {
 
 /// The open audit log of one run.
 #[derive(Debug)]
-pub struct AuditLog {
+pub(crate) struct AuditLog {
     path: PathBuf,
     platform_run_id: String,
     posture: Posture,
@@ -102,7 +102,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
-    pub fn open(
+    pub(crate) fn open(
         runs_root: &Path,
         run: &PlatformRunId,
         posture: Posture,
@@ -156,7 +156,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
-    pub fn append(&mut self, event_kind: EventKind, details: Value) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, event_kind: EventKind, details: Value) -> Result<(), Error> {
         Ok(self.write(event_kind, details)?)
     }
 

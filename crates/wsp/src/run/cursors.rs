@@ -34,31 +34,31 @@ use replay::order::time_index::TimeIndexCache;
 pub struct CursorsReport {
     /// `OK`; `FAILED` if any cursor cannot be read.
     pub status: &'static str,
-    /// Where the world is.
+    /// The engine run root of the world.
     pub engine_run_root: String,
-    /// Where the cursors are.
+    /// The place of the store that holds the cursors.
     pub checkpoint_store: String,
-    /// What they are kept under.
+    /// The pack key that the cursors are kept under.
     pub pack_key: PackKey,
-    /// Each output's, in list order.
+    /// The cursor of each output, in the order of the list.
     pub cursors: Vec<CursorReport>,
 }
 
 /// One output's cursor.
 #[derive(Debug, Clone, Serialize)]
 pub struct CursorReport {
-    /// The output.
+    /// The id of the output.
     pub output_id: OutputId,
-    /// The cursor; absent if there is none.
+    /// The cursor; `None` where none is saved, or it cannot be read.
     pub cursor: Option<Value>,
     /// The share of the output's rows that it covers, from 0 to 100; absent where neither footers
     /// nor the time index tell.
     pub percent: Option<f64>,
-    /// Whole seconds since it was saved.
+    /// Whole seconds since the cursor was saved; `None` where its time says no past moment.
     pub age_s: Option<u64>,
-    /// Why it cannot be read.
+    /// Why the cursor cannot be read; `None` where it can.
     pub error: Option<Value>,
-    /// Who holds the lease.
+    /// The holder of the lease; `None` where nobody holds it.
     pub holder: Option<Value>,
     /// Whether a reset gave this cursor up just now.
     pub was_reset: bool,

@@ -27,58 +27,58 @@ use replay::pace::Pace;
 pub struct Outline {
     /// `PLANNED`.
     pub status: &'static str,
-    /// Where the world is.
+    /// The engine run root of the world.
     pub engine_run_root: String,
-    /// Which world it is.
+    /// The world key: what tells this world from every other.
     pub world_key: WorldKey,
-    /// What manifest and seal say.
+    /// What the pack's manifest and seal say.
     pub pack: PackEvidence,
-    /// How much evidence was needed.
+    /// The posture: how much evidence was needed.
     pub posture: Posture,
-    /// What the gates said.
+    /// The verdicts of the gates.
     pub gates: Option<Value>,
-    /// How the data is proven.
+    /// How the data itself, beside the gates' bundles, is proven.
     pub data_verified: DataVerified,
-    /// Who would produce.
+    /// The producer id that events would bear.
     pub producer_id: String,
     /// The platform run, as a run started now would have it.
     pub platform_run_id: PlatformRunId,
-    /// Where that id comes from.
+    /// Where the platform run's id comes from.
     pub platform_run_id_from: PlatformRunSource,
-    /// The order of the events.
+    /// The order that events would be sent in.
     pub order: &'static str,
-    /// What makes events due.
+    /// The pace that would make events due.
     pub pace: Pace,
-    /// What the cursors are kept under.
+    /// The pack key that the cursors are kept under.
     pub pack_key: Option<PackKey>,
-    /// Where they are kept.
+    /// The place of the store that the cursors are kept in.
     pub checkpoint_store: String,
     /// How many parts are open at once, from the beginning, and the memory that takes.
     pub overlap: Option<Overlap>,
-    /// Rows of all outputs, where the parts say so without being read.
+    /// The rows of all outputs; `None` where only reading would tell.
     pub rows: Option<u64>,
-    /// Each output.
+    /// What is known of each output.
     pub outputs: Vec<OutputOutline>,
 }
 
 /// One output of an outline.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputOutline {
-    /// The output.
+    /// The id of the output.
     pub output_id: OutputId,
-    /// What it is to the platform.
+    /// What the output is to the platform.
     pub role: Role,
-    /// Where its parts are.
+    /// The path of the output's parts, under the engine run root.
     pub path: String,
-    /// How many there are.
+    /// The number of parts.
     pub parts: usize,
-    /// Their bytes.
+    /// The bytes of all parts together.
     pub bytes: u64,
-    /// Their rows, where they say so without being read.
+    /// The rows of all parts together; `None` where only reading would tell.
     pub rows: Option<u64>,
-    /// What identifies a row.
+    /// The columns that identify a row.
     pub primary_key: Vec<String>,
-    /// A run would start behind it; absent: at the beginning.
+    /// The cursor that a run would start behind; `None` where it would start at the beginning.
     pub cursor: Option<Value>,
 }
 

@@ -40,7 +40,7 @@ pub enum PlatformRunSource {
 /// # Errors
 /// `PROFILE_INVALID` if what is named is not a platform run id, naming where it
 /// stands.
-pub fn named(
+pub(crate) fn named(
     flag: Option<&str>,
     environment: Option<&str>,
     runs_root: &Path,
@@ -74,7 +74,7 @@ pub fn named(
 ///
 /// # Errors
 /// `PROFILE_INVALID` if `now` lies outside the years 0 to 9999.
-pub fn make(now: SystemTime) -> Result<PlatformRunId, Error> {
+pub(crate) fn make(now: SystemTime) -> Result<PlatformRunId, Error> {
     let text = EventTime::of_wall(now).map(|time| time.to_string());
     // Without its fraction and without marks: 2026-01-28T09:00:00 becomes 20260128T090000.
     let second = text.as_deref().and_then(|text| text.split('.').next());
@@ -89,7 +89,11 @@ pub fn make(now: SystemTime) -> Result<PlatformRunId, Error> {
 ///
 /// # Errors
 /// The file system's; the caller's posture decides what they mean.
-pub fn claim(runs_root: &Path, id: &PlatformRunId, random: &SharedRandom) -> std::io::Result<bool> {
+pub(crate) fn claim(
+    runs_root: &Path,
+    id: &PlatformRunId,
+    random: &SharedRandom,
+) -> std::io::Result<bool> {
     claim_on(&OsDisk, runs_root, id, random)
 }
 

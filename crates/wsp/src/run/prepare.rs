@@ -33,8 +33,8 @@ use replay::quarantine::{self, SetAside};
 const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
 
 /// A stream that may begin.
-pub struct Prepared {
-    /// What is proven.
+pub(crate) struct Prepared {
+    /// The plan: what is proven of the world.
     pub plan: Plan,
     /// The constant part of every envelope.
     pub pins: Pins,
@@ -44,11 +44,11 @@ pub struct Prepared {
     pub order: OrderMode,
     /// Where cursors are kept.
     pub store: Arc<dyn CheckpointStore>,
-    /// The right to keep them.
+    /// The leases of the cursors, renewed until they are given back.
     pub held: HeldLease,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
-    /// Where each output goes on.
+    /// The position that each output goes on from.
     pub starts: Vec<OutputStart>,
     /// Where rejected events are set aside, if they are.
     pub quarantine: Option<SetAside>,
@@ -57,8 +57,8 @@ pub struct Prepared {
 }
 
 /// What a run would start from, without taking or writing anything.
-pub struct Outlook {
-    /// What is proven.
+pub(crate) struct Outlook {
+    /// The plan: what is proven of the world.
     pub plan: Plan,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
@@ -76,7 +76,7 @@ pub struct Outlook {
 /// # Errors
 /// Those of [`plan`]; `PROFILE_INVALID` for what is no platform run id;
 /// `CHECKPOINT_*` where the cursors must name the run and cannot be read.
-pub async fn look_ahead(
+pub(crate) async fn look_ahead(
     request: &StreamRequest,
     store: &dyn CheckpointStore,
     surroundings: &Surroundings,
@@ -162,7 +162,7 @@ pub async fn look_ahead(
 /// Those of [`look_ahead`]; `AUDIT_UNWRITABLE`, `QUARANTINE_*`, `CHECKPOINT_*`,
 /// `LEASE_HELD`; `PROFILE_INVALID` if a symlink leads what the run writes into the world;
 /// `STOPPED` once the stream is asked to end.
-pub async fn prepare(
+pub(crate) async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
     surroundings: &Surroundings,
@@ -407,7 +407,7 @@ fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pin
 }
 
 /// What the gates said, in short, for audit and report.
-pub fn gates_summary(plan: &Plan) -> Value {
+pub(crate) fn gates_summary(plan: &Plan) -> Value {
     let receipts = plan.clearance.receipts().iter().map(|receipt| {
         json!({"gate_id": receipt.gate_id, "status": receipt.status, "mode": receipt.mode})
     });

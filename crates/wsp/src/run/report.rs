@@ -31,14 +31,14 @@ pub enum Status {
 /// One output of the report.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputReport {
-    /// The output.
+    /// The id of the output, as the catalogue spells it.
     pub output_id: OutputId,
-    /// What it is to the platform.
+    /// What the output is to the platform.
     pub role: Role,
-    /// What this run did with it.
+    /// The events of the output that this run read, acknowledged and set aside.
     #[serde(flatten)]
     pub meters: Reading,
-    /// Where it stands now: a later run starts behind it.
+    /// The saved cursor: a later run starts behind it; `None` where nothing is saved.
     pub cursor: Option<Value>,
 }
 
@@ -48,10 +48,10 @@ pub struct OutputReport {
 /// `wall_origin_utc + (time − time_origin_utc) / speedup`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScheduleReport {
-    /// `speedup`: event seconds per wall second; or `rate`: its steps.
+    /// The pace of the stream: `speedup`, event seconds per wall second, or `rate`, its steps.
     #[serde(flatten)]
     pub pace: Pace,
-    /// The wall time of the anchor, to the nanosecond.
+    /// The wall time of the anchor in UTC, to the nanosecond.
     pub wall_origin_utc: String,
     /// The event time of the anchor; absent at a rate.
     pub time_origin_utc: Option<String>,
@@ -62,7 +62,7 @@ pub struct ScheduleReport {
 }
 
 impl ScheduleReport {
-    /// What a run's schedule came to.
+    /// The schedule of a run as it stood at the run's end.
     pub fn new(scheduled: &Scheduled) -> Self {
         let wall_origin = DateTime::<Utc>::from(scheduled.wall_origin);
         Self {
@@ -75,50 +75,51 @@ impl ScheduleReport {
     }
 }
 
-/// What a run did.
+/// The report of a run: one JSON object, the same for people and programs.
 #[derive(Debug, Clone, Serialize)]
 pub struct StreamReport {
-    /// How it ended.
+    /// How the run ended.
     pub status: Status,
-    /// The reason code, unless it simply streamed everything.
+    /// The reason code; `None` where every event was streamed.
     pub reason: Option<&'static str>,
-    /// The reason in words: what, where, and what to do.
+    /// The reason in words: what happened, where, and what to do.
     pub detail: Option<String>,
-    /// Which world.
+    /// The engine run root of the world; `None` until it is located.
     pub engine_run_root: Option<String>,
-    /// Which scenario of it.
+    /// The scenario of the world; `None` until it is known.
     pub scenario_id: Option<ScenarioId>,
-    /// What was streamed, in order.
+    /// The ids of the outputs that were streamed, in the order of the list.
     pub output_ids: Vec<OutputId>,
-    /// What the cursors are kept under.
+    /// The pack key that the cursors are kept under; `None` until it is known.
     pub pack_key: Option<PackKey>,
-    /// The platform run.
+    /// The platform run that events were sent under; `None` until it is known.
     pub platform_run_id: Option<PlatformRunId>,
-    /// How much evidence was needed.
+    /// The posture: how much evidence the run needed.
     pub posture: Posture,
-    /// What the evidence said.
+    /// The verdicts of the gates; `None` until they are read.
     pub gates: Option<Value>,
-    /// How the data itself was verified.
+    /// How the data itself, beside the gates' bundles, was verified.
     pub data_verified: DataVerified,
-    /// The order of the events.
+    /// The order that events were sent in: `as_written` or `event_time`.
     pub order: Option<&'static str>,
-    /// Events acknowledged by this run.
+    /// The number of events that the gate acknowledged in this run.
     pub emitted: u64,
-    /// Handed over, and no answer came before the drain was over: pushed again by the next run.
+    /// The number of events handed over that had no answer when the drain ended; the next run pushes
+    /// them again.
     pub unanswered: u64,
     /// Where rejected events were set aside, and how many; absent if none were.
     pub quarantine: Option<QuarantineReport>,
-    /// What the ingestion gate decided.
+    /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
-    /// Posts made again, by cause.
+    /// The number of posts that were made again, by cause.
     pub retries: Value,
-    /// Each output.
+    /// What became of each output.
     pub per_output: Vec<OutputReport>,
     /// The event time of the first event handed over.
     pub first_ts_utc: Option<String>,
-    /// The event time of the last one.
+    /// The event time of the last event handed over.
     pub last_ts_utc: Option<String>,
-    /// From the first look at the evidence to the last save.
+    /// Seconds from the first look at the evidence to the last save.
     pub wall_seconds: f64,
     /// Acknowledged events over the time from the first event to the last save.
     pub events_per_second: f64,
@@ -126,7 +127,7 @@ pub struct StreamReport {
     pub schedule: Option<ScheduleReport>,
     /// Lateness in milliseconds; absent for an unpaced stream.
     pub lateness_ms: LatenessReport,
-    /// The saves.
+    /// The number and the durations of the saves.
     pub checkpoints: CheckpointCounts,
     /// How often the ingestion gate and the checkpoint store were away, and for how long.
     pub outages: OutagesReport,
@@ -135,7 +136,7 @@ pub struct StreamReport {
 }
 
 impl StreamReport {
-    /// A report of nothing done yet.
+    /// The report of a run that has done nothing yet.
     pub fn empty(posture: Posture) -> Self {
         Self {
             status: Status::Failed,
@@ -168,7 +169,7 @@ impl StreamReport {
         }
     }
 
-    /// A run that ended with an error.
+    /// The same report of a run that ended with this error.
     #[must_use]
     pub fn failed(mut self, error: &crate::Error) -> Self {
         self.status = Status::Failed;
@@ -190,7 +191,7 @@ impl StreamReport {
 }
 
 /// A cursor as reports and audit lines show it.
-pub fn cursor_json(cursor: &Cursor) -> Value {
+pub(crate) fn cursor_json(cursor: &Cursor) -> Value {
     json!({
         "last_file": cursor.last_file,
         "last_row_index": cursor.last_row_index,
@@ -199,7 +200,7 @@ pub fn cursor_json(cursor: &Cursor) -> Value {
 }
 
 /// A stored record as plans and `checkpoint show` show it.
-pub fn stored_cursor_json(record: &Record) -> Value {
+pub(crate) fn stored_cursor_json(record: &Record) -> Value {
     json!({
         "last_file": record.cursor.last_file(),
         "last_row_index": record.cursor.last_row_index(),

@@ -21,7 +21,10 @@ use replay::place::Position;
 ///
 /// # Errors
 /// The output id does not fit a key.
-pub fn cursor_keys(pack_key: &PackKey, outputs: &[PlannedOutput]) -> Result<Vec<CursorKey>, Error> {
+pub(crate) fn cursor_keys(
+    pack_key: &PackKey,
+    outputs: &[PlannedOutput],
+) -> Result<Vec<CursorKey>, Error> {
     outputs
         .iter()
         .map(|output| CursorKey::new(pack_key.clone(), output.id().clone()).map_err(Error::from))
@@ -32,7 +35,7 @@ pub fn cursor_keys(pack_key: &PackKey, outputs: &[PlannedOutput]) -> Result<Vec<
 ///
 /// # Errors
 /// The store's: damaged, of another version, or away.
-pub async fn load(
+pub(crate) async fn load(
     store: &dyn CheckpointStore,
     keys: &[CursorKey],
 ) -> Result<Vec<Option<Record>>, Error> {
@@ -48,7 +51,7 @@ pub async fn load(
 /// window's start.
 ///
 /// Every item is preceded by its length, so that no two plans share a text.
-pub fn plan_digest(
+pub(crate) fn plan_digest(
     world: &WorldKey,
     output: &PlannedOutput,
     order: OrderMode,
@@ -84,7 +87,7 @@ pub fn plan_digest(
 
 /// Where one output goes on.
 #[derive(Debug, Clone)]
-pub struct OutputStart {
+pub(crate) struct OutputStart {
     /// The output's plan, as cursors are bound to it.
     pub plan_digest: String,
     /// The cursor to go on from.
@@ -95,7 +98,7 @@ pub struct OutputStart {
 
 /// What a resume is checked against.
 #[derive(Debug, Clone, Copy)]
-pub struct ResumeTerms<'a> {
+pub(crate) struct ResumeTerms<'a> {
     /// The stream's order.
     pub order: OrderMode,
     /// The platform run.
@@ -108,7 +111,7 @@ pub struct ResumeTerms<'a> {
 ///
 /// # Errors
 /// `CHECKPOINT_*` where a cursor does not fit the plan; `ORACLE_READ_FAILED`.
-pub async fn starts(
+pub(crate) async fn starts(
     plan: &Plan,
     keys: &[CursorKey],
     records: &[Option<Record>],
@@ -202,7 +205,7 @@ pub(crate) fn root_spellings(store: &WorldStore) -> Vec<String> {
 ///
 /// # Errors
 /// `STREAM_INTERNAL` for a sort time beyond the years that events can have.
-pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrough>, Error> {
+pub(crate) fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrough>, Error> {
     let outputs = plan.outputs.iter().zip(starts);
     outputs
         .map(|(output, start)| {
@@ -232,7 +235,7 @@ pub fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<DoneThrou
 }
 
 /// The parts still to be read in `as_written` order, each with its first open row.
-pub fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u64)> {
+pub(crate) fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u64)> {
     let outputs = plan.outputs.iter().zip(starts).enumerate();
     outputs
         .flat_map(|(index, (output, start))| {

@@ -12,11 +12,12 @@ use envelope::{PinValues, Pins};
 use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
+use replay::ending::Ending;
+use replay::order::chunk_budget::ChunkBudget;
+use replay::order::feed::FeedPool;
+use replay::order::parts::PartOpener;
+use replay::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
 use tempfile::TempDir;
-use wsp::ending::Ending;
-use wsp::feed::FeedPool;
-use wsp::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
-use wsp::parts::PartOpener;
 use wsp::plan::{Plan, plan};
 use wsp::profile::Profile;
 use wsp::reading::{cleared_parts, event_time_source};
@@ -116,7 +117,7 @@ impl DiskWorld {
     ) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let part = wsp::order::PartId {
+        let part = replay::order::PartId {
             output,
             part: part as u32,
         };

@@ -237,6 +237,36 @@ async fn a_process_stopped_between_read_and_rename_lets_nobody_else_write() {
 }
 
 #[tokio::test]
+async fn a_save_whose_caller_left_keeps_its_locks_until_the_last_key_is_written() {
+    let backend = folder();
+    let keys = ["a", "b"].map(|id| key("left", id));
+    let store = backend.open().await;
+    let lease = store.acquire(&request(&backend, "one", &keys)).await;
+    let lease = lease.unwrap();
+    // What is written into this pipe is not written before somebody reads it.
+    let hanging = backend.file_of(&keys[1], "cursor.json.tmp");
+    let made = std::process::Command::new("mkfifo").arg(&hanging).status();
+    assert!(made.unwrap().success());
+    let cursors = keys.clone().map(|key| (key, cursor("p", 1)));
+    let saver = Arc::clone(&store);
+    let saving = tokio::spawn(async move { saver.save_many(&lease, &cursors.into()).await });
+    let pause = || tokio::time::sleep(std::time::Duration::from_millis(5));
+    while position(&*store, &keys[0]).await.is_none() {
+        pause().await;
+    }
+    saving.abort();
+    assert!(saving.await.unwrap_err().is_cancelled());
+    let locks = keys.map(|key| backend.file_of(&key, "cursor.lock"));
+    let is_held = |lock: &PathBuf| durable::OsLock::is_held(lock).unwrap() == Some(true);
+    assert!(locks.iter().all(is_held), "the disk is still at work");
+    let read = tokio::task::spawn_blocking(move || std::fs::read(hanging));
+    assert!(!read.await.unwrap().unwrap().is_empty());
+    while locks.iter().any(is_held) {
+        pause().await;
+    }
+}
+
+#[tokio::test]
 async fn sessions_leave_nothing_behind() {
     let backend = folder();
     let key = key("sessions", "o");

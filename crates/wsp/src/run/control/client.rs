@@ -19,11 +19,11 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 /// A stream that can be steered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its process.
+    /// The id of the process that streams.
     pub pid: u32,
-    /// Its platform run.
+    /// The platform run of the stream.
     pub platform_run_id: String,
-    /// Its control socket.
+    /// The path of the control socket.
     pub socket: PathBuf,
 }
 

@@ -14,7 +14,7 @@ pub(super) const VERSION: u32 = 1;
 /// A request is no longer than this, its line feed included.
 pub(super) const LONGEST_REQUEST: u64 = 4_096;
 
-/// What a client asks.
+/// A request of a client: an act, or a look.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// A snapshot.
@@ -37,7 +37,7 @@ struct Line {
 }
 
 impl Request {
-    /// Reads a request.
+    /// Reads a request from its line.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
@@ -66,7 +66,7 @@ impl Request {
         Ok(Self::Act(act))
     }
 
-    /// The request as a line.
+    /// The request as one line of JSON, its line feed included.
     pub fn to_line(&self) -> String {
         let mut line = Line {
             version: VERSION,
@@ -89,21 +89,21 @@ impl Request {
     }
 }
 
-/// What a stream is at, for a client.
+/// What a stream is doing at one moment, for a client.
 #[derive(Debug, Clone, Serialize)]
 pub struct Snapshot {
-    /// The process that streams.
+    /// The id of the process that streams.
     pub pid: u32,
-    /// What it is at.
+    /// The state of the stream.
     pub state: State,
-    /// What makes the next event due.
+    /// The pace that makes the next event due.
     pub pace: Pace,
     /// The meters of all outputs together.
     #[serde(flatten)]
     pub meters: Reading,
-    /// Events that saved cursors cover.
+    /// The number of events that saved cursors cover.
     pub durable: u64,
-    /// Events that this run will come to, about, once that is known.
+    /// About how many events the run will come to; `None` until that is known.
     pub total: Option<u64>,
     /// The event time of the last acknowledgement.
     pub event_time: Option<String>,
@@ -139,15 +139,15 @@ impl Snapshot {
     }
 }
 
-/// What a stream answers.
+/// The answer of a stream to one request.
 #[derive(Debug, Clone, Serialize)]
 pub struct Answer {
     version: u32,
-    /// Whether what was asked is done.
+    /// Whether the request was carried out.
     pub applied: bool,
-    /// Why not.
+    /// Why the request was refused; `None` where it was carried out.
     pub refused: Option<String>,
-    /// What the stream is at.
+    /// What the stream is doing after the request.
     pub stream: Snapshot,
 }
 
