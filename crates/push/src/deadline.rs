@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -40,13 +40,13 @@ impl<C: Clock> Deadline<C> {
         }
     }
 
-    /// What `post` gives, unless it takes too long: it is dropped then.
+    /// What `post` gives, unless it takes too long. It is taken where it is pinned, since each
+    /// move of it copies the whole future.
     pub(crate) async fn bound<T>(
         &mut self,
-        post: impl Future<Output = Result<T, PushFault>>,
+        mut post: Pin<&mut impl Future<Output = Result<T, PushFault>>>,
     ) -> Result<T, PushFault> {
         let deadline = self.clock.now() + self.timeout;
-        let mut post = pin!(post);
         poll_fn(|cx| match post.as_mut().poll(cx) {
             Poll::Pending => self
                 .poll_passed(deadline, cx)

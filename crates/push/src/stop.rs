@@ -1,17 +1,16 @@
-//! Stopping pushes that are under way: one switch for all lanes, heard without a lock.
+//! Stopping pushes that are under way: one switch for all lanes, seen without a lock.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use futures::task::AtomicWaker;
 
-/// A switch that is thrown once and ends every push under way at once.
+/// A switch that ends every push under way at once, and every later one. Clones share it.
 ///
-/// A stop that drains throws it when the drain's time is over; a lane that gets its answer
-/// before never notices.
+/// A stream that drains throws it only when the time for draining is over.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     shared: Arc<Shared>,
@@ -24,12 +23,12 @@ struct Shared {
 }
 
 impl Stop {
-    /// A switch that has not been thrown.
+    /// A switch that is not thrown.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Throws it. For good.
+    /// Throws the switch; it cannot be taken back.
     pub fn throw(&self) {
         self.shared.thrown.store(true, Ordering::Release);
         let ears = self
@@ -40,7 +39,7 @@ impl Stop {
         ears.iter().for_each(|ear| ear.wake());
     }
 
-    /// Whether it has been thrown.
+    /// Whether the switch is thrown.
     pub fn is_thrown(&self) -> bool {
         self.shared.thrown.load(Ordering::Acquire)
     }
@@ -69,9 +68,12 @@ pub(crate) struct Ear {
 }
 
 impl Ear {
-    /// What `future` resolves to, or `None` (and the future dropped) once the switch is thrown.
-    pub(crate) async fn unless_stopped<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
+    /// What `future` resolves to, or `None` once the switch is thrown. It is taken where it is
+    /// pinned: a push is a future of some kilobytes, and each move of it copies them.
+    pub(crate) async fn unless_stopped<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+    ) -> Option<F::Output> {
         poll_fn(|cx| {
             // Registered before the look: a throw in between wakes us.
             self.waker.register(cx.waker());
@@ -92,6 +94,7 @@ mod tests {
     )]
 
     use std::future::pending;
+    use std::pin::pin;
 
     use super::*;
 
@@ -101,7 +104,7 @@ mod tests {
         let waits: Vec<_> = (0..4)
             .map(|_| {
                 let mut ear = stop.ear();
-                tokio::spawn(async move { ear.unless_stopped(pending::<()>()).await })
+                tokio::spawn(async move { ear.unless_stopped(pin!(pending::<()>())).await })
             })
             .collect();
         tokio::task::yield_now().await;
@@ -109,11 +112,14 @@ mod tests {
         for wait in waits {
             assert_eq!(wait.await.unwrap(), None);
         }
-        assert_eq!(stop.ear().unless_stopped(async { 1 }).await, None);
+        assert_eq!(stop.ear().unless_stopped(pin!(async { 1 })).await, None);
     }
 
     #[tokio::test]
     async fn without_a_throw_nothing_is_lost() {
-        assert_eq!(Stop::new().ear().unless_stopped(async { 1 }).await, Some(1));
+        assert_eq!(
+            Stop::new().ear().unless_stopped(pin!(async { 1 })).await,
+            Some(1)
+        );
     }
 }
