@@ -166,7 +166,7 @@ impl Digester {
                 digest.await.map_err(broken_off)?
             }
         };
-        Ok(Hex64::of_hasher(hasher))
+        Ok(Hex64::of_digest(hasher.finalize().into()))
     }
 }
 

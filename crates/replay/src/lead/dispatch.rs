@@ -160,7 +160,7 @@ impl<K: Clock> Dispatcher<K> {
         let (first_time, last_time) = times;
         Dispatched {
             end,
-            digest: Some(oracle_store::Hex64::of_hasher(hasher).to_string()),
+            digest: Some(oracle_store::Hex64::of_digest(hasher.finalize().into()).to_string()),
             first_time,
             last_time,
             schedule: self.scheduled(last),
