@@ -154,6 +154,7 @@ pub(super) struct AuditBlock {
 /// The kind of store that cursors are saved in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CheckpointBackend {
     /// Files under the folder `wsp_checkpoint.root`.
     File,
@@ -168,6 +169,7 @@ pub enum CheckpointBackend {
 /// What a cursor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CheckpointScope {
     /// The pack: each output has one cursor for all platform runs.
     Pack,
@@ -178,6 +180,7 @@ pub enum CheckpointScope {
 /// The HTTP client that drives the lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PushClientKind {
     /// One connection a lane, the fast client; it uses no proxy.
     Direct,

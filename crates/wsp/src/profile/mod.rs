@@ -8,7 +8,7 @@
 //! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
-pub mod request;
+pub(crate) mod request;
 mod settings;
 mod blocks;
 mod document;
@@ -31,6 +31,7 @@ pub use replay::lanes::{Concurrency, LaneOrdering};
 pub use replay::lead::schedule::WhenLate;
 pub use replay::order::{OnDisorder, OrderSettings};
 pub use replay::quarantine::{OnReject, RejectSettings};
+pub use request::{Overrides, StreamRequest};
 use secret::Literals;
 pub use secret::Secret;
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
@@ -49,6 +50,7 @@ const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 /// A list of outputs, inline or in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OutputList {
     /// The profile lists the ids itself.
     Inline(Vec<String>),
@@ -58,6 +60,7 @@ pub enum OutputList {
 
 /// The settings of one profile, checked and with defaults applied.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Profile {
     /// The path of the profile; file references that are not found from the working directory
     /// resolve beside it.

@@ -46,6 +46,7 @@ pub(super) fn pace(speedup: Option<Factor>, rate: Option<Rate>) -> Result<Pace, 
 
 /// `wiring.wsp_checkpoint`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CheckpointSettings {
     /// The kind of store; files by default.
     pub backend: CheckpointBackend,
@@ -88,6 +89,7 @@ impl CheckpointSettings {
 
 /// `wiring.wsp_producer`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ProducerSettings {
     /// The id of the producer; `None` is refused when events are produced.
     pub producer_id: Option<String>,
@@ -106,6 +108,7 @@ impl From<ProducerBlock> for ProducerSettings {
 
 /// `wiring.wsp_retry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetrySettings {
     /// The number of attempts whose delays grow before the delay stays at its maximum; 5 by
     /// default.
@@ -150,6 +153,7 @@ impl RetrySettings {
 
 /// `wiring.wsp_push`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PushSettings {
     /// The number of lanes, and how events are spread over them.
     pub lanes: LaneSettings,
