@@ -1,9 +1,9 @@
 //! What a world should look like.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::mix::mix_pair;
 
@@ -31,7 +31,7 @@ pub struct WorldOptions {
     /// The engine release that the pack manifest names.
     pub engine_release: String,
     /// The earliest event time.
-    pub start: DateTime<Utc>,
+    pub start: SystemTime,
     /// The length of event time: every event is earlier than `start + span`.
     pub span: Duration,
     /// The outputs, in policy order.
@@ -58,10 +58,8 @@ impl WorldOptions {
             seed: 20_260_128,
             scenario_id: "baseline_v1".to_owned(),
             engine_release: "engine-1.4.0".to_owned(),
-            start: Utc
-                .timestamp_opt(1_769_587_200, 0)
-                .single()
-                .unwrap_or_default(),
+            // 2026-01-28T08:00:00Z.
+            start: SystemTime::UNIX_EPOCH + Duration::from_hours(491_552),
             span: Duration::from_hours(1),
             outputs: SampleOutput::TRAFFIC
                 .iter()
@@ -91,6 +89,10 @@ impl WorldOptions {
     pub fn with_outputs(mut self, outputs: impl IntoIterator<Item = OutputOptions>) -> Self {
         self.outputs = outputs.into_iter().collect();
         self
+    }
+
+    pub(crate) fn start_utc(&self) -> DateTime<Utc> {
+        self.start.into()
     }
 
     /// The number of rows of all outputs together.
