@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 digest that names an event.
+/// The identity of an event: a SHA-256 digest, written as 64 lowercase hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId([u8; 32]);
 
@@ -30,12 +30,12 @@ impl EventId {
         Some(Self(bytes))
     }
 
-    /// The digest's bytes.
+    /// The 32 bytes of the digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 lowercase hex digits of the envelope.
+    /// The 64 lowercase hex digits that the envelope has, as ASCII.
     pub fn hex(&self) -> [u8; 64] {
         let mut hex = [0; 64];
         for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {

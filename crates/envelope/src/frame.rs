@@ -25,14 +25,14 @@ use crate::pins::{Pins, bounded};
 use crate::time_fault::{TIME_COLUMN, TimeFault};
 use model::{EventTime, OutputId};
 
-/// What all events of one output have in common.
+/// How the rows of one output are framed.
 #[derive(Debug, Clone)]
 pub struct FrameSpec {
-    /// The output, which is also the event type.
+    /// The output's id, which is also the event type.
     pub output_id: OutputId,
-    /// The columns that name a row, in the order of the catalogue.
+    /// The primary-key columns in the order of the catalogue; at least one.
     pub primary_key: Vec<String>,
-    /// The world and the run.
+    /// The constant fields of all envelopes: world, run and producer.
     pub pins: Pins,
 }
 
@@ -48,7 +48,7 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// Renders and hashes what is constant.
+    /// A framer that has rendered and hashed what all envelopes of the output share.
     ///
     /// # Errors
     /// `PRIMARY_KEY_UNDEFINED` without key columns, `ENVELOPE_FIELD_INVALID` if the output id does

@@ -37,41 +37,41 @@ impl FramedBatch {
         }
     }
 
-    /// How many envelopes there are.
+    /// The number of envelopes.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch holds no envelope.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The JSON of one envelope: a slice of the batch's buffer, not a copy.
+    /// The JSON of the envelope at `index`: a slice of the batch's buffer, not a copy.
     ///
     /// # Panics
-    /// If there are not so many envelopes, as for the other accessors by index.
+    /// If `index` is not below [`FramedBatch::len`].
     pub fn body(&self, index: usize) -> Bytes {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.buffer.slice(start..self.ends[index])
     }
 
-    /// The id of one event.
+    /// The id of the event at `index`; panics if there is none.
     pub fn event_id(&self, index: usize) -> EventId {
         self.event_ids[index]
     }
 
-    /// The time of one event.
+    /// The time of the event at `index`; panics if there is none.
     pub fn time(&self, index: usize) -> EventTime {
         self.times[index]
     }
 
-    /// The ordering key of one event; see [`crate::ordering_key`].
+    /// The ordering key of the event at `index`, a [`crate::ordering_key`]; panics if there is none.
     pub fn ordering_key(&self, index: usize) -> u64 {
         self.ordering_keys[index]
     }
 
-    /// The bytes of all bodies together.
+    /// The number of bytes of all envelopes together.
     pub fn body_bytes(&self) -> usize {
         self.buffer.len()
     }

@@ -11,25 +11,25 @@ use crate::event_id::id_tail;
 /// The values of the constant envelope fields, not yet checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PinValues {
-    /// 64 lowercase hex digits.
+    /// The world's manifest fingerprint: 64 lowercase hex digits.
     pub manifest_fingerprint: String,
-    /// 64 lowercase hex digits.
+    /// The world's parameter hash: 64 lowercase hex digits.
     pub parameter_hash: String,
     /// The world's seed.
     pub seed: u64,
-    /// 1 to 256 characters.
+    /// The world's scenario: 1 to 256 characters.
     pub scenario_id: String,
-    /// 32 lowercase hex digits.
+    /// The engine run: 32 lowercase hex digits.
     pub run_id: String,
-    /// Like `platform_20260128T090000Z`.
+    /// The platform run, like `platform_20260128T090000Z`.
     pub platform_run_id: String,
-    /// 32 lowercase hex digits; `run_id` if none.
+    /// The scenario run: 32 lowercase hex digits; `None` takes `run_id`.
     pub scenario_run_id: Option<String>,
-    /// 1 to 128 characters.
+    /// The producer that sends the events: 1 to 128 characters.
     pub producer: String,
-    /// 1 to 128 characters. Set by a caller who has a trace of their own.
+    /// The caller's trace: 1 to 128 characters; `None` leaves it to [`Pins::stamped`].
     pub trace_id: Option<String>,
-    /// 1 to 128 characters. Set by a caller who has a trace of their own.
+    /// The caller's span: 1 to 128 characters; `None` leaves it to [`Pins::stamped`].
     pub span_id: Option<String>,
 }
 
@@ -114,7 +114,7 @@ impl Pins {
         })
     }
 
-    /// The same for a scenario run of its own.
+    /// Sets the scenario run, which is the engine run by default.
     #[must_use]
     pub fn with_scenario_run(mut self, run: &EngineRunId) -> Self {
         self.scenario_run_id = run.to_string();
@@ -131,7 +131,7 @@ impl Pins {
         )
     }
 
-    /// Stamps where the world came from into `trace_id` and `span_id`. What a caller set stays.
+    /// Fills `trace_id` and `span_id` with where the world came from, unless the caller set them.
     ///
     /// # Errors
     /// `ENVELOPE_FIELD_INVALID` if a stamp that is needed does not fit.
@@ -186,12 +186,12 @@ impl Pins {
         &self.producer
     }
 
-    /// The trace, if set or stamped.
+    /// The trace; `None` if it is neither set nor stamped.
     pub fn trace_id(&self) -> Option<&str> {
         self.trace_id.as_deref()
     }
 
-    /// The span, if set or stamped.
+    /// The span; `None` if it is neither set nor stamped.
     pub fn span_id(&self) -> Option<&str> {
         self.span_id.as_deref()
     }
@@ -200,9 +200,9 @@ impl Pins {
 /// Where the events of a world come from, for the fields that a caller left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// The oracle pack id, else the pack key.
+    /// The pack id, or the pack key of a world without one; goes into `trace_id`.
     pub trace_id: String,
-    /// The engine release, where it is known.
+    /// The engine release, which goes into `span_id`; `None` if it is not known.
     pub span_id: Option<String>,
 }
 

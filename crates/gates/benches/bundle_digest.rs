@@ -81,7 +81,10 @@ fn write_bundle(root: &Path, mib: u64) -> Result<(), Failure> {
             file.write_all(&chunk)?;
         }
     }
-    let flag = format!("sha256_hex = {}\n", Hex64::of_hasher(digest));
+    let flag = format!(
+        "sha256_hex = {}\n",
+        Hex64::of_digest(digest.finalize().into())
+    );
     Ok(fs::write(root.join("bundle/_passed.flag"), flag)?)
 }
 

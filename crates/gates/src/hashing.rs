@@ -159,7 +159,8 @@ impl<'a> Digester<'a> {
     }
 
     async fn finish(mut self) -> Result<Hex64, Error> {
-        self.idle().await.map(Hex64::of_hasher)
+        let hasher = self.idle().await?;
+        Ok(Hex64::of_digest(hasher.finalize().into()))
     }
 }
 

@@ -55,7 +55,10 @@ async fn a_bundle_far_larger_than_the_limit_is_verified_within_it() {
         file.set_len(FILE_MIB << 20).unwrap();
         (0..FILE_MIB).for_each(|_| hasher.update(vec![0; 1 << 20]));
     }
-    let flag = format!("sha256_hex = {}\n", Hex64::of_hasher(hasher));
+    let flag = format!(
+        "sha256_hex = {}\n",
+        Hex64::of_digest(hasher.finalize().into())
+    );
     fs::write(dir.path().join("bundle/_passed.flag"), flag).unwrap();
 
     let root = resolve_engine_run_root(dir.path().to_str().unwrap(), None, Path::new("/")).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long to wait between attempts of one thing.
+/// The waits between attempts of one operation: doubled after each failure, up to a longest one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits that begin with `first` and double up to `last`; `first` where `last` is less.
+    /// Waits that begin with `first` and double up to `last`, or stay at `first` if `last` is less.
     pub const fn new(first: Duration, last: Duration) -> Self {
         Self { first, last }
     }

@@ -15,11 +15,11 @@ const ERA_TO_EPOCH: i64 = 719_468;
 /// A date with a year of 0 to 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date {
-    /// 0 to 9999.
+    /// The year, 0 to 9999.
     pub year: u32,
-    /// 1 to 12.
+    /// The month, 1 to 12.
     pub month: u32,
-    /// 1 to 31.
+    /// The day of the month, 1 to 31.
     pub day: u32,
 }
 
@@ -76,7 +76,7 @@ impl Date {
         }
     }
 
-    /// `YYYY-MM-DD`.
+    /// The date as `YYYY-MM-DD`.
     #[inline]
     pub fn text(self) -> [u8; 10] {
         let mut text = *b"0000-00-00";
@@ -88,7 +88,7 @@ impl Date {
     }
 }
 
-/// `HH:MM:SS` of a second of the day.
+/// The time of day, `HH:MM:SS`, of a second of the day, 0 to 86,399.
 #[inline]
 pub fn clock_text(second_of_day: u32) -> [u8; 8] {
     let mut text = *b"00:00:00";

@@ -8,29 +8,29 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A clock that the dispatching thread and the lanes read and sleep on.
+/// A clock to read and to sleep by, injected so that tests and simulations need not wait.
 ///
-/// One that runs ahead of the machine's own makes a paced stream of hours a matter of
-/// moments; nothing else of a stream depends on it but the beat of its saves.
+/// A clock that runs ahead of the machine's streams hours of paced events in moments: schedule,
+/// waits, timeouts and saves all go by the injected one.
 pub trait Clock: Clone + Send + Sync + 'static {
-    /// Monotonic time.
+    /// The monotonic time, which never runs backwards.
     fn now(&self) -> Instant;
 
-    /// Wall time: read once for the schedule, and for a `retry-after` that names a moment.
+    /// The wall time, which may be set at any moment.
     fn wall(&self) -> SystemTime;
 
     /// Resolves when `delay` has passed.
     fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Puts the calling thread to sleep for at most `delay`, less if it is unparked. It may
-    /// return early for no reason.
+    /// Blocks the calling thread until it is unparked, for at most `delay`. It may return early
+    /// without a reason.
     fn park(&self, delay: Duration) {
         thread::park_timeout(delay);
     }
 }
 
-/// A clock of any kind, shared. Cheap to clone; each sleep is an allocation, so it is for what
-/// happens a few times a second.
+/// A clock of any type, shared by its clones. Each sleep allocates, so it is for waits of a few
+/// times a second.
 #[derive(Clone)]
 pub struct SharedClock(Arc<dyn DynClock>);
 
@@ -61,12 +61,12 @@ impl<K: Clock> DynClock for K {
 }
 
 impl SharedClock {
-    /// Shares a clock.
+    /// Wraps a clock.
     pub fn new(clock: impl Clock) -> Self {
         Self(Arc::new(clock))
     }
 
-    /// The time since `then`; zero where that lies ahead.
+    /// The time since `then`; zero if `then` is in the future.
     pub fn since(&self, then: Instant) -> Duration {
         Clock::now(self).saturating_duration_since(then)
     }
@@ -127,7 +127,7 @@ impl Clock for SharedClock {
     }
 }
 
-/// A beat: ticks at once, then each time that a period has passed since the last tick.
+/// Ticks at once, and again whenever a period has passed since the last tick.
 #[derive(Debug)]
 pub struct Beat {
     clock: SharedClock,
@@ -155,7 +155,7 @@ impl Beat {
         is_due
     }
 
-    /// Resolves when it is time for a tick. To drop the future loses none.
+    /// Resolves when it is time for a tick. Dropping the future loses no tick.
     pub async fn wait(&self) {
         let left = self.next.saturating_duration_since(Clock::now(&self.clock));
         if !left.is_zero() {

@@ -70,7 +70,7 @@ impl EventTime {
         Self::from_nanos(nanos).ok_or(UnreadableTime("it is outside the years 0000 to 9999"))
     }
 
-    /// The form of the envelope, as bytes.
+    /// The time as an envelope writes it, for example `2026-01-28T08:55:40.100195Z`.
     #[inline]
     pub fn text(self) -> [u8; Self::TEXT_LEN] {
         // Almost every time fits 64 bits, where division is several times faster.
@@ -115,7 +115,7 @@ impl FromStr for EventTime {
 pub struct UnreadableTime(&'static str);
 
 impl UnreadableTime {
-    /// What is wrong with the text, as the rest of a sentence.
+    /// What is wrong with the text, for example "it is shorter than YYYY-MM-DDTHH:MM:SS".
     pub const fn why(self) -> &'static str {
         self.0
     }

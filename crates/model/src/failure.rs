@@ -9,16 +9,16 @@ use std::fmt::{self, Debug, Display};
 use std::hash::Hash;
 use std::io;
 
-/// What a reason code says about a command; decides its exit status.
+/// What a reason code says about a command. It decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The arguments or the profile are at fault, and nothing else was looked at yet.
+    /// The arguments or the profile are wrong, and nothing else was read yet.
     Usage,
-    /// Evidence, a rule or a limit does not allow what was asked for. Waiting does not help.
+    /// Evidence, a rule or a limit forbids the request; trying again does not help.
     Refused,
     /// Something outside did not work: storage, network, the gate, the system.
     Failed,
-    /// The caller ended it.
+    /// The caller ended the operation.
     Stopped,
 }
 
@@ -152,17 +152,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// The full name of the object: a local path, `s3://bucket/key`, a table or a key.
+    /// The full name of the object (a local path, `s3://bucket/key`, a table or a key); `None` if
+    /// none is concerned.
     pub fn object(&self) -> Option<&str> {
         self.object.as_deref()
     }
 
-    /// The row, counted from 0 within its part.
+    /// The row, counted from 0 within its part; `None` if no row is concerned.
     pub fn row(&self) -> Option<u64> {
         self.row
     }
 
-    /// The field, column or key.
+    /// The field, column or key; `None` if none is concerned.
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
     }
@@ -241,7 +242,7 @@ impl<C: Code> Failure<C> {
         self
     }
 
-    /// Keeps the cause in the chain.
+    /// Sets the cause, which [`source`](StdError::source) gives and `Display` does not repeat.
     #[must_use]
     pub fn because(mut self, source: impl Into<Cause>) -> Self {
         self.0.source = Some(source.into());
@@ -265,7 +266,7 @@ impl<C: Code> Failure<C> {
         &self.0.what
     }
 
-    /// Where it happened.
+    /// The object, row and field concerned, as far as they are known.
     pub fn place(&self) -> &Place {
         &self.0.place
     }
@@ -288,7 +289,7 @@ impl<C: Code> Failure<C> {
         }
     }
 
-    /// True where the same operation may succeed when it is tried again.
+    /// Whether the same operation may succeed when it is tried again.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }

@@ -12,12 +12,13 @@ macro_rules! hex_type {
         pub struct $name(String);
 
         impl $name {
-            /// Takes a text that has exactly the digits of this type, in lower case.
+            /// Parses a text of exactly as many lowercase hex digits as this type has; `None` for any
+            /// other text.
             pub fn parse(text: &str) -> Option<Self> {
                 is_lower_hex(text, $digits).then(|| Self(text.to_owned()))
             }
 
-            /// The digits.
+            /// The lowercase hex digits.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -49,12 +50,12 @@ hex_type! {
     EngineRunId, 32
 }
 hex_type! {
-    /// The id of a pack, which its facts give: 64 lowercase hex digits.
+    /// The id of a pack, derived from its manifest's fields: 64 lowercase hex digits.
     PackId, 64
 }
 
 impl PackId {
-    /// The same digits as a digest.
+    /// The pack id as a plain digest.
     pub fn digest(&self) -> Hex64 {
         Hex64(self.0.clone())
     }
@@ -67,16 +68,16 @@ impl From<Hex64> for PackId {
 }
 
 impl Hex64 {
-    /// The sha256 of some bytes.
+    /// The SHA-256 digest of some bytes.
     pub fn sha256_of(bytes: impl AsRef<[u8]>) -> Self {
-        Self::of_hasher(Sha256::new_with_prefix(bytes))
+        Self::of_digest(Sha256::digest(bytes).into())
     }
 
-    /// The digest that a hasher has come to.
-    pub fn of_hasher(hasher: Sha256) -> Self {
+    /// A digest given by its 32 bytes.
+    pub fn of_digest(bytes: [u8; 32]) -> Self {
         use fmt::Write as _;
         let mut digits = String::with_capacity(64);
-        for byte in hasher.finalize() {
+        for byte in bytes {
             write!(digits, "{byte:02x}").expect("writing to a string cannot fail");
         }
         Self(digits)

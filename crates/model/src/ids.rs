@@ -16,7 +16,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    /// What such an id looks like, as the rest of "it is not …".
+    /// What an id of this kind looks like, for example "64 lowercase hex digits".
     pub const fn expected(self) -> &'static str {
         self.expected
     }
@@ -28,7 +28,7 @@ impl InvalidId {
 pub struct OutputId(String);
 
 impl OutputId {
-    /// Wraps a name; whether a catalogue knows it is asked of the catalogue.
+    /// Wraps a name, whether a catalogue has such an output or not.
     pub fn new(id: impl Into<String>) -> Self {
         Self(id.into())
     }
@@ -56,7 +56,7 @@ impl Borrow<str> for OutputId {
 pub struct ScenarioId(String);
 
 impl ScenarioId {
-    /// Takes a name.
+    /// Parses a name.
     ///
     /// # Errors
     /// [`InvalidId`] if it is empty, longer than 256 characters, or has a `/` or a control
@@ -122,7 +122,7 @@ impl FromStr for PlatformRunId {
 pub struct PackKey(Hex64);
 
 impl PackKey {
-    /// Takes a pack id, or a key made earlier.
+    /// Parses a pack id, or a key that was made before.
     ///
     /// # Errors
     /// [`InvalidId`] unless it is 64 lowercase hex digits.

@@ -23,12 +23,13 @@ mod world_key;
 mod ids;
 mod hex;
 mod event_time;
-pub mod calendar;
+mod calendar;
 mod backoff;
 mod random;
 mod clock;
 
 pub use backoff::Backoff;
+pub use calendar::{DAYS, Date, clock_text, date_and_clock, digits};
 pub use clock::{Beat, Clock, Elapsed, SharedClock};
 pub use event_time::{EventTime, UnreadableTime};
 pub use failure::{Cause, Class, Code, Failure, Place, chain, with_causes};

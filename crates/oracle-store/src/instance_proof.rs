@@ -90,7 +90,7 @@ pub async fn verify_instance_proof(
     for part in &output.parts {
         hasher = store.hash_into(hasher, part.path(), part.pin()).await?;
     }
-    let digest = Hex64::of_hasher(hasher);
+    let digest = Hex64::of_digest(hasher.finalize().into());
     if digest != proven {
         let what = format!(
             "The parts of output {} have sha256 {digest}, and their receipt says {proven}",

@@ -22,9 +22,9 @@ const LATENCY: f64 = 0.9;
 const SLACK: Duration = Duration::from_millis(10);
 const BASELINE_SPAN: Duration = Duration::from_secs(30);
 
-/// The limit and what it is decided by. Pure: times are given, as spans since any fixed moment.
+/// The limit and what decides it. Pure: the caller gives times, as spans since any fixed moment.
 #[derive(Debug, Clone)]
-pub struct Aimd {
+pub(crate) struct Aimd {
     lanes: u32,
     limit: f64,
     epoch: u32,
@@ -33,7 +33,7 @@ pub struct Aimd {
 
 impl Aimd {
     /// Starts wide open: as many requests as lanes (at least one).
-    pub fn new(lanes: u32) -> Self {
+    pub(crate) fn new(lanes: u32) -> Self {
         let lanes = lanes.max(1);
         Self {
             lanes,
@@ -44,24 +44,24 @@ impl Aimd {
     }
 
     /// Requests that may be in flight, 1 … lanes.
-    pub fn limit(&self) -> u32 {
+    pub(crate) fn limit(&self) -> u32 {
         self.limit as u32
     }
 
-    /// Counts the cuts.
-    pub fn epoch(&self) -> u32 {
+    /// The number of cuts so far.
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch
     }
 
     /// A request sent in `epoch` met congestion.
-    pub fn congested(&mut self, epoch: u32) {
+    pub(crate) fn congested(&mut self, epoch: u32) {
         if epoch == self.epoch {
             self.cut(CONGESTION);
         }
     }
 
     /// A round of answers ended at `now`, its requests taking `mean` on average.
-    pub fn round(&mut self, now: Duration, mean: Duration) {
+    pub(crate) fn round(&mut self, now: Duration, mean: Duration) {
         self.baseline.learn(now, mean);
         if mean > self.baseline.lowest() * 2 + SLACK {
             self.cut(LATENCY);

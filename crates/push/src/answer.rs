@@ -25,18 +25,18 @@ use super::client::Answer;
 use super::retry_after::RetryAfter;
 use super::said::Said;
 
-/// Characters of a body that a refusal repeats.
+/// The most characters of an answer's body that a [`Refusal`] repeats.
 pub const EXCERPT_CHARS: usize = 256;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the gate decided about an event that it has taken.
+/// What the gate decided about an event that it acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Taken into the platform.
+    /// The gate takes the event into the platform.
     Admit,
-    /// Known already; counts as delivered.
+    /// The gate has the event already; the event counts as delivered.
     Duplicate,
-    /// Set aside by the gate, durably.
+    /// The gate keeps the event apart, durably; the event counts as delivered.
     Quarantine,
 }
 
@@ -44,7 +44,7 @@ impl Decision {
     /// Every decision, in the order in which reports list them.
     pub const ALL: [Self; 3] = [Self::Admit, Self::Duplicate, Self::Quarantine];
 
-    /// As the gate spells it.
+    /// The decision as the gate spells it, for example `ADMIT`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admit => "ADMIT",
@@ -54,23 +54,23 @@ impl Decision {
     }
 }
 
-/// The status of a refusal without an answer: the connection failed on the event.
+/// The status of a [`Refusal`] without an answer, where the connection failed on the event.
 pub const NO_ANSWER: u16 = 0;
 
 /// An answer that is no acknowledgement: its status and how its body begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status; [`NO_ANSWER`] if the connection failed, and `excerpt` then says how.
+    /// HTTP status; [`NO_ANSWER`] if no answer came, and `excerpt` then says why.
     pub status: u16,
     /// The first [`EXCERPT_CHARS`] characters of the body, control characters escaped.
     pub excerpt: String,
-    /// The reason codes that the body gives, whatever their place in it.
+    /// The reason codes of the body, wherever they are in it; empty if there are none.
     pub reason_codes: Vec<String>,
 }
 
 impl Refusal {
-    /// Whether the answer judges the sender and not the event: the next event would be refused
-    /// just so (401, 403, 404, 405, 407 and redirects).
+    /// Whether the gate would refuse every event of this sender: 401, 403, 404, 405, 407 and
+    /// redirects.
     pub fn judges_the_sender(&self) -> bool {
         matches!(self.status, 300..=399 | 401 | 403 | 404 | 405 | 407)
     }
@@ -96,7 +96,7 @@ impl fmt::Display for Refusal {
 
 /// What an answer means for the event that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The gate has it.
     Acknowledged(Decision),
     /// The gate asks for less (429, 503): wait, then push again.
@@ -118,9 +118,9 @@ pub enum Verdict {
     Unknown(Refusal),
 }
 
-/// The verdict on `answer`; `transient_errors` are more names of `error` by which this gate says
-/// that it is away.
-pub fn judge(answer: &Answer, transient_errors: &[String]) -> Verdict {
+/// Judges an answer; `transient_errors` are more values of its `error` field by which this gate
+/// says that it is away.
+pub(crate) fn judge(answer: &Answer, transient_errors: &[String]) -> Verdict {
     let decision = match answer.status {
         200..=299 | 400 => decision(answer),
         _ => None,

@@ -9,8 +9,8 @@ use url::{Host, Url};
 const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// Names the proxy variable that would carry a request for `host` over plain http to another
-/// machine; `None` if none would. What is not understood counts as such a proxy.
+/// Names the environment variable whose proxy would get a request for `host` over plain http on
+/// another machine; `None` if there is no such proxy. A value that cannot be read counts as one.
 pub fn clear_text_proxy(host: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<&'static str> {
     let is_set = |name: &&str| env(name).is_some_and(|value| !value.trim().is_empty());
     let name = PROXIES.into_iter().find(|name| is_set(name))?;

@@ -12,22 +12,22 @@ use super::endpoint::{PushEndpoint, PushToken};
 use super::fault::PushFault;
 use super::retry_after::RetryAfter;
 
-/// Bytes of an answer's body that are kept; a gate's answer is a line of JSON.
+/// The most bytes of an answer's body that a client keeps; a gate's answer is a line of JSON.
 pub const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// Who we say we are.
 const USER_AGENT: &str = concat!("wsp/", env!("CARGO_PKG_VERSION"));
 
-/// Makes lanes to one push endpoint. Cheap to ask; nothing is connected until a lane posts.
+/// Makes lanes to one push endpoint. A lane connects only when it posts.
 pub trait PushClient: Send + Sync {
-    /// The lanes that this client makes.
+    /// The type of this client's lanes.
     type Lane: PushLane + 'static;
 
-    /// A new lane, unconnected.
+    /// Makes a lane that is not connected yet.
     fn lane(&self) -> Self::Lane;
 }
 
-/// One line of requests to the gate. Called by [`Pusher`](super::Pusher), which owns it.
+/// Sends requests to the gate, one after the other. A [`Pusher`](super::Pusher) owns and calls it.
 ///
 /// What every implementation promises, and the conformance suite tests:
 /// - **One request in flight.** `post` takes the lane mutably; it resolves when
@@ -55,17 +55,18 @@ pub trait PushLane: Send {
     fn post(&mut self, body: Bytes) -> impl Future<Output = Result<Answer, PushFault>> + Send;
 }
 
-/// What a client needs to know besides the endpoint.
+/// The settings of a client besides its endpoint.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Time from the connection to the last byte of an answer.
+    /// The longest time from the begin of a post, connecting included, to the last byte of its
+    /// answer; 30 seconds by default.
     pub timeout: Duration,
-    /// The token to show, if the gate wants one.
+    /// The token of every request; `None`, the default, sends none.
     pub token: Option<PushToken>,
 }
 
 impl Default for ClientOptions {
-    /// 30 seconds, no token.
+    /// A timeout of 30 seconds and no token.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
@@ -101,20 +102,37 @@ impl ClientOptions {
 
 /// A whole answer of the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// HTTP status, 101 to 999.
     pub status: u16,
-    /// The `retry-after` header, where there is a readable one.
+    /// The `retry-after` header; `None` if there is none that can be read.
     pub retry_after: Option<RetryAfter>,
     /// The body, at most [`ANSWER_LIMIT`] bytes of it, the token struck out.
     pub body: Bytes,
-    /// The body was longer than [`ANSWER_LIMIT`]: `body` is its beginning.
+    /// Whether the body was longer than [`ANSWER_LIMIT`], so that `body` is its beginning only.
     pub overlong: bool,
-    /// Where a redirect leads, as its `location` header says it; `None` for other answers.
+    /// The `location` header of a redirect; `None` for other answers.
     pub location: Option<Bytes>,
 }
 
 impl Answer {
+    /// An answer with this status and body, and without the headers that clients look at.
+    ///
+    /// ```
+    /// let answer = push::Answer::new(200, r#"{"decision":"ADMIT"}"#);
+    /// assert!(answer.retry_after.is_none() && !answer.overlong);
+    /// ```
+    pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            retry_after: None,
+            body: body.into(),
+            overlong: false,
+            location: None,
+        }
+    }
+
     /// The answer that a client has received, the token struck out.
     pub(crate) fn received(
         status: u16,
@@ -127,11 +145,11 @@ impl Answer {
         let location = headers.get(header::LOCATION).map(HeaderValue::as_bytes);
         let location = location.filter(|_| (300..=399).contains(&status));
         let location = location.map(Bytes::copy_from_slice);
-        Self::new(status, retry_after, location, body, token)
+        Self::from_parts(status, retry_after, location, body, token)
     }
 
     /// The same out of its parts.
-    pub(crate) fn new(
+    pub(crate) fn from_parts(
         status: u16,
         retry_after: Option<RetryAfter>,
         location: Option<Bytes>,
@@ -204,7 +222,7 @@ impl BodyBuffer {
     }
 }
 
-/// Why a client could not be made.
+/// Why a client could not be made. Its source says what the system or the host's name lacks.
 #[derive(Debug, Error)]
 #[error("no TLS client can be set up for the ingestion gate; check the system's certificates")]
 pub struct ClientError {

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::adaptive::Aimd;
 
-/// How many requests may be in flight.
+/// Limits how many requests of all lanes may be in flight at once.
 #[derive(Debug)]
 pub struct ConcurrencyLimit(Option<Adaptive>);
 
@@ -38,12 +38,13 @@ struct Core {
 }
 
 impl ConcurrencyLimit {
-    /// One request a lane, always.
+    /// A limit that always allows one request a lane.
     pub fn fixed() -> Self {
         Self(None)
     }
 
-    /// As many of `lanes` at once as the gate bears, starting with all.
+    /// A limit that starts with all of `lanes` and follows what the gate bears: fewer after 429,
+    /// 503, timeouts and growing latency, more again after that.
     pub fn adaptive(lanes: u32) -> Self {
         let aimd = Aimd::new(lanes);
         let lanes = aimd.limit();
@@ -58,7 +59,7 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// The present limit; `None` if it is fixed to the lanes.
+    /// The most requests that may be in flight now; `None` for a fixed limit.
     pub fn current(&self) -> Option<u32> {
         self.0.as_ref().map(|adaptive| adaptive.limit.load(Relaxed))
     }

@@ -31,10 +31,10 @@ use super::exchange::{Connection, Exchanged};
 use super::fault::PushFault;
 use super::wire::{TcpConnector, system_trust};
 
-/// Posts over connections of its own, http or https.
+/// A client with one HTTP/1.1 connection a lane, http or https: the fast one.
 ///
-/// It goes by a [`Connector`] and a [`Clock`] alone: those of the machine
-/// ([`DirectClient::new`]), or others ([`DirectClient::over`]).
+/// It reaches network and time through a [`Connector`] and a [`Clock`] alone: those of the machine
+/// ([`DirectClient::new`]), or the caller's ([`DirectClient::over`]). It uses no proxy.
 pub struct DirectClient<N = TcpConnector, C = TokioClock> {
     target: Arc<Target<N, C>>,
 }
@@ -57,7 +57,7 @@ struct Target<N, C> {
 }
 
 impl DirectClient {
-    /// A client of `endpoint`; for https it trusts whom the system trusts.
+    /// A client of `endpoint` that, for https, trusts the system's certificate authorities.
     ///
     /// # Errors
     /// [`ClientError`] if https is wanted and cannot be had.
@@ -66,7 +66,7 @@ impl DirectClient {
         Self::over(connector, TokioClock, endpoint, options)
     }
 
-    /// The same with TLS settings of your own.
+    /// A client of `endpoint` with the caller's TLS settings.
     ///
     /// # Errors
     /// [`ClientError`] if the endpoint's host can have no certificate.
@@ -162,7 +162,7 @@ impl<N: Connector, C: Clock> Exchanger<N, C> {
         self.kept = exchanged.connection;
         let Exchanged { head, body, .. } = exchanged;
         let token = self.target.token.as_ref();
-        Ok(Answer::new(
+        Ok(Answer::from_parts(
             head.status,
             head.retry_after,
             head.location,

@@ -10,26 +10,26 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use thiserror::Error;
 use url::{Host, Url};
 
-/// Path of the ingestion gate's push endpoint below its base URL.
+/// The path of the ingestion gate's push endpoint below its base URL.
 pub const PUSH_PATH: &str = "/v1/ingest/push";
 
-/// Why a push endpoint or token was refused. Never shows the refused text: it may hold a secret.
+/// Why a push endpoint or token was refused. It never shows the refused text, which may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Not a URL with a host.
+    /// The text is not a URL with a host.
     #[error("the ingestion gate's URL cannot be read; give it as http://host:port or https://host")]
     Unreadable,
-    /// Neither http nor https.
+    /// The URL's scheme is neither http nor https.
     #[error("the ingestion gate's URL must start with http:// or https://")]
     SchemeUnsupported,
-    /// A user name or a password stands in the URL.
+    /// The URL holds a user name or a password.
     #[error(
         "the ingestion gate's URL holds a user name or password; take it out and set the token \
          in the environment instead"
     )]
     Credentials,
-    /// A query or a fragment stands in the URL.
+    /// The URL holds a query or a fragment.
     #[error(
         "the ingestion gate's URL holds a query or a fragment; give scheme, host and path only"
     )]
@@ -57,7 +57,8 @@ pub struct PushEndpoint {
 }
 
 impl PushEndpoint {
-    /// The endpoint below `ig_ingest_url`; [`PUSH_PATH`] is appended unless the URL ends so already.
+    /// The push endpoint of the gate at `ig_ingest_url`; [`PUSH_PATH`] is appended unless the URL
+    /// ends with it.
     ///
     /// # Errors
     /// [`EndpointError`] for what is not a bare http or https URL.
@@ -82,17 +83,17 @@ impl PushEndpoint {
         Ok(Self { url, target })
     }
 
-    /// The whole URL.
+    /// The whole URL of the push endpoint.
     pub fn as_str(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Whether the connection is encrypted.
+    /// Whether the URL is an https one, so that connections are encrypted.
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// Whether what is sent crosses a network unencrypted: http to a host that is not this machine.
+    /// Whether requests cross a network unencrypted: plain http to another machine.
     pub fn sends_in_clear_to_other_host(&self) -> bool {
         !self.is_https()
             && match self.url.host() {
@@ -157,7 +158,7 @@ pub struct PushToken {
 }
 
 impl PushToken {
-    /// A token sent in the header `header` of every request.
+    /// A token that every request sends in the header named `header`.
     ///
     /// # Errors
     /// [`EndpointError::HeaderUnusable`], [`EndpointError::TokenUnusable`].

@@ -4,21 +4,21 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-/// The kinds of fault; all of them are retried.
+/// The kind of a [`PushFault`]; a pusher retries all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
     /// Nothing listens at the address.
     ConnectRefused,
-    /// No connection for another reason: no route, no free port, unreachable.
+    /// There is no connection for another reason: no route, no free port, unreachable.
     Connect,
     /// The host's name has no address.
     Dns,
     /// The TLS handshake failed for another reason than the gate's certificate.
     Tls,
-    /// The gate's certificate is not accepted, and will not be.
+    /// The gate's certificate is not accepted; trying again does not help.
     Certificate,
-    /// No whole answer within the timeout.
+    /// No whole answer came within the timeout.
     Timeout,
     /// The connection was reset.
     Reset,
@@ -26,7 +26,7 @@ pub enum FaultKind {
     ClosedEarly,
     /// The answer's body was cut short.
     BodyTruncated,
-    /// What came back is not HTTP.
+    /// The answer is not HTTP/1.1.
     Protocol,
 }
 
@@ -55,7 +55,8 @@ impl FaultKind {
     }
 }
 
-/// A post without a whole answer. Its text is for operators and shows no secret; the cause is its source.
+/// Why a post got no whole answer. Its text is for operators and shows no secret; its source is the
+/// cause.
 #[derive(Debug)]
 pub struct PushFault {
     kind: FaultKind,
@@ -87,13 +88,13 @@ impl PushFault {
         }
     }
 
-    /// Its kind.
+    /// The kind of the fault.
     pub fn kind(&self) -> FaultKind {
         self.kind
     }
 
-    /// Whether the gate closed a kept connection just when the next request was on its way: no
-    /// byte of an answer came. Says nothing about the gate or the event.
+    /// Whether the gate closed a kept connection while the next request was on its way, before any
+    /// byte of an answer. Such a fault says nothing about the gate or the event.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }

@@ -13,10 +13,11 @@ use super::retry::RetryPolicy;
 use super::suspects::Suspects;
 use super::trouble::Trouble;
 
-/// The most bytes of an envelope that is sent, unless the profile says otherwise.
+/// The most bytes of an envelope that a pusher sends by default: 16 MiB.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
 
-/// Shared by all pushers of a run.
+/// What all pushers of a run know of their gate together: settings, whether the gate is away or
+/// asked for quiet, and counts of retries.
 #[derive(Debug)]
 pub struct GateWatch<C = TokioClock> {
     pub(crate) policy: RetryPolicy,
@@ -37,14 +38,14 @@ pub struct GateWatch<C = TokioClock> {
 }
 
 impl GateWatch {
-    /// A gate that nothing is known of yet.
+    /// The watch of a gate that nothing is known of yet, by the machine's clock.
     pub fn new(policy: RetryPolicy, limit: ConcurrencyLimit) -> Self {
         Self::with_clock(policy, limit, TokioClock)
     }
 }
 
 impl<C: Clock> GateWatch<C> {
-    /// The same, by another clock.
+    /// The watch of a gate that nothing is known of yet, by the caller's clock.
     pub fn with_clock(policy: RetryPolicy, limit: ConcurrencyLimit, clock: C) -> Self {
         Self {
             policy,
@@ -61,14 +62,15 @@ impl<C: Clock> GateWatch<C> {
         }
     }
 
-    /// More names of `error`, in answers with 4xx and 5xx, by which the gate says that it is away.
+    /// Takes more values of the field `error` of 4xx and 5xx answers by which the gate says that it
+    /// is away; none by default.
     #[must_use]
     pub fn with_transient_errors(mut self, names: Vec<String>) -> Self {
         self.transient_errors = names;
         self
     }
 
-    /// The most bytes of an envelope that is sent; [`MAX_EVENT_BYTES`] unless set.
+    /// Refuses envelopes of more than `bytes` before they are sent; [`MAX_EVENT_BYTES`] by default.
     #[must_use]
     pub fn with_max_event_bytes(mut self, bytes: usize) -> Self {
         self.max_event_bytes = bytes;
@@ -85,7 +87,7 @@ impl<C: Clock> GateWatch<C> {
         )
     }
 
-    /// How much longer all lanes are quiet because the gate asked for it.
+    /// How much longer no lane sends because the gate asked for quiet; `None` if it did not.
     pub fn held_for(&self) -> Option<Duration> {
         let until = self.held_until.load(Relaxed);
         if until == 0 {
@@ -100,12 +102,12 @@ impl<C: Clock> GateWatch<C> {
         left
     }
 
-    /// What was pushed again, and why.
+    /// How often pushes were repeated, by cause.
     pub fn retries(&self) -> &RetryCounts {
         &self.retries
     }
 
-    /// Requests that may be in flight at present; `None` if that is fixed to the lanes.
+    /// The most requests that may be in flight now; `None` for a fixed limit of one a lane.
     pub fn concurrency(&self) -> Option<u32> {
         self.limit.current()
     }
@@ -135,7 +137,7 @@ impl<C: Clock> GateWatch<C> {
         }
     }
 
-    /// What is wrong with the gate, for whoever watches.
+    /// What is wrong with the gate, for progress and reports.
     pub fn trouble(&self) -> &Trouble {
         &self.trouble
     }
@@ -149,20 +151,22 @@ impl<C: Clock> GateWatch<C> {
 
 /// Why an event was pushed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RetryCause {
-    /// No connection: refused, unreachable, name or TLS trouble. The gate has not seen the request.
+    /// There was no connection (refused, unreachable, name or TLS), so the gate has not seen the
+    /// request.
     NotConnected,
-    /// The connection was lost before a whole answer.
+    /// The connection was lost before a whole answer came.
     ConnectionLost,
-    /// No whole answer within the timeout.
+    /// No whole answer came within the timeout.
     Timeout,
-    /// HTTP 408.
+    /// The gate answered with HTTP 408.
     Http408,
-    /// HTTP 429.
+    /// The gate answered with HTTP 429.
     Http429,
-    /// HTTP 503.
+    /// The gate answered with HTTP 503.
     Http503,
-    /// Any other HTTP 5xx.
+    /// The gate answered with another HTTP 5xx.
     Http5xx,
     /// The gate said that it takes no event at all.
     GateUnhealthy,
@@ -184,7 +188,7 @@ impl RetryCause {
         Self::InDoubt,
     ];
 
-    /// As reports spell it.
+    /// The cause as reports spell it, for example `http_429`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotConnected => "not_connected",
@@ -217,17 +221,17 @@ impl RetryCause {
     }
 }
 
-/// Events pushed again, by cause. A repeat that the gate may see is one of these.
+/// How often pushes were repeated, by cause. Every repeat that the gate may see is counted here.
 #[derive(Debug, Default)]
 pub struct RetryCounts([AtomicU64; RetryCause::ALL.len()]);
 
 impl RetryCounts {
-    /// Pushes repeated for this cause.
+    /// The number of pushes repeated for this cause.
     pub fn get(&self, cause: RetryCause) -> u64 {
         self.0[cause as usize].load(Relaxed)
     }
 
-    /// Pushes repeated for each cause, in the order in which reports list them.
+    /// Each cause as reports spell it, with the number of pushes repeated for it.
     pub fn by_cause(&self) -> Vec<(&'static str, u64)> {
         let causes = RetryCause::ALL.iter();
         causes
@@ -235,7 +239,7 @@ impl RetryCounts {
             .collect()
     }
 
-    /// Pushes repeated, whatever the cause.
+    /// The number of pushes repeated for any cause.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|count| count.load(Relaxed)).sum()
     }

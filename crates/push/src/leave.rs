@@ -9,6 +9,7 @@ pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Whether a lane may post an event now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Leave {
     /// The lane may post.
     Now,

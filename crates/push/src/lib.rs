@@ -1,5 +1,33 @@
 //! Pushing envelopes to the ingestion gate (IG): the only way an event leaves.
 //!
+//! A [`Pusher`] drives one lane of a [`PushClient`]: it pushes one envelope after the other, each
+//! until a [`PushOutcome`] is final, and shares a [`GateWatch`] with the pushers of all other lanes.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use push::{
+//!     Bytes, ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, PushClient, PushEndpoint,
+//!     PushOutcome, Pusher, RetryPolicy, Stop,
+//! };
+//!
+//! # async fn backfill(envelopes: Vec<Bytes>) -> Result<(), Box<dyn std::error::Error>> {
+//! let endpoint = PushEndpoint::parse("https://gate.example")?;
+//! let client = DirectClient::new(&endpoint, ClientOptions::default())?;
+//! let watch = GateWatch::new(RetryPolicy::default(), ConcurrencyLimit::fixed());
+//! let watch = Arc::new(watch);
+//! let mut pusher = Pusher::new(client.lane(), Arc::clone(&watch), &Stop::new());
+//! for envelope in envelopes {
+//!     match pusher.push(envelope).await {
+//!         PushOutcome::Acknowledged { decision, .. } => println!("{}", decision.as_str()),
+//!         other => return Err(format!("{other:?}").into()),
+//!     }
+//! }
+//! println!("pushed again: {:?}", watch.retries().by_cause());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! ```text
 //!              one per lane                          one per run
 //!   event ──► Pusher ──► PushLane ──► IG      ┌───────────────────────┐
@@ -11,23 +39,27 @@
 //!          PushOutcome
 //! ```
 //!
+//! It uses the threads and the runtime of its caller and makes none. Network and time are reached
+//! through a [`Connector`] and a [`Clock`](model::Clock) alone, but by the adapters `wire` and
+//! `reqwest_client`, so that a simulation can replace both.
+//!
 //! | file | idea | kind |
 //! |---|---|---|
-//! | [`endpoint`], `clear_text_proxy` | where to push, and the token that is shown there | pure |
-//! | [`client`] | the contract of a client and its lanes | trait |
-//! | [`direct_client`], [`reqwest_client`] | the clients: ours, over any byte streams, and one that drives a library | streams, clock; IO |
+//! | `endpoint`, `clear_text_proxy` | where to push, and the token that is shown there | pure |
+//! | `client` | the contract of a client and its lanes | trait |
 //! | `connector` | the contract of byte streams | trait |
+//! | `direct_client`, `reqwest_client` | the clients: ours, over any byte streams, and one that drives a library | streams, clock; IO |
 //! | `exchange`, `received`, `deadline` | one request and its answer on a stream | streams, clock |
 //! | `wire` | the machine's network: TCP and TLS | IO |
 //! | `answer_head`, `answer_body` | what the bytes of an answer are | pure |
-//! | [`fault`] | why no answer came | pure |
-//! | [`answer`], `said`, [`retry_after`] | what an answer means | pure |
-//! | [`retry`] | how long to go on trying | pure |
-//! | [`adaptive`] | how many requests the gate bears | pure |
-//! | [`concurrency`], [`gate_watch`], `suspects` | what all lanes know together | atomics |
-//! | [`trouble`] | what is wrong with a gate that is away, for people | lock |
-//! | [`leave`] | whether a lane may post at this moment | trait |
-//! | [`pusher`] | one event, pushed until something final is known | clock |
+//! | `fault` | why no answer came | pure |
+//! | `answer`, `said`, `retry_after` | what an answer means | pure |
+//! | `retry` | how long to go on trying | pure |
+//! | `adaptive` | how many requests the gate bears | pure |
+//! | `concurrency`, `gate_watch`, `suspects` | what all lanes know together | atomics |
+//! | `trouble` | what is wrong with a gate that is away, for people | lock |
+//! | `leave` | whether a lane may post at this moment | trait |
+//! | `pusher`, `drive`, `outcome` | one event, pushed until something final is known | clock |
 //!
 //! Invariants:
 //! - One request in flight a lane, one connection a lane: the events of a lane
@@ -39,46 +71,49 @@
 //! - No error, and nothing else here, ever shows the token.
 
 mod clear_text_proxy;
-pub mod direct_client;
+mod direct_client;
 mod deadline;
 mod exchange;
 mod answer_body;
 mod answer_head;
-pub mod pusher;
-pub mod answer;
-pub mod gate_watch;
-pub mod concurrency;
-pub mod adaptive;
-pub mod leave;
+mod pusher;
+mod drive;
+mod outcome;
+mod answer;
+mod gate_watch;
+mod concurrency;
+mod adaptive;
+mod leave;
 mod received;
-pub mod reqwest_client;
-pub mod retry;
+mod reqwest_client;
+mod retry;
 mod said;
-pub mod stop;
+mod stop;
 mod suspects;
-pub mod trouble;
+mod trouble;
 mod wire;
 mod connector;
-pub mod client;
-pub mod endpoint;
-pub mod fault;
-pub mod retry_after;
+mod client;
+mod endpoint;
+mod fault;
+mod retry_after;
 
+pub use answer::{Decision, EXCERPT_CHARS, NO_ANSWER, Refusal};
+pub use bytes::Bytes;
 pub use clear_text_proxy::clear_text_proxy;
-
-pub use answer::{Decision, Refusal, Verdict};
-pub use client::{Answer, ClientError, ClientOptions, PushClient, PushLane};
+pub use client::{ANSWER_LIMIT, Answer, ClientError, ClientOptions, PushClient, PushLane};
 pub use concurrency::ConcurrencyLimit;
 pub use connector::Connector;
-pub use direct_client::DirectClient;
-pub use endpoint::{EndpointError, PushEndpoint, PushToken};
+pub use direct_client::{DirectClient, DirectLane};
+pub use endpoint::{EndpointError, PUSH_PATH, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
 pub use gate_watch::{GateWatch, MAX_EVENT_BYTES, RetryCause, RetryCounts};
 pub use leave::{Leave, PostLeave};
-pub use pusher::{PushOutcome, Pusher};
-pub use reqwest_client::ReqwestClient;
+pub use outcome::{Failure, PushOutcome};
+pub use pusher::Pusher;
+pub use reqwest_client::{ReqwestClient, ReqwestLane};
 pub use retry::RetryPolicy;
 pub use retry_after::RetryAfter;
 pub use stop::Stop;
 pub use trouble::{Away, Outages, Trouble};
-pub use wire::TcpConnector;
+pub use wire::{TcpConnector, Wire};

@@ -10,8 +10,10 @@ use super::client::{Answer, BodyBuffer, ClientError, ClientOptions, PushClient, 
 use super::endpoint::{PushEndpoint, PushToken};
 use super::fault::{FaultKind, PushFault, Stage, innermost};
 
-/// Posts by `reqwest` over HTTP/1.1. All lanes share its pool: as many connections as requests in
-/// flight, and for moments one more, when a lane posts before the pool has its connection back.
+/// A client that posts by `reqwest` over HTTP/1.1, for proxies and trust of other kinds.
+///
+/// All lanes share its pool, which holds as many connections as requests are in flight, and one
+/// more for moments when a lane posts before the pool has its connection back.
 #[derive(Debug, Clone)]
 pub struct ReqwestClient {
     target: Arc<Target>,
@@ -25,7 +27,8 @@ struct Target {
 }
 
 impl ReqwestClient {
-    /// A client of `endpoint`, with the proxies that the environment names and the system's trust.
+    /// A client of `endpoint` that uses the proxies which the environment names and trusts the
+    /// system's certificate authorities.
     ///
     /// # Errors
     /// [`ClientError`] if TLS or a proxy cannot be set up.
@@ -33,8 +36,8 @@ impl ReqwestClient {
         Self::with_builder(endpoint, options, reqwest::Client::builder())
     }
 
-    /// The same on top of `builder`: proxies, roots and client certificates of your own. What
-    /// the contract of a lane asks for is set last.
+    /// A client of `endpoint` on top of `builder`, which may set proxies, roots and client
+    /// certificates; settings that [`PushLane`] promises are overridden.
     ///
     /// # Errors
     /// [`ClientError`] if what the builder asks for cannot be set up.

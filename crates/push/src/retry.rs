@@ -40,21 +40,27 @@ use std::time::Duration;
 use model::Backoff;
 
 /// The longest wait that a `retry-after` can ask for before the gate is asked again.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_mins(5);
+pub(crate) const RETRY_AFTER_CAP: Duration = Duration::from_mins(5);
 
-/// When to try again and when to give up.
+/// When a push is tried again and when it is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries of an event that follow each other fast, the first one included.
+    /// The number of tries of an event that follow each other fast, the first one included; 5 by
+    /// default.
     pub max_attempts: u32,
-    /// Upper bound of the first wait; doubled with each failure.
+    /// The upper bound of the first wait, doubled with each failure; 250 ms by default.
     pub base_delay: Duration,
-    /// Upper bound of every wait, and the wait after `max_attempts`.
+    /// The upper bound of every wait, and the wait after `max_attempts`; 5 s by default.
     pub max_delay: Duration,
-    /// How long the gate may be failing before the stream ends.
+    /// How long the gate may be failing before a push is given up; 15 minutes by default.
     pub give_up_after: Duration,
-    /// Report an event that fails alone instead of going on with it: see
-    /// [`PushOutcome::SingledOut`](super::PushOutcome::SingledOut).
+    /// Whether an event that fails alone is given up as
+    /// [`PushOutcome::SingledOut`](super::PushOutcome::SingledOut); `false` by default.
+    ///
+    /// A fault or a 5xx other than 503 is an event's own after `max_attempts` tries, if at least 20
+    /// other events were answered since its first failure. A 408, 429 or 503 is its own only after
+    /// 30 s besides, if fewer than 1 % of the others got such an answer, and if one more try fails
+    /// while the others rest.
     pub single_out: bool,
 }
 
@@ -72,8 +78,8 @@ impl Default for RetryPolicy {
 
 /// What to do next about an event that was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Wait so long, then try again.
+pub(crate) enum Next {
+    /// Wait for this time, then try again.
     Wait(Duration),
     /// The gate has been failing for too long.
     GiveUp,
@@ -82,7 +88,7 @@ pub enum Next {
 impl RetryPolicy {
     /// After an event's failure number `failures` (from 1), the gate or the event failing for
     /// `failing`; `random` is in 0..1.
-    pub fn after_failure(&self, failures: u32, failing: Duration, random: f64) -> Next {
+    pub(crate) fn after_failure(&self, failures: u32, failing: Duration, random: f64) -> Next {
         if failures < self.max_attempts {
             return Next::Wait(self.jitter(failures, random));
         }
@@ -91,7 +97,7 @@ impl RetryPolicy {
 
     /// After backpressure number `times` (from 1) of an event: the gate asked to wait for `asked`,
     /// and is `failing` (after a 503) or not (after a 429).
-    pub fn after_backpressure(
+    pub(crate) fn after_backpressure(
         &self,
         times: u32,
         asked: Option<Duration>,
@@ -109,7 +115,7 @@ impl RetryPolicy {
     }
 
     /// Whether an event that failed `failures` times has had its fast attempts.
-    pub fn is_exhausted(&self, failures: u32) -> bool {
+    pub(crate) fn is_exhausted(&self, failures: u32) -> bool {
         failures >= self.max_attempts
     }
 

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-/// When the gate wants to be asked again.
+/// When the gate wants to be asked again, as a `retry-after` header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// After this time.
+    /// Again after this time.
     Delay(Duration),
-    /// At this moment, by the gate's wall clock.
+    /// Again at this moment of the gate's wall clock.
     At(SystemTime),
 }
 
 impl RetryAfter {
-    /// Reads the header's value: whole seconds, or an HTTP date. `None` for anything else.
+    /// Reads the header's value, whole seconds or an HTTP date; `None` for anything else.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?.trim_ascii();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -24,7 +24,7 @@ impl RetryAfter {
         httpdate::parse_http_date(text).ok().map(Self::At)
     }
 
-    /// The time from `now` on; zero for a moment that has passed.
+    /// The time to wait from `now` on; zero for a moment that has passed.
     pub fn delay_from(self, now: SystemTime) -> Duration {
         match self {
             Self::Delay(delay) => delay,

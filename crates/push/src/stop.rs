@@ -1,4 +1,4 @@
-//! Stopping pushes that are under way: one switch for all lanes, heard without a lock.
+//! Stopping pushes that are under way: one switch for all lanes, seen without a lock.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -8,10 +8,9 @@ use std::task::Poll;
 
 use futures::task::AtomicWaker;
 
-/// A switch that is thrown once and ends every push under way at once.
+/// A switch that ends every push under way at once, and every later one. Clones share it.
 ///
-/// A stop that drains throws it when the drain's time is over; a lane that gets its answer
-/// before never notices.
+/// A stream that drains throws it only when the time for draining is over.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     shared: Arc<Shared>,
@@ -24,12 +23,12 @@ struct Shared {
 }
 
 impl Stop {
-    /// A switch that has not been thrown.
+    /// A switch that is not thrown.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Throws it. For good.
+    /// Throws the switch; it cannot be taken back.
     pub fn throw(&self) {
         self.shared.thrown.store(true, Ordering::Release);
         let ears = self
@@ -40,7 +39,7 @@ impl Stop {
         ears.iter().for_each(|ear| ear.wake());
     }
 
-    /// Whether it has been thrown.
+    /// Whether the switch is thrown.
     pub fn is_thrown(&self) -> bool {
         self.shared.thrown.load(Ordering::Acquire)
     }

@@ -1,5 +1,5 @@
-//! What is wrong with a gate or a store that takes nothing: said once with its cause, then rarely,
-//! and shown to whoever asks.
+//! What is wrong with a gate or a store that takes nothing: logged once with its cause, then rarely,
+//! and shown in progress and reports.
 //!
 //! A gate is in trouble while every answer to every lane is a failure, a store while no save
 //! succeeds. Nothing here is touched on the way of an event that goes well.
@@ -11,26 +11,26 @@ use serde::Serialize;
 
 /// A fault that is over sooner is nothing for an operator.
 const TELL_AFTER: Duration = Duration::from_secs(1);
-/// How often a trouble that goes on is told again.
+/// How often a trouble that goes on is logged again.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 
-/// Something that takes nothing: since when, and why.
+/// An outage that goes on: how long it has lasted, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Away {
-    /// Whole seconds from the first failure to the last one.
+    /// Whole seconds from the outage's first failure to its last one.
     pub seconds: u64,
-    /// The last failure, with its causes.
+    /// The last failure with its causes.
     pub cause: String,
 }
 
-/// How often something was away over a run, and for how long, short faults left out.
+/// The outages of a run, those shorter than a second left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Outages {
-    /// How many times.
+    /// The number of outages.
     pub times: u64,
-    /// Whole seconds in all.
+    /// Whole seconds of all outages together.
     pub seconds: u64,
-    /// The last failure of the last time, with its causes; `None` if there was none.
+    /// The last failure of the last outage, with its causes; `None` without an outage.
     pub last_cause: Option<String>,
 }
 
@@ -48,7 +48,7 @@ struct Known {
     over: Outages,
 }
 
-/// The trouble with one thing, as everybody shares it. Cheap to clone.
+/// Keeps the outages of a gate or store, and logs them. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Trouble {
     known: Arc<Mutex<Known>>,
@@ -57,7 +57,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// No trouble yet with an ingestion gate.
+    /// The outages of an ingestion gate; none so far.
     pub fn of_gate() -> Self {
         Self {
             known: Arc::default(),
@@ -66,7 +66,7 @@ impl Trouble {
         }
     }
 
-    /// No trouble yet with a checkpoint store.
+    /// The outages of a checkpoint store; none so far.
     pub fn of_store() -> Self {
         Self {
             known: Arc::default(),
@@ -75,7 +75,7 @@ impl Trouble {
         }
     }
 
-    /// The trouble of now; `None` while all is well, and in the first second of a trouble.
+    /// The outage that goes on; `None` if there is none, or for less than a second.
     pub fn current(&self) -> Option<Away> {
         let known = self.lock();
         let trouble = known
@@ -88,7 +88,7 @@ impl Trouble {
         })
     }
 
-    /// All troubles so far that were told of, that of now included.
+    /// All outages so far, one that goes on included.
     pub fn outages(&self) -> Outages {
         let now = self.current();
         let mut all = self.lock().over.clone();
@@ -100,7 +100,7 @@ impl Trouble {
         all
     }
 
-    /// It has been failing for this long, the last time because of `cause`.
+    /// Records a failure because of `cause`; `failing` is the time since the outage's first one.
     pub fn failed(&self, failing: Duration, cause: String) {
         let mut known = self.lock();
         let told = known.current.as_ref().and_then(|trouble| trouble.told);
@@ -126,7 +126,7 @@ impl Trouble {
         }
     }
 
-    /// It is well again.
+    /// Ends the outage that goes on, if there is one.
     pub fn is_over(&self) {
         let mut known = self.lock();
         let over = known.current.take();

@@ -196,13 +196,7 @@ impl PushLane for Client {
             }
         }
         tokio::time::sleep(self.0.delay).await;
-        let answer = |status, body: &'static str| Answer {
-            status,
-            retry_after: None,
-            body: Bytes::from_static(body.as_bytes()),
-            overlong: false,
-            location: None,
-        };
+        let answer = |status, body: &'static str| Answer::new(status, body);
         if let Some((from, status, body)) = self.0.from_post
             && number >= from
         {

@@ -54,13 +54,7 @@ impl PushLane for CountingLane {
             // A final refusal: it ends the stream, or is set aside.
             Err(_) => (400, "no envelope"),
         };
-        Ok(Answer {
-            status,
-            retry_after: None,
-            body: Bytes::from_static(answer.as_bytes()),
-            overlong: false,
-            location: None,
-        })
+        Ok(Answer::new(status, answer))
     }
 }
 

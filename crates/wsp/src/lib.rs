@@ -75,7 +75,7 @@ pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
 pub use plan::{pack, verify};
-pub use profile::request::{Overrides, StreamRequest};
+pub use profile::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
 pub use replay;

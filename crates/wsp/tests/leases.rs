@@ -148,13 +148,8 @@ impl PushLane for Client {
         *self.site.posted_at.lock().unwrap() = Some(Instant::now());
         tokio::time::sleep(Duration::from_millis(1)).await;
         let fails = matches!(self.gate, Gate::FailsFrom(from) if number >= from);
-        Ok(Answer {
-            status: if fails { 503 } else { 200 },
-            retry_after: None,
-            body: Bytes::from_static(br#"{"decision":"ADMIT"}"#),
-            overlong: false,
-            location: None,
-        })
+        let status = if fails { 503 } else { 200 };
+        Ok(Answer::new(status, r#"{"decision":"ADMIT"}"#))
     }
 }
 

@@ -10,7 +10,7 @@ use arrow_array::{Array, PrimitiveArray};
 use arrow_schema::TimeUnit;
 
 use super::{AppendValue, Appended, unsupported};
-use model::calendar::{self, Date, date_and_clock};
+use model::{DAYS, Date, clock_text, date_and_clock, digits};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 const OUTSIDE: &str = "is outside the years 0000 to 9999";
@@ -47,7 +47,7 @@ impl Precision {
     fn append_fraction(self, fraction: i64, out: &mut Vec<u8>) {
         if self.digits > 0 {
             out.push(b'.');
-            let digits = calendar::digits::<9>(fraction as u32);
+            let digits = digits::<9>(fraction as u32);
             out.extend_from_slice(&digits[9 - self.digits..]);
         }
     }
@@ -65,7 +65,7 @@ pub(super) fn timestamps(array: &dyn Array, unit: TimeUnit, zoned: bool) -> Appe
     let end: &[u8] = if zoned { b"Z\"" } else { b"\"" };
     Box::new(move |row, out| {
         let seconds = values[row].div_euclid(precision.per_second);
-        if !calendar::DAYS.contains(&seconds.div_euclid(SECONDS_PER_DAY)) {
+        if !DAYS.contains(&seconds.div_euclid(SECONDS_PER_DAY)) {
             return unsupported(OUTSIDE);
         }
         let (date, clock) = date_and_clock(seconds);
@@ -105,7 +105,7 @@ fn time_of_day_values<N: Into<i64> + Copy>(values: &[N], unit: TimeUnit) -> Appe
             return unsupported("is not a time of day");
         }
         out.push(b'"');
-        out.extend_from_slice(&calendar::clock_text(seconds as u32));
+        out.extend_from_slice(&clock_text(seconds as u32));
         precision.append_fraction(value.rem_euclid(precision.per_second), out);
         out.push(b'"');
         Ok(())
@@ -123,7 +123,7 @@ pub(super) fn millisecond_dates(array: &PrimitiveArray<Date64Type>) -> AppendVal
 }
 
 fn append_date(days: i64, out: &mut Vec<u8>) -> Appended {
-    if !calendar::DAYS.contains(&days) {
+    if !DAYS.contains(&days) {
         return unsupported(OUTSIDE);
     }
     out.push(b'"');

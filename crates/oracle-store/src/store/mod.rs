@@ -397,7 +397,7 @@ impl WorldStore {
     pub async fn sha256(&self, key: &str, pin: &Pin) -> Result<Hex64, Error> {
         self.hash_into(Sha256::new(), key, pin)
             .await
-            .map(Hex64::of_hasher)
+            .map(|hasher| Hex64::of_digest(hasher.finalize().into()))
     }
 
     /// Adds an object's bytes to a digest, in constant memory.

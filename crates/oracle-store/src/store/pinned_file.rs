@@ -253,7 +253,7 @@ fn hash_with(
         hasher.update(&buffer[..length]);
         at += length as u64;
     }
-    Ok(Some(Hex64::of_hasher(hasher)))
+    Ok(Some(Hex64::of_digest(hasher.finalize().into())))
 }
 
 #[cfg(test)]

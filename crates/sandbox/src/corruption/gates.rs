@@ -97,7 +97,7 @@ impl Gates {
             .upstream_gate_dependencies
             .first()
             .and_then(|id| gate(id));
-        let utc_day = world.options().start.format("%Y-%m-%d").to_string();
+        let utc_day = world.options().start_utc().format("%Y-%m-%d").to_string();
         let files = |gate: &GateEntry| {
             let place = |template: &str| {
                 let path = render(template, world.identity(), &utc_day)?;

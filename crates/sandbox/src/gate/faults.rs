@@ -10,25 +10,25 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::mix::{fraction, mix_pair};
 
-/// A fault and when it strikes. Rules are tried in order; the first that applies to
-/// a post is the only one that strikes it.
+/// A fault, and the posts that it strikes. A post is struck by the first rule that applies to it and
+/// by no other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// What happens.
+    /// The fault that strikes.
     #[serde(rename = "do")]
     pub fault: Fault,
-    /// When. By default always.
+    /// The conditions under which it strikes; none, and so always, by default.
     #[serde(default)]
     pub when: When,
 }
 
-/// What can happen to a post. Where a fault says "stored", the envelope was judged
-/// and stored as ever, and only the answer is bad.
+/// What can happen to a post. Where a fault says "stored", the gate has judged and stored the
+/// envelope, and only the answer is wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// Another status, with a small JSON body unless one is given.
+    /// The gate answers with another status, and with a small JSON body unless one is given.
     Status {
         /// 200 to 599.
         code: u16,
@@ -42,12 +42,12 @@ pub enum Fault {
         #[serde(default)]
         store: bool,
     },
-    /// The right answer, late.
+    /// The gate gives the right answer late.
     Delay {
         /// Milliseconds.
         ms: u64,
     },
-    /// No answer: the connection is held, then dropped.
+    /// The gate does not answer: it holds the connection, then closes it.
     Stall {
         /// Milliseconds it is held.
         ms: u64,
@@ -55,33 +55,33 @@ pub enum Fault {
         #[serde(default)]
         store: bool,
     },
-    /// The connection is dropped before the body is read.
+    /// The gate closes the connection before it has read the body.
     DropBeforeReading,
-    /// Stored, then the connection is dropped without an answer.
+    /// Stored; the gate then closes the connection without an answer.
     DropAfterStoring,
-    /// No answer: the whole post was read, then the connection is reset.
+    /// The gate reads the whole post and resets the connection without an answer.
     Reset {
         /// Store the envelope first.
         #[serde(default)]
         store: bool,
     },
-    /// Stored, then half the answer, then the connection is dropped.
+    /// Stored; the gate closes the connection after half of the answer.
     TruncateAnswer,
-    /// Stored, then a 200 whose body is not JSON.
+    /// Stored; the gate answers 200 with a body that is not JSON.
     GarbageAnswer,
-    /// Stored, then a 200 with JSON that lacks `decision`.
+    /// Stored; the gate answers 200 with JSON without `decision`.
     NoDecision,
-    /// A 307.
+    /// The gate answers with a redirect, 307.
     Redirect {
         /// Where to.
         location: String,
     },
-    /// Stored, then the answer byte by byte.
+    /// Stored; the gate sends its answer byte by byte.
     Trickle {
         /// Milliseconds between two bytes.
         ms_per_byte: u64,
     },
-    /// Stored, and the decision is `QUARANTINE`.
+    /// Stored; the gate's decision is `QUARANTINE`.
     Quarantine,
 }
 
@@ -95,29 +95,31 @@ pub enum RetryAfter {
     DateIn(u64),
 }
 
-/// Conditions of a rule; all that are given must hold.
+/// The conditions of a [`FaultRule`]; all that are set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct When {
-    /// It lets so many posts pass, of those that meet the conditions of time and event.
+    /// The number of posts that pass first, of those that meet the conditions of time and event;
+    /// `None` lets none pass.
     pub skip: Option<u64>,
-    /// It strikes so many posts, then no more.
+    /// The most posts that the rule strikes; `None` sets no limit.
     pub next: Option<u64>,
-    /// It strikes a post by this chance: a function of the gate's seed, the rule's
-    /// place and the number of posts that it has looked at.
+    /// The chance that a post is struck, 0 to 1, by the gate's seed, the rule's place and the number
+    /// of posts so far; `None` strikes each.
     pub probability: Option<f64>,
-    /// Not before so many milliseconds after the rules were set.
+    /// Milliseconds from the setting of the rules until the rule begins; `None` begins at once.
     pub after_ms: Option<u64>,
-    /// For so many milliseconds, counted from `after_ms`.
+    /// Milliseconds from `after_ms` until the rule ends; `None` never ends it.
     pub for_ms: Option<u64>,
-    /// Only these events (hex64).
+    /// The ids of the events that are struck, hex64; empty means all.
     pub event_ids: Vec<String>,
-    /// Only this share of all events, chosen by their ids: the same ones in every post.
+    /// The share of events that are struck, 0 to 1, chosen by their ids, so that it is the same ones
+    /// in every post; `None` means all.
     pub share: Option<f64>,
 }
 
 impl FaultRule {
-    /// A rule that always strikes.
+    /// A rule that strikes every post.
     pub fn always(fault: Fault) -> Self {
         Self {
             fault,
@@ -125,7 +127,7 @@ impl FaultRule {
         }
     }
 
-    /// A rule that strikes the next posts, so many of them.
+    /// A rule that strikes the next `posts` posts.
     pub fn next(posts: u64, fault: Fault) -> Self {
         Self {
             fault,
@@ -136,7 +138,7 @@ impl FaultRule {
         }
     }
 
-    /// The same rule, letting so many posts pass first.
+    /// Lets `posts` posts pass before the rule strikes.
     #[must_use]
     pub fn after(mut self, posts: u64) -> Self {
         self.when.skip = Some(posts);
@@ -154,7 +156,7 @@ impl FaultRule {
         }
     }
 
-    /// A rule that strikes by chance.
+    /// A rule that strikes each post with this chance, 0 to 1.
     pub fn with_probability(probability: f64, fault: Fault) -> Self {
         Self {
             fault,

@@ -44,7 +44,7 @@ pub struct GateStats {
     pub posts: u64,
     /// Envelopes stored for the first time and not quarantined.
     pub admitted: u64,
-    /// Envelopes whose id was known.
+    /// Envelopes whose id the gate had already.
     pub duplicates: u64,
     /// Envelopes stored for the first time and answered `QUARANTINE`.
     pub quarantined: u64,
@@ -71,17 +71,17 @@ pub struct GateStats {
 /// One event as it reached the gate when it was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// The event's id.
+    /// The 32 bytes of the event's id.
     pub event_id: [u8; 32],
-    /// Event time, nanoseconds since 1970; the least there is if it cannot be read.
+    /// The event time in nanoseconds since 1970; `i64::MIN` if it cannot be read.
     pub event_time_ns: i64,
-    /// When the post's head was there, nanoseconds since the gate's epoch.
+    /// When the post's head was read, in nanoseconds since the gate started.
     pub arrived_ns: u64,
-    /// Posts that the gate had in hand when it stored it, this one included.
+    /// The number of posts that the gate was handling when it stored the event, this one included.
     pub in_hand: u32,
 }
 
-/// A running stand-in gate, on threads of its own. Dropped, it is cut off.
+/// A running stand-in gate on threads of its own. Dropping it ends it and its connections.
 #[derive(Debug)]
 pub struct StandInGate {
     service: Arc<Service>,
@@ -108,7 +108,7 @@ fn read_clocks() -> (Instant, SystemTime) {
 const REBOUND_WITHIN: Duration = Duration::from_secs(30);
 
 impl StandInGate {
-    /// Starts a gate; returns once it listens.
+    /// Starts a gate and returns when it listens.
     ///
     /// # Errors
     /// `SANDBOX_GATE_UNBOUND`; `SANDBOX_IO` if the kept file cannot be used;
@@ -126,17 +126,17 @@ impl StandInGate {
         })
     }
 
-    /// Where it listens.
+    /// The address that the gate listens at.
     pub fn address(&self) -> SocketAddr {
         self.server.address
     }
 
-    /// `http://host:port`, without the push path.
+    /// The gate's URL, `http://host:port`, without the push path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// What it has counted so far.
+    /// The counts so far.
     pub fn stats(&self) -> GateStats {
         self.service.stats()
     }

@@ -6,30 +6,30 @@ use std::path::PathBuf;
 
 use super::FaultRule;
 
-/// How a gate behaves.
+/// How a stand-in gate behaves.
 #[derive(Debug, Clone)]
 pub struct GateOptions {
-    /// Port 0 takes a free one.
+    /// The address to listen at; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Whether envelopes are held against the canonical schema.
+    /// Whether posts are checked against the envelope's schema; an invalid one is refused with 400.
     pub validate: bool,
     /// Whether ids are remembered. Without it every post is `ADMIT`, and neither
     /// file, order nor arrivals are kept: the gate as a bare benchmark target.
     pub dedupe: bool,
-    /// Envelopes stored for the first time are appended here, one a line, before
-    /// they are answered. A gate started on an existing file remembers its ids.
+    /// The file that new envelopes are appended to, one a line, before they are answered; `None`
+    /// keeps none. A gate that starts on an existing file knows its ids.
     pub keep: Option<PathBuf>,
-    /// What a post must carry.
+    /// The token that each post must show; `None` asks for none.
     pub token: Option<Token>,
     /// Whether event-time order is checked.
     pub order: OrderCheck,
     /// Whether each event's arrival is recorded (56 bytes an event).
     pub record_arrivals: bool,
-    /// The misbehaviour to start with.
+    /// The fault rules to start with.
     pub faults: Vec<FaultRule>,
-    /// Seed of the fault rules' probabilities.
+    /// The seed of the fault rules' probabilities.
     pub seed: u64,
-    /// Threads that serve; 0 means one a core.
+    /// The number of threads that serve; 0 means one a core.
     pub threads: usize,
 }
 
@@ -52,7 +52,7 @@ impl Default for GateOptions {
 }
 
 impl GateOptions {
-    /// Nothing but counting: what a throughput measurement wants to push at.
+    /// A gate that only counts, for measurements of throughput.
     pub fn bench() -> Self {
         Self {
             validate: false,
@@ -65,9 +65,9 @@ impl GateOptions {
 /// A header and the value that a post must have there. Never shown by `Debug`.
 #[derive(Clone)]
 pub struct Token {
-    /// `X-IG-Api-Key`, say.
+    /// The header's name, for example `X-IG-Api-Key`.
     pub header: String,
-    /// The secret.
+    /// The header's value, which is the secret.
     pub value: String,
 }
 
@@ -80,12 +80,12 @@ impl std::fmt::Debug for Token {
 /// Whether the gate checks that first-time events come in event-time order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum OrderCheck {
-    /// Not at all.
+    /// Order is not checked.
     #[default]
     Off,
-    /// For each value of an output's key column. Outputs that are not named here are
-    /// one key each. Equal values in two outputs are one key.
+    /// Order is checked for each value of an output's key column, by output id; an output that is
+    /// not named is one key. Equal values of two outputs are one key.
     PerKey(HashMap<String, String>),
-    /// Over everything that comes.
+    /// Order is checked over all events together.
     Total,
 }

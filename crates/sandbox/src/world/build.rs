@@ -35,7 +35,7 @@ impl WorldOptions {
         std::fs::create_dir_all(&root).map_err(Error::io("making the folder", &root))?;
         let (catalogue, gate_map) = place_contracts(&folder, &self.contracts, &contract)?;
 
-        let utc_day = self.start.format("%Y-%m-%d").to_string();
+        let utc_day = self.start_utc().format("%Y-%m-%d").to_string();
         let outputs = self.build_outputs(&root, &identity, &contract, &utc_day)?;
         let evidence = EvidenceWriter {
             root: &root,

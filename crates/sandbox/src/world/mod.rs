@@ -33,20 +33,20 @@ pub use options::{
 };
 pub use profile::ProfileOptions;
 
-/// What a world is known by.
+/// The ids of a world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// hex64
+    /// The manifest fingerprint, hex64.
     pub manifest_fingerprint: String,
-    /// hex64
+    /// The parameter hash, hex64.
     pub parameter_hash: String,
-    /// hex32
+    /// The engine run, hex32.
     pub run_id: String,
-    /// 1 to 256 characters.
+    /// The scenario: 1 to 256 characters.
     pub scenario_id: String,
     /// The world key's seed.
     pub seed: u64,
-    /// hex64; none where the world has no manifest.
+    /// The pack id, hex64; `None` if the world has no manifest.
     pub oracle_pack_id: Option<String>,
 }
 
@@ -72,7 +72,7 @@ pub struct World {
 }
 
 impl World {
-    /// The folder that holds everything.
+    /// The folder that the world was built in, engine run root and configuration included.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -82,12 +82,12 @@ impl World {
         &self.engine_run_root
     }
 
-    /// The catalogue that it was built against.
+    /// The path of the catalogue that the world was built against.
     pub fn catalogue(&self) -> &Path {
         &self.catalogue
     }
 
-    /// The gate map that it was built against.
+    /// The path of the gate map that the world was built against.
     pub fn gate_map(&self) -> &Path {
         &self.gate_map
     }
@@ -97,12 +97,12 @@ impl World {
         self.folder.join("runs/fraud-platform")
     }
 
-    /// What the world is known by.
+    /// The ids of the world.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// What it was built from.
+    /// The options that the world was built with.
     pub fn options(&self) -> &WorldOptions {
         &self.options
     }

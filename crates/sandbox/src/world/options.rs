@@ -1,9 +1,9 @@
 //! What a world should look like.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::mix::mix_pair;
 
@@ -26,13 +26,13 @@ use crate::mix::mix_pair;
 pub struct WorldOptions {
     /// The world key's seed, and the seed of every value in the world.
     pub seed: u64,
-    /// 1 to 256 characters.
+    /// The scenario: 1 to 256 characters.
     pub scenario_id: String,
-    /// Stamped into the pack manifest.
+    /// The engine release that the pack manifest names.
     pub engine_release: String,
-    /// No event is earlier.
-    pub start: DateTime<Utc>,
-    /// Every event is earlier than `start + span`.
+    /// The earliest event time.
+    pub start: SystemTime,
+    /// The length of event time: every event is earlier than `start + span`.
     pub span: Duration,
     /// The outputs, in policy order.
     pub outputs: Vec<OutputOptions>,
@@ -40,7 +40,7 @@ pub struct WorldOptions {
     pub contracts: Contracts,
     /// Bytes of filler in every gate's bundle, beyond its few small files.
     pub bundle_filler_bytes: u64,
-    /// Manifest and seal.
+    /// How far the world is packed: manifest, seal, or neither.
     pub pack: Pack,
     /// Whether a pack gets a contents index too.
     pub contents_index: bool,
@@ -58,10 +58,8 @@ impl WorldOptions {
             seed: 20_260_128,
             scenario_id: "baseline_v1".to_owned(),
             engine_release: "engine-1.4.0".to_owned(),
-            start: Utc
-                .timestamp_opt(1_769_587_200, 0)
-                .single()
-                .unwrap_or_default(),
+            // 2026-01-28T08:00:00Z.
+            start: SystemTime::UNIX_EPOCH + Duration::from_hours(491_552),
             span: Duration::from_hours(1),
             outputs: SampleOutput::TRAFFIC
                 .iter()
@@ -93,7 +91,11 @@ impl WorldOptions {
         self
     }
 
-    /// Rows over all outputs.
+    pub(crate) fn start_utc(&self) -> DateTime<Utc> {
+        self.start.into()
+    }
+
+    /// The number of rows of all outputs together.
     pub fn rows(&self) -> u64 {
         self.outputs
             .iter()
@@ -105,15 +107,15 @@ impl WorldOptions {
 /// One output of a world.
 #[derive(Debug, Clone)]
 pub struct OutputOptions {
-    /// As in the catalogue.
+    /// The output's id in the catalogue.
     pub output_id: String,
-    /// Files. A template that names one file allows 1 only.
+    /// The number of files; a template that names one file allows 1 only.
     pub parts: usize,
-    /// 0 gives parts with no rows.
+    /// The number of rows of each part; 0 gives parts without rows.
     pub rows_per_part: u64,
-    /// Parquet only.
+    /// The number of rows of a row group, in Parquet parts.
     pub row_group_rows: usize,
-    /// Parquet only.
+    /// The compression of Parquet parts.
     pub compression: Compression,
     /// How many parts cover any moment of the span; 1: one after the other.
     pub overlap: usize,
@@ -122,7 +124,7 @@ pub struct OutputOptions {
     pub ties: u64,
     /// How the `ts_utc` column is written.
     pub time: TimeColumn,
-    /// Parts that are not in time order.
+    /// Which parts are out of time order; `None` leaves all in order.
     pub disorder: Option<Disorder>,
 }
 
@@ -168,7 +170,7 @@ impl OutputOptions {
 pub enum SampleOutput {
     /// Traffic before the fraud overlay.
     EventStreamBaseline,
-    /// Traffic with fraud.
+    /// Traffic after the fraud overlay.
     EventStreamWithFraud,
     /// One row a flow.
     FlowAnchorWithFraud,
@@ -176,7 +178,7 @@ pub enum SampleOutput {
     ArrivalEntities,
     /// Arrivals; another gate, and a template that ends in a newline.
     ArrivalEvents,
-    /// JSON lines.
+    /// Labels of events, written as JSON lines.
     EventLabels,
     /// A template that ends in `/`.
     SessionIndex,
@@ -209,7 +211,7 @@ impl SampleOutput {
         Self::ArrivalEvents,
     ];
 
-    /// Its `output_id`.
+    /// The output's id in the sample catalogue.
     pub fn id(self) -> &'static str {
         match self {
             Self::EventStreamBaseline => "s2_event_stream_baseline_6B",
@@ -228,7 +230,7 @@ impl SampleOutput {
 /// Parquet compression of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// Not compressed.
     None,
     /// Snappy.
     Snappy,
@@ -244,9 +246,9 @@ pub enum Compression {
 /// shuffled within windows of `window_rows`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disorder {
-    /// At least 1.
+    /// Every how many parts one is shuffled; at least 1.
     pub every_nth_part: usize,
-    /// At least 2; as long as the part or longer shuffles it whole.
+    /// The rows of a window, at least 2; one as long as a part shuffles it whole.
     pub window_rows: u64,
 }
 
@@ -276,7 +278,7 @@ impl Default for TimeColumn {
 /// One textual form of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeText {
-    /// Fractional digits, 0 to 9.
+    /// The number of fractional digits, 0 to 9.
     pub digits: u8,
     /// A space between date and time, where RFC 3339 has `T`.
     pub space: bool,

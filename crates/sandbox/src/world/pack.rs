@@ -56,7 +56,7 @@ pub(crate) fn write_receipt(
         "manifest_fingerprint": identity.manifest_fingerprint,
         "parameter_hash": identity.parameter_hash,
         "seed": identity.seed,
-        "created_utc": options.start,
+        "created_utc": options.start_utc(),
         "built_by": "sandbox",
     });
     write_json(root, RECEIPT, &receipt)
@@ -76,7 +76,7 @@ pub(crate) fn write_pack(
     if options.contents_index {
         write_contents(root, pack_id)?;
     }
-    let packed_at = options.start + options.span;
+    let packed_at = options.start_utc() + options.span;
     let manifest = json!({
         "version": "v0",
         "oracle_pack_id": pack_id,

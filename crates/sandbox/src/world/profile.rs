@@ -13,15 +13,15 @@ const PRODUCER_ID: &str = "svc:world_stream_producer";
 /// the settings that tests vary.
 #[derive(Debug, Clone)]
 pub struct ProfileOptions {
-    /// The world it names.
+    /// The world that the profile names.
     pub world: World,
-    /// Where to push.
+    /// The ingestion gate's URL.
     pub ig_ingest_url: String,
-    /// File name under the world's `config/`.
+    /// The profile's file name under the world's folder `config`.
     pub file_name: String,
-    /// Role `business_traffic`; default: all streamable outputs of the world.
+    /// The outputs that are traffic; all streamable ones of the world by default.
     pub traffic: Vec<String>,
-    /// Role `behavioural_context`.
+    /// The outputs that give context to traffic; none by default.
     pub context: Vec<String>,
     /// Keys set or replaced after all else, by dotted path: `("policy.posture", "strict")`.
     /// Values are YAML; `null` removes the key.
@@ -48,7 +48,7 @@ impl ProfileOptions {
         self
     }
 
-    /// Writes the profile and the files that it refers to; answers its path.
+    /// Writes the profile and the files that it refers to, and returns its path.
     ///
     /// # Errors
     /// `SANDBOX_IO`; `SANDBOX_OPTIONS_INVALID` if an override is not YAML.

@@ -40,7 +40,7 @@ impl Timeline {
         let overlap = output.overlap.clamp(1, output.parts.max(1));
         let chunk_rows = output.rows_per_part.div_ceil(overlap as u64);
         let mut timeline = Self {
-            start_ns: world.start.timestamp_nanos_opt().unwrap_or(0),
+            start_ns: world.start_utc().timestamp_nanos_opt().unwrap_or(0),
             span_ns: u64::try_from(world.span.as_nanos()).unwrap_or(u64::MAX),
             parts: output.parts,
             rows_per_part: output.rows_per_part,

@@ -151,37 +151,40 @@ pub(super) struct AuditBlock {
     pub(super) root: Option<String>,
 }
 
-/// Where cursors are kept.
+/// The kind of store that cursors are saved in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CheckpointBackend {
-    /// Files under `wsp_checkpoint.root`.
+    /// Files under the folder `wsp_checkpoint.root`.
     File,
-    /// One SQLite file.
+    /// The SQLite database file `wsp_checkpoint.root`.
     Sqlite,
-    /// A Postgres table.
+    /// A table of the Postgres database `wsp_checkpoint.dsn`.
     Postgres,
     /// Objects under an `s3://` root, written by conditional put.
     Object,
 }
 
-/// What one cursor belongs to.
+/// What a cursor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CheckpointScope {
-    /// The pack: one cursor an output, whatever the platform run.
+    /// The pack: each output has one cursor for all platform runs.
     Pack,
-    /// The pack and the platform run.
+    /// The pack and the platform run: each output has a cursor for each run.
     PlatformRun,
 }
 
 /// The HTTP client that drives the lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PushClientKind {
-    /// One connection a lane, without a layer between: the fast one.
+    /// One connection a lane, the fast client; it uses no proxy.
     Direct,
-    /// reqwest: for proxies and the system's trust settings.
+    /// reqwest, for proxies.
     Reqwest,
 }
 

@@ -8,7 +8,7 @@
 //! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
-pub mod request;
+pub(crate) mod request;
 mod settings;
 mod blocks;
 mod document;
@@ -31,6 +31,7 @@ pub use replay::lanes::{Concurrency, LaneOrdering};
 pub use replay::lead::schedule::WhenLate;
 pub use replay::order::{OnDisorder, OrderSettings};
 pub use replay::quarantine::{OnReject, RejectSettings};
+pub use request::{Overrides, StreamRequest};
 use secret::Literals;
 pub use secret::Secret;
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
@@ -49,75 +50,78 @@ const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 /// A list of outputs, inline or in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OutputList {
-    /// The profile holds the ids itself.
+    /// The profile lists the ids itself.
     Inline(Vec<String>),
-    /// The path of a file that holds them, as written.
+    /// The profile names a file that lists the ids; the path is as written.
     Ref(String),
 }
 
 /// The settings of one profile, checked and with defaults applied.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Profile {
-    /// Where the file stands; file references resolve beside it.
+    /// The path of the profile; file references that are not found from the working directory
+    /// resolve beside it.
     pub path: PathBuf,
-    /// `profile_id`.
+    /// `profile_id`; empty if the profile has none.
     pub profile_id: String,
     /// How much evidence a run needs.
     pub posture: Posture,
-    /// `policy.policy_rev`, for the audit.
+    /// `policy.policy_rev`, which the audit repeats; `None` if the profile has none.
     pub policy_rev: Option<String>,
-    /// False waives the gates, in local posture only.
+    /// Whether the gates must pass; `false` waives them and occurs in local posture only.
     pub require_gate_pass: bool,
     /// How gates are verified.
     pub gate_verification: VerificationMode,
-    /// How data is verified against the contents index; absent: by posture.
+    /// How data is verified against the contents index; `None` decides by posture.
     pub data_verification: Option<DataVerification>,
     /// What makes events due: `stream_speedup` or `stream_rate`.
     pub pace: Pace,
-    /// The order asked for; absent: that of the cursors being resumed.
+    /// The order of events; `None` takes that of the cursors being resumed.
     pub order: Option<OrderMode>,
-    /// The event-time order's own settings.
+    /// Settings of the event-time order: disorder and memory budgets.
     pub ordering: OrderSettings,
-    /// Where the rebuildable time index is kept; `None`: under the runs root.
+    /// The folder of the rebuildable time index; `None` is one under the runs root.
     pub time_index: Option<PathBuf>,
-    /// The outputs that are traffic.
+    /// The outputs that are traffic; `None` if the policy names none.
     pub traffic: Option<OutputList>,
-    /// The outputs that give context to traffic.
+    /// The outputs that give context to traffic; `None` if the policy names none.
     pub context: Option<OutputList>,
     /// Whether the context outputs are streamed too.
     pub stream_context: bool,
-    /// The store that `s3://` locations are in.
+    /// How the store of `s3://` locations is reached.
     pub object_store: ObjectStoreConfig,
-    /// Where engine run roots live.
+    /// The folder or prefix that relative engine run roots lie in; `None` if the profile has none.
     pub oracle_root: Option<String>,
-    /// The engine run root.
+    /// The engine run root; `None` leaves it to a flag.
     pub engine_run_root: Option<String>,
-    /// The scenario of the world.
+    /// The scenario of the world; `None` leaves it to a flag or the pack manifest.
     pub scenario_id: Option<String>,
-    /// The catalogue's path.
+    /// The path of the catalogue; `None` leaves it to a flag.
     pub catalogue_path: Option<String>,
-    /// The gate map's path; absent: beside the catalogue.
+    /// The path of the gate map; `None` is the one beside the catalogue.
     pub gate_map_path: Option<String>,
-    /// The ingestion gate.
+    /// The ingestion gate's URL; `None` leaves it to a flag.
     pub ig_ingest_url: Option<String>,
-    /// The header that carries the token.
+    /// The name of the header that carries the token; `X-IG-Api-Key` by default.
     pub api_key_header: String,
-    /// The token.
+    /// The token shown to the ingestion gate; `None` shows none.
     pub auth_token: Option<Secret>,
-    /// Where cursors are kept.
+    /// Where and how cursors are saved.
     pub checkpoint: CheckpointSettings,
-    /// Who produces.
+    /// The producer of the events, and who may produce.
     pub producer: ProducerSettings,
     /// How failed pushes are retried.
     pub retry: RetrySettings,
     /// How events are pushed.
     pub push: PushSettings,
-    /// What becomes of events that the gate will not have.
+    /// What becomes of events that the gate refuses for good.
     pub rejects: RejectSettings,
     /// The platform's runs root: audit, active run id, time index.
     pub runs_root: PathBuf,
-    /// What is unwise and allowed in local posture, for the log.
+    /// What local posture allows and strict posture refuses, a sentence each, for the log.
     pub warnings: Vec<String>,
 }
 
@@ -210,7 +214,7 @@ impl Profile {
         Ok(profile)
     }
 
-    /// A value that this command needs.
+    /// The value of a key that a command needs.
     ///
     /// # Errors
     /// `PROFILE_VALUE_MISSING` naming the key and the flag that stands for it.
@@ -232,8 +236,8 @@ impl Profile {
             })
     }
 
-    /// Where a file reference of this profile points: as it stands if absolute
-    /// or there from the working directory, else beside the profile.
+    /// The path of a file that the profile refers to: as written if it is absolute or exists from
+    /// the working directory, else beside the profile.
     pub fn resolve_ref(&self, reference: &str) -> PathBuf {
         let path = Path::new(reference);
         if path.is_absolute() || path.exists() {
@@ -245,7 +249,7 @@ impl Profile {
             .unwrap_or_else(|| path.to_owned())
     }
 
-    /// The ids of an output list, opening its file if it has one.
+    /// The ids of an output list, read from its file if it has one.
     ///
     /// # Errors
     /// `PROFILE_REF_UNREADABLE` naming the file.

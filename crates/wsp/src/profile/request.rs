@@ -1,4 +1,4 @@
-//! What a caller asks for: a profile, and what wins over it.
+//! What a caller asks for: a profile, and values that take precedence over it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,70 +11,71 @@ use crate::profile::{CheckpointBackend, OnReject, OrderMode, Profile};
 use replay::order::TimeWindow;
 use replay::pace::Pace;
 
-/// What the command line (or a calling service) sets for one run.
+/// The values that a command line, or a calling service, sets for one run; each takes precedence
+/// over the profile, and `None` leaves the profile's.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// The engine run root.
+    /// The engine run root to read.
     pub engine_run_root: Option<String>,
-    /// The pack must have this id.
+    /// The id that the pack must have; `None` accepts any.
     pub oracle_pack_id: Option<String>,
-    /// The scenario.
+    /// The scenario of the world.
     pub scenario_id: Option<String>,
-    /// Only these of the policy's outputs.
+    /// The outputs to stream, of those that the policy names; `None` streams them all.
     pub output_ids: Option<Vec<String>>,
-    /// The catalogue's path.
+    /// The path of the catalogue.
     pub catalogue: Option<String>,
-    /// The gate map's path.
+    /// The path of the gate map.
     pub gate_map: Option<String>,
-    /// What of event time is streamed; in event-time order only.
+    /// The event times to stream, in event-time order only; all by default.
     pub window: TimeWindow,
-    /// At most so many events, over all outputs.
+    /// Stop after this many events, over all outputs; `None` streams the whole world.
     pub max_events: Option<u64>,
-    /// What makes events due.
+    /// The pace, which makes events due.
     pub pace: Option<Pace>,
-    /// The wall time at which the schedule begins; that of the first event, if absent.
+    /// The wall time at which the schedule begins; `None` begins when the first event is ready.
     pub start_at: Option<EventTime>,
-    /// The event time that is due when it begins; that of the first event, if absent. It
-    /// has no meaning at a rate.
+    /// The event time that is due when the schedule begins; `None` takes the first event's. It is
+    /// refused at a rate.
     pub time_origin: Option<EventTime>,
     /// Wait at most this long, by the wall clock, from when one event is due until the next
     /// is; a longer gap is cut and the rest of the schedule moves with it. It has no meaning
     /// at a rate. `None` cuts nothing.
     pub max_gap: Option<Duration>,
-    /// The order.
+    /// The order of events.
     pub order: Option<OrderMode>,
-    /// The ingestion gate.
+    /// The ingestion gate's URL.
     pub ig_url: Option<String>,
-    /// What becomes of events that it will not have.
+    /// What becomes of events that the gate refuses for good.
     pub on_reject: Option<OnReject>,
-    /// The platform run.
+    /// The id of the platform run.
     pub platform_run_id: Option<String>,
-    /// The scenario run, hex32; else the engine run's id.
+    /// The scenario run, 32 lowercase hex digits; `None` takes the engine run's id.
     pub scenario_run_id: Option<String>,
-    /// Resume although the plan differs from the one the cursors were saved under.
+    /// Whether to resume although the plan differs from the one that the cursors were saved under.
     pub allow_plan_change: bool,
-    /// Resume under another platform run than the cursors'.
+    /// Whether to resume under another platform run than the cursors'.
     pub allow_run_change: bool,
-    /// Take the leases from a living holder.
+    /// Whether to take the leases from a holder that is still alive.
     pub take_over: bool,
 }
 
 /// A run to plan, verify or stream.
 #[derive(Debug, Clone)]
 pub struct StreamRequest {
-    /// The settings, flags applied.
+    /// The profile, with the overrides applied.
     pub profile: Profile,
-    /// What else the caller set.
+    /// The overrides that are no settings of a profile.
     pub overrides: Overrides,
-    /// Relative paths start here.
+    /// The folder that relative paths start at.
     pub working_dir: PathBuf,
-    /// `PLATFORM_RUN_ID`, if it is set.
+    /// The environment variable `PLATFORM_RUN_ID`; `None` if it is not set.
     pub environment_run_id: Option<String>,
 }
 
 impl StreamRequest {
-    /// Applies what was set over the profile; relative paths start at the
-    /// process's working directory.
+    /// Applies the overrides to the profile; relative paths start at the process's working
+    /// directory.
     ///
     /// # Errors
     /// `PROFILE_INVALID` if there is no working directory, for a time origin or a longest gap

@@ -28,7 +28,7 @@ const SECRET_WORDS: &[&str] = &[
     "aws_secret_access_key",
 ];
 
-/// A value that no log, error, audit line or report may show.
+/// A credential. Its `Debug` does not show it, and nothing else may.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -38,7 +38,7 @@ impl Secret {
         Self(value)
     }
 
-    /// The credential itself, for the one call that needs it.
+    /// The credential itself, for the call that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

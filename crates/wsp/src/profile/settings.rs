@@ -46,20 +46,21 @@ pub(super) fn pace(speedup: Option<Factor>, rate: Option<Rate>) -> Result<Pace, 
 
 /// `wiring.wsp_checkpoint`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CheckpointSettings {
-    /// Which store.
+    /// The kind of store; files by default.
     pub backend: CheckpointBackend,
     /// The folder (file), the database file (sqlite) or the `s3://` prefix (object).
     pub root: String,
-    /// The Postgres connection string.
+    /// The Postgres connection string; `None` unless the profile has one.
     pub dsn: Option<Secret>,
-    /// Events between saves, all outputs together; at least 1.
+    /// The number of events between saves, over all outputs; 1 by default.
     pub flush_every: u64,
-    /// What a cursor belongs to.
+    /// What a cursor belongs to; the pack by default.
     pub scope: CheckpointScope,
-    /// How long a lease lives without a renewal.
+    /// How long a lease lasts without a renewal; 30 s by default.
     pub lease: Duration,
-    /// How long a save may take once the stream is asked to stop.
+    /// How long the last save may take after a stop; 10 s by default.
     pub save_timeout: Duration,
 }
 
@@ -88,10 +89,11 @@ impl CheckpointSettings {
 
 /// `wiring.wsp_producer`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ProducerSettings {
-    /// Who produces.
+    /// The id of the producer; `None` is refused when events are produced.
     pub producer_id: Option<String>,
-    /// The file of those who may, as written.
+    /// The path of the file of allowed producers, as written; `None` is refused when events are produced.
     pub allowlist_ref: Option<String>,
 }
 
@@ -106,14 +108,16 @@ impl From<ProducerBlock> for ProducerSettings {
 
 /// `wiring.wsp_retry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetrySettings {
-    /// Attempts with growing delays before the delay stays at its maximum.
+    /// The number of attempts whose delays grow before the delay stays at its maximum; 5 by
+    /// default.
     pub max_attempts: u32,
-    /// The first delay's bound.
+    /// The upper bound of the first delay; 250 ms by default.
     pub base_delay: Duration,
-    /// The largest delay's bound.
+    /// The upper bound of every delay; 5 s by default.
     pub max_delay: Duration,
-    /// How long the ingestion gate, or the checkpoint store, may be away.
+    /// How long the ingestion gate or the checkpoint store may be away; 15 minutes by default.
     pub give_up_after: Duration,
 }
 
@@ -135,7 +139,7 @@ impl RetrySettings {
         Ok(settings)
     }
 
-    /// The policy that they make; no event is singled out.
+    /// The retry policy of these settings, under which no event is singled out.
     pub fn policy(&self) -> RetryPolicy {
         RetryPolicy {
             max_attempts: self.max_attempts,
@@ -149,14 +153,15 @@ impl RetrySettings {
 
 /// `wiring.wsp_push`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PushSettings {
-    /// How events are sent.
+    /// The number of lanes, and how events are spread over them.
     pub lanes: LaneSettings,
-    /// From connecting to the last byte of the answer.
+    /// The time of a post from connecting to the last byte of its answer; 30 s by default.
     pub timeout: Duration,
-    /// The HTTP client.
+    /// The HTTP client; the direct one by default.
     pub client: PushClientKind,
-    /// What a late stream does.
+    /// What a late stream does; it catches up by default.
     pub when_late: WhenLate,
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn plan_digest(
             .from
             .map_or_else(String::new, |from| from.nanos().to_string()),
     );
-    oracle_store::Hex64::of_hasher(hasher).to_string()
+    oracle_store::Hex64::of_digest(hasher.finalize().into()).to_string()
 }
 
 /// Where one output goes on.
