@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::{Hex64, SealStatus};
 use wsp::EventTime;
-use wsp::pace::{Pace, RateSteps, Speedup};
 use wsp::profile::{OnReject, OrderMode};
+use wsp::replay::{Pace, RateSteps, Speedup};
 
 /// Replays a recorded world into an ingestion gate: verified, ordered, on
 /// schedule, and never losing its place.

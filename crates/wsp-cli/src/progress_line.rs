@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{FormattedDuration, HumanCount, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wsp::progress::Progress;
-use wsp::steering::State;
+use wsp::replay::{Progress, State};
 
 use crate::output;
 
@@ -105,7 +104,7 @@ fn line(now: &Progress, rate: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wsp::pace::Pace;
+    use wsp::replay::Pace;
 
     use super::*;
 

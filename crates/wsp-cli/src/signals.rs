@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wsp::ending::{Cause, Ending};
-use wsp::replay::ReasonCode;
+use wsp::replay::{Cause, Ending, ReasonCode};
 
 use crate::commands::complain;
 use crate::output;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
 use wsp::clock::Clock;
-use wsp::pace::Pace;
 use wsp::profile::Profile;
+use wsp::replay::Pace;
 use wsp::{Overrides, Stream, StreamRequest};
 
 /// A clock that never sleeps.

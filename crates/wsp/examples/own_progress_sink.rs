@@ -7,8 +7,7 @@
 mod playground;
 
 use playground::{Anything, Playground};
-use wsp::pace::Speedup;
-use wsp::progress::{Progress, ProgressSink};
+use wsp::replay::{Progress, ProgressSink, Speedup};
 use wsp::{Overrides, Status, Stream};
 
 /// Prints what it is told, and remembers the last.

@@ -9,8 +9,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
-use wsp::pace::{RateSteps, Speedup};
 use wsp::profile::Profile;
+use wsp::replay::{RateSteps, Speedup};
 use wsp::{Overrides, Stream, StreamRequest};
 
 #[tokio::main]

@@ -20,13 +20,13 @@
 //! |---|---|---|
 //! | [`CheckpointStore`](checkpoint::CheckpointStore) | place in the stream | `own_checkpoint_store` |
 //! | [`PushClient`](push::PushClient) | way to the gate | `own_push_client` |
-//! | [`ProgressSink`](progress::ProgressSink) | view of the progress | `own_progress_sink` |
+//! | [`ProgressSink`](replay::ProgressSink) | view of the progress | `own_progress_sink` |
 //! | [`Clock`](clock::Clock) | time | `own_clock` |
 //! | [`Plan`](plan::Plan) | use of cleared rows | `rows_through_a_clearance` |
-//! | [`Steering`](steering::Steering) | hand on a running stream | `steer_a_stream` |
+//! | [`Steering`](replay::Steering) | hand on a running stream | `steer_a_stream` |
 //!
-//! [`Engine`](engine::Engine) is below it, for those with an order or a
-//! [`Quarantine`](quarantine::Quarantine) of their own.
+//! [`Engine`](replay::Engine) is below it, for those with an order or a
+//! [`Quarantine`](replay::Quarantine) of their own.
 //!
 //! # Invariants
 //! - Rows are opened through a clearance of the `gates` crate, and in no other way.
@@ -54,12 +54,6 @@ pub use profile::request::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
 pub use replay;
-pub use replay::keep::{held_lease, keeper, lateness, watermark};
-pub use replay::lanes::lane;
-pub use replay::lead::{dispatch, schedule, steering};
-pub use replay::order::{chunk_budget, feed, part_proofs, parts, time_index};
-pub use replay::tell::{acts, journal, meters, progress, state};
-pub use replay::{ending, engine, keep, lanes, lead, order, pace, place, quarantine, time, window};
 pub use run::outline::{Outline, OutputOutline, outline};
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{Status, StreamReport};

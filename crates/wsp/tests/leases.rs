@@ -14,10 +14,9 @@ use checkpoint::{
 };
 use sandbox::{ProfileOptions, World, WorldOptions};
 use tempfile::TempDir;
-use wsp::ending::{Cause, Ending};
-use wsp::pace::{Pace, Speedup};
 use wsp::profile::Profile;
 use wsp::push::{Answer, PushClient, PushFault, PushLane};
+use wsp::replay::{Cause, Ending, Pace, Speedup};
 use wsp::{Overrides, Status, Stream, StreamReport, StreamRequest};
 
 /// Longer than anything here takes on a slow machine.

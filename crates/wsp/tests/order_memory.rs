@@ -12,8 +12,7 @@ use std::fs;
 use disk::{DiskWorld, TimeForm, Writing};
 use oracle_store::PartFormat;
 use world::World;
-use wsp::ending::Ending;
-use wsp::order::{EventOrder, TimeWindow};
+use wsp::replay::{Ending, EventOrder, TimeWindow};
 
 const PARTS: i64 = 64;
 const ROWS: i64 = 9_000;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use wsp::order::TimeWindow;
+use wsp::replay::TimeWindow;
 use wsp::{Overrides, Status, Stream};
 
 use super::{complain, conclude, refuse, request_with};

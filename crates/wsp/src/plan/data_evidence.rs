@@ -16,7 +16,7 @@ use oracle_store::{
     Catalogue, CatalogueEntry, ContentsIndex, DataPlaces, DataVerification, OutputLocator,
     PackEvidence, Part, Posture, Tokens, WorldStore, verify_instance_proof,
 };
-use replay::order::parts::ProvePart;
+use replay::ProvePart;
 use serde::Serialize;
 use tokio::runtime::Handle;
 

@@ -20,8 +20,7 @@ use crate::Error;
 use crate::plan::selection::{Role, SelectedOutput};
 use crate::plan::{LocatedWorld, locate_world};
 use crate::profile::request::StreamRequest;
-use replay::ending::Ending;
-use replay::order::time_index::{PartTimes, TimeIndex, TimeIndexCache};
+use replay::{Ending, PartTimes, TimeIndex, TimeIndexCache};
 
 /// How far to look.
 #[derive(Debug, Clone, Copy, Default)]

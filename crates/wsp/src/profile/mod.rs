@@ -22,10 +22,10 @@ use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file
 
 use document::{Document, invalid};
 pub use expand::Env;
-pub use replay::lanes::{Concurrency, LaneOrdering};
-pub use replay::lead::schedule::WhenLate;
-pub use replay::order::{OnDisorder, OrderSettings};
-pub use replay::quarantine::{OnReject, RejectSettings};
+pub use replay::WhenLate;
+pub use replay::{Concurrency, LaneOrdering};
+pub use replay::{OnDisorder, OrderSettings};
+pub use replay::{OnReject, RejectSettings};
 pub use secret::Secret;
 pub use settings::{
     CheckpointBackend, CheckpointScope, CheckpointSettings, OrderMode, ProducerSettings,
@@ -34,7 +34,7 @@ pub use settings::{
 
 use crate::{Error, ReasonCode};
 use push::{PushEndpoint, clear_text_proxy};
-use replay::pace::Pace;
+use replay::Pace;
 
 /// The runs root of the platform where a profile names none.
 const DEFAULT_RUNS_ROOT: &str = "runs/fraud-platform";

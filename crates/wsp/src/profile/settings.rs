@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use oracle_store::Posture;
-use replay::lanes::{Concurrency, LaneOrdering, LaneSettings};
-use replay::lead::schedule::WhenLate;
-use replay::order::{OnDisorder, OrderSettings};
-use replay::quarantine::{OnReject, RejectSettings};
+use replay::{
+    Concurrency, LaneOrdering, LaneSettings, OnDisorder, OnReject, OrderSettings, RejectSettings,
+    WhenLate,
+};
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, invalid};
@@ -15,7 +15,7 @@ use super::secret::{Secret, holds_literal_password};
 use super::{DEFAULT_RUNS_ROOT, literal_credential};
 use crate::Error;
 use push::{MAX_EVENT_BYTES, RetryPolicy};
-use replay::pace::{Pace, RateStep, RateSteps, Speedup};
+use replay::{Pace, RateStep, RateSteps, Speedup};
 
 pub use checkpoint::OrderMode;
 

@@ -14,7 +14,7 @@ use chrono::{SecondsFormat, Utc};
 use durable::{Access, Disk, OsDisk, RunLog};
 use envelope::PlatformRunId;
 use oracle_store::Posture;
-use replay::tell::journal::{Happening, Journal};
+use replay::{Happening, Journal};
 use serde::Serialize;
 use serde_json::Value;
 

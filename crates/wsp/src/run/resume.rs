@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::plan::{Plan, PlannedOutput};
 use crate::profile::request::Overrides;
-use replay::order::{DoneThrough, PartId, TimeWindow};
-use replay::place::Position;
+use replay::{DoneThrough, PartId, Position, TimeWindow};
 
 /// The keys of a plan's cursors, in list order.
 ///

@@ -13,13 +13,12 @@ use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
-use wsp::ending::Ending;
-use wsp::feed::FeedPool;
-use wsp::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
-use wsp::parts::PartOpener;
 use wsp::plan::{Plan, plan};
 use wsp::profile::Profile;
 use wsp::reading::{cleared_parts, event_time_source};
+use wsp::replay::{
+    DoneThrough, Ending, EventTimeOrder, EventTimeSource, FeedPool, PartOpener, TimeWindow,
+};
 use wsp::{Overrides, StreamRequest};
 
 use crate::world::{World, number};
@@ -116,7 +115,7 @@ impl DiskWorld {
     ) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let part = wsp::order::PartId {
+        let part = wsp::replay::PartId {
             output,
             part: part as u32,
         };
@@ -191,7 +190,7 @@ impl DiskWorld {
         let plan = Self::plan(request).unwrap();
         let source = event_time_source(request, &plan, done.to_vec(), window);
         let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
-        let pool = FeedPool::start(2, &wsp::ending::Ending::default()).unwrap();
+        let pool = FeedPool::start(2, &wsp::replay::Ending::default()).unwrap();
         let sort_budget = request.profile.ordering.sort_budget;
         let open = PartOpener::new(Arc::clone(&parts), pool, sort_budget);
         let learnt = Box::new(|_| {});

@@ -6,7 +6,7 @@ use crate::world::{
     Names, Place, Reading, World, WorldParts, at, done_of, drain, merge, sorted, spans, untouched,
 };
 use proptest::prelude::*;
-use wsp::order::{Merge, Overlap, PartId, PartSpan, TimeWindow};
+use wsp::replay::{Merge, Overlap, PartId, PartSpan, TimeWindow};
 
 /// Up to three outputs of up to six parts, few distinct times and so many ties; every
 /// other part is in order.

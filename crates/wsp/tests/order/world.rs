@@ -6,14 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
 use envelope::{EventTime, FrameSpec, Framer, PinValues, Pins};
 use proptest::sample::Index;
-use wsp::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
-use wsp::order::{
-    DoneThrough, Event, EventOrder, Merge, OpenPart, PartId, PartSpan, PartStart, TimeWindow,
+use wsp::replay::{
+    Chunk, ChunkSource, DoneThrough, Event, EventOrder, FeedPool, Merge, NamePosition, OpenPart,
+    PartFeed, PartId, PartSpan, PartStart, PartTimes, Position, RowNumbers, TimeRow, TimeWindow,
     open_spans,
 };
-use wsp::place::NamePosition;
-use wsp::place::Position;
-use wsp::time_index::{PartTimes, TimeRow};
 
 /// The times of each row, in nanoseconds, of each part of each output.
 pub(crate) type World = Vec<Vec<Vec<i64>>>;
@@ -166,7 +163,7 @@ impl WorldParts {
         Self {
             world: Arc::new(world.clone()),
             reading,
-            pool: FeedPool::start(reading.workers, &wsp::ending::Ending::default()).unwrap(),
+            pool: FeedPool::start(reading.workers, &wsp::replay::Ending::default()).unwrap(),
             bad: Vec::new(),
             open: Arc::default(),
         }
