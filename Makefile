@@ -24,7 +24,7 @@ check: ## The fast part of it: format and lints
 fmt: ## Format
 	$(CARGO) fmt --all
 
-loom: ## Every order in which threads may meet at meters, window, sending and steering
+loom: ## Every order in which threads may meet at meters, window and sending
 	$(CARGO) test -p replay --features loom --lib models
 
 soak: ## The long forms of crash, race and outage tests (hours)

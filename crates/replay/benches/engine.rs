@@ -15,17 +15,11 @@ use checkpoint::{
 use durable::TokioClock;
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use push::{Answer, MAX_EVENT_BYTES, PushClient, PushFault, PushLane, RetryPolicy};
-use replay::engine::Engine;
-use replay::keep::cursors::{Cursors, KeptOutput};
-use replay::lanes::gateway::Gateway;
-use replay::lanes::{Concurrency, LaneOrdering, LaneSettings};
-use replay::lead::course::Course;
-use replay::lead::schedule::{Schedule, WhenLate};
-use replay::order::{Event, EventOrder};
-use replay::pace::Speedup;
-use replay::place::{NamePosition, Position};
-use replay::tell::journal::{Happening, Journal};
-use replay::time::Start;
+use replay::{
+    Concurrency, Course, Cursors, Engine, Event, EventOrder, Gateway, Happening, Journal,
+    KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position, Schedule, Speedup, Start,
+    WhenLate,
+};
 
 const RUN: &str = "platform_20260128T090000Z";
 /// Events that are framed once and pushed again and again.

@@ -10,11 +10,10 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use envelope::{EventTime, FrameSpec, Framer, PinValues, Pins};
-use replay::order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
-use replay::order::time_index::PartTimes;
-use replay::order::{EventOrder, Merge, OpenPart, PartId, PartStart, TimeWindow, open_spans};
-use replay::place::NamePosition;
-use replay::place::Position;
+use replay::{
+    Chunk, ChunkSource, EventOrder, FeedPool, Merge, NamePosition, OpenPart, PartFeed, PartId,
+    PartStart, PartTimes, Position, RowNumbers, TimeWindow, open_spans,
+};
 
 const EVENTS: usize = 200_000;
 /// As many as fit a chunk while 64 parts overlap.
@@ -66,7 +65,7 @@ fn made(parts: usize, time: impl Fn(usize, usize) -> usize + Copy) -> Merge {
         .map(|(part, times)| (part, Framed(chunks(times))));
     let open = Parts {
         framed: Mutex::new(framed.collect()),
-        pool: FeedPool::start(2, &replay::ending::Ending::default()).unwrap(),
+        pool: FeedPool::start(2, &replay::Ending::default()).unwrap(),
     };
     Merge::new(&spans, None, Box::new(open), Arc::new(Nameless))
 }

@@ -21,9 +21,9 @@ use push::Stop;
 /// Why a stream ends early.
 #[derive(Debug)]
 pub enum Cause {
-    /// A signal, or the caller, asked for it.
+    /// A signal, or the caller, asked for a stop.
     Asked,
-    /// Something failed.
+    /// A part of the stream failed.
     Failed(Error),
 }
 
@@ -52,7 +52,7 @@ impl Default for Ending {
 }
 
 impl Ending {
-    /// A switch that goes by a clock.
+    /// A switch whose times are read from `clock`.
     pub fn by(clock: SharedClock) -> Self {
         let shared = Shared {
             clock,
@@ -68,12 +68,12 @@ impl Ending {
         }
     }
 
-    /// The clock that the stream goes by.
+    /// The clock that the switch reads times from.
     pub fn clock(&self) -> &SharedClock {
         &self.shared.clock
     }
 
-    /// Starts to wind the stream down.
+    /// Winds the stream down. The first failure is kept as the cause.
     pub fn wind_down(&self, cause: Cause) {
         let lease_lost = checkpoint::ReasonCode::LeaseLost.as_str();
         let is_lease_lost = matches!(&cause, Cause::Failed(error) if error.code() == lease_lost);
@@ -124,13 +124,13 @@ impl Ending {
         }
     }
 
-    /// Resolves once the stream has wound down for this long, whenever it is asked.
+    /// Resolves once `time` has passed since the stream began to wind down.
     pub async fn wound_down_for(&self, time: Duration) {
         self.winding_down().await;
         self.clock().sleep(self.left_of(time)).await;
     }
 
-    /// What is left of a time that began when the stream began to wind down; all of it before.
+    /// The rest of a `time` that runs from when the stream began to wind down; all of it before that.
     pub fn left_of(&self, time: Duration) -> Duration {
         let since = self.shared.since.get();
         let passed = since.map_or(Duration::ZERO, |since| self.clock().since(*since));
@@ -164,7 +164,7 @@ impl Ending {
     }
 }
 
-/// Held by a thread of the stream while it works.
+/// Ends the stream if the thread that holds it dies before its work is done.
 #[must_use]
 pub struct WorkGuard {
     /// Absent once the work is done.
@@ -173,7 +173,7 @@ pub struct WorkGuard {
 }
 
 impl WorkGuard {
-    /// The work has come to its own end.
+    /// Marks the work as done: dropping the guard no longer ends the stream.
     pub fn done(mut self) {
         self.ending = None;
     }

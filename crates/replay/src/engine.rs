@@ -123,18 +123,18 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     }
 }
 
-/// What a run of the engine came to.
+/// What a run of the engine came to: what was handed over, kept and counted.
 #[derive(Debug)]
 pub struct Ran<J> {
     /// What was handed over.
     pub dispatched: Dispatched,
-    /// What was kept.
+    /// What the gate answered, and what was saved.
     pub kept: Kept<J>,
-    /// What was counted.
+    /// The counters of the stream's events.
     pub meters: Arc<Meters>,
-    /// Posts made again, by cause.
+    /// Retried posts, by cause.
     pub retries: Vec<(&'static str, u64)>,
-    /// From the first event to the last save.
+    /// The time from the start of the engine to the last save.
     pub elapsed: Duration,
 }
 
@@ -255,7 +255,7 @@ fn spawn_dispatcher<K: Clock>(
     Ok(ended)
 }
 
-/// Gives up requests in flight when a drain has taken its time.
+/// Gives up requests in flight once the stream has wound down for `drain_timeout`.
 pub async fn cut_after(ending: Ending, drain_timeout: Duration) {
     ending.wound_down_for(drain_timeout).await;
     ending.cut().throw();

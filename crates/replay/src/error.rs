@@ -56,7 +56,8 @@ impl Error {
         Self::Stream(Fault::new(code, what).advise(fix))
     }
 
-    /// The same with the cause kept in the chain.
+    /// A fault of the stream's own with its cause kept in the chain: the code, what happened and
+    /// where, and what to do about it.
     pub fn caused(
         code: ReasonCode,
         what: impl Into<String>,
@@ -71,7 +72,7 @@ impl Error {
         Self::caused(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC, source)
     }
 
-    /// The same where nothing tells why.
+    /// A thread or task of the stream ended where it must not, for a reason that is not known.
     pub fn ended_early(what: &str) -> Self {
         Self::new(ReasonCode::StreamInternal, what, LOOK_FOR_A_PANIC)
     }

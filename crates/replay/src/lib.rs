@@ -11,17 +11,50 @@
 //!                                 └──────────── window opens ──────────┘
 //! ```
 //!
+//! An [`Engine`] is built of what is streamed and when ([`Course`]), of where to ([`Gateway`]) and
+//! of where the place in the stream is kept ([`Cursors`]):
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use durable::TokioClock;
+//! use push::{PushClient, RetryPolicy};
+//! use replay::{
+//!     Course, Cursors, Ending, Engine, EventOrder, Gateway, Journal, LaneSettings, NamePosition,
+//!     Pace, Schedule, Start, WhenLate,
+//! };
+//!
+//! /// Streams an order of the caller's own, as fast as the gate takes it, until `ending` is thrown.
+//! async fn stream<C: PushClient>(
+//!     order: Box<dyn EventOrder>,
+//!     places: Arc<dyn NamePosition>,
+//!     client: C,
+//!     (lanes, retry): (LaneSettings, RetryPolicy),
+//!     cursors: Cursors,
+//!     ending: Ending,
+//!     journal: impl Journal,
+//! ) -> Result<u64, replay::Error> {
+//!     let schedule = Schedule::new(Pace::UNPACED, WhenLate::CatchUp);
+//!     let course = Course::new(order, places, schedule, Start::by(&TokioClock));
+//!     let gateway = Gateway::new(client, "https://gate.example/v1/ingest/push", lanes, retry);
+//!     let engine = Engine::new(course, gateway, cursors, TokioClock).ended_by(ending);
+//!     let ran = engine.run(journal).await?;
+//!     Ok(ran.meters.read_all().acknowledged)
+//! }
+//! ```
+//!
 //! | folder | the question it answers |
 //! |---|---|
-//! | [`engine`] | the whole way of events, joined by bounded queues |
-//! | [`order`] | which event comes next |
-//! | [`lead`] | when may it leave: schedule, pilot, dispatch, steering |
-//! | [`lanes`] | on its way: one request in flight a lane |
-//! | [`keep`] | how far is it done: watermark, keeper, lateness, lease |
-//! | [`quarantine`] | set aside |
-//! | [`tell`] | what is told of it while it runs |
-//! | [`pace`], [`place`], [`time`] | its words: speed, position, time since the start |
-//! | `run`, [`window`], [`sending`], [`ending`] | what all parts of one stream share |
+//! | `engine` | the whole way of events, joined by bounded queues |
+//! | `order` | which event comes next |
+//! | `lead` | when may it leave: schedule, pilot, dispatch, steering |
+//! | `lanes` | on its way: one request in flight a lane |
+//! | `keep` | how far is it done: watermark, keeper, lateness, lease |
+//! | `quarantine` | set aside |
+//! | `tell` | what is told of it while it runs |
+//! | `pace`, `place`, `time` | its words: speed, position, time since the start |
+//! | `run`, `window`, `sending`, `ending` | what all parts of one stream share |
+//! | `crew` | who does the work that may block |
 //!
 //! # Invariants
 //! - No event is handed to a lane before it is due, nor while
@@ -30,25 +63,68 @@
 //! - What is sent, in what order and under which ids depends on the parts and their start
 //!   alone: not on speed, lanes, chunk sizes, backends or crashes.
 
-pub mod engine;
-pub mod lead;
-pub mod keep;
-pub mod lanes;
+mod engine;
+mod lead;
+mod keep;
+mod lanes;
 mod run;
-pub mod tell;
-pub mod quarantine;
-pub mod order;
-pub mod pace;
-pub mod place;
-pub mod time;
-pub mod window;
-pub mod sending;
-pub mod ending;
-pub mod crew;
+mod tell;
+mod quarantine;
+mod order;
+mod pace;
+mod place;
+mod time;
+mod window;
+mod sending;
+mod ending;
+mod crew;
 mod timer_slack;
 mod sync;
 mod error;
 mod reason;
 
+pub use crew::{Crew, Steps};
+pub use ending::{Cause, Ending, WorkGuard};
+pub use engine::{Engine, Ran, cut_after};
 pub use error::{Error, Fault};
+pub use keep::cursors::{Cursors, KeptOutput};
+pub use keep::held_lease::{HeldLease, stopped, watch_lease};
+pub use keep::kept::{CheckpointCounts, Decisions, Kept, OutagesReport};
+pub use keep::lateness::{LatenessReport, Percentiles};
+pub use keep::patient_store::PatientStore;
+pub use lanes::gateway::Gateway;
+pub use lanes::lane::what_to_do;
+pub use lanes::{Concurrency, LaneOrdering, LaneSettings};
+pub use lead::course::Course;
+pub use lead::dispatch::{DispatchEnd, Dispatched, Scheduled};
+pub use lead::schedule::{Origin, Schedule, WhenLate};
+pub use lead::steering::{Helm, Steering};
+pub use order::chunk_budget::{ChunkBudget, ChunkShare};
+pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
+pub use order::part_proofs::PartProofs;
+pub use order::parts::{ClearedParts, OutputSource, PartOpener, ProvePart};
+pub use order::time_index::{Disorder, PartTimes, SEEK_ROWS, TimeIndex, TimeIndexCache, TimeRow};
+pub use order::{
+    AsWritten, DoneThrough, Event, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey,
+    Merge, OnDisorder, OpenPart, OrderSettings, Overlap, PartId, PartSpan, PartStart, ProcessRoom,
+    Survey, TellOpenRows, TimeWindow, first_open, open_spans, read_memory, readers_of,
+};
+pub use pace::{Pace, RateStep, RateSteps, Speedup};
+pub use place::{NamePosition, Position};
+pub use quarantine::prefix::{Prefix, Waiting};
+pub use quarantine::redriven::{Closed, Closing, RedrivenFile};
+pub use quarantine::{
+    OnReject, QUARANTINE_RECORD_SCHEMA, Quarantine, QuarantineFile, QuarantineReport,
+    QuarantinedEvent, QuarantinedEventNote, QuarantinedNote, RejectReason, RejectSettings,
+    RejectedEvent, SetAside, file_of_run, open_quarantine, redriven_of,
+};
 pub use reason::ReasonCode;
+pub use tell::acts::{Act, Refused};
+pub use tell::journal::{
+    CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
+};
+pub use tell::meters::{Meters, Reading};
+pub use tell::progress::{Progress, ProgressSink, tell_until_the_end};
+pub use tell::state::State;
+pub use time::{Start, WallNs};
+pub use window::Window;

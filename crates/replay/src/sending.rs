@@ -20,25 +20,25 @@ struct Shared {
 
 /// The shared switch between the pilot and the lanes of one stream. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Sending {
+pub(crate) struct Sending {
     shared: Arc<Shared>,
 }
 
 impl Sending {
     /// Lets no lane begin another event, and takes back steps that no lane has used.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.shared.steps.store(0, Ordering::Release);
         self.shared.paused.store(true, Ordering::Release);
     }
 
     /// Lets lanes begin events as they come.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.shared.paused.store(false, Ordering::Release);
         self.shared.changed.notify_waiters();
     }
 
     /// Lets lanes begin this many events more while paused.
-    pub fn step(&self, events: u64) {
+    pub(crate) fn step(&self, events: u64) {
         let add = |steps: u64| Some(steps.saturating_add(events));
         let _ = self
             .shared
@@ -50,7 +50,7 @@ impl Sending {
     /// Waits until a lane may have an event to begin; `false` if the stream winds down first. While
     /// nothing is paused that is two reads of atomics. The lane asks [`begins`](Self::begins) when
     /// it comes to posting: it may have to wait for other things first.
-    pub async fn may_begin(&self, ending: &Ending) -> bool {
+    pub(crate) async fn may_begin(&self, ending: &Ending) -> bool {
         loop {
             if ending.is_winding_down() {
                 return false;
@@ -80,7 +80,7 @@ impl Sending {
     }
 
     /// Whether a lane may post an event for the first time now; while paused, that takes a step.
-    pub fn begins(&self) -> bool {
+    pub(crate) fn begins(&self) -> bool {
         !self.shared.paused.load(Ordering::Acquire) || self.takes_step()
     }
 

@@ -16,7 +16,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Now, by a clock.
+    /// The present moment, read from `clock`.
     ///
     /// Both its times are read a few times, and the tightest reading counts: a busy machine may
     /// turn to something else between two of them. Were they read apart all the same, the

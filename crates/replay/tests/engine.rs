@@ -16,23 +16,11 @@ use durable::{BootClock, TokioClock};
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use model::{Clock, SharedClock};
 use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
-use replay::ending::{Cause, Ending};
-use replay::engine::{Engine, Ran};
-use replay::keep::cursors::{Cursors, KeptOutput};
-use replay::lanes::gateway::Gateway;
-use replay::lanes::{Concurrency, LaneOrdering, LaneSettings};
-use replay::lead::course::Course;
-use replay::lead::dispatch::DispatchEnd;
-use replay::lead::schedule::Schedule;
-use replay::lead::schedule::WhenLate;
-use replay::order::{Event, EventOrder};
-use replay::pace::Speedup;
-use replay::place::NamePosition;
-use replay::place::Position;
-use replay::quarantine::{Quarantine, RejectedEvent, SetAside};
-use replay::tell::journal::{Happening, Journal};
-use replay::tell::progress::Progress;
-use replay::time::Start;
+use replay::{
+    Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder, Gateway,
+    Happening, Journal, KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position, Progress,
+    Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate,
+};
 use tokio::sync::watch;
 
 /// Keeps no record.

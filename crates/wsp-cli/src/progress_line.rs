@@ -8,7 +8,7 @@ use indicatif::{FormattedDuration, HumanCount, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wsp::Progress;
-use wsp::steering::State;
+use wsp::replay::State;
 
 use crate::output;
 

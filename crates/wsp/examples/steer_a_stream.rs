@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
 use wsp::profile::Profile;
+use wsp::replay::{RateSteps, Speedup};
 use wsp::{Overrides, Stream, StreamRequest};
 use wsp::{RateSteps, Speedup};
 

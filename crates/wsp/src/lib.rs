@@ -9,7 +9,7 @@
 //! | what is proven before a row is opened | [`plan`](mod@plan), [`verify`](mod@verify) |
 //! | one run, and what it reports | [`Stream`], [`StreamReport`] |
 //! | what it would do, and where it stands | [`outline`], [`cursors`] |
-//! | steering it, from the program or another process | [`steering`], [`control`] |
+//! | steering it, from the program or another process | [`Steering`], [`control`] |
 //! | rejected events, pushed again | [`redrive`] |
 //! | packing a world | [`pack`] |
 //! | time and chance | [`clock`] |
@@ -41,9 +41,9 @@
 //! | [`ProgressSink`] | view of the progress | `own_progress_sink` |
 //! | [`Clock`](clock::Clock) | time | `own_clock` |
 //! | [`Plan`](plan::Plan) | use of cleared rows | `rows_through_a_clearance` |
-//! | [`Steering`](steering::Steering) | hand on a running stream | `steer_a_stream` |
+//! | [`Steering`] | hand on a running stream | `steer_a_stream` |
 //!
-//! [`replay::engine::Engine`] is below it, for those with an order or a quarantine of their own.
+//! [`replay::Engine`] is below it, for those with an order or a quarantine of their own.
 //!
 //! # Invariants
 //! - Rows are opened through a clearance of the `gates` crate, and in no other way.
@@ -79,11 +79,9 @@ pub use profile::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
 pub use replay;
-pub use replay::ending::{Cause, Ending};
-pub use replay::lead::steering;
-pub use replay::order::TimeWindow;
-pub use replay::pace::{Pace, RateSteps, Speedup};
-pub use replay::tell::progress::{Progress, ProgressSink};
+pub use replay::{
+    Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
+};
 pub use run::outline::{Outline, OutputOutline, outline};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};

@@ -4,7 +4,7 @@
 pub const AUDIT_RECORD_SCHEMA: &str = include_str!("../../../contracts/audit_record.schema.yaml");
 
 /// One line of a quarantine file.
-pub use replay::quarantine::QUARANTINE_RECORD_SCHEMA;
+pub use replay::QUARANTINE_RECORD_SCHEMA;
 
 /// One line of the file that redrives keep beside a quarantine file.
 pub const REDRIVEN_RECORD_SCHEMA: &str =

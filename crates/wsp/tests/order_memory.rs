@@ -11,8 +11,8 @@ use std::fs;
 
 use disk::{DiskWorld, TimeForm, Writing};
 use oracle_store::PartFormat;
-use replay::ending::Ending;
-use replay::order::{EventOrder, TimeWindow};
+use replay::Ending;
+use replay::{EventOrder, TimeWindow};
 use world::World;
 
 const PARTS: i64 = 64;

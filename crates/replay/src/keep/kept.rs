@@ -6,34 +6,34 @@ use push::{Away, Outages};
 use crate::keep::lateness::LatenessReport;
 use crate::quarantine::aside::QuarantineReport;
 
-/// The counts of decisions.
+/// Events that the ingestion gate decided on, by its decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Decisions {
-    /// `ADMIT`.
+    /// Events answered `ADMIT`.
     pub admit: u64,
-    /// `DUPLICATE`.
+    /// Events answered `DUPLICATE`.
     pub duplicate: u64,
-    /// `QUARANTINE`: the gate took it aside.
+    /// Events answered `QUARANTINE`: the gate set them aside itself.
     pub quarantine: u64,
 }
 
-/// What the saves came to.
+/// Saves of cursors, and retries of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CheckpointCounts {
     /// Saves that succeeded, each of all outputs that moved.
     pub saves: u64,
-    /// Tries that failed and were made again.
+    /// Saves that failed and were retried.
     pub retried: u64,
 }
 
-/// What the keeper kept.
+/// What a stream came to, as its keeper counted it.
 #[derive(Debug)]
 pub struct Kept<J> {
-    /// What the gate decided.
+    /// Events by the gate's decision.
     pub decisions: Decisions,
     /// Lateness at send and at acknowledgement.
     pub lateness: LatenessReport,
-    /// Saves made.
+    /// Saves of cursors, and retries of them.
     pub checkpoints: CheckpointCounts,
     /// Events whose answer never came before the drain was over.
     pub abandoned: u64,
@@ -41,21 +41,21 @@ pub struct Kept<J> {
     pub cursors: Vec<Option<Cursor>>,
     /// Whether a save failed for good.
     pub save_failed: bool,
-    /// What was set aside, if anything was.
+    /// What was set aside; `None` where rejected events end the stream.
     pub quarantine: Option<QuarantineReport>,
     /// The journal, to be closed by the run.
     pub journal: J,
-    /// How often gate and store were away.
+    /// How often the ingestion gate and the checkpoint store were away.
     pub outages: OutagesReport,
-    /// What was wrong with the gate at the end, if anything was.
+    /// What was wrong with the ingestion gate at the end; `None` if it answered.
     pub gate_away: Option<Away>,
 }
 
 /// How often what a stream needs was away, faults of less than a second left out.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct OutagesReport {
-    /// The ingestion gate.
+    /// Outages of the ingestion gate.
     pub ingestion_gate: Outages,
-    /// The checkpoint store.
+    /// Outages of the checkpoint store.
     pub checkpoint_store: Outages,
 }

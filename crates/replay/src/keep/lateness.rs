@@ -8,30 +8,30 @@ use crate::time::WallNs;
 /// Percentiles of one lateness, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// Median.
+    /// The median, in milliseconds.
     pub p50: f64,
-    /// 90 %.
+    /// The 90th percentile, in milliseconds.
     pub p90: f64,
-    /// 99 %.
+    /// The 99th percentile, in milliseconds.
     pub p99: f64,
-    /// 99.9 %.
+    /// The 99.9th percentile, in milliseconds.
     pub p999: f64,
-    /// The largest.
+    /// The largest value, in milliseconds.
     pub max: f64,
 }
 
 /// Lateness at send and at acknowledgement; absent for an unpaced stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct LatenessReport {
-    /// From due to the first post.
+    /// From the due time to the first post; `None` for an unpaced stream.
     pub send: Option<Percentiles>,
-    /// From due to the whole acknowledgement.
+    /// From the due time to the whole acknowledgement; `None` for an unpaced stream.
     pub ack: Option<Percentiles>,
 }
 
 /// Records lateness to three significant digits, from 1 µs to a day.
 #[derive(Debug)]
-pub struct Lateness {
+pub(crate) struct Lateness {
     send: Histogram<u64>,
     ack: Histogram<u64>,
     latest_send: WallNs,
@@ -56,7 +56,7 @@ impl Lateness {
     const DAY_US: u64 = 86_400_000_000;
 
     /// Records one event.
-    pub fn record(&mut self, due: WallNs, sent: WallNs, answered: WallNs) {
+    pub(crate) fn record(&mut self, due: WallNs, sent: WallNs, answered: WallNs) {
         self.latest_send = sent.saturating_sub(due).max(0);
         let micros = |late: WallNs| late.max(0).unsigned_abs() / 1_000;
         self.send.saturating_record(micros(self.latest_send));
@@ -65,12 +65,12 @@ impl Lateness {
     }
 
     /// The last event's lateness at send, in milliseconds.
-    pub fn latest_ms(&self) -> f64 {
+    pub(crate) fn latest_ms(&self) -> f64 {
         self.latest_send as f64 / 1e6
     }
 
     /// The percentiles.
-    pub fn report(&self) -> LatenessReport {
+    pub(crate) fn report(&self) -> LatenessReport {
         LatenessReport {
             send: percentiles(&self.send),
             ack: percentiles(&self.ack),

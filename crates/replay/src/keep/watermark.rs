@@ -31,14 +31,14 @@ struct OutputProgress {
 
 /// The done prefixes of all outputs of a stream.
 #[derive(Debug)]
-pub struct Watermark {
+pub(crate) struct Watermark {
     outputs: Vec<OutputProgress>,
     done: u64,
 }
 
 impl Watermark {
     /// Nothing done yet.
-    pub fn new(outputs: usize) -> Self {
+    pub(crate) fn new(outputs: usize) -> Self {
         Self {
             outputs: (0..outputs).map(|_| OutputProgress::default()).collect(),
             done: 0,
@@ -47,7 +47,7 @@ impl Watermark {
 
     /// Marks one event of an output as acknowledged or durably quarantined.
     /// A second mark of the same event changes nothing.
-    pub fn mark_done(&mut self, output: usize, sequence: u64, position: Position) {
+    pub(crate) fn mark_done(&mut self, output: usize, sequence: u64, position: Position) {
         let progress = &mut self.outputs[output];
         let Some(place) = sequence.checked_sub(progress.next) else {
             return;
@@ -66,17 +66,18 @@ impl Watermark {
     }
 
     /// The last event of the output's done prefix.
-    pub fn reached(&self, output: usize) -> Option<Position> {
+    pub(crate) fn reached(&self, output: usize) -> Option<Position> {
         self.outputs[output].reached
     }
 
     /// How many events of the output the prefix holds.
-    pub fn done_of(&self, output: usize) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn done_of(&self, output: usize) -> u64 {
         self.outputs[output].next
     }
 
     /// How many events all prefixes hold together.
-    pub fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         self.done
     }
 }

@@ -19,7 +19,7 @@ use push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
 
 /// What became of an event that was handed over.
 #[derive(Debug)]
-pub struct Answered {
+pub(crate) struct Answered {
     /// The output's place in the list.
     pub output: usize,
     /// The event's number in its output.
@@ -34,7 +34,7 @@ pub struct Answered {
 
 /// What became of an event that was handed over.
 #[derive(Debug)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// The gate acknowledged it.
     Acknowledged {
         /// What the gate decided.
@@ -56,7 +56,7 @@ pub enum Fate {
 
 /// Why the gate will not have an event.
 #[derive(Debug)]
-pub struct Rejection {
+pub(crate) struct Rejection {
     /// Whether it refused, or failed on this event alone.
     pub reason: RejectReason,
     /// Its last answer.

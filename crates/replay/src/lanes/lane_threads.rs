@@ -65,7 +65,7 @@ fn threads_of(lanes: usize, cores: usize) -> usize {
 }
 
 /// What the keeper hears at once.
-pub type Answers = Vec<Answered>;
+pub(crate) type Answers = Vec<Answered>;
 
 /// The threads at work.
 #[derive(Debug)]

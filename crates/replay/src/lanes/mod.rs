@@ -20,9 +20,9 @@
 //! until the last copy of one is gone, over all lanes together: a queue of events of 16 MiB
 //! would be all the memory there is.
 
-pub mod lane_threads;
-pub mod lane;
-pub mod gateway;
+pub(crate) mod lane_threads;
+pub(crate) mod lane;
+pub(crate) mod gateway;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub enum LaneOrdering {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Concurrency {
-    /// All of them, always.
+    /// All lanes, always.
     Fixed,
     /// Fewer on 429, 503 and rising latency; more when it goes well.
     Adaptive,
@@ -64,9 +64,9 @@ pub struct LaneSettings {
     pub count: usize,
     /// Which events keep their order.
     pub ordering: LaneOrdering,
-    /// How many lanes may be busy at once.
+    /// How many of the lanes may have a request in flight.
     pub concurrency: Concurrency,
-    /// How long a stop waits for answers.
+    /// How long a stop waits for the answers of requests in flight.
     pub drain_timeout: Duration,
     /// Bytes of large events that all lanes may hold together.
     pub in_flight_bytes: u64,

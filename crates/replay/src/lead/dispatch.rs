@@ -25,27 +25,27 @@ use model::Clock;
 pub enum DispatchEnd {
     /// Every event was handed over.
     Complete,
-    /// `max_events` were.
+    /// As many events as the run was bounded to were handed over.
     MaxEvents,
     /// The stream is winding down.
     WoundDown,
-    /// The next event cannot be had.
+    /// The next event cannot be read.
     Failed(Error),
 }
 
 /// What was handed over.
 #[derive(Debug)]
 pub struct Dispatched {
-    /// Why it ended.
+    /// Why handing over ended.
     pub end: DispatchEnd,
     /// SHA-256 over the event ids in schedule order, in lowercase hex; `None` if the dispatching
     /// thread died.
     pub digest: Option<String>,
-    /// The time of the first event.
+    /// The event time of the first event handed over; `None` if there was none.
     pub first_time: Option<EventTime>,
-    /// The time of the last one.
+    /// The event time of the last event handed over; `None` if there was none.
     pub last_time: Option<EventTime>,
-    /// The schedule it was handed over by; absent if unpaced.
+    /// The schedule that events were handed over by; `None` in an unpaced stream.
     pub schedule: Option<Scheduled>,
 }
 
@@ -72,11 +72,11 @@ impl Dispatched {
 /// a change of pace, that of the events behind it.
 #[derive(Debug, Clone)]
 pub struct Scheduled {
-    /// The pace.
+    /// The pace at the end.
     pub pace: Pace,
     /// The wall time of the anchor.
     pub wall_origin: SystemTime,
-    /// The event time of the anchor; absent at a rate.
+    /// The event time of the anchor; `None` at a rate.
     pub time_origin: Option<EventTime>,
     /// Seconds from the anchor to the last event's due time.
     pub last_due_s: f64,
@@ -202,7 +202,7 @@ impl<K: Clock> Dispatcher<K> {
         Dispatched {
             end,
             schedule: self.scheduled(self.last),
-            digest: Some(oracle_store::Hex64::of_hasher(self.hasher).to_string()),
+            digest: Some(oracle_store::Hex64::of_digest(self.hasher.finalize().into()).to_string()),
             first_time: self.first_time,
             last_time: self.last_time,
         }

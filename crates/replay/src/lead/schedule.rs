@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::pace::{Pace, RateSteps, Speedup};
 use crate::time::WallNs;
 
-/// What a late stream does.
+/// What a stream that is late does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenLate {
@@ -52,9 +52,9 @@ pub enum WhenLate {
 /// Where a schedule begins, if not with its first event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The wall instant of the anchor; the moment of the first event, if absent.
+    /// The wall instant of the anchor; `None` anchors at the moment of the first event.
     pub start_at: Option<WallNs>,
-    /// The event time that is due there; that of the first event, if absent.
+    /// The event time that is due at the anchor; `None` takes that of the first event.
     pub time: Option<EventTime>,
 }
 
@@ -163,7 +163,7 @@ impl Schedule {
         }
     }
 
-    /// The same, anchored elsewhere.
+    /// The same schedule, anchored at `origin`.
     #[must_use]
     pub fn from_origin(mut self, origin: Origin) -> Self {
         self.is_shared = origin.time.is_some();

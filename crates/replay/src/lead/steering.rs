@@ -27,11 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ending::{Cause, Ending};
 use crate::pace::Pace;
 use crate::sync::atomic::{AtomicBool, Ordering};
-pub use crate::tell::acts::{Act, Refused};
+use crate::tell::acts::{Act, Refused};
 use crate::tell::meters::{Meters, Reading};
 use crate::tell::progress::Progress;
-pub use crate::tell::state::State;
-use crate::tell::state::StateCell;
+use crate::tell::state::{State, StateCell};
 
 /// Orders that may wait at once; one who sends more waits to send.
 const WAITING_ORDERS: usize = 16;
@@ -59,7 +58,8 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// A handle, and the dispatching thread's end of it.
+    /// A handle to steer a stream by, and the dispatching thread's end of it. A stop winds `ending`
+    /// down.
     pub fn new(ending: Ending) -> (Self, Helm) {
         let (orders, taken) = mpsc::channel(WAITING_ORDERS);
         let steering = Self {
@@ -78,7 +78,7 @@ impl Steering {
         (steering, helm)
     }
 
-    /// What the stream is at.
+    /// The state of the stream.
     pub fn state(&self) -> State {
         self.state.get()
     }
@@ -128,7 +128,7 @@ impl Steering {
         self.ending.wake_dispatcher();
     }
 
-    /// [`Act::Pause`].
+    /// Pauses the stream: [`Act::Pause`]. `by` is who asks, for the audit.
     ///
     /// # Errors
     /// [`Refused::Ended`].
@@ -136,7 +136,7 @@ impl Steering {
         self.act(Act::Pause, by).await
     }
 
-    /// [`Act::Resume`].
+    /// Resumes the stream: [`Act::Resume`]. `by` is who asks, for the audit.
     ///
     /// # Errors
     /// [`Refused::Ended`].
@@ -144,7 +144,7 @@ impl Steering {
         self.act(Act::Resume, by).await
     }
 
-    /// [`Act::SetPace`].
+    /// Changes the pace: [`Act::SetPace`]. `by` is who asks, for the audit.
     ///
     /// # Errors
     /// [`Refused::Ended`].
@@ -152,7 +152,7 @@ impl Steering {
         self.act(Act::SetPace(pace.into()), by).await
     }
 
-    /// [`Act::Step`].
+    /// Lets `events` events leave while paused: [`Act::Step`]. `by` is who asks, for the audit.
     ///
     /// # Errors
     /// [`Refused::NotPaused`], [`Refused::Ended`].
@@ -160,7 +160,7 @@ impl Steering {
         self.act(Act::Step(events), by).await
     }
 
-    /// [`Act::Stop`].
+    /// Stops the stream: [`Act::Stop`]. `by` is who asks, for the audit.
     ///
     /// # Errors
     /// [`Refused::Ended`].
@@ -169,7 +169,7 @@ impl Steering {
     }
 }
 
-/// The dispatching thread's end: orders come in, the state goes out.
+/// The dispatching thread's end of [`Steering`]: orders come in, the state goes out.
 #[derive(Debug)]
 pub struct Helm {
     orders: mpsc::Receiver<Order>,
@@ -179,7 +179,7 @@ pub struct Helm {
 }
 
 impl Helm {
-    /// A helm that nobody steers.
+    /// A helm without a handle: nobody steers the stream.
     pub fn unmanned() -> Self {
         Steering::new(Ending::default()).1
     }
@@ -192,7 +192,9 @@ impl Helm {
         if let Ok(order) = self.orders.try_recv() {
             return Some(order);
         }
-        self.waiting.store(false, Ordering::Release);
+        // In one step, so that what is put in by whoever set it last is seen below: a store might
+        // take effect after that look, and leave the order waiting for ever.
+        self.waiting.swap(false, Ordering::AcqRel);
         // One that came between the two.
         let order = self.orders.try_recv().ok()?;
         self.waiting.store(true, Ordering::Release);
@@ -213,43 +215,6 @@ impl Helm {
 
     pub(crate) fn state(&self) -> &StateCell {
         &self.state
-    }
-}
-
-/// Every order in which somebody who asks and the dispatching thread may meet.
-#[cfg(all(test, feature = "loom"))]
-mod models {
-    use loom::thread;
-
-    use super::*;
-
-    #[test]
-    fn no_order_is_left_waiting_while_the_dispatching_thread_parks() {
-        loom::model(|| {
-            let (steering, mut helm) = Steering::new(Ending::default());
-            let dispatcher = thread::current();
-            let asking: Vec<_> = (1..=2)
-                .map(|events| {
-                    let (steering, dispatcher) = (steering.clone(), dispatcher.clone());
-                    thread::spawn(move || {
-                        let (answer, _) = oneshot::channel();
-                        let (act, by) = (Act::Step(events), String::new());
-                        let order = Order { act, by, answer };
-                        assert!(steering.put(order).is_none());
-                        steering.ring();
-                        dispatcher.unpark();
-                    })
-                })
-                .collect();
-            let mut obeyed = 0;
-            while obeyed < 2 {
-                match helm.next_order() {
-                    Some(_) => obeyed += 1,
-                    None => thread::park(),
-                }
-            }
-            asking.into_iter().for_each(|one| one.join().unwrap());
-        });
     }
 }
 

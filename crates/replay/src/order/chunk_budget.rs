@@ -17,7 +17,7 @@ const LARGEST: usize = 256 << 10;
 const SMALLEST: usize = 16 << 10;
 
 /// The bytes of one chunk while so many feeds are open.
-pub const fn chunk_bytes(open_feeds: usize) -> usize {
+pub(crate) const fn chunk_bytes(open_feeds: usize) -> usize {
     let share = BUDGET / 2 / if open_feeds == 0 { 1 } else { open_feeds };
     if share > LARGEST {
         LARGEST

@@ -37,9 +37,9 @@ pub fn readers_of(store: &WorldStore) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisorder {
-    /// It is sorted in memory, up to the sort budget.
+    /// The part is sorted in memory, up to the sort budget.
     Sort,
-    /// It is refused: `EVENT_TIME_DISORDER`.
+    /// The part is refused with `EVENT_TIME_DISORDER`.
     Refuse,
 }
 
@@ -228,7 +228,7 @@ impl EventTimeSource {
     }
 }
 
-/// What is open, and how much of it at once.
+/// The parts with open rows, and how many of them are open at once.
 #[derive(Debug)]
 pub struct Survey {
     spans: Vec<PartSpan>,

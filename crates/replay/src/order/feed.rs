@@ -51,13 +51,13 @@ impl Default for RowNumbers {
 /// Some events of one part, in the order in which they leave.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// The envelopes.
+    /// The envelopes of the events.
     pub framed: FramedBatch,
-    /// Their rows.
+    /// The rows of the events in their part.
     pub rows: RowNumbers,
-    /// Why the part ends after these events, if it may not go on.
+    /// Why the part ends after these events; `None` if it goes on.
     pub failure: Option<Error>,
-    /// Memory for the envelopes of large rows.
+    /// Memory held for the envelopes of large rows; `None` without large rows.
     pub held: Option<HeldMemory>,
 }
 
@@ -70,7 +70,7 @@ impl Chunk {
         }
     }
 
-    /// No events, and why.
+    /// A chunk without events: the part ends with `failure`.
     pub fn failed(failure: Error) -> Self {
         Self {
             failure: Some(failure),

@@ -5,18 +5,18 @@
 //! pool's threads. What it yields depends on the parts and the start positions
 //! alone, never on chunk sizes, threads or backends.
 
-pub mod parts;
+pub(crate) mod parts;
 mod as_written;
 mod footers;
 mod event_time;
-pub mod part_proofs;
+pub(crate) mod part_proofs;
 mod overlap;
-pub mod chunk_budget;
+pub(crate) mod chunk_budget;
 mod merge;
 mod open_feed;
-pub mod feed;
+pub(crate) mod feed;
 mod span;
-pub mod time_index;
+pub(crate) mod time_index;
 mod part_readers;
 
 pub use as_written::AsWritten;
@@ -45,7 +45,7 @@ use open_feed::OpenFeed;
 /// How long a caller without an engine waits before it asks for an event again.
 const SHORT_WAIT: Duration = Duration::from_micros(20);
 
-/// Is told how many rows are open, once that is known.
+/// Called with the number of open rows, once that is known.
 pub type TellOpenRows = Box<dyn Fn(u64) + Send>;
 
 /// One event, framed and placed.
@@ -53,15 +53,15 @@ pub type TellOpenRows = Box<dyn Fn(u64) + Send>;
 pub struct Event {
     /// The output's place in the list of the outputs streamed.
     pub output: usize,
-    /// Where in the output it stands, and its time.
+    /// Where the event stands in its output, and its event time.
     pub position: Position,
-    /// Its identity.
+    /// The event's identity.
     pub id: EventId,
-    /// What decides its lane.
+    /// The number that decides the event's lane.
     pub ordering_key: u64,
-    /// The envelope.
+    /// The envelope as it is pushed.
     pub body: Bytes,
-    /// The schedule starts anew with this event.
+    /// Whether the schedule takes this event as its new anchor.
     pub anchors: bool,
 }
 
@@ -106,7 +106,7 @@ pub enum PartStart {
     /// In file order, which is time order: the rows from `from` on. None of them stands
     /// before `seek_row`.
     Time {
-        /// Where to begin to read.
+        /// The row in the part to begin to read at.
         seek_row: u64,
         /// The first row, in time, that is wanted.
         from: TimeRow,

@@ -22,13 +22,13 @@ const SORTED_ROW_BYTES: u64 = 1 << 10;
 /// The most that is open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Overlap {
-    /// Parts to be read.
+    /// Parts with open rows.
     pub parts: usize,
-    /// The largest number of them that overlap in event time.
+    /// The largest number of parts that overlap in event time.
     pub largest: usize,
     /// Parts that are open at once, with those that are opened ahead.
     pub open: usize,
-    /// How many are not in time order and are sorted in memory.
+    /// Parts that are not in time order and are sorted in memory.
     pub sorted: usize,
     /// The process's memory at its largest, estimated, in bytes.
     pub memory_bytes: u64,

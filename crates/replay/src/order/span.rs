@@ -24,21 +24,21 @@ use crate::place::Position;
 /// A stretch of event time: what is streamed lies in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeWindow {
-    /// The first time in it.
+    /// The first event time in the window; `None` from the beginning.
     pub from: Option<EventTime>,
-    /// The first time after it.
+    /// The first event time after the window; `None` to the end.
     pub to: Option<EventTime>,
 }
 
-/// The last row of an output that is done, if any is.
+/// The last done row of an output; `None` if no row is done.
 pub type DoneThrough = Option<Position>;
 
 /// The open rows of one part.
 #[derive(Debug, Clone)]
 pub struct PartSpan {
-    /// The part.
+    /// The part that is read.
     pub part: PartId,
-    /// No open row comes before it.
+    /// The first open row, or one before it.
     pub first: TimeRow,
     /// The last open row.
     pub last: TimeRow,
@@ -46,7 +46,7 @@ pub struct PartSpan {
     pub start: PartStart,
     /// How many rows the part has, done ones included.
     pub rows: u64,
-    /// What reading it holds at once, about, in bytes.
+    /// Estimate of the bytes that reading the part holds at once.
     pub read_bytes: u64,
 }
 

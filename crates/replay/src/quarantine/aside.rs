@@ -23,39 +23,39 @@ const TELL: Duration = Duration::from_secs(1);
 /// What a run set aside, for its report.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuarantineReport {
-    /// Where.
+    /// The place of the quarantine, shown to operators.
     pub place: String,
-    /// By this run.
+    /// Events that this run set aside.
     pub events: u64,
-    /// Waiting there for a redrive, those of earlier runs included.
+    /// Events that wait in the quarantine for a redrive, those of earlier runs included.
     pub waiting: u64,
 }
 
 /// Rejected events that are durably set aside.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuarantinedNote {
-    /// Where.
+    /// The place of the quarantine, shown to operators.
     pub place: String,
-    /// How many since the last note.
+    /// Events set aside since the last note.
     pub events: u64,
-    /// How many wait there, those of earlier runs included.
+    /// Events that wait in the quarantine, those of earlier runs included.
     pub waiting: u64,
-    /// The last of them.
+    /// The last event set aside.
     pub last: Option<QuarantinedEventNote>,
 }
 
 /// One rejected event.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuarantinedEventNote {
-    /// The output.
+    /// The output of the event.
     pub output_id: OutputId,
-    /// Its part, relative to the engine run root.
+    /// The part of the event's row, relative to the engine run root.
     pub file: String,
-    /// Its row, counted from 0.
+    /// The event's row in its part, counted from 0.
     pub row: u64,
-    /// Why it was rejected.
+    /// Why the event was rejected.
     pub reason: RejectReason,
-    /// The status that the gate answered with; 0 without an answer.
+    /// The HTTP status that the gate answered with; 0 without an answer.
     pub status: u16,
     /// The beginning of the answer's body, or how the connection failed.
     pub body_excerpt: String,

@@ -32,7 +32,8 @@ pub struct QuarantineFile {
 }
 
 impl QuarantineFile {
-    /// Opens or makes the file, its folders included, and reads what waits there.
+    /// Opens or makes the quarantine file, its folders included, and reads the events that wait in
+    /// it.
     ///
     /// # Errors
     /// `QUARANTINE_UNWRITABLE`; `QUARANTINE_UNREADABLE` with file and line.

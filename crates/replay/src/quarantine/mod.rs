@@ -11,11 +11,11 @@
 //!
 //! | file | idea | kind |
 //! |---|---|---|
-//! | [`record`] | one line of the file, written and read | pure |
-//! | [`open_events`] | which events still wait for a redrive | pure |
-//! | [`file`](mod@file) | the file of a platform run | IO |
-//! | [`redriven`] | what a redrive delivered | IO |
-//! | [`prefix`] | what a file holds when a redrive begins | IO |
+//! | `record` | one line of the file, written and read | pure |
+//! | `open_events` | which events still wait for a redrive | pure |
+//! | `file` | the file of a platform run | IO |
+//! | `redriven` | what a redrive delivered | IO |
+//! | `prefix` | what a file holds when a redrive begins | IO |
 //! | `aside` | the keeper's side: batches, the limit, what is told | |
 //!
 //! Invariants:
@@ -29,12 +29,12 @@
 //!   under the file's OS lock.
 
 pub(crate) mod aside;
-pub mod file;
-pub mod prefix;
-pub mod redriven;
+pub(crate) mod file;
+pub(crate) mod prefix;
+pub(crate) mod redriven;
 mod fault;
-pub mod open_events;
-pub mod record;
+pub(crate) mod open_events;
+pub(crate) mod record;
 
 use std::path::{Path, PathBuf};
 
@@ -55,16 +55,16 @@ pub const QUARANTINE_RECORD_SCHEMA: &str =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnReject {
-    /// It ends the stream, and a rerun begins with it.
+    /// The event ends the stream, and a rerun begins with it.
     Stop,
-    /// It is set aside durably, and the stream goes on.
+    /// The event is set aside durably, and the stream goes on.
     Quarantine,
 }
 
 /// What becomes of rejected events, and how many may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RejectSettings {
-    /// What becomes of one.
+    /// What becomes of a rejected event.
     pub on_reject: OnReject,
     /// Events that may lie in the quarantine before the stream ends; at least 1.
     pub max_quarantined: u64,
@@ -81,10 +81,10 @@ pub trait Quarantine: Send {
     /// `QUARANTINE_UNWRITABLE`; whatever else ends the stream.
     fn set_aside(&mut self, events: &[RejectedEvent]) -> Result<(), Error>;
 
-    /// How many events wait there, those of earlier runs included.
+    /// The number of events that wait in the quarantine, those of earlier runs included.
     fn waiting(&self) -> u64;
 
-    /// Where it is, for operators.
+    /// The place of the quarantine, shown to operators.
     fn place(&self) -> String;
 }
 
@@ -92,16 +92,16 @@ pub trait Quarantine: Send {
 pub struct SetAside {
     /// Where rejected events go.
     pub quarantine: Box<dyn Quarantine>,
-    /// How many may wait there before the stream ends with `QUARANTINE_LIMIT`.
+    /// Events that may wait in the quarantine before the stream ends with `QUARANTINE_LIMIT`.
     pub at_most: u64,
 }
 
-/// The quarantine file of a platform run.
+/// The path of the quarantine file of a platform run.
 pub fn file_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
     runs_root.join(run.as_str()).join("wsp/quarantine.ndjson")
 }
 
-/// The file beside a quarantine file that says what waits no more.
+/// The path of the file beside a quarantine file that lists the events that no longer wait.
 pub fn redriven_of(quarantine: &Path) -> PathBuf {
     redriven::redriven_beside(quarantine)
 }
@@ -111,7 +111,7 @@ pub fn redriven_of(quarantine: &Path) -> PathBuf {
 ///
 /// # Errors
 /// `QUARANTINE_LIMIT` if it is full already; `QUARANTINE_UNREADABLE`, `QUARANTINE_UNWRITABLE`.
-pub async fn open(
+pub async fn open_quarantine(
     settings: RejectSettings,
     runs_root: &Path,
     run: &PlatformRunId,

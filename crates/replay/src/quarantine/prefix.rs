@@ -17,27 +17,28 @@ use crate::Error;
 /// Events read ahead of the one that is being pushed.
 const AHEAD: usize = 16;
 
-/// An event that waits, and its last line.
+/// An event that waits for a redrive, and its last line in the file.
 pub struct Waiting {
-    /// The event.
+    /// The event that waits.
     pub event: QuarantinedEvent,
-    /// The number of its last line, counted from 1.
+    /// The number of the event's last line in the quarantine file, counted from 1.
     pub line: u64,
 }
 
-/// The whole lines that a file had when it was looked at. Others may append meanwhile.
+/// The whole lines that a quarantine file had when it was read. Other producers may append lines
+/// at the same time.
 pub struct Prefix {
     path: PathBuf,
     file: File,
     read: LinesRead,
-    /// What waits; the redriven file is the caller's to read into it.
+    /// The events that wait; the caller reads the redriven file into it.
     pub events: OpenEvents,
-    /// The platform run that the first event names.
+    /// The platform run that the first event names; `None` where it names none.
     pub run: Option<PlatformRunId>,
 }
 
 impl Prefix {
-    /// Reads a file, every line checked.
+    /// Reads a quarantine file and checks every line.
     ///
     /// # Errors
     /// `QUARANTINE_UNREADABLE` if it is not there or damaged, with file and line.
@@ -70,7 +71,7 @@ impl Prefix {
         })
     }
 
-    /// How many lines there are.
+    /// The number of whole lines.
     pub fn lines(&self) -> u64 {
         self.read.lines
     }

@@ -30,36 +30,36 @@ use serde_json::value::RawValue;
 use push::Refusal;
 
 /// The format that this release writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// Why an event was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// The gate refused it for good.
+    /// The gate refused the event for good.
     Rejected,
-    /// The gate failed on it again and again, and took others meanwhile.
+    /// The gate failed on this event again and again, and took others in the same time.
     FailedAlone,
-    /// The gate does not know whether it is on its bus.
+    /// The gate does not know whether the event is on its bus.
     InDoubt,
 }
 
 /// An event that the gate will not have, on its way to the quarantine.
 #[derive(Debug, Clone)]
 pub struct RejectedEvent {
-    /// The output, and the pack it is of.
+    /// The cursor key of the event: its output and its pack.
     pub key: CursorKey,
     /// The part, relative to the engine run root.
     pub file: String,
-    /// The row in it, from 0.
+    /// The row in the part, counted from 0.
     pub row: u64,
     /// The row's event time.
     pub time: EventTime,
-    /// Why.
+    /// Why the event was rejected.
     pub reason: RejectReason,
     /// The gate's last answer.
     pub refusal: Refusal,
-    /// Posts made.
+    /// Posts made of this event.
     pub attempts: u32,
     /// The envelope as it was pushed.
     pub envelope: Bytes,
@@ -158,17 +158,17 @@ impl RejectedEvent {
 /// An event of a quarantine file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedEvent {
-    /// Its id.
+    /// The event's id.
     pub event_id: Hex64,
-    /// The output it is of.
+    /// The output that the event is a row of.
     pub output_id: String,
-    /// Where it stands in its world.
+    /// Where the row stands in its world.
     pub position: Place,
-    /// Why it was set aside.
+    /// Why the event was set aside.
     pub reason: RejectReason,
     /// HTTP status of the gate's last answer.
     pub status: u16,
-    /// The platform run that it belongs to, where its envelope names one.
+    /// The platform run that the event belongs to; `None` where its envelope names none.
     pub platform_run_id: Option<PlatformRunId>,
     /// The envelope, byte for byte as it was pushed.
     pub envelope: Bytes,

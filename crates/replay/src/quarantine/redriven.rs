@@ -66,12 +66,12 @@ fn see(events: &mut OpenEvents) -> impl FnMut(u64, &[u8]) -> Result<(), String> 
     }
 }
 
-/// Why an event waits no more.
+/// Why an event no longer waits for a redrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
-    /// The gate acknowledged it.
+    /// The gate acknowledged the event.
     Delivered(Decision),
-    /// An operator gave it up.
+    /// An operator gave the event up.
     GivenUp,
 }
 
@@ -84,25 +84,25 @@ impl Closing {
     }
 }
 
-/// An event that waits no more.
+/// An event that no longer waits for a redrive.
 #[derive(Debug, Clone)]
 pub struct Closed {
-    /// Which event.
+    /// The event's id.
     pub event_id: Hex64,
-    /// The number of its last line in the quarantine file, counted from 1.
+    /// The number of the event's last line in the quarantine file, counted from 1.
     pub line: u64,
-    /// Why it waits no more.
+    /// Why the event no longer waits.
     pub why: Closing,
 }
 
-/// The file, locked by the one redrive that works on it.
+/// The redriven file of a quarantine file, locked by the one redrive that works on it.
 #[derive(Debug)]
 pub struct RedrivenFile {
     log: RunLog,
 }
 
 impl RedrivenFile {
-    /// Opens or makes the file beside a quarantine file, and reads it.
+    /// Opens or makes the redriven file beside a quarantine file, and reads it into `events`.
     ///
     /// # Errors
     /// `REDRIVE_HELD` while another redrive works; `QUARANTINE_UNWRITABLE`,
@@ -137,7 +137,8 @@ impl RedrivenFile {
         Ok(Self { log })
     }
 
-    /// Reads the file beside a quarantine file, where there is one, and leaves it alone.
+    /// Reads the redriven file beside a quarantine file into `events`, where there is one, without
+    /// taking its lock.
     ///
     /// # Errors
     /// `QUARANTINE_UNREADABLE`
@@ -146,7 +147,7 @@ impl RedrivenFile {
         read_into(&OsDisk, &path, &mut LinesRead::default(), events)
     }
 
-    /// Records durably that events wait no more.
+    /// Records durably that events no longer wait.
     ///
     /// # Errors
     /// `QUARANTINE_UNWRITABLE`

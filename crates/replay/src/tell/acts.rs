@@ -10,20 +10,20 @@ use crate::tell::state::State;
 /// What may be asked of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
-    /// Let no event leave until further notice.
+    /// Lets no event leave until a resume.
     Pause,
-    /// Go on.
+    /// Goes on after a pause.
     Resume,
-    /// Go on at another pace.
+    /// Goes on at another pace.
     SetPace(Pace),
-    /// Let so many events leave now, while paused.
+    /// Lets this many events leave now, while the stream is paused.
     Step(u64),
-    /// Wind down, as on a signal.
+    /// Winds the stream down, as a signal does.
     Stop,
 }
 
 impl Act {
-    /// As audit and control socket say it.
+    /// The act's name in the audit and on the control socket.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -35,42 +35,42 @@ impl Act {
     }
 }
 
-/// Why an act was not done.
+/// Why an act was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Only a paused stream can be stepped.
+    /// The stream is not paused: only a paused stream can be stepped.
     #[error("the stream is not paused: pause it, then step")]
     NotPaused,
-    /// Nothing can be steered any more.
+    /// The stream has ended, or is ending.
     #[error("the stream has ended, or is ending")]
     Ended,
 }
 
 /// An act that was asked for, for the audit.
 #[derive(Debug, Clone)]
-pub struct Steered {
-    /// What was asked.
+pub(crate) struct Steered {
+    /// The act that was asked for.
     pub act: Act,
-    /// Who asked.
+    /// Who asked for the act.
     pub by: String,
-    /// Why it was not done, if it was not.
+    /// Why the act was refused; `None` if it was done.
     pub refused: Option<Refused>,
-    /// What the stream was at afterwards.
+    /// The state of the stream after the act.
     pub state: State,
-    /// The pace before.
+    /// The pace before the act.
     pub pace_before: Pace,
-    /// The pace afterwards.
+    /// The pace after the act.
     pub pace: Pace,
-    /// Events handed over until then.
+    /// Events handed over before.
     pub handed_over: u64,
 }
 
 /// A wait for the next event that `max_gap` made shorter, for the audit.
 #[derive(Debug, Clone, Copy)]
-pub struct CutGap {
+pub(crate) struct CutGap {
     /// The event time of the event that is waited for.
     pub next: EventTime,
-    /// By how much that event and all after it are due earlier.
+    /// How much earlier that event and all after it are due.
     pub earlier: Duration,
     /// Events handed over until then.
     pub handed_over: u64,
@@ -78,7 +78,7 @@ pub struct CutGap {
 
 /// What the dispatching thread tells the keeper, for the audit.
 #[derive(Debug, Clone)]
-pub enum Told {
+pub(crate) enum Told {
     /// Somebody steered the stream, or tried to.
     Steered(Steered),
     /// A gap was longer than `max_gap`.

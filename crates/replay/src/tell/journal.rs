@@ -15,7 +15,7 @@ use crate::tell::state::State;
 
 /// Keeps the record of what a run did: an audit log.
 pub trait Journal: Send {
-    /// Takes one happening.
+    /// Records one happening.
     ///
     /// # Errors
     /// `AUDIT_UNWRITABLE` where a record must be kept and cannot be: it ends the stream.
@@ -34,7 +34,7 @@ pub enum Happening {
     GapCut(GapCutNote),
     /// The ingestion gate or the checkpoint store is away.
     OutageBegan(OutageNote),
-    /// It is back.
+    /// The ingestion gate or the checkpoint store is back.
     OutageEnded(OutageNote),
     /// Rejected events were set aside; told at most once a second.
     EventsQuarantined(QuarantinedNote),
@@ -44,7 +44,7 @@ pub enum Happening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaveReason {
-    /// `flush_every`, or the second.
+    /// `flush_every` events were done, or a second had passed.
     PeriodicFlush,
     /// The bound of the run was reached.
     MaxEvents,
@@ -57,13 +57,13 @@ pub enum SaveReason {
 /// A cursor that is durable now.
 #[derive(Debug, Clone, Serialize)]
 pub struct CursorSaved {
-    /// The world.
+    /// The pack of the output's world.
     pub pack_key: PackKey,
-    /// The output.
+    /// The output of the cursor.
     pub output_id: OutputId,
-    /// Where it stands.
+    /// Where the cursor stands.
     pub cursor: CursorPlace,
-    /// Why it was saved.
+    /// Why the cursor was saved.
     pub reason: SaveReason,
 }
 
@@ -72,9 +72,9 @@ pub struct CursorSaved {
 pub struct CursorPlace {
     /// The part of the last done event, relative to the engine run root.
     pub last_file: String,
-    /// Its row, counted from 0.
+    /// The row of the last done event, counted from 0.
     pub last_row_index: u64,
-    /// Its event time.
+    /// The event time of the last done event.
     pub last_ts_utc: Option<String>,
 }
 
@@ -103,14 +103,14 @@ impl From<&Cursor> for CursorPlace {
 /// An act that was asked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct SteeredNote {
-    /// What was asked.
+    /// The name of the act that was asked for.
     pub act: &'static str,
-    /// Of a step: how many events.
+    /// The number of events of a step; `None` for other acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
-    /// Who asked.
+    /// Who asked for the act.
     pub by: String,
-    /// Whether it was done.
+    /// Whether the act was done.
     pub applied: bool,
     /// Why it was not done; `None` if it was.
     pub refused: Option<String>,

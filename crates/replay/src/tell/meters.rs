@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one output.
 #[derive(Debug, Default)]
-pub struct OutputMeters {
+pub(crate) struct OutputMeters {
     read: AtomicU64,
     handed_over: AtomicU64,
     acknowledged: AtomicU64,
@@ -22,13 +22,13 @@ pub struct OutputMeters {
 pub struct Reading {
     /// Rows that were framed and entered the order.
     pub read: u64,
-    /// Read, not yet handed to a lane.
+    /// Events that were read and not yet handed to a lane.
     pub buffered: u64,
-    /// Handed to a lane, not yet done.
+    /// Events that were handed to a lane and are not yet done.
     pub in_flight: u64,
-    /// Acknowledged by the ingestion gate.
+    /// Events that the ingestion gate acknowledged.
     pub acknowledged: u64,
-    /// Durably quarantined.
+    /// Events that were durably quarantined.
     pub quarantined: u64,
 }
 
@@ -66,59 +66,59 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// All at zero.
+    /// Meters of `outputs` outputs, all at zero.
     pub fn new(outputs: usize) -> Self {
         Self {
             outputs: (0..outputs).map(|_| OutputMeters::default()).collect(),
         }
     }
 
-    /// Events entered the order.
+    /// Counts events that entered the order.
     pub fn read(&self, output: usize, events: u64) {
         self.outputs[output]
             .read
             .fetch_add(events, Ordering::Release);
     }
 
-    /// An event was handed to a lane.
+    /// Counts an event that is handed to a lane.
     pub fn handed_over(&self, output: usize) {
         self.outputs[output]
             .handed_over
             .fetch_add(1, Ordering::Release);
     }
 
-    /// An event that a lane had not begun to send came back.
+    /// Takes back the count of an event that no lane began to send.
     pub fn handed_back(&self, output: usize) {
         self.outputs[output]
             .handed_over
             .fetch_sub(1, Ordering::Release);
     }
 
-    /// An event was acknowledged.
+    /// Counts an event that was acknowledged.
     pub fn acknowledged(&self, output: usize) {
         self.outputs[output]
             .acknowledged
             .fetch_add(1, Ordering::Release);
     }
 
-    /// An event was durably quarantined.
+    /// Counts an event that was durably quarantined.
     pub fn quarantined(&self, output: usize) {
         self.outputs[output]
             .quarantined
             .fetch_add(1, Ordering::Release);
     }
 
-    /// How many outputs there are.
+    /// The number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs.len()
     }
 
-    /// One output's meters.
+    /// The reading of one output's meters.
     pub fn reading(&self, output: usize) -> Reading {
         self.outputs[output].reading()
     }
 
-    /// All outputs' meters together.
+    /// The reading of all outputs' meters together.
     pub fn read_all(&self) -> Reading {
         let mut total = Reading::default();
         for output in &self.outputs {

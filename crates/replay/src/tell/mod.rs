@@ -7,8 +7,8 @@
 //! | [`acts`], [`state`] | what was asked of the stream, and what it is at |
 //! | [`meters`] | borders, counted |
 
-pub mod journal;
-pub mod progress;
-pub mod acts;
-pub mod state;
-pub mod meters;
+pub(crate) mod journal;
+pub(crate) mod progress;
+pub(crate) mod acts;
+pub(crate) mod state;
+pub(crate) mod meters;

@@ -14,24 +14,24 @@ use push::Away;
 /// A snapshot of a running stream.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// What the stream is at.
+    /// The state of the stream.
     pub state: State,
     /// What makes the next event due.
     pub pace: Pace,
     /// The meters of all outputs together.
     pub meters: Reading,
-    /// The bound of the run, if it has one.
+    /// The number of events that the run stops after; `None` without a bound.
     pub max_events: Option<u64>,
-    /// Events that this run will acknowledge in all, about, once that is known.
+    /// Estimate of the events that this run will acknowledge in all; `None` before it is known.
     pub total: Option<u64>,
-    /// The event time of the last acknowledgement.
+    /// The event time of the last acknowledged event; `None` before the first.
     pub event_time: Option<EventTime>,
     /// How late the last acknowledged event was sent, in milliseconds.
     pub lateness_ms: f64,
     /// Events that saved cursors cover.
     pub durable: u64,
-    /// When the next event is due, by the wall clock, where it is waited for longer than a
-    /// second.
+    /// The wall time at which the next event is due; `None` unless the stream waits for it for
+    /// longer than a second.
     pub next_due: Option<SystemTime>,
     /// What is wrong with the ingestion gate; `None` while it answers.
     pub gate_away: Option<Away>,
@@ -39,15 +39,15 @@ pub struct Progress {
     pub store_away: Option<Away>,
 }
 
-/// Told what a stream is at: a few times a second, and once more at its end. Implemented by
-/// whoever watches; called on a task of its own, so that a sink that takes its time misses
-/// snapshots and never holds the stream back. It should not block for long.
+/// Takes snapshots of a stream: a few times a second, and once more at its end. Callers who watch a
+/// stream implement it. It runs on a task of its own, so a slow sink misses snapshots and never
+/// holds the stream back. It should not block for long.
 pub trait ProgressSink: Send + 'static {
-    /// Takes the newest snapshot.
+    /// Takes the latest snapshot.
     fn tell(&mut self, progress: &Progress);
 }
 
-/// Tells a sink of every snapshot that it has time for, until the stream is gone.
+/// Gives a sink every snapshot that it has time for, until the stream is gone; returns the sink.
 pub async fn tell_until_the_end<S: ProgressSink>(
     mut progress: watch::Receiver<Progress>,
     mut sink: S,
@@ -80,8 +80,7 @@ impl Progress {
         Some(due.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
 
-    /// Learns how many rows are open: so many events are expected, or as many as the
-    /// run is bounded to.
+    /// Sets the number of events expected: the open rows, or the bound of the run if that is less.
     pub fn expect(&mut self, open_rows: u64) {
         self.total = Some(self.max_events.unwrap_or(u64::MAX).min(open_rows));
     }

@@ -6,26 +6,26 @@ use serde::Serialize;
 
 use crate::sync::atomic::{AtomicU8, Ordering};
 
-/// What the dispatching thread is at.
+/// The state of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// The evidence is looked at, or the first row is on its way.
+    /// The evidence is being checked, or the first row is being read.
     #[default]
     Starting,
-    /// The schedule begins later.
+    /// The schedule has not begun yet.
     WaitingForStart,
     /// Events leave when they are due.
     Running,
-    /// Events wait for saves or for the ingestion gate.
+    /// Events that are due wait for saves or for the ingestion gate.
     HeldBack,
-    /// The ingestion gate takes no event; the stream tries on.
+    /// The ingestion gate takes no event; the stream retries.
     GateAway,
-    /// The checkpoint store takes no cursor; the stream tries on.
+    /// The checkpoint store takes no cursor; the stream retries.
     StoreAway,
-    /// Somebody paused it.
+    /// The stream is paused.
     Paused,
-    /// No new event leaves any more.
+    /// The stream winds down: no new event leaves.
     Ending,
 }
 
@@ -41,7 +41,7 @@ impl State {
         Self::Ending,
     ];
 
-    /// As reports and the progress line say it.
+    /// The state's name in reports and on the progress line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wsp::Error;
 use wsp::control::{Found, Request, find, send};
 use wsp::profile::Profile;
-use wsp::steering::Act;
+use wsp::replay::Act;
 
 use super::{complain, refuse};
 use crate::args::{ControlAct, ControlArgs};

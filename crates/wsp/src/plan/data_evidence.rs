@@ -2,7 +2,7 @@
 
 use gates::{DataEvidence, DataVerified};
 use oracle_store::Part;
-use replay::order::parts::ProvePart;
+use replay::ProvePart;
 use tokio::runtime::Handle;
 
 /// Proves each part of a plan before its first row is used.

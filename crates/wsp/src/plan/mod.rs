@@ -35,8 +35,7 @@ use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, check_key, select};
 use crate::profile::Profile;
 use crate::profile::request::StreamRequest;
-use replay::order::part_proofs::PartProofs;
-use replay::order::read_memory;
+use replay::{PartProofs, read_memory};
 
 /// One output of the plan.
 #[derive(Debug, Clone)]

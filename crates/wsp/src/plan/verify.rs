@@ -18,8 +18,7 @@ use crate::blocking::blocking_as;
 use crate::plan::locate_world;
 use crate::plan::selection::{Role, SelectedOutput, check_key};
 use crate::profile::request::StreamRequest;
-use replay::ending::Ending;
-use replay::order::time_index::{PartTimes, TimeIndex, TimeIndexCache};
+use replay::{Ending, PartTimes, TimeIndex, TimeIndexCache};
 
 /// How far to look.
 #[derive(Debug, Clone, Copy, Default)]

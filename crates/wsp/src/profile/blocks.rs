@@ -9,11 +9,11 @@ use std::fmt;
 use checkpoint::OrderMode;
 use gates::VerificationMode;
 use oracle_store::{DataVerification, Posture};
-use replay::lanes::{Concurrency, LaneOrdering};
-use replay::lead::schedule::WhenLate;
-use replay::order::OnDisorder;
-use replay::pace::{RateStep, RateSteps, Speedup};
-use replay::quarantine::OnReject;
+use replay::OnDisorder;
+use replay::OnReject;
+use replay::WhenLate;
+use replay::{Concurrency, LaneOrdering};
+use replay::{RateStep, RateSteps, Speedup};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 

@@ -27,10 +27,10 @@ use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
 use document::{Document, invalid};
 pub use expand::Env;
 use node::AsWritten;
-pub use replay::lanes::{Concurrency, LaneOrdering};
-pub use replay::lead::schedule::WhenLate;
-pub use replay::order::{OnDisorder, OrderSettings};
-pub use replay::quarantine::{OnReject, RejectSettings};
+pub use replay::WhenLate;
+pub use replay::{Concurrency, LaneOrdering};
+pub use replay::{OnDisorder, OrderSettings};
+pub use replay::{OnReject, RejectSettings};
 pub use request::{Overrides, StreamRequest};
 use secret::Literals;
 pub use secret::Secret;
@@ -38,7 +38,7 @@ pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings
 
 use crate::{Error, ReasonCode};
 use push::{PushEndpoint, clear_text_proxy};
-use replay::pace::Pace;
+use replay::Pace;
 
 /// The runs root of the platform where a profile names none.
 const DEFAULT_RUNS_ROOT: &str = "runs/fraud-platform";

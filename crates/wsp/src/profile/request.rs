@@ -8,8 +8,7 @@ use oracle_store::{EngineRunRoot, Location, lies_in_world, resolve_engine_run_ro
 
 use crate::Error;
 use crate::profile::{CheckpointBackend, OnReject, OrderMode, Profile};
-use replay::order::TimeWindow;
-use replay::pace::Pace;
+use replay::{Pace, TimeWindow};
 
 /// The values that a command line, or a calling service, sets for one run; each takes precedence
 /// over the profile, and `None` leaves the profile's.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use replay::lanes::{Concurrency, LaneOrdering, LaneSettings};
-use replay::lead::schedule::WhenLate;
-use replay::order::{OnDisorder, OrderSettings};
-use replay::quarantine::{OnReject, RejectSettings};
+use replay::WhenLate;
+use replay::{Concurrency, LaneOrdering, LaneSettings};
+use replay::{OnDisorder, OrderSettings};
+use replay::{OnReject, RejectSettings};
 
 use super::DEFAULT_RUNS_ROOT;
 use super::blocks::{
@@ -18,7 +18,7 @@ use super::node::{AsWritten, keys_of};
 use super::secret::{Literals, Secret, holds_literal_password};
 use crate::Error;
 use push::{MAX_EVENT_BYTES, RetryPolicy};
-use replay::pace::{Pace, Speedup};
+use replay::{Pace, Speedup};
 
 pub use checkpoint::OrderMode;
 

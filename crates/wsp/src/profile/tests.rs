@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use replay::pace::{RateSteps, Speedup};
+use replay::{RateSteps, Speedup};
 
 const PATH: &str = "config/test.yaml";
 

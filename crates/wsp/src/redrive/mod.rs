@@ -40,12 +40,9 @@ use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
 use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
 use pushing::{Pushers, Pushing};
-use replay::ending::Ending;
-use replay::engine::cut_after;
-use replay::keep::kept::Decisions;
-use replay::quarantine::file_of_run;
-use replay::quarantine::prefix::{Prefix, Waiting};
-use replay::quarantine::redriven::{Closed, Closing, RedrivenFile};
+use replay::{
+    Closed, Closing, Decisions, Ending, Prefix, RedrivenFile, Waiting, cut_after, file_of_run,
+};
 
 /// What to redrive.
 #[derive(Debug, Clone, Default)]

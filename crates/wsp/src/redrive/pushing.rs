@@ -9,11 +9,7 @@ use super::{RedriveReport, RedriveStatus, RefusedEvent};
 use crate::Error;
 use crate::blocking::blocking_as;
 use push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
-use replay::ending::Ending;
-use replay::lanes::lane::what_to_do;
-use replay::quarantine::QuarantinedEvent;
-use replay::quarantine::prefix::Waiting;
-use replay::quarantine::redriven::{Closed, Closing, RedrivenFile};
+use replay::{Closed, Closing, Ending, QuarantinedEvent, RedrivenFile, Waiting, what_to_do};
 
 /// Acknowledged events that are recorded by one sync.
 const BATCH: usize = 64;

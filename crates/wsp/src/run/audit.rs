@@ -14,7 +14,7 @@ use durable::{Access, Disk, OsDisk, RunLog};
 use envelope::{EventTime, PlatformRunId};
 use model::{Clock as _, SharedClock};
 use oracle_store::Posture;
-use replay::tell::journal::{Happening, Journal};
+use replay::{Happening, Journal};
 use serde::Serialize;
 use serde_json::Value;
 

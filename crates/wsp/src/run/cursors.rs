@@ -25,9 +25,7 @@ use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
 use crate::run::written_places::refuse_cursors_in_world;
 use crate::{Error, ReasonCode};
-use replay::ending::Ending;
-use replay::keep::held_lease::HeldLease;
-use replay::order::time_index::TimeIndexCache;
+use replay::{Ending, HeldLease, TimeIndexCache};
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]

@@ -11,9 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use oracle_store::{Part, WorldStore};
 
 use crate::run::resume::{root_spellings, row_count};
-use replay::order::first_open;
-use replay::order::time_index::TimeIndexCache;
-use replay::place::Position;
+use replay::{Position, TimeIndexCache, first_open};
 
 /// Footers read at once.
 const FOOTERS: usize = 8;

@@ -18,9 +18,7 @@ use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
 use crate::run::reading::event_time_source;
 use crate::run::report::{StreamReport, stored_cursor_json};
-use replay::ending::Ending;
-use replay::order::Overlap;
-use replay::pace::Pace;
+use replay::{Ending, Overlap, Pace};
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]

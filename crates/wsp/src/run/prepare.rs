@@ -24,10 +24,7 @@ use crate::run::refusal;
 use crate::run::report::StreamReport;
 use crate::run::resume::{self, OutputStart, ResumeTerms};
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
-use replay::ending::Ending;
-use replay::keep::held_lease::{HeldLease, stopped};
-use replay::order::TimeWindow;
-use replay::quarantine::{self, SetAside};
+use replay::{Ending, HeldLease, SetAside, TimeWindow, open_quarantine, stopped};
 
 /// The order where neither profile nor cursors name one.
 const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
@@ -238,7 +235,7 @@ async fn begin(
     };
     let mut audit = unless_stopped(ending, opening).await?;
     *open_audit = audit.another();
-    let opening = quarantine::open(profile.rejects, &runs_root, &run);
+    let opening = open_quarantine(profile.rejects, &runs_root, &run);
     let quarantine = unless_stopped(ending, opening).await?;
     records?;
     audit.append(

@@ -13,7 +13,7 @@ use std::num::NonZero;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
-use replay::order::ProcessRoom;
+use replay::ProcessRoom;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Error;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use checkpoint::PackKey;
 use envelope::{FrameSpec, Pins};
 use oracle_store::Location;
-use replay::order::parts::{ClearedParts, OutputSource};
-use replay::order::time_index::{TimeIndex, TimeIndexCache};
-use replay::order::{DoneThrough, EventTimeSource, TimeWindow, readers_of};
+use replay::{
+    ClearedParts, DoneThrough, EventTimeSource, OutputSource, TimeIndex, TimeIndexCache,
+    TimeWindow, readers_of,
+};
 
 use crate::Error;
 use crate::plan::Plan;

@@ -9,12 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::plan::selection::Role;
-use replay::keep::kept::{CheckpointCounts, Decisions, OutagesReport};
-use replay::keep::lateness::LatenessReport;
-use replay::lead::dispatch::Scheduled;
-use replay::pace::Pace;
-use replay::quarantine::QuarantineReport;
-use replay::tell::meters::Reading;
+use replay::{
+    CheckpointCounts, Decisions, LatenessReport, OutagesReport, Pace, QuarantineReport, Reading,
+    Scheduled,
+};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -14,8 +14,7 @@ use crate::Error;
 use crate::blocking::blocking_as;
 use crate::plan::{Plan, PlannedOutput};
 use crate::profile::request::Overrides;
-use replay::order::{DoneThrough, PartId, TimeWindow};
-use replay::place::Position;
+use replay::{DoneThrough, PartId, Position, TimeWindow};
 
 /// The keys of a plan's cursors, in list order.
 ///

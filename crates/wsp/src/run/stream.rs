@@ -23,21 +23,12 @@ use crate::run::refusal::{self, failure, quarantined};
 use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
-use replay::ending::{Cause, Ending};
-use replay::engine::{Engine, Ran};
-use replay::keep::cursors::{Cursors, KeptOutput};
-use replay::keep::held_lease::watch_lease;
-use replay::keep::patient_store::PatientStore;
-use replay::lanes::gateway::Gateway;
-use replay::lead::course::Course;
-use replay::lead::dispatch::DispatchEnd;
-use replay::lead::schedule::{Origin, Schedule};
-use replay::lead::steering::{Helm, Steering};
-use replay::order::feed::{FeedPool, decoding_threads};
-use replay::order::parts::PartOpener;
-use replay::order::{AsWritten, EventOrder, EventTimeOrder, FooterSurvey, PartId, TellOpenRows};
-use replay::tell::progress::{Progress, ProgressSink, tell_until_the_end};
-use replay::time::Start;
+use replay::{
+    AsWritten, Cause, Course, Cursors, DispatchEnd, Ending, Engine, EventOrder, EventTimeOrder,
+    FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener, PatientStore,
+    Progress, ProgressSink, Ran, Schedule, Start, Steering, TellOpenRows, decoding_threads,
+    tell_until_the_end, watch_lease,
+};
 
 /// How long a store that did not take the last save may take to take the leases back.
 const LAST_TRY: Duration = Duration::from_secs(1);
@@ -140,7 +131,7 @@ impl<K: Clock> Stream<K> {
     ///
     /// To drop the future before its end is a crash of the stream: what is in flight is given
     /// up, its threads end, and the next run repeats what no cursor covers. To end it in good
-    /// order, [`Steering::act`] with [`Stop`](replay::lead::steering::Act::Stop).
+    /// order, [`Steering::act`] with [`Stop`](replay::Act::Stop).
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
         let opened = open_checkpoint_store(profile, &self.request.working_dir)

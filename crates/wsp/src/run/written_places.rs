@@ -14,7 +14,7 @@ use crate::profile::CheckpointBackend;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::log_of_run;
 use crate::{Error, ReasonCode};
-use replay::quarantine::{file_of_run, redriven_of};
+use replay::{file_of_run, redriven_of};
 
 /// Refuses to write anything for a platform run and its cursors into the engine run root.
 ///

@@ -12,11 +12,9 @@ use envelope::{PinValues, Pins};
 use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use replay::ending::Ending;
-use replay::order::chunk_budget::ChunkBudget;
-use replay::order::feed::FeedPool;
-use replay::order::parts::PartOpener;
-use replay::order::{DoneThrough, EventTimeOrder, EventTimeSource, TimeWindow};
+use replay::{
+    DoneThrough, Ending, EventTimeOrder, EventTimeSource, FeedPool, PartOpener, TimeWindow,
+};
 use tempfile::TempDir;
 use wsp::plan::{Plan, plan};
 use wsp::profile::Profile;
@@ -117,7 +115,7 @@ impl DiskWorld {
     ) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let part = replay::order::PartId {
+        let part = replay::PartId {
             output,
             part: part as u32,
         };
@@ -192,7 +190,7 @@ impl DiskWorld {
         let plan = Self::plan(request).unwrap();
         let source = event_time_source(request, &plan, done.to_vec(), window);
         let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
-        let pool = FeedPool::start(2, &wsp::ending::Ending::default()).unwrap();
+        let pool = FeedPool::start(2, &wsp::replay::Ending::default()).unwrap();
         let sort_budget = request.profile.ordering.sort_budget;
         let open = PartOpener::new(Arc::clone(&parts), pool, sort_budget);
         let learnt = Box::new(|_| {});

@@ -6,9 +6,9 @@ use crate::disk::{DiskWorld, TimeForm, Writing};
 use crate::world::{Place, World, at, done_of, drain, sorted, untouched};
 use oracle_store::PartFormat;
 use proptest::prelude::*;
-use replay::ending::{Cause, Ending};
-use replay::order::time_index::SEEK_ROWS;
-use replay::order::{DoneThrough, TimeWindow};
+use replay::SEEK_ROWS;
+use replay::{Cause, Ending};
+use replay::{DoneThrough, TimeWindow};
 
 const PARQUET: Writing = Writing {
     format: PartFormat::Parquet,
@@ -309,7 +309,7 @@ fn a_bad_row_of_a_sorted_part_is_named_by_its_row_in_the_file() {
     let mut order = disk.order(&request, &[None], TimeWindow::default());
     let mut rows = Vec::new();
     let error = loop {
-        match replay::order::EventOrder::next(&mut order) {
+        match replay::EventOrder::next(&mut order) {
             Ok(event) => rows.push(event.unwrap().position.row),
             Err(error) => break error,
         }

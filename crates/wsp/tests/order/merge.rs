@@ -6,7 +6,7 @@ use crate::world::{
     Names, Place, Reading, World, WorldParts, at, done_of, drain, merge, sorted, spans, untouched,
 };
 use proptest::prelude::*;
-use replay::order::{Merge, Overlap, PartId, PartSpan, TimeWindow};
+use replay::{Merge, Overlap, PartId, PartSpan, TimeWindow};
 
 /// Up to three outputs of up to six parts, few distinct times and so many ties; every
 /// other part is in order.

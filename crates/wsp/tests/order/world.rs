@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
 use envelope::{EventTime, FrameSpec, Framer, PinValues, Pins};
 use proptest::sample::Index;
-use replay::order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
-use replay::order::time_index::{PartTimes, TimeRow};
-use replay::order::{
+use replay::NamePosition;
+use replay::Position;
+use replay::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers};
+use replay::{
     DoneThrough, Event, EventOrder, Merge, OpenPart, PartId, PartSpan, PartStart, TimeWindow,
     open_spans,
 };
-use replay::place::NamePosition;
-use replay::place::Position;
+use replay::{PartTimes, TimeRow};
 
 /// The times of each row, in nanoseconds, of each part of each output.
 pub(crate) type World = Vec<Vec<Vec<i64>>>;
@@ -166,7 +166,7 @@ impl WorldParts {
         Self {
             world: Arc::new(world.clone()),
             reading,
-            pool: FeedPool::start(reading.workers, &replay::ending::Ending::default()).unwrap(),
+            pool: FeedPool::start(reading.workers, &replay::Ending::default()).unwrap(),
             bad: Vec::new(),
             open: Arc::default(),
         }

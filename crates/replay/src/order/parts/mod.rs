@@ -33,11 +33,11 @@ const EVENT_BYTES: usize = 1 << 10;
 /// What it takes to read and frame one output.
 #[derive(Debug)]
 pub struct OutputSource {
-    /// The right to read its rows.
+    /// The grant to read the output's rows.
     pub grant: ReadGrant,
-    /// How its rows are framed.
+    /// How the output's rows are framed.
     pub spec: FrameSpec,
-    /// Its parts in name order.
+    /// The output's parts in name order.
     pub parts: Vec<Part>,
 }
 

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, read_column};
 
 pub use cache::TimeIndexCache;
-pub use part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow, TimeScan};
+use part_times::TimeScan;
+pub use part_times::{Disorder, PartTimes, SEEK_ROWS, TimeRow};
 
 use model::Clock as _;
 

@@ -20,14 +20,14 @@ pub struct TimeRow {
 /// Why a part is not in time order: a row that comes before an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disorder {
-    /// The first such row.
+    /// The first row that comes before an earlier one.
     pub row: TimeRow,
-    /// The latest of the rows before it.
+    /// The latest of the rows before that row.
     pub after: TimeRow,
 }
 
 impl Disorder {
-    /// Refuses the part; `fix` says what to do.
+    /// The error that refuses the part; `fix` says what to do.
     pub fn error(&self, part: &Part, fix: &str) -> Error {
         let Self { row, after } = self;
         Error::new(
@@ -151,13 +151,13 @@ impl PartTimes {
 
 /// Reads a time column from its first row to its last.
 #[derive(Debug)]
-pub struct TimeScan {
+pub(crate) struct TimeScan {
     times: PartTimes,
 }
 
 impl TimeScan {
     /// Nothing read yet of a part whose reading holds so many bytes at once.
-    pub fn new(read_bytes: u64) -> Self {
+    pub(crate) fn new(read_bytes: u64) -> Self {
         let times = PartTimes {
             rows: 0,
             ends: None,
@@ -170,7 +170,7 @@ impl TimeScan {
     }
 
     /// Takes the times of the next rows.
-    pub fn push(&mut self, times: &[EventTime]) {
+    pub(crate) fn push(&mut self, times: &[EventTime]) {
         let seen = &mut self.times;
         for &time in times {
             let at = TimeRow {
@@ -197,7 +197,7 @@ impl TimeScan {
     }
 
     /// What the column says.
-    pub fn finish(mut self) -> PartTimes {
+    pub(crate) fn finish(mut self) -> PartTimes {
         if self.times.disorder.is_some() {
             self.times.seek = Vec::new();
         }

@@ -3,11 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use push::Away;
-use replay::pace::{Pace, RateSteps, Speedup};
-use replay::tell::acts::Act;
-use replay::tell::meters::Reading;
-use replay::tell::progress::Progress;
-use replay::tell::state::State;
+use replay::{Act, Pace, Progress, RateSteps, Reading, Speedup, State};
 
 /// The only version of the protocol.
 pub(super) const VERSION: u32 = 1;

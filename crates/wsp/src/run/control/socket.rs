@@ -15,8 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::protocol::{Answer, LONGEST_REQUEST, Request, Snapshot};
 use super::short_path::ShortPath;
-use replay::lead::steering::Steering;
-use replay::tell::progress::Progress;
+use replay::{Progress, Steering};
 
 /// Clients served at once; one more takes the place of the first.
 const CLIENTS: usize = 16;
@@ -258,7 +257,7 @@ mod tests {
     async fn a_socket_under_a_path_of_any_length_is_found_and_answers() {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("a-folder-of-a-ci-workspace/".repeat(8));
-        let (steering, _helm) = Steering::new(replay::ending::Ending::default());
+        let (steering, _helm) = Steering::new(replay::Ending::default());
         let progress = watch::Sender::<Progress>::default();
         let socket =
             ControlSocket::open(&deep.join("run"), steering, progress.subscribe(), clock());
@@ -274,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn clients_that_wait_lock_nobody_out() {
         let root = tempfile::tempdir().unwrap();
-        let (steering, _helm) = Steering::new(replay::ending::Ending::default());
+        let (steering, _helm) = Steering::new(replay::Ending::default());
         let progress = watch::Sender::<Progress>::default();
         let socket =
             ControlSocket::open(root.path(), steering, progress.subscribe(), clock()).unwrap();
