@@ -120,10 +120,10 @@ impl Unread {
             let Some(part) = self.parts.get(place) else {
                 return;
             };
-            let footer = footer(&self.store, part).ok().map(|footer| PartFooter {
+            let footer = footer(&self.store, part).ok().map(|mut footer| {
                 // The columns are not kept: there may be many parts of many columns.
-                schema: None,
-                ..footer
+                footer.schema = None;
+                footer
             });
             if read.send((place, footer)).is_err() {
                 return;

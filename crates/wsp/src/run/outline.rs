@@ -160,11 +160,9 @@ async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error>
 async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<PartFooter>, Error> {
     let read = tokio::task::spawn_blocking(move || {
         let footers = output.locator.parts.iter().map(|part| {
-            let footer = footer(&store, part)?;
-            Ok(PartFooter {
-                schema: None,
-                ..footer
-            })
+            let mut footer = footer(&store, part)?;
+            footer.schema = None;
+            Ok(footer)
         });
         footers.collect::<Result<Vec<_>, oracle_store::Error>>()
     });
