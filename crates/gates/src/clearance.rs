@@ -24,10 +24,10 @@ const KEY: GrantKey = GrantKey::claim();
 /// Gates that are verified at one time.
 const GATES_IN_FLIGHT: usize = 4;
 
-/// What is to be cleared, and how hard to look.
+/// The outputs to be cleared, and how their gates are verified.
 #[derive(Debug, Clone, Copy)]
 pub struct ClearanceRequest<'a> {
-    /// The world.
+    /// The store of the world.
     pub store: &'a WorldStore,
     /// The values of the tokens in the gate map's templates.
     pub tokens: &'a Tokens,
@@ -37,7 +37,7 @@ pub struct ClearanceRequest<'a> {
     pub gate_map: &'a GateMap,
     /// The outputs to be read.
     pub outputs: &'a [OutputId],
-    /// How hard to look.
+    /// Whether flags are looked for, or digests are verified.
     pub mode: VerificationMode,
     /// Strict posture takes verified digests and nothing less.
     pub posture: Posture,
@@ -45,7 +45,7 @@ pub struct ClearanceRequest<'a> {
     pub require_gate_pass: bool,
 }
 
-/// Why a clearance was given.
+/// Whether a clearance stands on gates that hold or on a waiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClearanceStatus {
@@ -58,6 +58,7 @@ pub enum ClearanceStatus {
 /// On what ground one output may be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "basis", content = "gates")]
+#[non_exhaustive]
 pub enum Basis {
     /// These required gates hold; their receipts stand in the clearance.
     GatesPassed(Vec<GateId>),
@@ -100,7 +101,7 @@ impl Clearance {
         self.status
     }
 
-    /// How hard was looked. Of no meaning for a waiver.
+    /// How the gates were verified; without meaning where they were waived.
     pub fn mode(&self) -> VerificationMode {
         self.mode
     }

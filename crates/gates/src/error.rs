@@ -65,10 +65,11 @@ struct Fields {
 
 /// The digest that evidence states, and that of what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DigestPair {
-    /// As stated by the flag or the index.
+    /// The digest that the flag or the index states.
     pub expected: Hex64,
-    /// As taken now.
+    /// The digest of the bytes as they are now.
     pub actual: Hex64,
 }
 

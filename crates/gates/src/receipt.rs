@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::gate_map::GateId;
 
-/// How hard evidence is looked at.
+/// How the evidence of gates is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VerificationMode {
@@ -25,32 +25,33 @@ pub enum VerificationMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum GateStatus {
-    /// It holds.
+    /// The evidence holds.
     Pass,
-    /// It is missing, not understood, or says otherwise.
+    /// The evidence is missing, not understood, or states another digest.
     Fail,
 }
 
 /// The verification of one gate of one world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct GateReceipt {
     /// Version of this format: `v1`.
     pub version: String,
-    /// The gate.
+    /// The gate that was verified.
     pub gate_id: GateId,
-    /// Whether its evidence holds.
+    /// Whether the gate's evidence holds.
     pub status: GateStatus,
     /// What the gate speaks for, as the gate map says (`fingerprint`).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
-    /// How hard was looked.
+    /// How the gate was verified.
     pub mode: VerificationMode,
-    /// The world, as the run named it.
+    /// The engine run root, as the caller named it.
     pub engine_run_root: String,
     /// sha256 of the gate map that said how to verify.
     pub gate_map_digest: Hex64,
-    /// Method of the gate map. Absent in presence mode.
+    /// The method that the gate map names; `None` in presence mode.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub method: Option<MethodReceipt>,
     /// The gate's digest, stated and found. Only after a digest verification
@@ -115,6 +116,7 @@ impl GateReceipt {
 /// How a digest was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MethodReceipt {
     /// `verification_method.kind` of the gate map.
     pub kind: String,
@@ -128,12 +130,13 @@ pub struct MethodReceipt {
 /// this, and a later read can compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Artifact {
-    /// Relative to the engine run root.
+    /// The object's key, relative to the engine run root.
     pub path: String,
-    /// What it is to the gate.
+    /// The object's part in the gate's evidence.
     pub role: ArtifactRole,
-    /// Size in bytes.
+    /// The object's length in bytes.
     pub bytes: u64,
     /// The store's tag of these bytes: an ETag; on disk, inode, modification time and change time.
     pub etag: String,
@@ -164,9 +167,10 @@ impl Artifact {
     }
 }
 
-/// What an object is to a gate.
+/// The part of an object in a gate's evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ArtifactRole {
     /// The passed flag.
     Flag,
@@ -179,8 +183,9 @@ pub enum ArtifactRole {
 /// An index item whose object cannot change unseen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct BoundItem {
-    /// Relative to the engine run root.
+    /// The object's key, relative to the engine run root.
     pub path: String,
     /// The gate's digest covers the object's bytes.
     pub by_gate_digest: bool,
@@ -191,16 +196,18 @@ pub struct BoundItem {
 /// An index item whose object may change unseen by this gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct UnboundItem {
-    /// Relative to the engine run root.
+    /// The object's key, relative to the engine run root.
     pub path: String,
-    /// Why.
+    /// Why nothing binds the object.
     pub reason: UnboundReason,
 }
 
 /// Why an index item binds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UnboundReason {
     /// The gate's digest does not cover it (its file name is excluded), and it states none.
     NoDigest,
@@ -211,8 +218,9 @@ pub enum UnboundReason {
 /// Why a gate failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FailureReceipt {
-    /// A reason code.
+    /// The reason code, for example `GATE_PASS_MISSING`.
     pub code: String,
     /// What, where, and what to do.
     pub detail: String,

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use model::Clock;
-use oracle_store::template::render;
+use oracle_store::render;
 use oracle_store::{Hex64, Tokens, WorldStore};
 
 use crate::bundle::Bundle;

@@ -13,9 +13,10 @@ use crate::named_file::read_named_file;
 use crate::yaml::from_yaml;
 use model::{Hex64, OutputId};
 
-/// What an output is.
+/// The catalogue's class of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OutputClass {
     /// A table.
     Surface,
@@ -27,10 +28,11 @@ pub enum OutputClass {
 
 /// One output of the catalogue.
 #[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
 pub struct CatalogueEntry {
     /// The output's name.
     pub output_id: OutputId,
-    /// What the output is.
+    /// The class of the output.
     pub class: OutputClass,
     /// Where its parts lie, as written; see [`render`](crate::template::render).
     #[serde(default)]
@@ -44,10 +46,10 @@ pub struct CatalogueEntry {
     /// The partition tokens, in order.
     #[serde(default)]
     pub partitions: Vec<String>,
-    /// What the output is specific to.
+    /// What the output is specific to, in the catalogue's words; `None` if it does not say.
     #[serde(default)]
     pub scope: Option<String>,
-    /// Whether every world has the output.
+    /// Whether every world has the output, in the catalogue's words; `None` if it does not say.
     #[serde(default)]
     pub availability: Option<String>,
 }

@@ -18,7 +18,7 @@ use crate::store::{Entry, KnownDigests, STAGING_PREFIX, WorldStore, is_plain_key
 use model::{Hex64, PackId};
 
 /// The index's key under an engine run root.
-pub const PACK_CONTENTS: &str = "_oracle_pack_contents.json";
+pub(crate) const PACK_CONTENTS: &str = "_oracle_pack_contents.json";
 
 /// Objects that are verified at one time.
 const OBJECTS_IN_FLIGHT: usize = 4;
@@ -27,11 +27,11 @@ const OBJECTS_IN_FLIGHT: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataVerification {
-    /// Not at all.
+    /// Nothing is compared.
     None,
-    /// Every object has the length that was packed.
+    /// The length of every object is compared.
     Size,
-    /// Every object has the bytes that were packed.
+    /// The sha256 of every object is compared.
     Sha256,
 }
 
@@ -41,9 +41,9 @@ pub enum DataVerification {
 pub struct ContentsEntry {
     /// The object's key, relative to the engine run root.
     pub path: String,
-    /// Its length in bytes.
+    /// The object's length in bytes.
     pub bytes: u64,
-    /// The sha256 of its bytes.
+    /// The sha256 of the object's bytes.
     pub sha256: Hex64,
 }
 
@@ -70,10 +70,11 @@ impl KnownDigests for ContentsIndex {
 
 /// What came of verifying objects: how many bytes were hashed, and every fault.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ContentsReport {
-    /// Objects looked at.
+    /// Number of objects that were compared.
     pub objects: u64,
-    /// Bytes hashed.
+    /// Number of bytes that were hashed.
     pub bytes_hashed: u64,
     /// What is wrong, in byte order of the keys.
     pub faults: Vec<Error>,

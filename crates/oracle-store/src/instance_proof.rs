@@ -14,6 +14,7 @@ use model::Hex64;
 
 /// An instance receipt that the parts of its output hold to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstanceProof {
     /// The receipt's key.
     pub path: String,
@@ -43,10 +44,7 @@ struct TargetDigest {
 ///
 /// # Errors
 /// `TEMPLATE_TOKEN_MISSING`.
-pub fn instance_receipt_path(
-    entry: &CatalogueEntry,
-    tokens: &Tokens,
-) -> Result<Option<String>, Error> {
+fn instance_receipt_path(entry: &CatalogueEntry, tokens: &Tokens) -> Result<Option<String>, Error> {
     let template = entry.path_template.as_deref().unwrap_or_default().trim();
     let mut folders = template.split('/').skip(1);
     let (Some(layer), Some(segment)) = (folders.next(), folders.next()) else {

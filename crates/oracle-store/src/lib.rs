@@ -46,41 +46,61 @@
 //! own, on which every connection lives. Rows are synchronous, for plain threads.
 //!
 //! # Example
-//! ```
-//! # async fn example() -> Result<(), oracle_store::Error> {
-//! use oracle_store::{ObjectStoreConfig, RunReceipt, WorldStore, resolve_engine_run_root};
+//! What a world is, and when the events of one output begin, without opening its rows:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use oracle_store::{
+//!     Catalogue, ObjectStoreConfig, OutputId, ReadOptions, RunReceipt, Tokens, WorldStore,
+//!     locate, read_column, resolve_engine_run_root, resolve_scenario_id,
+//! };
 //! use std::path::Path;
 //!
 //! let root = resolve_engine_run_root("run-1", Some("runs/oracle"), Path::new("/work"))?;
-//! assert_eq!(root.as_str(), "runs/oracle/run-1");
 //! let store = WorldStore::open(root, &ObjectStoreConfig::default())?;
 //! let receipt = RunReceipt::load(&store).await?;
+//! let catalogue = Catalogue::load(Path::new("engine_outputs.catalogue.yaml"))?;
+//! let entry = catalogue.output(&OutputId::new("arrival_events_5B")).ok_or("no such output")?;
+//!
+//! let tokens = Tokens::of_run(&receipt);
+//! let scenario = resolve_scenario_id(&store, &[], &[entry], &tokens).await?;
+//! println!("{:?}", receipt.world_key(scenario.clone()));
+//!
+//! let output = locate(&store, entry, &tokens.with_scenario(&scenario)).await?;
+//! let first = output.parts[0].clone();
+//! let of_thread = store.clone();
+//! let times = store.start_work(move || {
+//!     let mut times = read_column(&of_thread, &first, "ts_utc", &ReadOptions::default())?;
+//!     times.next().transpose()
+//! });
+//! println!("{:?}", times.await??);
 //! # Ok(())
 //! # }
 //! ```
-//! `cargo run -p oracle-store --example inspect_world` goes on from there.
+//! `cargo run -p oracle-store --example inspect_world` goes on from there. Rows take a grant:
+//! see the crate `gates`.
 
-pub mod instance_proof;
-pub mod packer;
-pub mod contents;
-pub mod locator;
-pub mod platform_runs;
-pub mod posture;
-pub mod rows;
-pub mod grant;
-pub mod scenario;
-pub mod catalogue;
+mod instance_proof;
+mod packer;
+mod contents;
+mod locator;
+mod platform_runs;
+mod posture;
+mod rows;
+mod grant;
+mod scenario;
+mod catalogue;
 mod named_file;
-pub mod schema;
-pub mod seal;
-pub mod manifest;
-pub mod template;
-pub mod receipt;
+mod schema;
+mod seal;
+mod manifest;
+mod template;
+mod receipt;
 mod json;
-pub mod store;
-pub mod location;
-pub mod error;
-pub mod part;
+mod store;
+mod location;
+mod error;
+mod part;
 mod yaml;
 
 pub use catalogue::{Catalogue, CatalogueEntry, OutputClass};
@@ -104,10 +124,14 @@ pub use rows::{
     read_column, silence_decoder_panics,
 };
 pub use scenario::resolve_scenario_id;
+pub use schema::{
+    ENGINE_OUTPUTS_CATALOGUE_SCHEMA, ORACLE_PACK_CONTENTS_SCHEMA, ORACLE_PACK_MANIFEST_SCHEMA,
+    ORACLE_PACK_SEAL_SCHEMA, OUTPUT_LOCATOR_SCHEMA, RUN_RECEIPT_SCHEMA,
+};
 pub use seal::{PackSeal, Seal, SealStatus};
 pub use store::{
     Entry, HeldMemory, KnownDigests, Level, Object, ObjectStoreConfig, Proofs, Prover, ReadMemory,
     RetryPolicy, WorldStore, object_store_at,
 };
-pub use template::Tokens;
+pub use template::{Tokens, render};
 pub use yaml::{edit_distance, from_yaml};

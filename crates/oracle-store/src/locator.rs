@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::catalogue::{Catalogue, CatalogueEntry, OutputClass};
 use crate::error::{Error, ReasonCode};
-pub use crate::part::{Part, PartFormat, Pin};
+pub(crate) use crate::part::{Part, PartFormat, Pin};
 use crate::store::{Entry, WorldStore};
 use crate::template::{Tokens, render};
 use model::OutputId;

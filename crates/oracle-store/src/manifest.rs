@@ -8,7 +8,7 @@ use crate::store::WorldStore;
 use model::{Hex64, PackId, WorldKey};
 
 /// The manifest's key under an engine run root.
-pub const PACK_MANIFEST: &str = "_oracle_pack_manifest.json";
+pub(crate) const PACK_MANIFEST: &str = "_oracle_pack_manifest.json";
 
 /// The only format version of manifest, seal and contents index.
 pub(crate) const FORMAT_VERSION: &str = "v0";
@@ -16,10 +16,11 @@ pub(crate) const FORMAT_VERSION: &str = "v0";
 /// The manifest of a pack. No other fields may stand in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PackManifest {
     /// Always `v0`.
     pub version: String,
-    /// What [`PackFacts::pack_id`] gives.
+    /// The pack's id: the digest that [`PackFacts::pack_id`] gives for the other fields.
     pub oracle_pack_id: PackId,
     /// Which world the pack holds.
     pub world_key: WorldKey,
@@ -33,7 +34,7 @@ pub struct PackManifest {
     pub created_at_utc: String,
 }
 
-/// The facts that make a pack's id.
+/// The facts that a pack's id is the digest of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackFacts {
     /// Which world it is.

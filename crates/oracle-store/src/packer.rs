@@ -9,6 +9,8 @@
 //! that a seal never stands without what it seals. A rerun with the same facts changes
 //! nothing; with other facts it is refused.
 
+use std::time::SystemTime;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -35,57 +37,61 @@ pub struct PackRequest {
     pub with_contents: bool,
     /// Whether to write nothing and only say what would be written.
     pub dry_run: bool,
-    /// The time to write into manifest and seal.
-    pub now: DateTime<Utc>,
+    /// The wall time that manifest and seal state.
+    pub now: SystemTime,
 }
 
-/// How a pack came out.
+/// What packing a world ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PackOutcome {
     /// The world is packed and sealed now.
     Packed,
-    /// It already was, with the same facts.
+    /// The world was packed and sealed before, with the same facts.
     AlreadySealed,
     /// Nothing was written, as asked.
     DryRun,
 }
 
-/// What became of one of the pack's files.
+/// What packing did with one of the pack's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PackAction {
-    /// It was written.
+    /// The file was written.
     Written,
-    /// It stood already, with the same facts.
+    /// The file was there before, with the same facts.
     Unchanged,
-    /// It would be written.
+    /// The file would be written by a run that is no dry run.
     WouldWrite,
 }
 
 /// One of the pack's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct PackFile {
     /// The file's full name.
     pub name: String,
-    /// What became of it.
+    /// What packing did with the file.
     pub action: PackAction,
 }
 
 /// What packing did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct PackReport {
-    /// The pack.
+    /// The pack's id.
     pub oracle_pack_id: PackId,
-    /// How it came out.
+    /// What packing ended with.
     pub outcome: PackOutcome,
-    /// What the seal says.
+    /// The status that the seal states.
     pub seal_status: SealStatus,
     /// The pack's files, in the order of writing.
     pub files: Vec<PackFile>,
-    /// Objects in the contents index.
+    /// Number of objects in the contents index.
     pub objects: u64,
-    /// Bytes of those objects.
+    /// Length of those objects together, in bytes.
     pub bytes: u64,
 }
 
@@ -338,5 +344,5 @@ fn seal_json(pack_id: &PackId, request: &PackRequest) -> Vec<u8> {
 }
 
 fn timestamp(request: &PackRequest) -> String {
-    request.now.to_rfc3339_opts(SecondsFormat::Micros, true)
+    DateTime::<Utc>::from(request.now).to_rfc3339_opts(SecondsFormat::Micros, true)
 }

@@ -20,24 +20,24 @@ use model::{Hex64, PackId, WorldKey};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Posture {
-    /// A developer's machine: what stands is checked.
+    /// A developer's machine: evidence that exists is checked.
     Local,
-    /// Everywhere else: everything must stand.
+    /// Everywhere else: all evidence must exist and is checked.
     Strict,
 }
 
 /// What the pack is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct PackExpectation<'a> {
-    /// How much must stand.
+    /// How much evidence the world must show.
     pub posture: Posture,
-    /// The world, from its receipt and the scenario.
+    /// The world key that the run receipt and the scenario give.
     pub world_key: &'a WorldKey,
     /// The sha256 of the catalogue in use.
     pub catalogue_digest: &'a Hex64,
     /// The sha256 of the gate map in use.
     pub gate_map_digest: &'a Hex64,
-    /// The pack that was asked for, if one was.
+    /// The pack that the caller asks for; `None` accepts any.
     pub oracle_pack_id: Option<&'a PackId>,
 }
 
@@ -45,20 +45,21 @@ pub struct PackExpectation<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SealKind {
-    /// By `_SEALED.json`.
+    /// `_SEALED.json` seals the world.
     Json,
-    /// By `_SEALED.flag`.
+    /// `_SEALED.flag` seals the world.
     Flag,
-    /// Not at all.
+    /// Nothing seals the world.
     None,
 }
 
 /// What the pack's own files show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct PackEvidence {
-    /// The pack's id, if there is a manifest.
+    /// The pack's id; `None` without a manifest.
     pub oracle_pack_id: Option<PackId>,
-    /// The engine's release, if there is a manifest.
+    /// The release of the engine; `None` without a manifest.
     pub engine_release: Option<String>,
     /// How the world is sealed.
     pub seal: SealKind,

@@ -9,18 +9,19 @@ use model::{EngineRunId, Hex64};
 use model::{ScenarioId, WorldKey};
 
 /// The receipt's key under an engine run root.
-pub const RUN_RECEIPT: &str = "run_receipt.json";
+pub(crate) const RUN_RECEIPT: &str = "run_receipt.json";
 
-/// What the engine wrote about its run. More fields may stand in the file.
+/// The engine's own record of its run. The file may hold more fields, which are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunReceipt {
     /// The engine run's id.
     pub run_id: EngineRunId,
-    /// What the engine's inputs come to.
+    /// Digest of the engine's inputs.
     pub manifest_fingerprint: Hex64,
-    /// What the engine's parameters come to.
+    /// Digest of the engine's parameters.
     pub parameter_hash: Hex64,
-    /// The master seed.
+    /// The engine's master seed.
     pub seed: u64,
 }
 
@@ -88,7 +89,7 @@ impl RunReceipt {
         })
     }
 
-    /// The world that this run and a scenario make.
+    /// The key of the world that this run and a scenario make.
     pub fn world_key(&self, scenario_id: ScenarioId) -> WorldKey {
         WorldKey {
             manifest_fingerprint: self.manifest_fingerprint.clone(),

@@ -9,9 +9,9 @@ use crate::store::WorldStore;
 use model::PackId;
 
 /// The JSON seal's key under an engine run root.
-pub const PACK_SEAL: &str = "_SEALED.json";
+pub(crate) const PACK_SEAL: &str = "_SEALED.json";
 /// The flag seal's key under an engine run root; enough in local posture only.
-pub const PACK_SEAL_FLAG: &str = "_SEALED.flag";
+pub(crate) const PACK_SEAL_FLAG: &str = "_SEALED.flag";
 
 /// Whether a sealed world may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,7 @@ pub enum SealStatus {
 /// The JSON seal of a pack. No other fields may stand in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PackSeal {
     /// Always `v0`.
     pub version: String,

@@ -18,7 +18,6 @@ use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
 use wsp::Pace;
 use wsp::clock::Clock;
 use wsp::profile::Profile;
-use wsp::replay::Pace;
 use wsp::{Overrides, Stream, StreamRequest};
 
 /// A clock that never sleeps.

@@ -57,7 +57,7 @@ fn sample_contracts() -> (Value, Value) {
 
 #[test]
 fn a_catalogue_that_its_schema_refuses_is_refused_by_the_program() {
-    let schema = validator(oracle_store::schema::ENGINE_OUTPUTS_CATALOGUE_SCHEMA);
+    let schema = validator(oracle_store::ENGINE_OUTPUTS_CATALOGUE_SCHEMA);
     let parses = |catalogue: &Value| {
         oracle_store::Catalogue::parse(catalogue.to_string().as_bytes()).is_ok()
     };
@@ -134,7 +134,7 @@ fn golden_the_platforms_catalogue_and_gate_map_are_as_their_schemas_say() {
     for (name, schema, list, entries) in [
         (
             "engine_outputs.catalogue.yaml",
-            oracle_store::schema::ENGINE_OUTPUTS_CATALOGUE_SCHEMA,
+            oracle_store::ENGINE_OUTPUTS_CATALOGUE_SCHEMA,
             "outputs",
             340,
         ),
@@ -163,7 +163,7 @@ fn every_embedded_schema_is_a_schema_of_its_draft() {
         ("engine_gates_map", gates::ENGINE_GATES_MAP_SCHEMA),
         (
             "engine_outputs_catalogue",
-            oracle_store::schema::ENGINE_OUTPUTS_CATALOGUE_SCHEMA,
+            oracle_store::ENGINE_OUTPUTS_CATALOGUE_SCHEMA,
         ),
         ("gate_receipt", gates::GATE_RECEIPT_SCHEMA),
         (

@@ -20,6 +20,7 @@ mod leases;
 mod long_outage;
 mod main_path;
 mod mutations;
+mod order_of_refusals;
 mod outages;
 mod outside_crates;
 mod pins;

@@ -33,7 +33,7 @@ use json_lines::{BLOCK_BYTES, LineRows};
 use parquet_rows::{ParquetPart, ParquetRows};
 use source::PartSource;
 
-/// From where rows are read, and how many at once.
+/// The row that reading starts with, and how many rows come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadOptions {
     /// The first row, counted from 0 within the part.
@@ -103,7 +103,7 @@ impl JsonLines {
         self.ranges.is_empty()
     }
 
-    /// One line, if there are so many.
+    /// The line at `index`, counted from 0; `None` past the last.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let &(start, end) = self.ranges.get(index)?;
         Some(&self.bytes[start as usize..end as usize])
@@ -119,16 +119,17 @@ impl JsonLines {
 
 /// What a part's footer says; of a JSON lines part, only its length.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PartFooter {
-    /// Rows of the part, if its format says so without reading them.
+    /// Number of rows; `None` for JSON lines, which do not say it.
     pub rows: Option<u64>,
-    /// Bytes of the part.
+    /// Length of the part in bytes.
     pub bytes: u64,
-    /// Row groups of the part.
+    /// Number of row groups; 0 for JSON lines.
     pub row_groups: usize,
-    /// The columns, if the format has any.
+    /// The columns; `None` for JSON lines.
     pub schema: Option<SchemaRef>,
-    /// What reading all columns of the part holds at once, about, in bytes.
+    /// Estimate of the memory that reading all columns takes at once, in bytes.
     pub read_bytes: u64,
 }
 

@@ -45,14 +45,14 @@ pub use proofs::{KnownDigests, Proofs, Prover};
 pub use retry::RetryPolicy;
 
 /// The largest object that [`WorldStore::get`] takes into memory whole: 64 MiB.
-pub const MAX_WHOLE_OBJECT_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_WHOLE_OBJECT_BYTES: u64 = 64 << 20;
 
 /// A small object, whole, and the pin it was read under.
 #[derive(Debug, Clone)]
 pub struct Object {
     /// The object's bytes.
     pub bytes: Bytes,
-    /// Which bytes they are.
+    /// The pin that the bytes were read under.
     pub pin: Pin,
 }
 
@@ -205,7 +205,7 @@ impl WorldStore {
         io::start_work(work)
     }
 
-    /// What the readers of this world may hold.
+    /// The memory that all readers of this world share.
     pub fn memory(&self) -> &ReadMemory {
         &self.memory
     }
@@ -299,7 +299,7 @@ impl WorldStore {
     /// A small object, whole, if it exists.
     ///
     /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also above [`MAX_WHOLE_OBJECT_BYTES`]).
+    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also above 64 MiB).
     pub async fn get_if_exists(&self, key: &str) -> Result<Option<Object>, Error> {
         self.check(key)?;
         on_backend!(self, backend => backend.get(key).await)
@@ -404,7 +404,7 @@ impl WorldStore {
     ///
     /// # Errors
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn hash_into(
+    pub(crate) async fn hash_into(
         &self,
         mut hasher: Sha256,
         key: &str,

@@ -1,6 +1,5 @@
 //! Data verification against the contents index.
 
-use chrono::Utc;
 use oracle_store::{
     ContentsIndex, DataPlaces, DataVerification, Hex64, PackRequest, ReasonCode, SealStatus, pack,
 };
@@ -15,7 +14,7 @@ async fn packed(world: &TestWorld) -> ContentsIndex {
         seal_status: SealStatus::SealedOk,
         with_contents: true,
         dry_run: false,
-        now: Utc::now(),
+        now: std::time::SystemTime::now(),
     };
     let report = pack(&world.store, &request).await.unwrap();
     ContentsIndex::load(&world.store, &report.oracle_pack_id)

@@ -306,7 +306,7 @@ async fn a_flaky_store_gives_the_same_rows_and_the_same_pack() {
             seal_status: SealStatus::SealedOk,
             with_contents: true,
             dry_run: false,
-            now: chrono::Utc::now(),
+            now: SystemTime::now(),
         };
         let report = pack(&store, &request).await.unwrap();
         assert_eq!((report.outcome, report.objects), (PackOutcome::Packed, 6));
@@ -334,7 +334,7 @@ async fn folder_markers_are_no_objects_of_a_world() {
         seal_status: SealStatus::SealedOk,
         with_contents: true,
         dry_run: false,
-        now: chrono::Utc::now(),
+        now: SystemTime::now(),
     };
     let report = pack(&store, &request).await.unwrap();
     assert_eq!(report.objects, objects.len() as u64);

@@ -21,13 +21,13 @@ fn request() -> PackRequest {
         seal_status: SealStatus::SealedOk,
         with_contents: true,
         dry_run: false,
-        now: Utc.with_ymd_and_hms(2026, 1, 28, 15, 20, 0).unwrap(),
+        now: Utc.with_ymd_and_hms(2026, 1, 28, 15, 20, 0).unwrap().into(),
     }
 }
 
 fn later() -> PackRequest {
     PackRequest {
-        now: Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap(),
+        now: Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap().into(),
         ..request()
     }
 }

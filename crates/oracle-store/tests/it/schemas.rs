@@ -1,6 +1,6 @@
 //! The embedded schemas accept what this crate writes and refuse a named wrong one.
 
-use oracle_store::schema::*;
+use oracle_store::*;
 use serde_json::{Value, json};
 
 use crate::evidence::{manifest_json, seal_json};
@@ -71,7 +71,7 @@ async fn what_the_packer_writes_is_valid() {
         seal_status: SealStatus::SealedFailed,
         with_contents: true,
         dry_run: false,
-        now: chrono::Utc::now(),
+        now: std::time::SystemTime::now(),
     };
     pack(&world.store, &request).await.unwrap();
     for (schema, key) in [

@@ -151,10 +151,10 @@ impl PartReading for FooterReading {
 
     fn step(&mut self) -> Poll<Self::Read> {
         let footer = footer(&self.store, &self.part).ok();
-        Poll::Ready(footer.map(|footer| PartFooter {
+        Poll::Ready(footer.map(|mut footer| {
             // The columns are not kept: there may be many parts of many columns.
-            schema: None,
-            ..footer
+            footer.schema = None;
+            footer
         }))
     }
 

@@ -40,11 +40,11 @@ use replay::{PartProofs, read_memory};
 /// One output of the plan.
 #[derive(Debug, Clone)]
 pub struct PlannedOutput {
-    /// What it is to the platform.
+    /// The role of the output on the platform.
     pub role: Role,
-    /// The columns that identify a row.
+    /// The columns that identify a row of the output.
     pub primary_key: Vec<String>,
-    /// Its parts.
+    /// The located parts of the output.
     pub locator: OutputLocator,
 }
 
@@ -60,23 +60,23 @@ impl PlannedOutput {
 pub struct Plan {
     /// The world's store.
     pub store: WorldStore,
-    /// What proves its parts again.
+    /// Proves parts again whose inode or change time alone has changed.
     pub proofs: PartProofs,
     /// The run receipt.
     pub receipt: RunReceipt,
-    /// Which world it is.
+    /// The fingerprint, parameters, scenario and seed of the world.
     pub world_key: WorldKey,
-    /// What manifest and seal say.
+    /// What manifest and seal show.
     pub pack: PackEvidence,
-    /// The permission to open rows.
+    /// The clearance that gives the grants which open rows.
     pub clearance: Clearance,
-    /// Who produces.
+    /// The producer that envelopes name.
     pub producer: AllowedProducer,
-    /// What is streamed, in list order.
+    /// The outputs to stream, in list order.
     pub outputs: Vec<PlannedOutput>,
-    /// What proves the data itself.
+    /// Proves each part before its first row is used.
     pub data: DataProof,
-    /// What cursors are kept under, before any scope.
+    /// The key that cursors are kept under, before any scope.
     pub pack_key: PackKey,
 }
 
@@ -85,9 +85,9 @@ pub struct Plan {
 pub struct LocatedWorld {
     /// Which world it is, and by which catalogue and gate map it is read.
     pub identified: IdentifiedWorld,
-    /// What proves its parts again.
+    /// Proves parts again whose inode or change time alone has changed.
     pub proofs: PartProofs,
-    /// What the policy streams.
+    /// The outputs that the policy streams, in list order.
     pub outputs: Vec<SelectedOutput>,
 }
 

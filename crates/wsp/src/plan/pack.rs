@@ -1,6 +1,6 @@
 //! Packing the world of a request: contents index, manifest and seal, once.
 
-use chrono::Utc;
+use model::Clock;
 use oracle_store::{DataPlaces, PackFacts, PackReport, PackRequest, SealStatus, pack};
 
 use crate::Error;
@@ -8,16 +8,16 @@ use crate::plan::locate_world;
 use crate::plan::selection::check_key;
 use crate::profile::request::StreamRequest;
 
-/// What to pack a world with.
+/// The facts and options to pack a world with.
 #[derive(Debug, Clone)]
 pub struct PackOptions {
-    /// The release of the engine that made it.
+    /// The release of the engine that made the world.
     pub engine_release: String,
-    /// Whether it may be used, or is kept for post-mortem.
+    /// Whether the world may be used, or is kept for study.
     pub seal_status: SealStatus,
     /// Whether every object is hashed and listed.
     pub with_contents: bool,
-    /// Whether nothing is written.
+    /// Whether to write nothing and only say what would be written.
     pub dry_run: bool,
 }
 
@@ -51,7 +51,7 @@ pub async fn pack_world(
         seal_status: options.seal_status,
         with_contents: options.with_contents,
         dry_run: options.dry_run,
-        now: Utc::now(),
+        now: world.store().clock().wall(),
     };
     pack(world.store(), &request).await.map_err(Error::from)
 }

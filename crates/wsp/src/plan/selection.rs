@@ -6,22 +6,22 @@ use serde::Serialize;
 use crate::profile::Profile;
 use crate::{Error, ReasonCode};
 
-/// What an output is to the platform.
+/// The role of an output on the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Traffic to be decided on.
+    /// Traffic that the platform decides on.
     BusinessTraffic,
-    /// What surrounds traffic; streamed with `stream_context: true`.
+    /// Context of the traffic; streamed with `stream_context: true`.
     BehaviouralContext,
 }
 
 /// One output to stream.
 #[derive(Debug, Clone)]
 pub struct SelectedOutput {
-    /// What it is.
+    /// The role of the output on the platform.
     pub role: Role,
-    /// What the catalogue says of it.
+    /// The catalogue's entry of the output.
     pub entry: CatalogueEntry,
 }
 

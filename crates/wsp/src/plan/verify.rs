@@ -44,11 +44,11 @@ pub enum Verdict {
 /// One thing that was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Whether the world may be streamed all the same.
     pub verdict: Verdict,
     /// A reason code, or the name of a warning.
     pub reason: String,
-    /// What, where, and what to do.
+    /// What was found, where, and what to do about it.
     pub detail: String,
 }
 
@@ -87,11 +87,11 @@ pub struct VerifyReport {
     pub findings: Vec<Finding>,
     /// Where the world is; `None` where it was not located.
     pub engine_run_root: Option<String>,
-    /// How much evidence was needed.
+    /// The posture that decides how much evidence must stand.
     pub posture: Posture,
-    /// Which world it is; `None` where it was not located.
+    /// The key of the world; `None` where it was not located.
     pub world_key: Option<WorldKey>,
-    /// The engine run; `None` where the world was not located.
+    /// The id of the engine run; `None` where the world was not located.
     pub run_id: Option<EngineRunId>,
     /// What manifest and seal say; `None` where they were refused.
     pub pack: Option<PackEvidence>,
@@ -123,17 +123,17 @@ pub struct InstanceProofFound {
 pub struct OutputVerification {
     /// The output.
     pub output_id: OutputId,
-    /// What it is to the platform.
+    /// The role of the output on the platform.
     pub role: Role,
-    /// How many parts it has.
+    /// Number of parts.
     pub parts: usize,
     /// The length of all parts together, in bytes.
     pub bytes: u64,
     /// The rows of all parts; `None` where a part does not say so.
     pub rows: Option<u64>,
-    /// The first event time; only with `order`.
+    /// The first event time; `None` without `order`.
     pub first_ts_utc: Option<String>,
-    /// The last event time; only with `order`.
+    /// The last event time; `None` without `order`.
     pub last_ts_utc: Option<String>,
     /// Whether rows stand in time order.
     pub time_order: TimeOrder,

@@ -154,11 +154,9 @@ async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<Part
     let what = "The thread that reads footers ended too early";
     blocking_as(what, move || {
         let footers = output.locator.parts.iter().map(|part| {
-            let footer = footer(&store, part)?;
-            Ok(PartFooter {
-                schema: None,
-                ..footer
-            })
+            let mut footer = footer(&store, part)?;
+            footer.schema = None;
+            Ok(footer)
         });
         footers.collect::<Result<Vec<_>, oracle_store::Error>>()
     })
