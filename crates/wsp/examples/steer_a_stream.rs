@@ -14,9 +14,7 @@ use std::time::Duration;
 
 use sandbox::{GateOptions, ProfileOptions, StandInGate, WorldOptions};
 use wsp::profile::Profile;
-use wsp::replay::{RateSteps, Speedup};
-use wsp::{Overrides, Stream, StreamRequest};
-use wsp::{RateSteps, Speedup};
+use wsp::{Overrides, RateSteps, Speedup, Stream, StreamRequest};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

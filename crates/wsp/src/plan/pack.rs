@@ -26,10 +26,6 @@ pub struct PackOptions {
 /// # Errors
 /// The world cannot be located; `UNSUPPORTED_OUTPUT_FORMAT` where a folder stands in the
 /// place of a part; those of [`oracle_store::pack`].
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a pack bears the time at which an operator makes it; no run goes by it"
-)]
 pub async fn pack_world(
     request: &StreamRequest,
     options: PackOptions,
