@@ -140,26 +140,6 @@ fn events_leave_by_the_push_clients_and_in_no_other_way() {
     assert!(wire, "the search finds the one that is known: {diallers:?}");
 }
 
-/// What may reach the machine's clock, network or chance in crates that a simulation runs.
-const ADAPTERS: [&str; 1] = ["push/src/wire.rs"];
-
-#[test]
-fn only_adapters_reach_the_machines_clock_network_and_chance() {
-    let mut let_off = Vec::new();
-    for path in ["push", "replay"]
-        .map(|name| sources(&crates().join(name).join("src")))
-        .concat()
-    {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let tests = text.find("#[cfg(test)]").unwrap_or(text.len());
-        let is_test = path.ends_with("tests.rs");
-        if !is_test && text[..tests].contains("clippy::disallowed_methods") {
-            let_off.push(path.strip_prefix(crates()).unwrap().display().to_string());
-        }
-    }
-    assert_eq!(let_off, ADAPTERS);
-}
-
 #[test]
 fn no_source_holds_a_machine_path_or_an_unfinished_place() {
     for path in sources(&crates()) {
