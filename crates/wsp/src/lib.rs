@@ -5,7 +5,7 @@
 //!
 //! | module | idea | kind |
 //! |---|---|---|
-//! | [`profile`], [`request`] | what was asked for | pure, but for reading files |
+//! | [`profile`], [`StreamRequest`] | what was asked for | pure, but for reading files |
 //! | [`plan`](mod@plan), [`selection`], [`producer`], [`data_evidence`] | what is proven before a row is opened | IO |
 //! | [`prepare`], [`resume`], [`platform_run`], [`reading`] | leases, where each output goes on, what is read | IO |
 //! | [`stream`], [`report`], [`audit`], [`control`] | one run, what is told of it, and its control socket | IO |
