@@ -27,10 +27,9 @@ use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
 use document::{Document, invalid};
 pub use expand::Env;
 use node::AsWritten;
-pub use replay::WhenLate;
-pub use replay::{Concurrency, LaneOrdering};
-pub use replay::{OnDisorder, OrderSettings};
-pub use replay::{OnReject, RejectSettings};
+pub use replay::{
+    Concurrency, LaneOrdering, OnDisorder, OnReject, OrderSettings, RejectSettings, WhenLate,
+};
 pub use request::{Overrides, StreamRequest};
 use secret::Literals;
 pub use secret::Secret;
