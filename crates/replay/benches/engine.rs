@@ -165,6 +165,8 @@ impl EventOrder for Again {
             anchors: false,
         })))
     }
+
+    fn leave_out(&mut self, _: usize) {}
 }
 
 /// Answers at once.

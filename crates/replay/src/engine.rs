@@ -194,7 +194,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let state = helm.state().clone();
         helm.show(Arc::clone(run.meters()));
         let (pilot, acts) = Pilot::new(run.clone(), clock.clone(), course.schedule, lanes, helm);
-        let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.max_events);
+        let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.bounds);
         let dispatched = spawn_dispatcher(dispatcher, run.ending())?;
         let drain = cut_after(run.ending().clone(), settings.drain_timeout);
         let drain = tokio::spawn(drain);

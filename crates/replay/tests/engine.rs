@@ -17,9 +17,9 @@ use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use model::{Clock, SharedClock};
 use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
-    Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder, Gateway,
-    Happening, Journal, KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position, Progress,
-    Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate,
+    Bounds, Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder,
+    Gateway, Happening, Journal, KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position,
+    Progress, Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate,
 };
 use tokio::sync::watch;
 
@@ -102,6 +102,8 @@ impl EventOrder for FromMemory {
             anchors: false,
         })))
     }
+
+    fn leave_out(&mut self, _: usize) {}
 }
 
 /// What the gate got, and how it answers.
@@ -357,7 +359,10 @@ impl Run {
         if let Some(sleep) = &self.gate.sleep {
             cursors = cursors.watched_by(sleep.lease.clone());
         }
-        let course = course.at_most(self.max_events);
+        let course = course.within(Bounds {
+            events: self.max_events,
+            events_per_output: None,
+        });
         let engine = Engine::new(course, gateway, cursors, TokioClock)
             .ended_by(ending.clone())
             .shown_to(self.progress)

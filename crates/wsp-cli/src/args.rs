@@ -122,6 +122,9 @@ pub struct StreamArgs {
     /// At most so many events, over all outputs.
     #[arg(long, value_name = "N")]
     pub max_events: Option<u64>,
+    /// At most so many events of each output.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_events_per_output: Option<u64>,
     /// Event seconds per wall second; 0 is as fast as possible.
     #[arg(long, value_name = "X", conflicts_with = "rate")]
     pub speedup: Option<Speedup>,

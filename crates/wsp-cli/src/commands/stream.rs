@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use wsp::TimeWindow;
 use wsp::clock::Surroundings;
-use wsp::{Overrides, Status, Stream};
+use wsp::{Bounds, Overrides, Status, Stream};
 
 use super::{complain, conclude, refuse, request_with};
 use crate::args::StreamArgs;
@@ -20,7 +20,10 @@ pub async fn run(args: StreamArgs) -> ExitCode {
             from: args.from,
             to: args.to,
         },
-        max_events: args.max_events,
+        bounds: Bounds {
+            events: args.max_events,
+            events_per_output: args.max_events_per_output,
+        },
         pace,
         start_at: args.start_at,
         time_origin: args.time_origin,

@@ -104,7 +104,7 @@ async fn locate(
     oracle_pack_id: Option<PackId>,
 ) -> Result<LocatedWorld, Error> {
     let profile = &request.profile;
-    let catalogue_path = catalogue_path(profile)?;
+    let catalogue_path = profile.catalogue()?;
     let gate_map_path = gate_map_path(profile, &catalogue_path);
     let (catalogue, gate_map) = blocking(move || {
         let catalogue = Catalogue::load(&catalogue_path)?;
@@ -206,15 +206,6 @@ fn asked_pack_id(request: &StreamRequest) -> Result<Option<PackId>, Error> {
             "A pack id is 64 lowercase hex digits.",
         )
     })
-}
-
-fn catalogue_path(profile: &Profile) -> Result<PathBuf, Error> {
-    let named = Profile::require(
-        profile.catalogue_path.as_ref(),
-        "wiring.engine_catalogue_path",
-        "--catalogue",
-    )?;
-    Ok(profile.resolve_ref(named))
 }
 
 /// The gate map named, else the one beside the catalogue.

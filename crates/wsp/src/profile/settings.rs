@@ -165,12 +165,23 @@ pub struct PushSettings {
     pub when_late: WhenLate,
 }
 
+/// The most lanes that a stream may have.
+pub(super) const MAX_LANES: u64 = 4_096;
+
 impl PushSettings {
+    /// Has this many lanes, or one where all events stay in order.
+    pub(super) fn set_lanes(&mut self, lanes: usize) {
+        if self.lanes.ordering != LaneOrdering::Strict {
+            self.lanes.count = lanes;
+        }
+    }
+
     pub(super) fn new(block: PushBlock, memory_budget: u64) -> Result<Self, Error> {
         let ordering = block.ordering.unwrap_or(LaneOrdering::Key);
         let lanes = AtLeastOne::or(block.lanes, 32);
-        if lanes > 4_096 {
-            return Err(invalid("wiring.wsp_push.lanes", "is above 4096"));
+        if lanes > MAX_LANES {
+            let problem = format!("is above {MAX_LANES}");
+            return Err(invalid("wiring.wsp_push.lanes", &problem));
         }
         let max_event_bytes = AtLeastOne::or(block.max_event_bytes, MAX_EVENT_BYTES as u64);
         Ok(Self {

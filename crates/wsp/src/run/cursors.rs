@@ -211,7 +211,7 @@ impl Named {
 fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
     let named = platform_run::named(
         request.overrides.platform_run_id.as_deref(),
-        request.environment_run_id.as_deref(),
+        request.environment.platform_run_id(),
         &request.working_dir.join(&request.profile.runs_root),
     )?;
     let (run, _) = named.ok_or_else(|| {
