@@ -279,3 +279,92 @@ fn baseline_traffic_has_context_of_its_own() {
         assert_eq!(output_ids(&plan).last(), Some(context), "{traffic}");
     }
 }
+
+/// A profile as the platform's newest ones are: blocks of other components, no posture, variables
+/// with empty defaults.
+fn platform_profile(rig: &Rig, of_producer: &str) -> std::path::PathBuf {
+    let traffic = rig.world.streamable_output_ids();
+    let config = rig.profile.parent().expect("a folder");
+    let allowlist = config.join("producer_allowlist.txt");
+    let of_producer = of_producer.replace("ALLOWLIST", allowlist.to_str().unwrap());
+    let text = format!(
+        "profile_id: dev_full
+policy:
+  policy_rev: dev-full-v0
+  partitioning_profiles_ref: config/platform/ig/partitioning_profiles_v0.yaml
+  partitioning_profile_id: ig.partitioning.v0.traffic
+  require_gate_pass: true
+  stream_speedup: 0
+  traffic_output_ids: [{}]
+wiring:
+  object_store:
+    root: s3://some-bucket
+    endpoint: ${{OBJECT_STORE_ENDPOINT}}
+    region: ${{OBJECT_STORE_REGION}}
+    path_style: false
+  event_bus_kind: kafka
+  event_bus: {{stream: '${{KAFKA_BOOTSTRAP_SERVERS}}'}}
+  health_bus_probe_mode: describe
+  oracle_root: ${{ORACLE_ROOT:-s3://some-bucket}}
+  oracle_engine_run_root: ${{ORACLE_ENGINE_RUN_ROOT:-}}
+  oracle_scenario_id: ${{ORACLE_SCENARIO_ID:-}}
+  oracle_stream_view_root: ${{ORACLE_STREAM_VIEW_ROOT:-}}
+  control_bus: {{kind: kafka, topic: fp.bus.control.v1}}
+  wsp_checkpoint: {{backend: postgres, dsn: '${{WSP_CHECKPOINT_DSN:-}}', flush_every: 100}}
+{of_producer}
+  security:
+    auth_mode: api_key
+    api_key_header: X-IG-Api-Key
+    auth_allowlist: [world_stream_producer]
+    wsp_auth_token: ${{IG_API_KEY:-}}
+    push_rate_limit_per_minute: 0
+ieg:
+  wiring: {{projection_db_dsn: '${{IEG_PROJECTION_DSN}}'}}
+",
+        traffic.join(", ")
+    );
+    let path = config.join("platform.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_profile_of_the_platforms_shape_streams_in_strict_posture_and_names_the_block_it_lacks() {
+    let mut rig = Rig::sample();
+    let root = rig.engine_run_root();
+    let flags = |rig: &Rig| {
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        [
+            ("--engine-run-root", root.clone()),
+            ("--catalogue", path(rig.world.catalogue())),
+            ("--gate-map", path(rig.world.gate_map())),
+            ("--ig-url", rig.gate.url()),
+        ]
+    };
+    let cursors = rig.folder.path().join("cursors");
+    let task = [
+        ("WSP_CHECKPOINT_BACKEND", "file"),
+        ("WSP_CHECKPOINT_ROOT", cursors.to_str().unwrap()),
+        ("OBJECT_STORE_REGION", "eu-west-2"),
+    ];
+    let stream = |rig: &Rig| {
+        let flags = flags(rig);
+        let flags: Vec<&str> = flags
+            .iter()
+            .flat_map(|(flag, value)| [*flag, value])
+            .collect();
+        run(rig, &["stream"], &task, &flags)
+    };
+    rig.profile = platform_profile(&rig, "");
+    let refused = stream(&rig);
+    refused.expect(1, "PRODUCER_ID_MISSING");
+    let detail = refused.report["detail"].as_str().unwrap();
+    assert!(detail.contains("wiring.wsp_producer"), "{detail}");
+    let block =
+        "  wsp_producer: {producer_id: svc:world_stream_producer, allowlist_ref: ALLOWLIST}";
+    rig.profile = platform_profile(&rig, block);
+    let streamed = stream(&rig);
+    streamed.expect(0, "");
+    assert_eq!(streamed.report["posture"], "strict");
+    assert_eq!(rig.gate.stats().unique, rig.rows());
+}

@@ -33,7 +33,7 @@ impl AllowedProducer {
             return Err(Error::new(
                 ReasonCode::ProducerIdMissing,
                 "The profile names no producer",
-                "Set `wiring.wsp_producer.producer_id`.",
+                "Add `producer_id` and `allowlist_ref` to the block `wiring.wsp_producer`.",
             ));
         };
         let Some(reference) = profile.producer.allowlist_ref.as_deref() else {
