@@ -10,6 +10,8 @@ use wsp::EventTime;
 use wsp::profile::{OnReject, OrderMode};
 use wsp::{Pace, RateSteps, Speedup};
 
+use crate::face::ColorChoice;
+
 /// Replays a recorded world into an ingestion gate: verified, ordered, on
 /// schedule, and never losing its place.
 #[derive(Debug, Parser)]
@@ -21,6 +23,12 @@ pub struct Cli {
     /// Log more: -v for information, -vv for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Whether standard error has colours.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Show neither progress nor summary, only warnings and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -358,6 +366,9 @@ pub struct DemoArgs {
     /// Keep the folder of the demo, to look around in.
     #[arg(long)]
     pub keep: bool,
+    /// Keep everything in this folder, which must not be there yet.
+    #[arg(long, value_name = "DIR", conflicts_with = "keep")]
+    pub folder: Option<PathBuf>,
 }
 
 fn parse_order(text: &str) -> Result<OrderMode, String> {

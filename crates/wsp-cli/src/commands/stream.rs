@@ -8,11 +8,13 @@ use wsp::{Bounds, Overrides, Status, Stream};
 
 use super::{complain, conclude, refuse, request_with};
 use crate::args::StreamArgs;
+use crate::face::Face;
 use crate::progress_line::ProgressLine;
+use crate::summary::summary;
 use crate::{output, signals};
 
-/// Streams a world, and prints the report.
-pub async fn run(args: StreamArgs) -> ExitCode {
+/// Streams a world, and prints the report; a summary of it too, where people watch.
+pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
     let pace = args.pace();
     let overrides = Overrides {
         order: args.order,
@@ -45,7 +47,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
     }
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());
-    let line = ProgressLine::start(stream.progress());
+    let line = ProgressLine::start(stream.progress(), face);
     let report = Box::pin(stream.run()).await;
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
@@ -54,5 +56,9 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         complain(reason, detail);
     }
     output::print(&report);
+    // Behind the report, where it stays on the screen.
+    if face.is_watched {
+        output::tell(format_args!("{}", summary(&report, face)));
+    }
     ExitCode::from(report.exit_status())
 }
