@@ -19,6 +19,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::client::Answer;
@@ -50,6 +51,29 @@ impl Decision {
             Self::Admit => "ADMIT",
             Self::Duplicate => "DUPLICATE",
             Self::Quarantine => "QUARANTINE",
+        }
+    }
+}
+
+/// What an acknowledgement says beside its decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnswerDetails {
+    /// The reason codes of the body, wherever they are in it; empty if there are none.
+    pub reason_codes: Vec<String>,
+    /// The place of the gate's receipt; `None` if the body names none.
+    pub receipt_ref: Option<String>,
+    /// The body of the answer.
+    pub body: Bytes,
+}
+
+impl AnswerDetails {
+    /// What the body of an answer says.
+    pub(crate) fn of(answer: &Answer) -> Self {
+        let said = Said::of(text_of(answer));
+        Self {
+            reason_codes: said.reason_codes.iter().map(|code| escaped(code)).collect(),
+            receipt_ref: said.receipt_ref.as_deref().map(escaped),
+            body: answer.body.clone(),
         }
     }
 }
@@ -238,7 +262,6 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;

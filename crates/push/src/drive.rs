@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::{Clock, Random};
 
-use super::answer::{self, Refusal, Verdict};
+use super::answer::{self, AnswerDetails, Decision, Refusal, Verdict};
 use super::client::PushLane;
 use super::concurrency::Permit;
 use super::fault::FaultKind;
@@ -56,6 +56,8 @@ pub(crate) struct Drive<'a, 'w, L, C> {
     /// Whether an event that fails alone is given up without waiting for others to pass.
     pub(crate) one_by_one: bool,
     pub(crate) leave: &'a dyn PostLeave,
+    /// Whether what every answer says is kept, beside its decision.
+    pub(crate) keeps_answers: bool,
     pub(crate) trial: &'a mut Trial<'w>,
 }
 
@@ -129,6 +131,8 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
                 attempts: self.trial.attempts,
                 sent_at,
                 acked_at: now,
+                details: (self.keeps_answers || decision == Decision::Quarantine)
+                    .then(|| Box::new(AnswerDetails::of(&answer))),
             },
             Verdict::Rejected(refusal) => PushOutcome::Rejected {
                 refusal,

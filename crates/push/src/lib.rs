@@ -98,7 +98,7 @@ mod endpoint;
 mod fault;
 mod retry_after;
 
-pub use answer::{Decision, EXCERPT_CHARS, NO_ANSWER, Refusal};
+pub use answer::{AnswerDetails, Decision, EXCERPT_CHARS, NO_ANSWER, Refusal};
 pub use bytes::Bytes;
 pub use clear_text_proxy::clear_text_proxy;
 pub use client::{ANSWER_LIMIT, Answer, ClientError, ClientOptions, PushClient, PushLane};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::with_causes;
 
-use super::answer::{Decision, NO_ANSWER, Refusal};
+use super::answer::{AnswerDetails, Decision, NO_ANSWER, Refusal};
 use super::fault::PushFault;
 
 /// What became of an event that was pushed.
@@ -25,6 +25,9 @@ pub enum PushOutcome {
         sent_at: Instant,
         /// When the acknowledgement was whole.
         acked_at: Instant,
+        /// What the answer says beside its decision: of a quarantine always, of others only where
+        /// the [`Pusher`](super::Pusher) was asked to keep it.
+        details: Option<Box<AnswerDetails>>,
     },
     /// The gate refuses the event for good: `IG_PUSH_REJECTED`.
     Rejected {

@@ -25,6 +25,7 @@ pub struct Pusher<L, C = TokioClock> {
     ear: Ear,
     random: Box<dyn Random>,
     one_by_one: bool,
+    keeps_answers: bool,
     leave: Arc<dyn PostLeave>,
 }
 
@@ -46,6 +47,7 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             ear: stop.ear(),
             random: Box::new(SystemRandom::default()),
             one_by_one: false,
+            keeps_answers: false,
             leave: always(),
         }
     }
@@ -75,6 +77,13 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
         self
     }
 
+    /// Has each acknowledgement come with what its answer says; by default only a quarantine does.
+    #[must_use]
+    pub fn keeping_answers(mut self, keeps_answers: bool) -> Self {
+        self.keeps_answers = keeps_answers;
+        self
+    }
+
     /// Pushes one envelope until something final is known.
     ///
     /// Dropping the future ends the push without an outcome; the gate may have the event then.
@@ -89,6 +98,7 @@ impl<L: PushLane, C: Clock> Pusher<L, C> {
             random: &mut *self.random,
             one_by_one: self.one_by_one,
             leave: &*self.leave,
+            keeps_answers: self.keeps_answers,
             trial: &mut trial,
         };
         let outcome = {

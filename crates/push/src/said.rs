@@ -17,6 +17,8 @@ pub(crate) struct Said {
     pub(crate) error: Option<String>,
     /// The text of the field `reason`.
     pub(crate) reason: Option<String>,
+    /// The text of the field `receipt_ref`.
+    pub(crate) receipt_ref: Option<String>,
     /// The texts of every field `reason_codes`, whatever its place, in the order of the body.
     pub(crate) reason_codes: Vec<String>,
 }
@@ -86,6 +88,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
             match key.as_str() {
                 "error" if is_of_body => self.said.error = map.next_value::<Text>()?.0,
                 "reason" if is_of_body => self.said.reason = map.next_value::<Text>()?.0,
+                "receipt_ref" if is_of_body => self.said.receipt_ref = map.next_value::<Text>()?.0,
                 "reason_codes" => map.next_value_seed(self.at(Place::Codes))?,
                 _ => map.next_value_seed(self.at(Place::Inside))?,
             }

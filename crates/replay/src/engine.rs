@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::Error;
 use crate::crew::Crew;
 use crate::ending::{Cause, Ending};
+use crate::gate_book::GateBook;
 use crate::keep::cursors::Cursors;
 use crate::keep::held_lease::UnderLease;
 use crate::keep::keeper::{Keeper, KeeperLinks};
@@ -39,6 +40,7 @@ use crate::lead::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher
 use crate::lead::pilot::Pilot;
 use crate::lead::steering::Helm;
 use crate::quarantine::SetAside;
+use crate::receipts::Receipts;
 use crate::run::Run;
 use crate::tell::journal::{Journal, SaveReason};
 use crate::tell::meters::Meters;
@@ -60,6 +62,8 @@ pub struct Engine<C, K = TokioClock> {
     helm: Helm,
     progress: watch::Sender<Progress>,
     quarantine: Option<SetAside>,
+    gate_book: GateBook,
+    receipts: Option<Receipts>,
     crew: Crew,
 }
 
@@ -78,6 +82,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             helm: Helm::unmanned(),
             progress: watch::Sender::default(),
             quarantine: None,
+            gate_book: GateBook::default(),
+            receipts: None,
             crew: Crew::default(),
         }
     }
@@ -107,6 +113,20 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     #[must_use]
     pub fn with_quarantine(mut self, quarantine: Option<SetAside>) -> Self {
         self.quarantine = quarantine;
+        self
+    }
+
+    /// Judges what the gate quarantines by `book`; without it such events pass and are counted.
+    #[must_use]
+    pub fn with_gate_book(mut self, book: GateBook) -> Self {
+        self.gate_book = book;
+        self
+    }
+
+    /// Writes a line of each acknowledged event to `receipts`; `None` writes none.
+    #[must_use]
+    pub fn with_receipts(mut self, receipts: Option<Receipts>) -> Self {
+        self.receipts = receipts;
         self
     }
 
@@ -156,6 +176,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             helm,
             progress,
             quarantine,
+            gate_book,
+            receipts,
             crew,
         } = self;
         let mut crash = Crash(Some(ending.clone()));
@@ -171,7 +193,9 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             gateway.endpoint(),
             course.places,
             quarantine.is_some(),
+            gate_book.stops(),
         );
+        let keeps_answers = receipts.is_some();
         let leave: Arc<dyn PostLeave> = Arc::new(UnderLease {
             lease: cursors.lease_watch().cloned(),
             ending: run.ending().clone(),
@@ -186,6 +210,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 let lane = gateway.client().lane();
                 let pusher = Pusher::new(lane, Arc::clone(&watch), run.ending().cut());
                 let pusher = pusher.asking(Arc::clone(&leave));
+                let pusher = pusher.keeping_answers(keeps_answers);
                 Lane::new(queue, pusher, answers, Arc::clone(&context))
             },
         )?;
@@ -203,7 +228,9 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             acts,
             gate_trouble: watch.trouble().clone(),
         };
-        let mut keeper = Keeper::new(run.clone(), cursors, quarantine, journal, links);
+        let mut keeper = Keeper::new(run.clone(), cursors, quarantine, journal, links)
+            .judging_by(gate_book)
+            .writing(receipts);
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
         keeper.hear_all(heard).await;
         drain.abort();

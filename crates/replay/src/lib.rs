@@ -69,6 +69,9 @@ mod keep;
 mod lanes;
 mod run;
 mod tell;
+mod receipts;
+mod gate_book;
+mod decisions;
 mod quarantine;
 mod order;
 mod pace;
@@ -84,12 +87,17 @@ mod error;
 mod reason;
 
 pub use crew::{Crew, Steps};
+pub use decisions::Decisions;
 pub use ending::{Cause, Ending, WorkGuard};
 pub use engine::{Engine, Ran, cut_after};
 pub use error::{Error, Fault};
+pub use gate_book::{
+    GateBook, GateQuarantineReport, GateQuarantineTerms, GateQuarantinedNote, OnGateQuarantine,
+    QuarantinedFor, QuarantinedOne, clear_verdict, gate_book_places,
+};
 pub use keep::cursors::{Cursors, KeptOutput};
 pub use keep::held_lease::{HeldLease, stopped, watch_lease};
-pub use keep::kept::{CheckpointCounts, Decisions, Kept, OutagesReport};
+pub use keep::kept::{CheckpointCounts, Kept, OutagesReport};
 pub use keep::lateness::{LatenessReport, Percentiles};
 pub use keep::patient_store::PatientStore;
 pub use lanes::gateway::Gateway;
@@ -119,6 +127,7 @@ pub use quarantine::{
     RejectedEvent, SetAside, file_of_run, open_quarantine, redriven_of,
 };
 pub use reason::ReasonCode;
+pub use receipts::Receipts;
 pub use tell::acts::{Act, Refused};
 pub use tell::journal::{
     CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,

@@ -40,6 +40,18 @@ model::reason_codes! {
         /// The ingestion gate does not know whether an event is on its bus, and does not find out.
         IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS", Failed,
             "Look there whether it is. A rerun asks again; `on_reject: quarantine` sets such events aside, and `redrive --give-up ID` closes one.";
+        /// The ingestion gate quarantined an event, and `on_gate_quarantine` is `stop`.
+        GateQuarantined => "GATE_QUARANTINED", Refused,
+            "Read its reason codes in the message and mend what they name. A rerun resumes with the same event.";
+        /// The ingestion gate quarantined as many different events of the platform run as it may.
+        GateQuarantineLimit => "GATE_QUARANTINE_LIMIT", Refused,
+            "Find out why the gate quarantines them, or raise `max_gate_quarantined`. A rerun resumes.";
+        /// The ingestion gate quarantined every event: nothing reached the platform.
+        GateQuarantinedAll => "GATE_QUARANTINED_ALL", Refused,
+            "Compare the payloads with what the gate's schema policy asks for. Reruns say the same until a reset or an ADMIT.";
+        /// The file of receipts cannot be written.
+        ReceiptsUnwritable => "RECEIPTS_UNWRITABLE", Failed,
+            "Mend the file or its disk. No cursor has passed an event without its line: a rerun resumes.";
         /// The ingestion gate was away for longer than `give_up_after_s`.
         IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED", Failed,
             "Bring the gate back. A rerun resumes here.";

@@ -155,6 +155,9 @@ pub struct StreamArgs {
     /// What becomes of an event that the ingestion gate will not have: stop or quarantine.
     #[arg(long, value_name = "WHAT", value_parser = parse_on_reject)]
     pub on_reject: Option<OnReject>,
+    /// Append a line of each acknowledged event, with its receipt, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub receipts: Option<PathBuf>,
     /// The scenario run, 32 hex digits; else the engine run's id.
     #[arg(long, value_name = "HEX32")]
     pub scenario_run_id: Option<String>,

@@ -67,6 +67,22 @@ pub fn summary(report: &StreamReport, face: Face) -> String {
             format!(" {events}, {waiting} wait in {}", aside.place),
         );
     }
+    if let Some(quarantined) = &report.gate_quarantined {
+        for reason in quarantined.by_reason.iter().take(LISTED_OUTPUTS) {
+            let (events, output) = (HumanCount(reason.events), &reason.output_id);
+            let first = reason.first.first().map_or("", |one| one.event_id.as_str());
+            line(
+                "gate",
+                format!(
+                    "quarantined {events} of {output}: {}, first {first:.12}",
+                    reason.reason_code
+                ),
+            );
+        }
+    }
+    if report.all_duplicates {
+        line("note", "the gate had every event already".to_owned());
+    }
     line("next", next(report));
     lines.join("\n") + "\n"
 }

@@ -14,6 +14,7 @@ mod fault_matrix;
 mod faulty_store;
 mod floors;
 mod gate_answers;
+mod gate_quarantine;
 mod golden;
 mod kill;
 mod large_parts;

@@ -209,6 +209,7 @@ async fn every_failure_is_retried_until_the_acknowledgement_and_counted_by_its_c
         attempts,
         sent_at,
         acked_at,
+        ..
     } = outcome
     else {
         panic!("{outcome:?}")

@@ -309,6 +309,7 @@ fn acknowledged(outcome: PushOutcome) -> (u32, Duration) {
             attempts,
             sent_at,
             acked_at,
+            ..
         } => (attempts, acked_at - sent_at),
         other => panic!("{other:?}"),
     }

@@ -23,17 +23,20 @@ use futures::future::BoxFuture;
 use model::{Beat, Clock as _, SharedClock};
 use tokio::sync::mpsc;
 
+use crate::decisions::Decisions;
 use crate::ending::Cause;
+use crate::gate_book::GateBook;
 use crate::keep::cursors::Cursors;
-use crate::keep::kept::{Decisions, Kept, OutagesReport};
+use crate::keep::kept::{Kept, OutagesReport};
 use crate::keep::lateness::Lateness;
 use crate::keep::saves::{Saved, Saves};
 use crate::keep::watermark::Watermark;
-use crate::lanes::lane::{Answered, Fate, Rejection};
+use crate::lanes::lane::{Answered, Fate, Rejection, ToldAnswer};
 use crate::lanes::lane_threads::Answers;
 use crate::place::Position;
 use crate::quarantine::aside::{Aside, Pending, Settled};
 use crate::quarantine::{RejectedEvent, SetAside};
+use crate::receipts::Receipts;
 use crate::run::Run;
 use crate::tell::acts::Told;
 use crate::tell::journal::{
@@ -70,6 +73,9 @@ pub(crate) struct Keeper<J> {
     links: KeeperLinks,
     watermark: Watermark,
     decisions: Decisions,
+    decisions_of: Vec<Decisions>,
+    gate_book: GateBook,
+    receipts: Option<Receipts>,
     lateness: Lateness,
     abandoned: u64,
     noted: Vec<Option<Instant>>,
@@ -98,12 +104,27 @@ impl<J: Journal> Keeper<J> {
             links,
             watermark: Watermark::new(outputs),
             decisions: Decisions::default(),
+            decisions_of: vec![Decisions::default(); outputs],
+            gate_book: GateBook::default(),
+            receipts: None,
             lateness: Lateness::default(),
             abandoned: 0,
             noted: vec![None; outputs],
             last_time: None,
             outage_told: [false; 2],
         }
+    }
+
+    /// Judges what the gate quarantines by a book.
+    pub(crate) fn judging_by(mut self, book: GateBook) -> Self {
+        self.gate_book = book;
+        self
+    }
+
+    /// Writes a line of each acknowledged event; `None` writes none.
+    pub(crate) fn writing(mut self, receipts: Option<Receipts>) -> Self {
+        self.receipts = receipts;
+        self
     }
 
     /// Hears answers, and saves, until all lanes are gone.
@@ -153,7 +174,7 @@ impl<J: Journal> Keeper<J> {
             }
             if saving.is_none() && self.saves.is_due(self.unsaved(), is_tick) {
                 is_tick = false;
-                saving = self.saves.start(&self.watermark, &self.run);
+                saving = self.start_save();
             }
         }
         while let Some(working) = setting_aside.take().or_else(|| self.aside.start()) {
@@ -173,14 +194,17 @@ impl<J: Journal> Keeper<J> {
 
     /// Saves what is left.
     pub(crate) async fn finish(mut self, reason: SaveReason) -> Kept<J> {
-        if let Some(saving) = self.saves.start(&self.watermark, &self.run) {
+        if let Some(saving) = self.start_save() {
             self.saved(saving.await, reason);
         }
         while let Ok(steered) = self.links.acts.try_recv() {
             self.note_told(&steered);
         }
         self.note_quarantine(true);
+        self.note_gate_quarantine(true);
         self.tell_progress();
+        self.sync_receipts();
+        let verdict = self.gate_book.close(self.decisions);
         Kept {
             quarantine: self.aside.report(),
             outages: OutagesReport {
@@ -189,6 +213,9 @@ impl<J: Journal> Keeper<J> {
             },
             gate_away: self.links.gate_trouble.current(),
             decisions: self.decisions,
+            decisions_of: self.decisions_of,
+            gate_quarantined: self.gate_book.report(),
+            verdict,
             lateness: self.lateness.report(),
             checkpoints: self.saves.counts(),
             abandoned: self.abandoned,
@@ -215,12 +242,16 @@ impl<J: Journal> Keeper<J> {
                 decision,
                 sent,
                 answered,
+                told,
             } => {
-                *match decision {
-                    Decision::Admit => &mut self.decisions.admit,
-                    Decision::Duplicate => &mut self.decisions.duplicate,
-                    Decision::Quarantine => &mut self.decisions.quarantine,
-                } += 1;
+                self.decisions.count(decision);
+                self.decisions_of[output].count(decision);
+                if let Some(told) = told {
+                    self.told_of(output, position, decision, &told);
+                }
+                if self.gate_book.is_judged_all() && decision == Decision::Admit {
+                    self.gate_book.admitted();
+                }
                 if let Some(due) = due {
                     self.lateness.record(due, sent, answered);
                 }
@@ -240,6 +271,63 @@ impl<J: Journal> Keeper<J> {
             Fate::HandedBack => self.run.meters().handed_back(output),
             Fate::Abandoned => self.abandoned += 1,
             Fate::Failed => {}
+        }
+    }
+
+    /// Takes down what the gate said of an event: its receipt, and whether it was quarantined.
+    fn told_of(
+        &mut self,
+        output: usize,
+        position: Position,
+        decision: Decision,
+        told: &ToldAnswer,
+    ) {
+        let kept = &self.saves.cursors().outputs[output];
+        if let Some(receipts) = &mut self.receipts {
+            receipts.write(
+                kept.key().output_id(),
+                decision,
+                &told.event_id,
+                &told.details,
+            );
+        }
+        if decision != Decision::Quarantine {
+            return;
+        }
+        let place = (kept.part(position.part), position.row);
+        let output_id = kept.key().output_id();
+        let (id, details) = (&told.event_id, &told.details);
+        let noted = self.gate_book.note(output_id, place, id, details);
+        let judged = noted.and_then(|()| self.gate_book.judge(self.decisions));
+        if let Err(error) = judged {
+            self.run.ending().wind_down(Cause::Failed(error));
+        }
+        self.note_gate_quarantine(false);
+    }
+
+    fn note_gate_quarantine(&mut self, end: bool) {
+        let now = self.clock().now();
+        for note in self.gate_book.tell(now, end) {
+            self.note(Happening::GateQuarantined(note));
+        }
+    }
+
+    /// Starts a save, if one is due, of events whose receipts are written.
+    fn start_save(&mut self) -> Option<BoxFuture<'static, Saved>> {
+        if let Some(receipts) = &mut self.receipts
+            && let Err(error) = receipts.flush()
+        {
+            self.run.ending().wind_down(Cause::Failed(error));
+            return None;
+        }
+        self.saves.start(&self.watermark, &self.run)
+    }
+
+    fn sync_receipts(&mut self) {
+        if let Some(receipts) = &mut self.receipts
+            && let Err(error) = receipts.sync()
+        {
+            self.run.ending().wind_down(Cause::Failed(error));
         }
     }
 
@@ -355,9 +443,11 @@ impl<J: Journal> Keeper<J> {
         let state = self.links.state.get();
         let gate_away = self.links.gate_trouble.current();
         let store_away = self.saves.cursors().store_trouble.current();
+        let gate_quarantined = self.gate_book.report();
         self.run.progress().send_modify(|progress| {
             progress.gate_away = gate_away;
             progress.store_away = store_away;
+            progress.gate_quarantined = gate_quarantined;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);

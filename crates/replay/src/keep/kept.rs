@@ -3,19 +3,11 @@
 use checkpoint::Cursor;
 use push::{Away, Outages};
 
+use crate::Error;
+use crate::decisions::Decisions;
+use crate::gate_book::GateQuarantineReport;
 use crate::keep::lateness::LatenessReport;
 use crate::quarantine::aside::QuarantineReport;
-
-/// Events that the ingestion gate decided on, by its decision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Decisions {
-    /// Events answered `ADMIT`.
-    pub admit: u64,
-    /// Events answered `DUPLICATE`.
-    pub duplicate: u64,
-    /// Events answered `QUARANTINE`: the gate set them aside itself.
-    pub quarantine: u64,
-}
 
 /// Saves of cursors, and retries of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -31,6 +23,12 @@ pub struct CheckpointCounts {
 pub struct Kept<J> {
     /// Events by the gate's decision.
     pub decisions: Decisions,
+    /// Events by the gate's decision, output by output.
+    pub decisions_of: Vec<Decisions>,
+    /// What the gate quarantined; `None` if that is nothing.
+    pub gate_quarantined: Option<GateQuarantineReport>,
+    /// Why a stream that reached its end has failed all the same; `None` if it has not.
+    pub verdict: Option<Error>,
     /// Lateness at send and at acknowledgement.
     pub lateness: LatenessReport,
     /// Saves of cursors, and retries of them.

@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::time::WallNs;
 use crate::{Error, ReasonCode};
 use model::Clock;
-use push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
+use push::{AnswerDetails, Decision, PushLane, PushOutcome, Pusher, Refusal};
 
 /// What became of an event that was handed over.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) enum Fate {
         sent: WallNs,
         /// When the acknowledgement was whole.
         answered: WallNs,
+        /// What the gate said of it; absent where nobody asks.
+        told: Option<Box<ToldAnswer>>,
     },
     /// The gate will not have it, and it is to be set aside.
     Rejected(Box<Rejection>),
@@ -52,6 +54,15 @@ pub(crate) enum Fate {
     Abandoned,
     /// It will not be acknowledged; the lane has told the stream to end for it.
     Failed,
+}
+
+/// What the gate said of an event that it acknowledged.
+#[derive(Debug)]
+pub(crate) struct ToldAnswer {
+    /// The id of the event; empty if its envelope does not begin with one.
+    pub event_id: String,
+    /// What the answer says beside its decision.
+    pub details: AnswerDetails,
 }
 
 /// Why the gate will not have an event.
@@ -75,22 +86,27 @@ pub(crate) struct LaneContext {
     places: Arc<dyn NamePosition>,
     /// Whether rejected events are set aside instead of ending the stream.
     quarantines: bool,
+    /// Whether an event that the gate quarantines ends the stream.
+    stops_on_gate_quarantine: bool,
 }
 
 impl LaneContext {
     /// The lanes of a stream push to `endpoint`. With `quarantines`, rejected events are set aside;
-    /// else the first one ends the stream.
+    /// else the first one ends the stream. With `stops_on_gate_quarantine` the first event that the
+    /// gate quarantines ends it, too.
     pub(crate) fn new(
         run: Run,
         endpoint: &str,
         places: Arc<dyn NamePosition>,
         quarantines: bool,
+        stops_on_gate_quarantine: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             run,
             endpoint: endpoint.to_owned(),
             places,
             quarantines,
+            stops_on_gate_quarantine,
         })
     }
 
@@ -138,8 +154,9 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             } = event;
             let fate = if context.may_begin().await {
                 let kept = self.context.quarantines.then(|| body.clone());
+                let id = event_id_in(&body);
                 let outcome = self.pusher.push(body).await;
-                self.fate(outcome, kept, output, &position)
+                self.fate(outcome, kept, id, (output, &position))
             } else {
                 Fate::HandedBack
             };
@@ -161,8 +178,8 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
         &self,
         outcome: PushOutcome,
         kept: Option<Bytes>,
-        output: usize,
-        position: &Position,
+        id: Option<[u8; 64]>,
+        (output, position): (usize, &Position),
     ) -> Fate {
         let failed = |code, said: String, fix: &str| {
             let event = self.context.places.name(output, position);
@@ -197,25 +214,49 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             (PushOutcome::InDoubt { refusal, attempts }, Some(envelope)) => {
                 set_aside(envelope, RejectReason::InDoubt, refusal, attempts)
             }
-            (outcome, _) => self.final_fate(outcome, failed),
+            (outcome, _) => self.final_fate(outcome, id, failed),
         }
     }
 
     fn final_fate(
         &self,
         outcome: PushOutcome,
+        id: Option<[u8; 64]>,
         failed: impl FnOnce(ReasonCode, String, &str) -> Fate,
     ) -> Fate {
         match outcome {
             PushOutcome::Acknowledged {
+                decision: Decision::Quarantine,
+                details,
+                ..
+            } if self.context.stops_on_gate_quarantine => {
+                let details = details.unwrap_or_default();
+                let codes = details.reason_codes.join(", ");
+                let receipt = details.receipt_ref.as_deref().unwrap_or("none");
+                failed(
+                    ReasonCode::GateQuarantined,
+                    format!("quarantined (reason codes: {codes}; receipt: {receipt}) the event"),
+                    "Mend what it names; a rerun resumes with this event. \
+                     `wsp_push.on_gate_quarantine: continue` lets such events pass.",
+                )
+            }
+            PushOutcome::Acknowledged {
                 decision,
                 sent_at,
                 acked_at,
+                details,
                 ..
             } => Fate::Acknowledged {
                 decision,
                 sent: self.context.run.at(sent_at),
                 answered: self.context.run.at(acked_at),
+                told: details.map(|details| {
+                    let id = id.map(|id| String::from_utf8_lossy(&id).into_owned());
+                    Box::new(ToldAnswer {
+                        event_id: id.unwrap_or_default(),
+                        details: *details,
+                    })
+                }),
             },
             PushOutcome::Rejected { refusal, .. } => failed(
                 ReasonCode::IgPushRejected,
@@ -259,6 +300,12 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             PushOutcome::Cancelled { maybe_sent: false } => Fate::HandedBack,
         }
     }
+}
+
+/// The id that an envelope begins with; `None` where it begins with something else.
+fn event_id_in(envelope: &[u8]) -> Option<[u8; 64]> {
+    let id = envelope.strip_prefix(br#"{"event_id":""#)?;
+    id.first_chunk().copied()
 }
 
 /// What to do about a final refusal.

@@ -8,6 +8,7 @@ use model::{OutputId, PackKey};
 use serde::Serialize;
 
 use crate::Error;
+use crate::gate_book::GateQuarantinedNote;
 use crate::pace::Pace;
 use crate::quarantine::QuarantinedNote;
 use crate::tell::acts::{Act, CutGap, Steered};
@@ -38,6 +39,8 @@ pub enum Happening {
     OutageEnded(OutageNote),
     /// Rejected events were set aside; told at most once a second.
     EventsQuarantined(QuarantinedNote),
+    /// The gate quarantined events; told at most once a second and reason.
+    GateQuarantined(GateQuarantinedNote),
 }
 
 /// Why a cursor was saved.

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use envelope::EventTime;
 use tokio::sync::watch;
 
+use crate::gate_book::GateQuarantineReport;
 use crate::pace::Pace;
 use crate::tell::meters::Reading;
 use crate::tell::state::State;
@@ -37,6 +38,8 @@ pub struct Progress {
     pub gate_away: Option<Away>,
     /// What is wrong with the checkpoint store; `None` while it answers.
     pub store_away: Option<Away>,
+    /// What the gate quarantined; `None` as long as that is nothing.
+    pub gate_quarantined: Option<GateQuarantineReport>,
 }
 
 /// Takes snapshots of a stream: a few times a second, and once more at its end. Callers who watch a

@@ -206,7 +206,7 @@ mod tests {
               - {event_type: versioned, schema_version_required: true, allowed_schema_versions: [v1]}
               - {event_type: absent, payload_schema_ref: docs/absent.yaml}
         "#;
-        let flows = r##"
+        let flows = r#"
             $id: flows.yaml
             s2:
               properties:
@@ -217,7 +217,7 @@ mod tests {
                     flow_id: {$ref: "../layer1/ids.yaml#/$defs/id64"}
                     kind: {type: string, nullable: true}
                     site: {$ref: "ids.yaml#/$defs/id64", nullable: true}
-        "##;
+        "#;
         let ids = "$id: ids.yaml\n$defs: {id64: {type: integer, minimum: 0}}";
         std::fs::write(at("policy.yaml"), policy).unwrap();
         std::fs::write(at("schemas/flows.yaml"), flows).unwrap();

@@ -32,6 +32,7 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
         max_gap: args.max_gap,
         ig_url: args.ig_url,
         on_reject: args.on_reject,
+        receipts: args.receipts,
         scenario_run_id: args.scenario_run_id,
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,

@@ -10,9 +10,9 @@ use checkpoint::OrderMode;
 use gates::VerificationMode;
 use oracle_store::{DataVerification, Posture};
 use replay::OnDisorder;
-use replay::OnReject;
 use replay::WhenLate;
 use replay::{Concurrency, LaneOrdering};
+use replay::{OnGateQuarantine, OnReject};
 use replay::{RateStep, RateSteps, Speedup};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -131,6 +131,8 @@ pub(super) struct PushBlock {
     pub(super) when_late: Option<WhenLate>,
     pub(super) on_reject: Option<OnReject>,
     pub(super) max_quarantined: Option<AtLeastOne>,
+    pub(super) on_gate_quarantine: Option<OnGateQuarantine>,
+    pub(super) max_gate_quarantined: Option<AtLeastOne>,
     pub(super) transient_errors: Texts,
     pub(super) max_event_bytes: Option<AtLeastOne>,
 }
@@ -211,6 +213,11 @@ impl TryFrom<String> for AtLeastOne {
 }
 
 impl AtLeastOne {
+    /// The number itself.
+    pub(super) fn get(self) -> u64 {
+        self.0
+    }
+
     /// The number of a key, or its default.
     pub(super) fn or(number: Option<Self>, default: u64) -> u64 {
         number.map_or(default, |number| number.0)

@@ -35,7 +35,8 @@ use node::AsWritten;
 pub use origins::Setting;
 pub use overrides::Overrides;
 pub use replay::{
-    Concurrency, LaneOrdering, OnDisorder, OnReject, OrderSettings, RejectSettings, WhenLate,
+    Concurrency, GateQuarantineTerms, LaneOrdering, OnDisorder, OnGateQuarantine, OnReject,
+    OrderSettings, RejectSettings, WhenLate,
 };
 pub use request::StreamRequest;
 use secret::Literals;
@@ -137,6 +138,8 @@ pub struct Profile {
     pub push: PushSettings,
     /// What becomes of events that the gate refuses for good.
     pub rejects: RejectSettings,
+    /// How events that the gate quarantines are judged.
+    pub gate_quarantine: GateQuarantineTerms,
     /// The platform's runs root: audit, active run id, time index.
     pub runs_root: PathBuf,
     /// What local posture allows and strict posture refuses, a sentence each, for the log.
@@ -227,6 +230,7 @@ impl Profile {
             producer: wiring.wsp_producer.into(),
             retry: RetrySettings::new(&wiring.wsp_retry)?,
             rejects: settings::rejects(&wiring.wsp_push),
+            gate_quarantine: settings::gate_quarantine(&wiring.wsp_push),
             push: PushSettings::new(wiring.wsp_push, ordering.memory_budget)?,
             ordering,
             runs_root: runs_root.map_or_else(|| DEFAULT_RUNS_ROOT.into(), PathBuf::from),

@@ -1,5 +1,6 @@
 //! The values of one run, which take precedence over the profile.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use envelope::EventTime;
@@ -47,6 +48,8 @@ pub struct Overrides {
     pub ig_url: Option<String>,
     /// What becomes of events that the gate refuses for good.
     pub on_reject: Option<OnReject>,
+    /// The file that a line of each acknowledged event is appended to; `None` writes none.
+    pub receipts: Option<PathBuf>,
     /// The id of the platform run.
     pub platform_run_id: Option<String>,
     /// The scenario run, 32 lowercase hex digits; `None` takes the engine run's id.

@@ -105,6 +105,12 @@ impl StreamRequest {
         }
     }
 
+    /// The file that receipts are appended to; `None` where nobody asks for them.
+    pub(crate) fn receipts(&self) -> Option<PathBuf> {
+        let receipts = self.overrides.receipts.as_ref();
+        receipts.map(|path| self.working_dir.join(path))
+    }
+
     /// The engine run root that profile or flag names; `None` where it names none, or what
     /// cannot be one.
     pub(crate) fn named_world(&self) -> Option<EngineRunRoot> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use replay::WhenLate;
 use replay::{Concurrency, LaneOrdering, LaneSettings};
+use replay::{GateQuarantineTerms, OnReject, RejectSettings};
 use replay::{OnDisorder, OrderSettings};
-use replay::{OnReject, RejectSettings};
 
 use super::DEFAULT_RUNS_ROOT;
 use super::blocks::{
@@ -210,6 +210,14 @@ pub(super) fn rejects(block: &PushBlock) -> RejectSettings {
     RejectSettings {
         on_reject: block.on_reject.unwrap_or(OnReject::Stop),
         max_quarantined: AtLeastOne::or(block.max_quarantined, 1_000),
+    }
+}
+
+/// What of `wiring.wsp_push` is about events that the gate quarantines.
+pub(super) fn gate_quarantine(block: &PushBlock) -> GateQuarantineTerms {
+    GateQuarantineTerms {
+        on_gate_quarantine: block.on_gate_quarantine.unwrap_or_default(),
+        at_most: block.max_gate_quarantined.map(AtLeastOne::get),
     }
 }
 

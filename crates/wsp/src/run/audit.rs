@@ -40,6 +40,8 @@ pub(crate) enum EventKind {
     OutageEnded,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
+    /// The gate quarantined events; at most one line a second and reason.
+    GateQuarantined,
     /// Every row of every output was delivered.
     EngineWorldStreamed,
     /// The run reached its end or its bound.
@@ -65,7 +67,8 @@ impl EventKind {
             | Self::GapCut
             | Self::OutageBegan
             | Self::OutageEnded
-            | Self::EventQuarantined => false,
+            | Self::EventQuarantined
+            | Self::GateQuarantined => false,
             Self::StreamStart
             | Self::EngineWorldStreamed
             | Self::StreamComplete
@@ -208,6 +211,7 @@ impl Journal for AuditLog {
             Happening::OutageBegan(_) => EventKind::OutageBegan,
             Happening::OutageEnded(_) => EventKind::OutageEnded,
             Happening::EventsQuarantined(_) => EventKind::EventQuarantined,
+            Happening::GateQuarantined(_) => EventKind::GateQuarantined,
         };
         let details = serde_json::to_value(happening).unwrap_or_default();
         self.write(kind, details)

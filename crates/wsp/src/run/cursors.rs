@@ -13,6 +13,7 @@ use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::blocking::blocking;
 use crate::clock::{Clock as _, SharedClock, Surroundings};
 use crate::plan::selection::check_key;
 use crate::plan::{LocatedWorld, locate_world, pack_key};
@@ -25,7 +26,7 @@ use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
 use crate::run::written_places::refuse_cursors_in_world;
 use crate::{Error, ReasonCode};
-use replay::{Ending, HeldLease, TimeIndexCache};
+use replay::{Ending, HeldLease, TimeIndexCache, clear_verdict};
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]
@@ -114,6 +115,7 @@ pub async fn reset(
     }
     held.give_back(patience).await;
     done?;
+    forget_verdict(request).await?;
     named.report(&*store, true, &surroundings.clock).await
 }
 
@@ -205,6 +207,25 @@ impl Named {
         let located = locate(store, entry, world.tokens()).await.ok()?;
         percent(store, &located.parts, cursor, &self.index).await
     }
+}
+
+/// Forgets that the gate quarantined all events of the platform run, where one is named: after a
+/// reset they come again.
+async fn forget_verdict(request: &StreamRequest) -> Result<(), Error> {
+    let request = request.clone();
+    blocking(move || {
+        let runs_root = request.working_dir.join(&request.profile.runs_root);
+        let named = platform_run::named(
+            request.overrides.platform_run_id.as_deref(),
+            request.environment.platform_run_id(),
+            &runs_root,
+        )?;
+        let Some((run, _)) = named else {
+            return Ok(());
+        };
+        Ok(clear_verdict(&runs_root, &run)?)
+    })
+    .await
 }
 
 /// The platform run that cursors of `scope: platform_run` belong to.

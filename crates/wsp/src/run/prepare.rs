@@ -25,7 +25,9 @@ use crate::run::refusal;
 use crate::run::report::StreamReport;
 use crate::run::resume::{self, OutputStart, ResumeTerms};
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
-use replay::{Ending, HeldLease, SetAside, TimeWindow, open_quarantine, stopped};
+use replay::{
+    Ending, GateBook, HeldLease, Receipts, SetAside, TimeWindow, open_quarantine, stopped,
+};
 
 /// The order where neither profile nor cursors name one.
 const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
@@ -50,6 +52,10 @@ pub(crate) struct Prepared {
     pub starts: Vec<OutputStart>,
     /// Where rejected events are set aside, if they are.
     pub quarantine: Option<SetAside>,
+    /// What the gate quarantined in the platform run.
+    pub gate_book: GateBook,
+    /// Where receipts are written, if they are.
+    pub receipts: Option<Receipts>,
     /// The folder of the platform run.
     pub run_folder: PathBuf,
 }
@@ -238,6 +244,8 @@ async fn begin(
     *open_audit = audit.another();
     let opening = open_quarantine(profile.rejects, &runs_root, &run);
     let quarantine = unless_stopped(ending, opening).await?;
+    let opening = open_books(request, &runs_root, &run);
+    let (gate_book, receipts) = unless_stopped(ending, opening).await?;
     records?;
     audit.append(
         EventKind::EngineWorldSelected,
@@ -273,10 +281,29 @@ async fn begin(
         keys,
         starts,
         quarantine,
+        gate_book,
+        receipts,
         run_folder: runs_root.join(run.as_str()),
         run,
     };
     Ok((prepared, audit))
+}
+
+/// Opens what is kept of the gate's answers.
+async fn open_books(
+    request: &StreamRequest,
+    runs_root: &Path,
+    run: &PlatformRunId,
+) -> Result<(GateBook, Option<Receipts>), Error> {
+    let (terms, run) = (request.profile.gate_quarantine, run.clone());
+    let runs_root = runs_root.to_owned();
+    let receipts = request.receipts();
+    blocking(move || {
+        let book = GateBook::open(terms, &runs_root, &run)?;
+        let receipts = receipts.as_deref().map(Receipts::open).transpose()?;
+        Ok::<_, Error>((book, receipts))
+    })
+    .await
 }
 
 /// What comes between the leases and the first event.

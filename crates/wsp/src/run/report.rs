@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::plan::selection::Role;
 use replay::{
-    CheckpointCounts, Decisions, LatenessReport, OutagesReport, Pace, QuarantineReport, Reading,
-    Scheduled,
+    CheckpointCounts, Decisions, GateQuarantineReport, LatenessReport, OutagesReport, Pace,
+    QuarantineReport, Reading, Scheduled,
 };
 
 /// How a run ended.
@@ -36,6 +36,8 @@ pub struct OutputReport {
     /// The events of the output that this run read, acknowledged and set aside.
     #[serde(flatten)]
     pub meters: Reading,
+    /// The number of events by the ingestion gate's decision.
+    pub decisions: Decisions,
     /// The saved cursor: a later run starts behind it; `None` where nothing is saved.
     pub cursor: Option<Value>,
 }
@@ -109,6 +111,11 @@ pub struct StreamReport {
     pub quarantine: Option<QuarantineReport>,
     /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
+    /// What the ingestion gate quarantined; `None` if that is nothing.
+    pub gate_quarantined: Option<GateQuarantineReport>,
+    /// Whether all answers were DUPLICATE: the gate had every event already, and the run brought
+    /// it nothing.
+    pub all_duplicates: bool,
     /// The number of posts that were made again, by cause.
     pub retries: Value,
     /// What became of each output.
@@ -153,6 +160,8 @@ impl StreamReport {
             unanswered: 0,
             quarantine: None,
             decisions: Decisions::default(),
+            gate_quarantined: None,
+            all_duplicates: false,
             retries: json!({}),
             per_output: Vec::new(),
             first_ts_utc: None,

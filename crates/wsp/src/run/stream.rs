@@ -271,6 +271,9 @@ impl<K: Clock> Stream<K> {
         report.quarantine = kept.quarantine;
         let gate_away = kept.gate_away;
         report.decisions = kept.decisions;
+        report.gate_quarantined = kept.gate_quarantined;
+        report.all_duplicates =
+            kept.decisions.duplicate > 0 && kept.decisions.admit + kept.decisions.quarantine == 0;
         report.retries = retries
             .into_iter()
             .map(|(cause, n)| (cause.to_owned(), n.into()))
@@ -289,17 +292,33 @@ impl<K: Clock> Stream<K> {
             .outputs
             .iter()
             .zip(kept.cursors)
+            .zip(kept.decisions_of)
             .zip(&prepared.starts);
         report.per_output = outputs
             .enumerate()
-            .map(|(index, ((output, saved), start))| OutputReport {
-                output_id: output.id().clone(),
-                role: output.role,
-                meters: meters.reading(index),
-                cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
-            })
+            .map(
+                |(index, (((output, saved), decisions), start))| OutputReport {
+                    output_id: output.id().clone(),
+                    role: output.role,
+                    meters: meters.reading(index),
+                    decisions,
+                    cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
+                },
+            )
             .collect();
-        conclude(report, dispatched.end, ending.take_cause(), &mut audit)?;
+        let end = match (dispatched.end, kept.verdict) {
+            (DispatchEnd::Complete | DispatchEnd::MaxEvents, Some(verdict)) => {
+                DispatchEnd::Failed(verdict)
+            }
+            (end, _) => end,
+        };
+        conclude(report, end, ending.take_cause(), &mut audit)?;
+        if report.all_duplicates && report.status == Status::Streamed {
+            report.detail = Some(format!(
+                "All {} answers were DUPLICATE: the ingestion gate had every event already.",
+                report.decisions.duplicate
+            ));
+        }
         if let (Status::Stopped, Some(Away { seconds, cause })) = (report.status, gate_away) {
             report.detail = Some(format!(
                 "The ingestion gate had taken no event for {seconds} s when the run was stopped: \
@@ -321,8 +340,13 @@ impl<K: Clock> Stream<K> {
     ) -> Result<Ran<AuditLog>, Error> {
         let ending = self.ending.clone();
         let quarantine = prepared.quarantine.take();
+        let gate_book = std::mem::take(&mut prepared.gate_book);
+        let receipts = prepared.receipts.take();
         let engine = self.engine(prepared, client, endpoint)?;
-        let engine = engine.with_quarantine(quarantine);
+        let engine = engine
+            .with_quarantine(quarantine)
+            .with_gate_book(gate_book)
+            .with_receipts(receipts);
         let window = engine.window();
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();

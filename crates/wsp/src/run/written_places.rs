@@ -14,7 +14,7 @@ use crate::profile::CheckpointBackend;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::log_of_run;
 use crate::{Error, ReasonCode};
-use replay::{file_of_run, redriven_of};
+use replay::{file_of_run, gate_book_places, redriven_of};
 
 /// Refuses to write anything for a platform run and its cursors into the engine run root.
 ///
@@ -27,11 +27,13 @@ pub(crate) fn refuse_run_in_world(
 ) -> Result<(), Error> {
     let runs_root = request.working_dir.join(&request.profile.runs_root);
     let quarantine = file_of_run(&runs_root, run);
-    let places = [
+    let mut places = vec![
         log_of_run(&runs_root, run),
         redriven_of(&quarantine),
         quarantine,
     ];
+    places.extend(gate_book_places(&runs_root, run));
+    places.extend(request.receipts());
     refuse(world, &places)
 }
 

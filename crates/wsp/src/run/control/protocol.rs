@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use push::Away;
-use replay::{Act, Pace, Progress, RateSteps, Reading, Speedup, State};
+use replay::{Act, GateQuarantineReport, Pace, Progress, RateSteps, Reading, Speedup, State};
 
 /// The only version of the protocol.
 pub(super) const VERSION: u32 = 1;
@@ -115,6 +115,9 @@ pub struct Snapshot {
     /// What is wrong with the checkpoint store; absent while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_away: Option<Away>,
+    /// What the ingestion gate quarantined; absent as long as that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate_quarantined: Option<GateQuarantineReport>,
 }
 
 impl Snapshot {
@@ -131,6 +134,7 @@ impl Snapshot {
             next_due: progress.next_due_text(),
             gate_away: progress.gate_away.clone(),
             store_away: progress.store_away.clone(),
+            gate_quarantined: progress.gate_quarantined.clone(),
         }
     }
 }
