@@ -94,7 +94,7 @@ pub use keep::lateness::{LatenessReport, Percentiles};
 pub use keep::patient_store::PatientStore;
 pub use lanes::gateway::Gateway;
 pub use lanes::lane::what_to_do;
-pub use lanes::{Concurrency, LaneOrdering, LaneSettings};
+pub use lanes::{Concurrency, LaneCount, LaneOrdering, LaneSettings};
 pub use lead::course::{Bounds, Course};
 pub use lead::dispatch::{DispatchEnd, Dispatched, Scheduled};
 pub use lead::schedule::{Origin, Schedule, WhenLate};

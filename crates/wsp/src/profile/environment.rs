@@ -13,12 +13,11 @@ use std::str::FromStr;
 
 use envelope::EventTime;
 use oracle_store::edit_distance;
-use replay::Speedup;
+use replay::{LaneCount, Speedup};
 
 use super::blocks::CheckpointBackend;
 use super::overrides::Overrides;
 use super::secret::Secret;
-use super::settings::MAX_LANES;
 use super::{OutputList, Profile};
 use crate::{Error, ReasonCode};
 
@@ -154,11 +153,11 @@ const VARIABLES: &[Variable] = &[
         name: "WSP_IG_PUSH_CONCURRENCY",
         sets: "wiring.wsp_push.lanes",
         apply: |asked, text| {
-            let lanes = at_least_one(text)?;
-            if lanes > MAX_LANES {
-                return Err(format!("is {lanes}, above {MAX_LANES}"));
-            }
-            asked.profile.push.set_lanes(lanes as usize);
+            let lanes = text.parse().ok().and_then(LaneCount::new);
+            let most = LaneCount::MAX;
+            let lanes =
+                lanes.ok_or_else(|| not(text, format_args!("a number from 1 to {most}")))?;
+            asked.profile.push.set_lanes(lanes);
             Ok(())
         },
     },

@@ -8,9 +8,11 @@
 //! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
+mod builder;
 pub(crate) mod request;
 mod environment;
 mod origins;
+mod producer;
 mod overrides;
 mod settings;
 mod blocks;
@@ -28,12 +30,14 @@ use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file
 
 pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind};
 use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
+pub use builder::StreamRequestBuilder;
 use document::{Document, invalid};
 pub use environment::Environment;
 pub use expand::Env;
 use node::AsWritten;
 pub use origins::Setting;
 pub use overrides::Overrides;
+pub use producer::Producer;
 pub use replay::{
     Concurrency, LaneOrdering, OnDisorder, OnReject, OrderSettings, RejectSettings, WhenLate,
 };

@@ -175,7 +175,7 @@ fn rows_of_the_run(profile: &Profile, overrides: &Overrides, flags: &Overrides) 
         row(
             "wiring.wsp_push.lanes",
             None,
-            Some(profile.push.lanes.count.to_string()),
+            Some(profile.push.lanes.count.get().to_string()),
         ),
         row(
             "wiring.wsp_push.on_reject",

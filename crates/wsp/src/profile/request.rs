@@ -1,15 +1,25 @@
 //! What a caller asks for: a profile, with the environment and overrides applied to it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use gates::AttestedWorld;
 use oracle_store::{EngineRunRoot, Location, lies_in_world, resolve_engine_run_root};
 
 use crate::Error;
 use crate::profile::environment::Environment;
 use crate::profile::origins::{Origins, Setting, settings_of};
 use crate::profile::overrides::Overrides;
+use crate::profile::producer::Producer;
 use crate::profile::{CheckpointBackend, Profile};
 use replay::{Pace, TimeWindow};
+
+/// A world that a program attested itself, and the producer that it vouches for.
+#[derive(Debug)]
+pub(crate) struct GivenWorld {
+    pub(crate) world: AttestedWorld,
+    pub(crate) producer: Producer,
+}
 
 /// A run to plan, verify or stream.
 #[derive(Debug, Clone)]
@@ -22,6 +32,8 @@ pub struct StreamRequest {
     pub working_dir: PathBuf,
     /// The environment whose variables were applied; that names the platform run, too.
     pub environment: Environment,
+    /// The world and the producer that a program brings; `None` where the profile names them.
+    pub(crate) world: Option<Arc<GivenWorld>>,
     /// Where each value comes from.
     pub settings: Vec<Setting>,
     /// What the environment holds in vain, a sentence each, for the log.
@@ -90,6 +102,7 @@ impl StreamRequest {
             overrides,
             working_dir,
             environment,
+            world: None,
         })
     }
 

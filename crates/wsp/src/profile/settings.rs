@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use replay::WhenLate;
-use replay::{Concurrency, LaneOrdering, LaneSettings};
+use replay::{Concurrency, LaneCount, LaneOrdering, LaneSettings};
 use replay::{OnDisorder, OrderSettings};
 use replay::{OnReject, RejectSettings};
 
@@ -165,12 +165,9 @@ pub struct PushSettings {
     pub when_late: WhenLate,
 }
 
-/// The most lanes that a stream may have.
-pub(super) const MAX_LANES: u64 = 4_096;
-
 impl PushSettings {
     /// Has this many lanes, or one where all events stay in order.
-    pub(super) fn set_lanes(&mut self, lanes: usize) {
+    pub(super) fn set_lanes(&mut self, lanes: LaneCount) {
         if self.lanes.ordering != LaneOrdering::Strict {
             self.lanes.count = lanes;
         }
@@ -179,17 +176,18 @@ impl PushSettings {
     pub(super) fn new(block: PushBlock, memory_budget: u64) -> Result<Self, Error> {
         let ordering = block.ordering.unwrap_or(LaneOrdering::Key);
         let lanes = AtLeastOne::or(block.lanes, 32);
-        if lanes > MAX_LANES {
-            let problem = format!("is above {MAX_LANES}");
-            return Err(invalid("wiring.wsp_push.lanes", &problem));
-        }
+        let count = usize::try_from(lanes).ok().and_then(LaneCount::new);
+        let count = count.ok_or_else(|| {
+            let problem = format!("is above {}", LaneCount::MAX);
+            invalid("wiring.wsp_push.lanes", &problem)
+        })?;
         let max_event_bytes = AtLeastOne::or(block.max_event_bytes, MAX_EVENT_BYTES as u64);
         Ok(Self {
             lanes: LaneSettings {
                 count: if ordering == LaneOrdering::Strict {
-                    1
+                    LaneCount::ONE
                 } else {
-                    lanes as usize
+                    count
                 },
                 ordering,
                 concurrency: block.concurrency.unwrap_or(Concurrency::Fixed),

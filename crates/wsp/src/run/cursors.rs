@@ -130,7 +130,10 @@ struct Named {
 impl Named {
     async fn find(request: &StreamRequest) -> Result<Self, Error> {
         let world = locate_world(request).await?;
-        world.outputs.iter().try_for_each(check_key)?;
+        world
+            .outputs
+            .iter()
+            .try_for_each(|output| check_key(&output.entry))?;
         let store = world.identified.store();
         let manifest = PackManifest::load(store).await?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
