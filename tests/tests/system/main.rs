@@ -32,5 +32,6 @@ mod s3;
 mod s3_bad_input;
 mod s3_figures;
 mod schedule;
+mod services;
 mod signals;
 mod steering;
