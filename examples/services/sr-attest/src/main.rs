@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gates::{AttestRequest, AttestedWorld, GateMap, attest};
+use gates::{AttestError, AttestRequest, AttestedWorld, GateMap, LocatedOutput, attest};
 use oracle_store::{Catalogue, ObjectStoreConfig, Posture, WorldStore, resolve_engine_run_root};
 use serde_json::json;
 
@@ -37,17 +37,17 @@ async fn main() -> ExitCode {
                 "world_key": world.world_key,
                 "oracle_pack_id": world.pack.oracle_pack_id,
                 "gates": gates.collect::<Vec<_>>(),
-                "outputs": world.outputs.iter().map(|output| output.id()).collect::<Vec<_>>(),
+                "outputs": world.outputs.iter().map(LocatedOutput::id).collect::<Vec<_>>(),
             });
             println!("{answer}");
             return ExitCode::SUCCESS;
         }
         Err(refused) => refused,
     };
-    let refusal = refused.downcast_ref::<gates::AttestError>();
+    let refusal = refused.downcast_ref::<AttestError>();
     let code = refusal.map(|refusal| refusal.code().as_str());
     let place = refusal.and_then(|refusal| refusal.object_name());
-    let advice = refusal.map(|refusal| refusal.advice());
+    let advice = refusal.map(AttestError::advice);
     println!(
         "{}",
         json!({"code": code, "detail": refused.to_string(), "place": place, "advice": advice})
