@@ -1,5 +1,7 @@
 //! One file of an output, under the pin that it was located with.
 
+use std::sync::Arc;
+
 use model::OutputId;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,9 @@ impl PartFormat {
     }
 }
 
+/// The column that holds the rows' event times, unless another is named.
+pub const TIME_COLUMN: &str = "ts_utc";
+
 /// One file of an output, as it was when it was located.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
@@ -41,6 +46,9 @@ pub struct Part {
     format: PartFormat,
     #[serde(skip)]
     output_id: OutputId,
+    /// `None` for [`TIME_COLUMN`].
+    #[serde(skip)]
+    time_column: Option<Arc<str>>,
 }
 
 impl Part {
@@ -51,7 +59,22 @@ impl Part {
             pin,
             format,
             output_id,
+            time_column: None,
         }
+    }
+
+    /// The same part, whose rows have their event times in this column.
+    #[must_use]
+    pub fn timed_by(self, column: &Arc<str>) -> Self {
+        Self {
+            time_column: Some(Arc::clone(column)),
+            ..self
+        }
+    }
+
+    /// The column that holds the rows' event times; [`TIME_COLUMN`] unless another is named.
+    pub fn time_column(&self) -> &str {
+        self.time_column.as_deref().unwrap_or(TIME_COLUMN)
     }
 
     /// The part's key, relative to the engine run root.

@@ -306,6 +306,10 @@ const BEYOND_A_RUN: [(&str, &str); 7] = [
         "a library caller's mistake: checkpoint's tests",
     ),
     (
+        "REQUEST_INVALID",
+        "a library caller's mistake: wsp's tests of a stream without a profile",
+    ),
+    (
         "GATE_WAIVER_REFUSED",
         "a library caller's mistake, the profile waives the waiver: gates' tests",
     ),

@@ -35,3 +35,4 @@ mod schedule;
 mod services;
 mod signals;
 mod steering;
+mod time_columns;

@@ -18,6 +18,7 @@ pub(crate) mod feed;
 mod span;
 pub(crate) mod time_index;
 mod part_readers;
+mod time_column;
 
 pub use as_written::AsWritten;
 pub use event_time::{
@@ -28,6 +29,7 @@ pub use merge::Merge;
 pub use overlap::{Overlap, read_memory};
 pub use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
+pub use time_column::check_time_column;
 
 use std::task::Poll;
 use std::thread;

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use checkpoint::PackKey;
 use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
-    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, RunReceipt, WorldKey, WorldStore,
-    refuse_platform_runs, resolve_engine_run_root,
+    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, Part, RunReceipt, TIME_COLUMN,
+    WorldKey, WorldStore, refuse_platform_runs, resolve_engine_run_root,
 };
 
 use crate::Error;
@@ -52,6 +52,12 @@ impl PlannedOutput {
     /// The output's id.
     pub fn id(&self) -> &OutputId {
         &self.locator.output_id
+    }
+
+    /// The column that holds the event times of the output's rows.
+    pub fn time_column(&self) -> &str {
+        let part = self.locator.parts.first();
+        part.map_or(TIME_COLUMN, Part::time_column)
     }
 }
 
@@ -112,6 +118,7 @@ async fn locate(
         Ok((Arc::new(catalogue), gate_map))
     })
     .await?;
+    check_time_columns(profile, &catalogue)?;
     let named = Profile::require(
         profile.engine_run_root.as_ref(),
         "wiring.oracle_engine_run_root",
@@ -176,7 +183,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
     let outputs = outputs.map(|(SelectedOutput { role, .. }, output)| PlannedOutput {
         role,
         primary_key: output.entry.primary_key,
-        locator: output.locator,
+        locator: timed(&request.profile, output.locator),
     });
     Ok(Plan {
         pack_key: pack_key(attested.pack.oracle_pack_id.as_ref(), &attested.store),
@@ -189,6 +196,27 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         producer,
         outputs: outputs.collect(),
         data: DataProof::new(attested.data),
+    })
+}
+
+/// The parts of an output, with the column of their event times.
+pub(crate) fn timed(profile: &Profile, locator: OutputLocator) -> OutputLocator {
+    let column = profile.time_column(locator.output_id.as_str());
+    locator.timed_by(column)
+}
+
+/// Refuses a column of event times for an output that nobody knows.
+fn check_time_columns(profile: &Profile, catalogue: &Catalogue) -> Result<(), Error> {
+    let mut named = profile.time_columns.keys();
+    let unknown = named.find(|id| catalogue.output(&OutputId::new(id.as_str())).is_none());
+    unknown.map_or(Ok(()), |id| {
+        Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            format!(
+                "The profile's `policy.time_columns` names {id}, which is not in the catalogue"
+            ),
+            "Check its spelling, and that catalogue and world are of one engine release.",
+        ))
     })
 }
 
@@ -219,7 +247,7 @@ fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error
         Ok(PlannedOutput {
             role: Role::BusinessTraffic,
             primary_key: output.entry.primary_key.clone(),
-            locator: output.locator.clone(),
+            locator: timed(&request.profile, output.locator.clone()),
         })
     });
     let outputs: Vec<PlannedOutput> = outputs.collect::<Result<_, Error>>()?;

@@ -8,15 +8,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gates::{AttestError, Check, ContentsFound, Examination, GateReceipt, LocatedOutput};
+use gates::{AttestError, Check, ContentsFound, Examination, GateReceipt};
 use model::{EngineRunId, Hex64, OutputId};
-use oracle_store::{PackEvidence, Part, Posture, SealKind, WorldKey, WorldStore, footer};
+use oracle_store::{
+    OutputLocator, PackEvidence, Part, Posture, SealKind, WorldKey, WorldStore, footer,
+};
 use serde::Serialize;
 
 use crate::Error;
 use crate::blocking::blocking_as;
 use crate::plan::locate_world;
 use crate::plan::selection::{Role, SelectedOutput, check_key};
+use crate::plan::timed;
 use crate::profile::request::StreamRequest;
 use replay::{Ending, PartTimes, TimeIndex, TimeIndexCache};
 
@@ -205,7 +208,8 @@ pub async fn verify(
     request: &StreamRequest,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
-    let posture = request.profile.posture;
+    let profile = &request.profile;
+    let posture = profile.posture;
     let world = match locate_world(request).await {
         Ok(world) => world,
         Err(error) if error.class() == model::Class::Usage => return Err(error),
@@ -218,7 +222,8 @@ pub async fn verify(
         let store = world.identified.store();
         let of_id = |selected: &&SelectedOutput| selected.entry.output_id == *output.id();
         if let Some(selected) = world.outputs.iter().find(of_id) {
-            let (described, more) = describe(store, selected.role, output, options).await;
+            let locator = timed(profile, output.locator.clone());
+            let (described, more) = describe(store, selected.role, locator, options).await;
             findings.extend(more);
             outputs.push(described);
         }
@@ -360,10 +365,9 @@ fn look(store: WorldStore, parts: Vec<Part>, order: bool) -> Looked {
 async fn describe(
     store: &WorldStore,
     role: Role,
-    output: &LocatedOutput,
+    locator: OutputLocator,
     options: VerifyOptions,
 ) -> (OutputVerification, Vec<Finding>) {
-    let locator = &output.locator;
     let mut described = OutputVerification {
         output_id: locator.output_id.clone(),
         role,

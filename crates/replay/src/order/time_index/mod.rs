@@ -31,8 +31,6 @@ use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
-/// The column that holds the event time.
-pub(crate) const TIME_COLUMN: &str = "ts_utc";
 /// Rows of a time column decoded at once.
 const BATCH_ROWS: usize = 8_192;
 /// How often progress is told.
@@ -265,7 +263,8 @@ impl TimesReading {
                     from_row: 0,
                     batch_rows: BATCH_ROWS,
                 };
-                let columns = read_column(&self.store, &self.part, TIME_COLUMN, &options)?;
+                let columns =
+                    read_column(&self.store, &self.part, self.part.time_column(), &options)?;
                 let scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
                 none.insert((columns, scan))
             }
@@ -277,7 +276,12 @@ impl TimesReading {
             return Err(stopped());
         }
         let (first_row, values) = column?;
-        let times = envelope::event_times(self.part.path(), first_row, &values);
+        let times = envelope::event_times(
+            self.part.path(),
+            first_row,
+            self.part.time_column(),
+            &values,
+        );
         scan.push(&times.map_err(|bad| Error::Envelope(bad.into()))?);
         Ok(true)
     }
