@@ -287,7 +287,7 @@ fn an_engine_release_that_fits_no_manifest_is_refused() {
 }
 
 /// What no run can come to, and who sees it instead.
-const BEYOND_A_RUN: [(&str, &str); 7] = [
+const BEYOND_A_RUN: [(&str, &str); 8] = [
     ("STREAM_INTERNAL", "a defect of the program itself"),
     (
         "READ_GRANT_MISMATCH",
