@@ -33,3 +33,4 @@ mod s3_figures;
 mod schedule;
 mod signals;
 mod steering;
+mod views;
