@@ -12,7 +12,11 @@ help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 demo: ## Make a world, stream it, kill the stream half-way, resume, prove that nothing was lost
-	$(WSP_CLI) demo
+	@echo 'Building first: minutes on a fresh machine, seconds after that. Then the demo: about a minute.' >&2
+	@rm -rf .demo
+	@mkdir .demo
+	@$(WSP_CLI) demo --folder .demo/world >.demo/proof.json
+	@echo '  make test                 # everything that CI runs' >&2
 
 test: ## Everything that CI runs: format, lints, docs, tests
 	scripts/test
@@ -40,9 +44,11 @@ audit: ## Licences, bans and sources of all dependencies
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check bans licenses sources
 
-platform-wsp-ready-once: ## Stream a bounded number of events: WSP_PROFILE, WSP_ENGINE_RUN_ROOT, WSP_MAX_EVENTS
+platform-wsp-ready-once: ## Stream a bounded number of events: WSP_PROFILE, WSP_ENGINE_RUN_ROOT, WSP_MAX_EVENTS, maybe WSP_SCENARIO_ID, WSP_OUTPUT_IDS
 	@test -n "$(WSP_PROFILE)" || { echo "set WSP_PROFILE to a profile" >&2; exit 2; }
 	@test -n "$(WSP_ENGINE_RUN_ROOT)" || { echo "set WSP_ENGINE_RUN_ROOT to an engine run root" >&2; exit 2; }
 	@test -n "$(WSP_MAX_EVENTS)" || { echo "set WSP_MAX_EVENTS: this target never streams without a bound" >&2; exit 2; }
-	$(WSP_CLI) stream --profile "$(WSP_PROFILE)" \
-		--engine-run-root "$(WSP_ENGINE_RUN_ROOT)" --max-events "$(WSP_MAX_EVENTS)"
+	@scripts/with-env $(WSP_CLI) stream --profile "$(WSP_PROFILE)" \
+		--engine-run-root "$(WSP_ENGINE_RUN_ROOT)" --max-events "$(WSP_MAX_EVENTS)" \
+		$(if $(WSP_SCENARIO_ID),--scenario-id "$(WSP_SCENARIO_ID)") \
+		$(if $(WSP_OUTPUT_IDS),--output-ids "$(WSP_OUTPUT_IDS)")

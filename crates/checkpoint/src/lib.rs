@@ -122,7 +122,7 @@ pub use held::Held;
 pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch, Renewal};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use keyed_blobs::{KeyedBlobStore, KeyedBlobs};
-pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
+pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState, SHORTEST_PERIOD};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;

@@ -17,8 +17,8 @@ use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use push::{Answer, MAX_EVENT_BYTES, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
     Concurrency, Course, Cursors, Engine, Event, EventOrder, Gateway, Happening, Journal,
-    KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position, Schedule, Speedup, Start,
-    WhenLate,
+    KeptOutput, LaneCount, LaneOrdering, LaneSettings, NamePosition, Position, Schedule, Speedup,
+    Start, WhenLate,
 };
 
 const RUN: &str = "platform_20260128T090000Z";
@@ -91,7 +91,7 @@ fn processor_time() -> Duration {
 
 fn settings(count: usize) -> LaneSettings {
     LaneSettings {
-        count,
+        count: LaneCount::new(count).expect("a number of lanes"),
         ordering: LaneOrdering::Key,
         concurrency: Concurrency::Adaptive,
         drain_timeout: Duration::from_secs(5),
@@ -165,6 +165,8 @@ impl EventOrder for Again {
             anchors: false,
         })))
     }
+
+    fn leave_out(&mut self, _: usize) {}
 }
 
 /// Answers at once.

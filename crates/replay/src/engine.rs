@@ -67,7 +67,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     /// Streams the events of `course` through `gateway` and keeps their `cursors`. Unless told
     /// otherwise nobody steers, stops or watches the stream, and the first rejected event ends it.
     pub fn new(course: Course, gateway: Gateway<C>, cursors: Cursors, clock: K) -> Self {
-        let window = Window::new(cursors.flush_every(), gateway.lanes().count);
+        let window = Window::new(cursors.flush_every(), gateway.lanes().count.get());
         Self {
             course,
             gateway,
@@ -178,7 +178,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             sending: run.sending().clone(),
         });
         let threads = LaneThreads::start(
-            lane_threads(settings.count),
+            lane_threads(settings.count.get()),
             queues,
             &answers,
             run.ending(),
@@ -194,7 +194,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         let state = helm.state().clone();
         helm.show(Arc::clone(run.meters()));
         let (pilot, acts) = Pilot::new(run.clone(), clock.clone(), course.schedule, lanes, helm);
-        let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.max_events);
+        let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.bounds);
         let dispatched = spawn_dispatcher(dispatcher, run.ending())?;
         let drain = cut_after(run.ending().clone(), settings.drain_timeout);
         let drain = tokio::spawn(drain);

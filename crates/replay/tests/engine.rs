@@ -17,9 +17,10 @@ use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use model::{Clock, SharedClock};
 use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
-    Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder, Gateway,
-    Happening, Journal, KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position, Progress,
-    Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate,
+    Bounds, Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder,
+    Gateway, Happening, Journal, KeptOutput, LaneCount, LaneOrdering, LaneSettings, NamePosition,
+    Position, Progress, Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start,
+    WhenLate,
 };
 use tokio::sync::watch;
 
@@ -102,6 +103,8 @@ impl EventOrder for FromMemory {
             anchors: false,
         })))
     }
+
+    fn leave_out(&mut self, _: usize) {}
 }
 
 /// What the gate got, and how it answers.
@@ -331,7 +334,7 @@ impl Run {
         let start = Start::by(&TokioClock);
         let course = Course::new(Box::new(order), Arc::new(Places), schedule, start);
         let lanes = LaneSettings {
-            count: self.lanes,
+            count: LaneCount::new(self.lanes).unwrap(),
             ordering: LaneOrdering::Key,
             drain_timeout: Duration::from_secs(5),
             concurrency: Concurrency::Adaptive,
@@ -357,7 +360,10 @@ impl Run {
         if let Some(sleep) = &self.gate.sleep {
             cursors = cursors.watched_by(sleep.lease.clone());
         }
-        let course = course.at_most(self.max_events);
+        let course = course.within(Bounds {
+            events: self.max_events,
+            events_per_output: None,
+        });
         let engine = Engine::new(course, gateway, cursors, TokioClock)
             .ended_by(ending.clone())
             .shown_to(self.progress)

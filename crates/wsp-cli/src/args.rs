@@ -10,6 +10,8 @@ use wsp::EventTime;
 use wsp::profile::{OnReject, OrderMode, StreamSource};
 use wsp::{Pace, RateSteps, Speedup};
 
+use crate::face::ColorChoice;
+
 /// Replays a recorded world into an ingestion gate: verified, ordered, on
 /// schedule, and never losing its place.
 #[derive(Debug, Parser)]
@@ -21,6 +23,12 @@ pub struct Cli {
     /// Log more: -v for information, -vv for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Whether standard error has colours.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Show neither progress nor summary, only warnings and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -125,6 +133,9 @@ pub struct StreamArgs {
     /// At most so many events, over all outputs.
     #[arg(long, value_name = "N")]
     pub max_events: Option<u64>,
+    /// At most so many events of each output.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_events_per_output: Option<u64>,
     /// Event seconds per wall second; 0 is as fast as possible.
     #[arg(long, value_name = "X", conflicts_with = "rate")]
     pub speedup: Option<Speedup>,
@@ -358,6 +369,9 @@ pub struct DemoArgs {
     /// Keep the folder of the demo, to look around in.
     #[arg(long)]
     pub keep: bool,
+    /// Keep everything in this folder, which must not be there yet.
+    #[arg(long, value_name = "DIR", conflicts_with = "keep")]
+    pub folder: Option<PathBuf>,
 }
 
 fn parse_order(text: &str) -> Result<OrderMode, String> {

@@ -8,10 +8,12 @@
 
 mod args;
 mod commands;
+mod face;
 mod logging;
 mod output;
 mod progress_line;
 mod signals;
+mod summary;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::args::{Cli, Command, LogFormat};
+use crate::face::{ColorChoice, Face};
 
 /// Envelopes and pages come and go by the thousand on many threads: this allocator gives
 /// back what they leave (as `.cargo/config.toml` says), where the system's keeps it in
@@ -35,11 +38,12 @@ fn main() -> ExitCode {
 fn run() -> ExitCode {
     // First of all: where there is no room, the next allocation ends the process.
     if let Err(error) = wsp::check_address_space() {
-        logging::start(LogFormat::Text, 0);
+        logging::start(LogFormat::Text, 0, Face::new(ColorChoice::Auto, false));
         return commands::refuse(&error);
     }
     let cli = Cli::parse();
-    logging::start(cli.log_format, cli.verbose);
+    let face = Face::new(cli.color, cli.quiet);
+    logging::start(cli.log_format, cli.verbose, face);
     oracle_store::silence_decoder_panics();
     if let Err(error) = wsp::raise_file_handles() {
         tracing::debug!(%error, "the limit of open files stays as it is");
@@ -59,7 +63,7 @@ fn run() -> ExitCode {
     let status = runtime.block_on(async {
         signals::outlive_file_size_limit();
         match cli.command {
-            Command::Stream(args) => Box::pin(commands::stream::run(*args)).await,
+            Command::Stream(args) => Box::pin(commands::stream::run(*args, face)).await,
             Command::Plan(args) => commands::plan::run(args).await,
             Command::Redrive(args) => Box::pin(commands::redrive::run(args)).await,
             Command::Verify(args) => commands::verify::run(args).await,

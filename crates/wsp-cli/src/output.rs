@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
@@ -24,7 +24,7 @@ pub fn write_above(line: Option<ProgressBar>) {
     *LINE.lock().unwrap_or_else(PoisonError::into_inner) = line;
 }
 
-/// Prints one JSON object on standard output.
+/// Prints one JSON object on standard output, indented if that is a terminal.
 ///
 /// A report that cannot be written, since the disk is full or the reader has gone away, is a
 /// failure of the command: standard error says so, and [`was_lost`] from then on.
@@ -33,7 +33,10 @@ pub fn print(value: &impl Serialize) {
     let written = io::stdout()
         .as_fd()
         .try_clone_to_owned()
-        .and_then(|stdout| write_object(&mut File::from(stdout), value));
+        .and_then(|stdout| {
+            let is_indented = stdout.is_terminal();
+            write_object(&mut File::from(stdout), value, is_indented)
+        });
     if let Err(error) = written {
         LOST.store(true, Ordering::Relaxed);
         tell(format_args!(
@@ -53,10 +56,14 @@ pub fn tell(message: fmt::Arguments<'_>) {
     let _ = Stderr.write_fmt(message);
 }
 
-fn write_object(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    out.write_all(&line)?;
+fn write_object(out: &mut impl Write, value: &impl Serialize, is_indented: bool) -> io::Result<()> {
+    let mut text = if is_indented {
+        serde_json::to_vec_pretty(value)?
+    } else {
+        serde_json::to_vec(value)?
+    };
+    text.push(b'\n');
+    out.write_all(&text)?;
     out.flush()
 }
 
@@ -137,7 +144,7 @@ mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        let error = write_object(&mut full, &[1]).unwrap_err();
+        let error = write_object(&mut full, &[1], false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -1,7 +1,6 @@
 //! The progress of a stream: a line on a terminal, nothing elsewhere.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{FormattedDuration, HumanCount, ProgressBar, ProgressStyle};
@@ -10,6 +9,7 @@ use tokio::task::JoinHandle;
 use wsp::Progress;
 use wsp::replay::State;
 
+use crate::face::Face;
 use crate::output;
 
 const REDRAW: Duration = Duration::from_millis(250);
@@ -20,11 +20,11 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Draws a line if standard error is a terminal.
-    pub fn start(mut progress: watch::Receiver<Progress>) -> Self {
+    /// Draws a line if people watch standard error.
+    pub fn start(mut progress: watch::Receiver<Progress>, face: Face) -> Self {
         // A dumb terminal cannot take a line back.
         let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        if is_dumb || !std::io::stderr().is_terminal() {
+        if is_dumb || !face.is_watched {
             return Self { drawing: None };
         }
         let bar = ProgressBar::new_spinner();

@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         began: (Instant::now(), SystemTime::now()),
         ahead: Arc::default(),
     };
-    let request = StreamRequest::new(profile, overrides)?;
+    let request = StreamRequest::of_process(profile, overrides)?;
     let report = Stream::with_clock(request, clock).run().await;
     let schedule = report.schedule.ok_or("the stream was not paced")?;
     println!(

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         pace: Some(Speedup::new(120.0).unwrap_or_default().into()),
         ..Overrides::default()
     };
-    let stream = Stream::new(StreamRequest::new(profile, overrides)?);
+    let stream = Stream::new(StreamRequest::of_process(profile, overrides)?);
 
     let (steering, mut progress) = (stream.steering(), stream.progress());
     let running = tokio::spawn(stream.run());

@@ -25,7 +25,7 @@
 //! # async fn example() -> Result<(), wsp::Error> {
 //! let environment = |name: &str| std::env::var(name).ok();
 //! let profile = Profile::load("profile.yaml".as_ref(), &environment)?;
-//! let request = StreamRequest::new(profile, Overrides::default())?;
+//! let request = StreamRequest::of_process(profile, Overrides::default())?;
 //! let report = Stream::new(request).run().await;
 //! println!("{:?}: {} events", report.status, report.emitted);
 //! # Ok(())
@@ -80,7 +80,7 @@ pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
 pub use replay;
 pub use replay::{
-    Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
+    Bounds, Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
 };
 pub use run::outline::{Outline, OutputOutline, outline};
 pub use run::platform_run::PlatformRunSource;

@@ -181,7 +181,7 @@ impl Bench {
             .write()
             .unwrap();
         let profile = Profile::load(&profile, &|_| None).unwrap();
-        Stream::new(StreamRequest::new(profile, overrides).unwrap())
+        Stream::new(StreamRequest::of_process(profile, overrides).unwrap())
     }
 
     async fn run(&self, stream: Stream, gate: Gate) -> StreamReport {

@@ -43,6 +43,23 @@ fn the_shipped_profiles_are_as_their_schema_says_and_load() {
     }
 }
 
+#[test]
+fn the_example_of_an_environment_lists_every_variable_of_the_shipped_profiles() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let example = read(".env.example");
+    for name in ["local", "dev_local", "dev", "prod"] {
+        let profile = read(&format!("config/platform/profiles/{name}.yaml"));
+        for behind in profile.split("${").skip(1) {
+            let variable = behind.split(['}', ':']).next().unwrap();
+            let listed = example
+                .lines()
+                .any(|line| line.split('=').next() == Some(variable));
+            assert!(listed, "{variable} of {name}.yaml");
+        }
+    }
+}
+
 /// The catalogue and the gate map of `contracts/`, as values.
 fn sample_contracts() -> (Value, Value) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts");

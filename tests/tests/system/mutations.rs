@@ -63,7 +63,7 @@ impl Bench {
         let bench = Self {
             _folder: folder,
             world,
-            request: StreamRequest::new(profile, Overrides::default()).unwrap(),
+            request: StreamRequest::of_process(profile, Overrides::default()).unwrap(),
             runtime: Runtime::new().unwrap(),
         };
         assert_eq!(bench.refusal(), None, "the world is sound");

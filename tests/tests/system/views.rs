@@ -174,7 +174,7 @@ fn auto_takes_the_view_where_there_is_one_and_never_passes_a_bad_one_over() {
         "{sources:?}"
     );
     change(&kept, RECEIPT, |receipt| {
-        receipt["status"] = json!("FAILED")
+        receipt["status"] = json!("FAILED");
     });
     rig.stream(&[]).expect(1, "VIEW_RECEIPT_BAD");
     // The flag wins over the profile.
@@ -197,19 +197,19 @@ type Damage = (&'static str, &'static str, fn(&Path));
 /// What is wrong with a view, the code that says so, and what its message names.
 const DAMAGES: &[Damage] = &[
     ("VIEW_MISSING", RECEIPT, |view| {
-        std::fs::remove_file(view.join(RECEIPT)).unwrap()
+        std::fs::remove_file(view.join(RECEIPT)).unwrap();
     }),
     ("VIEW_MISSING", MANIFEST, |view| {
-        std::fs::remove_file(view.join(MANIFEST)).unwrap()
+        std::fs::remove_file(view.join(MANIFEST)).unwrap();
     }),
     ("VIEW_MISSING", MANIFEST, |view| {
-        std::fs::remove_dir_all(view).unwrap()
+        std::fs::remove_dir_all(view).unwrap();
     }),
     ("VIEW_INVALID", RECEIPT, |view| {
-        std::fs::write(view.join(RECEIPT), "{\"status\": ").unwrap()
+        std::fs::write(view.join(RECEIPT), "{\"status\": ").unwrap();
     }),
     ("VIEW_INVALID", MANIFEST, |view| {
-        std::fs::write(view.join(MANIFEST), "[]").unwrap()
+        std::fs::write(view.join(MANIFEST), "[]").unwrap();
     }),
     ("VIEW_INVALID", "occurs twice", |view| {
         let text = std::fs::read_to_string(view.join(RECEIPT)).unwrap();
@@ -217,22 +217,22 @@ const DAMAGES: &[Damage] = &[
         std::fs::write(view.join(RECEIPT), twice).unwrap();
     }),
     ("VIEW_INVALID", "sort_keys", |view| {
-        change(view, MANIFEST, |m| m["sort_keys"] = json!("ts_utc"))
+        change(view, MANIFEST, |m| m["sort_keys"] = json!("ts_utc"));
     }),
     ("VIEW_INVALID", "stream_view_id", |view| {
-        change(view, MANIFEST, |m| m["stream_view_id"] = json!(7))
+        change(view, MANIFEST, |m| m["stream_view_id"] = json!(7));
     }),
     ("VIEW_RECEIPT_BAD", "status", |view| {
-        change(view, RECEIPT, |r| r["status"] = json!("FAILED"))
+        change(view, RECEIPT, |r| r["status"] = json!("FAILED"));
     }),
     ("VIEW_RECEIPT_BAD", "status", |view| {
         change(view, RECEIPT, |r| {
-            drop(r.as_object_mut().unwrap().remove("status"))
+            drop(r.as_object_mut().unwrap().remove("status"));
         });
     }),
     ("VIEW_RECEIPT_BAD", "sorted_stats", |view| {
         change(view, RECEIPT, |r| {
-            r["sorted_stats"]["hash_sum2"] = json!("3")
+            r["sorted_stats"]["hash_sum2"] = json!("3");
         });
     }),
     ("VIEW_RECEIPT_BAD", "sorted_stats", |view| {
@@ -243,12 +243,12 @@ const DAMAGES: &[Damage] = &[
     }),
     ("VIEW_OUTPUT_MISMATCH", "output_id", |view| {
         change(view, MANIFEST, |m| {
-            m["output_id"] = json!("arrivals_of_others")
+            m["output_id"] = json!("arrivals_of_others");
         });
     }),
     ("VIEW_OUTPUT_MISMATCH", "output_id", |view| {
         change(view, RECEIPT, |r| {
-            r["output_id"] = json!("arrivals_of_others")
+            r["output_id"] = json!("arrivals_of_others");
         });
     }),
     ("VIEW_OUTPUT_MISMATCH", "world_key.seed", |view| {
@@ -256,7 +256,7 @@ const DAMAGES: &[Damage] = &[
     }),
     ("VIEW_OUTPUT_MISMATCH", "world_key.parameter_hash", |view| {
         change(view, MANIFEST, |m| {
-            m["world_key"]["parameter_hash"] = json!("0".repeat(64))
+            m["world_key"]["parameter_hash"] = json!("0".repeat(64));
         });
     }),
     ("VIEW_ID_MISMATCH", "elsewhere", |view| {
@@ -264,22 +264,22 @@ const DAMAGES: &[Damage] = &[
     }),
     ("VIEW_ID_MISMATCH", "elsewhere", |view| {
         change(view, MANIFEST, |m| {
-            m["engine_run_root"] = json!("elsewhere")
+            m["engine_run_root"] = json!("elsewhere");
         });
     }),
     ("VIEW_ID_MISMATCH", "stream_view_id", |view| {
         change(view, RECEIPT, |r| {
-            r["stream_view_id"] = json!("0".repeat(64))
+            r["stream_view_id"] = json!("0".repeat(64));
         });
     }),
     ("VIEW_ID_MISMATCH", "stream_view_id", |view| {
         change(view, MANIFEST, |m| {
-            m["partition_granularity"] = json!("day")
+            m["partition_granularity"] = json!("day");
         });
     }),
     ("VIEW_STALE", "source_locator_digest", |view| {
         change(view, RECEIPT, |r| {
-            r["source_locator_digest"] = json!("0".repeat(64))
+            r["source_locator_digest"] = json!("0".repeat(64));
         });
     }),
     ("VIEW_STALE", "source parts", |view| {
@@ -289,7 +289,7 @@ const DAMAGES: &[Damage] = &[
         });
     }),
     ("VIEW_STALE", "files", |view| {
-        std::fs::remove_file(view.join("part-000001.parquet")).unwrap()
+        std::fs::remove_file(view.join("part-000001.parquet")).unwrap();
     }),
     ("VIEW_STALE", "files", |view| {
         let copy = view.join("part-000002.parquet");
@@ -353,7 +353,7 @@ fn a_bad_view_is_refused_with_its_code_before_the_first_push() {
 fn a_view_of_a_root_that_is_named_otherwise_is_refused() {
     let rig = rig_on(Ground::Disk, &WorldOptions::sample(), &[VIEW]);
     build(&rig, |options| {
-        options.engine_run_root = "runs/named/otherwise".to_owned()
+        options.engine_run_root = "runs/named/otherwise".to_owned();
     });
     rig.stream(&[]).expect(1, "VIEW_ID_MISMATCH");
 }

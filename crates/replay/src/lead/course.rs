@@ -13,7 +13,16 @@ pub struct Course {
     pub(crate) places: Arc<dyn NamePosition>,
     pub(crate) schedule: Schedule,
     pub(crate) start: Start,
-    pub(crate) max_events: Option<u64>,
+    pub(crate) bounds: Bounds,
+}
+
+/// How many events a stream hands over at most; by default all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Over all outputs; `None` for all events.
+    pub events: Option<u64>,
+    /// Of each output, as this run hands them over; `None` for all events.
+    pub events_per_output: Option<u64>,
 }
 
 impl Course {
@@ -30,14 +39,14 @@ impl Course {
             places,
             schedule,
             start,
-            max_events: None,
+            bounds: Bounds::default(),
         }
     }
 
-    /// Stops after this many events; `None` streams them all.
+    /// Hands over no more than this.
     #[must_use]
-    pub fn at_most(mut self, max_events: Option<u64>) -> Self {
-        self.max_events = max_events;
+    pub fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 }

@@ -13,6 +13,7 @@ use envelope::EventTime;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::lead::course::Bounds;
 use crate::lead::pilot::{HandOver, LOOK_AROUND, Leave, Left, Pilot};
 use crate::order::{Event, EventOrder};
 use crate::pace::Pace;
@@ -89,7 +90,11 @@ pub(crate) struct Dispatcher<K> {
     run: Run,
     order: Box<dyn EventOrder>,
     pilot: Pilot<K>,
-    max_events: Option<u64>,
+    bounds: Bounds,
+    /// What was handed over of each output; empty where nothing bounds an output.
+    of_outputs: Vec<u64>,
+    /// Whether an output was left before its end.
+    left_out: bool,
     /// The event that waits to leave.
     next: Option<Event>,
     hasher: Sha256,
@@ -110,19 +115,20 @@ pub(crate) enum Turn {
 }
 
 impl<K: Clock> Dispatcher<K> {
-    /// A dispatcher that has handed nothing over. `max_events` bounds the stream; `None` streams all
-    /// events of `order`.
+    /// A dispatcher that has handed nothing over of the events of `order`.
     pub(crate) fn new(
         run: Run,
         order: Box<dyn EventOrder>,
         pilot: Pilot<K>,
-        max_events: Option<u64>,
+        bounds: Bounds,
     ) -> Self {
         Self {
             run,
             order,
             pilot,
-            max_events,
+            bounds,
+            of_outputs: Vec::new(),
+            left_out: false,
             next: None,
             hasher: Sha256::new(),
             first_time: None,
@@ -152,7 +158,7 @@ impl<K: Clock> Dispatcher<K> {
                 Err(turn) => return turn,
             },
         };
-        let (id, time) = (event.id, event.position.time);
+        let (id, time, output) = (event.id, event.position.time, event.output);
         let handed_over = match self.pilot.leave(time) {
             Leave::Now(departure) => departure.hand_over(event),
             Leave::After(rest) => HandOver::HeldBack(event, rest),
@@ -169,13 +175,29 @@ impl<K: Clock> Dispatcher<K> {
         self.hasher.update(id.as_bytes());
         self.first_time.get_or_insert(time);
         self.last_time = Some(time);
+        if let Some(most) = self.bounds.events_per_output {
+            self.bound_output(output, most);
+        }
         Turn::Left
+    }
+
+    /// Counts an event of an output, which is left out once it has had its share.
+    fn bound_output(&mut self, output: usize, most: u64) {
+        if self.of_outputs.len() <= output {
+            self.of_outputs.resize(output + 1, 0);
+        }
+        let handed_over = &mut self.of_outputs[output];
+        *handed_over += 1;
+        if *handed_over >= most {
+            self.order.leave_out(output);
+            self.left_out = true;
+        }
     }
 
     /// Takes the next event from the order; what else the step comes to where there is none.
     fn read(&mut self) -> Result<Event, Turn> {
         let handed_over = self.pilot.handed_over();
-        if self.max_events.is_some_and(|most| handed_over >= most) {
+        if self.bounds.events.is_some_and(|most| handed_over >= most) {
             return Err(Turn::Ended(DispatchEnd::MaxEvents));
         }
         if self.run.ending().is_winding_down() {
@@ -183,6 +205,9 @@ impl<K: Clock> Dispatcher<K> {
         }
         let event = match self.order.poll() {
             Poll::Ready(Ok(Some(event))) => event,
+            Poll::Ready(Ok(None)) if self.left_out => {
+                return Err(Turn::Ended(DispatchEnd::MaxEvents));
+            }
             Poll::Ready(Ok(None)) => return Err(Turn::Ended(DispatchEnd::Complete)),
             Poll::Ready(Err(error)) => return Err(Turn::Ended(DispatchEnd::Failed(error))),
             Poll::Pending => {
@@ -231,7 +256,7 @@ mod tests {
 
     use super::*;
     use crate::ending::{Cause, Ending};
-    use crate::lanes::{Concurrency, LaneOrdering, LaneQueue, LaneSettings, Lanes};
+    use crate::lanes::{Concurrency, LaneCount, LaneOrdering, LaneQueue, LaneSettings, Lanes};
     use crate::lead::schedule::{Schedule, WhenLate};
     use crate::lead::steering::Steering;
     use crate::tell::progress::Progress;
@@ -246,11 +271,13 @@ mod tests {
         fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
             Poll::Pending
         }
+
+        fn leave_out(&mut self, _: usize) {}
     }
 
     fn dispatcher(ending: &Ending) -> (Dispatcher<TokioClock>, Steering, Vec<LaneQueue>) {
         let (lanes, queues) = Lanes::new(&LaneSettings {
-            count: 1,
+            count: LaneCount::ONE,
             ordering: LaneOrdering::Strict,
             concurrency: Concurrency::Fixed,
             drain_timeout: Duration::ZERO,
@@ -264,7 +291,7 @@ mod tests {
         let run = Run::new(start, ending.clone(), window, 1, progress);
         let schedule = Schedule::new(Pace::UNPACED, WhenLate::CatchUp);
         let (pilot, _) = Pilot::new(run.clone(), TokioClock, schedule, lanes, helm);
-        let dispatcher = Dispatcher::new(run, Box::new(Hanging), pilot, None);
+        let dispatcher = Dispatcher::new(run, Box::new(Hanging), pilot, Bounds::default());
         (dispatcher, steering, queues)
     }
 

@@ -396,7 +396,7 @@ mod tests {
 
     use super::*;
     use crate::ending::Ending;
-    use crate::lanes::{Concurrency, LaneOrdering, LaneQueue, LaneSettings};
+    use crate::lanes::{Concurrency, LaneCount, LaneOrdering, LaneQueue, LaneSettings};
     use crate::lead::schedule::WhenLate;
     use crate::pace::Speedup;
     use crate::place::Position;
@@ -433,7 +433,7 @@ mod tests {
     /// A pilot, and its one lane's end.
     fn pilot(speedup: f64) -> (Pilot<Restless>, Vec<LaneQueue>) {
         let lanes = Lanes::new(&LaneSettings {
-            count: 1,
+            count: LaneCount::ONE,
             ordering: LaneOrdering::Strict,
             concurrency: Concurrency::Fixed,
             drain_timeout: Duration::ZERO,

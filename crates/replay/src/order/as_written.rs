@@ -82,4 +82,11 @@ impl EventOrder for AsWritten {
             self.current = None;
         }
     }
+
+    fn leave_out(&mut self, output: usize) {
+        self.parts.retain(|(part, _)| part.output != output);
+        for open in [&mut self.current, &mut self.ahead] {
+            open.take_if(|feed| feed.part().output == output);
+        }
+    }
 }

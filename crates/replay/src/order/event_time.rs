@@ -324,4 +324,11 @@ impl EventOrder for EventTimeOrder {
             None => Poll::Ready(Ok(None)),
         }
     }
+
+    fn leave_out(&mut self, output: usize) {
+        // There is a merge: an output is left out for what it yielded.
+        if let Some(merge) = &mut self.merge {
+            merge.leave_out(output);
+        }
+    }
 }

@@ -242,4 +242,15 @@ impl EventOrder for Merge {
             return Poll::Ready(Ok(Some(leader.take(at))));
         }
     }
+
+    fn leave_out(&mut self, output: usize) {
+        self.upcoming.retain(|(key, _)| key.part.output != output);
+        self.ahead.retain(|(key, _)| key.part.output != output);
+        self.heads.retain(|head| head.key.part.output != output);
+        let leader = self.leader.take();
+        if let Some(leader) = leader.filter(|feed| feed.part().output != output) {
+            // Its rival may be gone.
+            self.lead(leader);
+        }
+    }
 }

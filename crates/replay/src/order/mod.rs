@@ -77,6 +77,9 @@ pub trait EventOrder: Send {
     /// What stops the stream here: every event before it was yielded.
     fn poll(&mut self) -> Poll<Result<Option<Event>, Error>>;
 
+    /// Yields no further event of an output, and reads no more of it.
+    fn leave_out(&mut self, output: usize);
+
     /// The next event, waited for on the calling thread; for callers without an engine.
     ///
     /// # Errors

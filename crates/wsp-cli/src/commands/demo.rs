@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,7 +108,12 @@ impl Drop for Streaming {
 }
 
 fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sync>> {
-    let folder = tempfile::Builder::new().prefix("wsp-demo-").tempdir()?;
+    let folder = Folder::make(args)?;
+    output::tell(format_args!(
+        "A world of {} events is streamed into a stand-in gate by a process that is killed half-way \
+         and started again. It takes about a minute.\n\n",
+        args.events
+    ));
     say(
         "1",
         "making a sealed sample world, with gate bundles and a contents index",
@@ -158,10 +163,67 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
     let report: Value = serde_json::from_slice(&report_of(stream(&profile)?, stop)?)?;
     let proof = proof(rows, &before, &gate.stats(), report);
     say("5", &verdict(&proof));
-    if args.keep {
-        output::tell(format_args!("     kept in {}\n", folder.keep().display()));
+    if let Some(kept) = folder.keep() {
+        output::tell(format_args!("     kept in {}\n", kept.display()));
+        output::tell(format_args!("{}", next_steps(&profile)));
     }
     Ok(proof)
+}
+
+/// Where the demo's files are.
+enum Folder {
+    /// Removed with the value, unless it is to be kept.
+    Temporary(tempfile::TempDir, bool),
+    Named(PathBuf),
+}
+
+impl Folder {
+    fn make(args: &DemoArgs) -> std::io::Result<Self> {
+        let Some(named) = &args.folder else {
+            let folder = tempfile::Builder::new().prefix("wsp-demo-").tempdir()?;
+            return Ok(Self::Temporary(folder, args.keep));
+        };
+        if let Some(parent) = named.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::create_dir(named)?;
+        Ok(Self::Named(std::path::absolute(named)?))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder, _) => folder.path(),
+            Self::Named(path) => path,
+        }
+    }
+
+    /// Its path, if it stays.
+    fn keep(self) -> Option<PathBuf> {
+        match self {
+            Self::Temporary(folder, true) => Some(folder.keep()),
+            Self::Temporary(_, false) => None,
+            Self::Named(path) => Some(path),
+        }
+    }
+}
+
+/// Three commands that a newcomer may go on with, as they are typed from here.
+fn next_steps(profile: &Path) -> String {
+    let from_here = |path: &Path| {
+        let here = std::env::current_dir().ok();
+        let short = here
+            .as_deref()
+            .and_then(|here| path.strip_prefix(here).ok());
+        short.unwrap_or(path).display().to_string()
+    };
+    let program = std::env::current_exe().map_or_else(|_| "wsp-cli".into(), |exe| from_here(&exe));
+    let profile = from_here(profile);
+    format!(
+        "\nTo go on:\n  \
+         {program} verify --profile {profile} --data      # all evidence of the world, every byte hashed\n  \
+         {program} checkpoint show --profile {profile}    # where the stream stands\n  \
+         {program} stream --help                          # a world of your own, a gate of your own\n"
+    )
 }
 
 /// This program, streaming, as a process of its own: a kill must be a real one.

@@ -40,7 +40,11 @@ pub fn request_with(world: WorldArgs, more: Overrides) -> Result<StreamRequest, 
         platform_run_id: world.platform_run_id,
         ..more
     };
-    StreamRequest::new(profile, overrides)
+    let request = StreamRequest::of_process(profile, overrides)?;
+    for warning in &request.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(request)
 }
 
 /// Reads a profile, and tells what is unwise about it.

@@ -16,8 +16,8 @@ pub async fn run(args: RedriveArgs) -> ExitCode {
         ig_url: args.ig_url,
         ..Overrides::default()
     };
-    let request =
-        load_profile(&args.profile).and_then(|profile| StreamRequest::new(profile, overrides));
+    let request = load_profile(&args.profile)
+        .and_then(|profile| StreamRequest::of_process(profile, overrides));
     let request = match request {
         Ok(request) => request,
         Err(error) => return refuse(&error),

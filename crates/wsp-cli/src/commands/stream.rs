@@ -4,15 +4,17 @@ use std::process::ExitCode;
 
 use wsp::TimeWindow;
 use wsp::clock::Surroundings;
-use wsp::{Overrides, Status, Stream};
+use wsp::{Bounds, Overrides, Status, Stream};
 
 use super::{complain, conclude, refuse, request_with};
 use crate::args::StreamArgs;
+use crate::face::Face;
 use crate::progress_line::ProgressLine;
+use crate::summary::summary;
 use crate::{output, signals};
 
-/// Streams a world, and prints the report.
-pub async fn run(args: StreamArgs) -> ExitCode {
+/// Streams a world, and prints the report; a summary of it too, where people watch.
+pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
     let pace = args.pace();
     let overrides = Overrides {
         order: args.order,
@@ -20,7 +22,10 @@ pub async fn run(args: StreamArgs) -> ExitCode {
             from: args.from,
             to: args.to,
         },
-        max_events: args.max_events,
+        bounds: Bounds {
+            events: args.max_events,
+            events_per_output: args.max_events_per_output,
+        },
         pace,
         start_at: args.start_at,
         time_origin: args.time_origin,
@@ -42,7 +47,7 @@ pub async fn run(args: StreamArgs) -> ExitCode {
     }
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());
-    let line = ProgressLine::start(stream.progress());
+    let line = ProgressLine::start(stream.progress(), face);
     let report = Box::pin(stream.run()).await;
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
@@ -51,5 +56,9 @@ pub async fn run(args: StreamArgs) -> ExitCode {
         complain(reason, detail);
     }
     output::print(&report);
+    // Behind the report, where it stays on the screen.
+    if face.is_watched {
+        output::tell(format_args!("{}", summary(&report, face)));
+    }
     ExitCode::from(report.exit_status())
 }

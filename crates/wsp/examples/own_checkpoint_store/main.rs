@@ -19,7 +19,7 @@ use checkpoint::slots::Observer;
 use journal::JournalStore;
 use playground::{Anything, Playground};
 use wsp::push::{ClientOptions, DirectClient, PushEndpoint};
-use wsp::{Overrides, Status, Stream};
+use wsp::{Bounds, Overrides, Status, Stream};
 
 #[tokio::main]
 async fn main() -> Result<(), Anything> {
@@ -28,10 +28,13 @@ async fn main() -> Result<(), Anything> {
     let journal = folder.path().join("cursors.journal");
     let endpoint = PushEndpoint::parse(&playground.gate.url())?;
     // Half of the world, then the rest: the second run begins where the journal says.
-    for max_events in [Some(2_500), None] {
+    for events in [Some(2_500), None] {
         let store = JournalStore::open(journal.clone(), Observer::default())?;
         let request = playground.request(Overrides {
-            max_events,
+            bounds: Bounds {
+                events,
+                ..Bounds::default()
+            },
             ..Overrides::default()
         })?;
         let client = DirectClient::new(&endpoint, ClientOptions::default())?;

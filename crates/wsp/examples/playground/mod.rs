@@ -35,6 +35,6 @@ impl Playground {
     pub(crate) fn request(&self, overrides: Overrides) -> Result<StreamRequest, Anything> {
         let profile = ProfileOptions::local(&self.world, &self.gate.url()).write()?;
         let profile = Profile::load(&profile, &|name| std::env::var(name).ok())?;
-        Ok(StreamRequest::new(profile, overrides)?)
+        Ok(StreamRequest::of_process(profile, overrides)?)
     }
 }

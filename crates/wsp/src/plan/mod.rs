@@ -37,7 +37,7 @@ use crate::plan::data_evidence::DataProof;
 use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, check_key, select};
 use crate::profile::Profile;
-use crate::profile::request::StreamRequest;
+use crate::profile::request::{GivenWorld, StreamRequest};
 use replay::{PartProofs, read_memory};
 
 /// One output of the plan.
@@ -109,7 +109,7 @@ async fn locate(
     oracle_pack_id: Option<PackId>,
 ) -> Result<LocatedWorld, Error> {
     let profile = &request.profile;
-    let catalogue_path = catalogue_path(profile)?;
+    let catalogue_path = profile.catalogue()?;
     let gate_map_path = gate_map_path(profile, &catalogue_path);
     let (catalogue, gate_map) = blocking(move || {
         let catalogue = Catalogue::load(&catalogue_path)?;
@@ -163,13 +163,18 @@ fn named_scenario(request: &StreamRequest) -> Option<String> {
 /// # Errors
 /// The first code of the checks, in their order; see the module.
 pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
+    if let Some(given) = &request.world {
+        return given_plan(request, given);
+    }
     let LocatedWorld {
         identified,
         proofs,
         outputs: selected,
     } = locate(request, asked_pack_id(request)?).await?;
     let cleared = identified.clear().await?;
-    selected.iter().try_for_each(check_key)?;
+    selected
+        .iter()
+        .try_for_each(|output| check_key(&output.entry))?;
     let profile = request.profile.clone();
     let producer = blocking(move || AllowedProducer::check(&profile)).await?;
     let mut attested = cleared.attest().await?;
@@ -200,6 +205,59 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
     })
 }
 
+/// The plan of a world that a program attested: what is left to check is the program's own.
+fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error> {
+    let world = &given.world;
+    refuse_platform_runs(world.store.root(), &request.profile.runs_root)?;
+    request.refuse_writes_to_world(world.store.root())?;
+    let asked = request.overrides.output_ids.as_deref();
+    for id in asked.unwrap_or_default() {
+        if !world
+            .outputs
+            .iter()
+            .any(|output| output.id().as_str() == id)
+        {
+            return Err(Error::new(
+                crate::ReasonCode::OutputNotInPolicy,
+                format!("The output {id} is none of those that the world was attested for"),
+                "Attest the world for it, or ask for another.",
+            ));
+        }
+    }
+    let is_asked = |id: &str| asked.is_none_or(|asked| asked.iter().any(|named| named == id));
+    let outputs = world.outputs.iter();
+    let outputs = outputs.filter(|output| is_asked(output.id().as_str()));
+    let outputs = outputs.map(|output| {
+        check_key(&output.entry)?;
+        Ok(PlannedOutput {
+            role: Role::BusinessTraffic,
+            primary_key: output.entry.primary_key.clone(),
+            locator: output.locator.clone(),
+            view: None,
+        })
+    });
+    let outputs: Vec<PlannedOutput> = outputs.collect::<Result<_, Error>>()?;
+    if outputs.is_empty() {
+        return Err(Error::new(
+            crate::ReasonCode::NoTrafficOutputs,
+            "The request names no output",
+            "Name at least one, or none to stream them all.",
+        ));
+    }
+    Ok(Plan {
+        pack_key: pack_key(world.pack.oracle_pack_id.as_ref(), &world.store),
+        proofs: PartProofs::of(&world.store),
+        store: world.store.clone(),
+        receipt: world.receipt.clone(),
+        world_key: world.world_key.clone(),
+        pack: world.pack.clone(),
+        clearance: world.clearance.clone(),
+        producer: AllowedProducer::trusted(&given.producer),
+        outputs,
+        data: DataProof::new(world.data.clone()),
+    })
+}
+
 /// `oracle_pack_id`, else the digest of the engine run root's string.
 pub(crate) fn pack_key(pack_id: Option<&PackId>, store: &WorldStore) -> PackKey {
     match pack_id {
@@ -219,15 +277,6 @@ fn asked_pack_id(request: &StreamRequest) -> Result<Option<PackId>, Error> {
             "A pack id is 64 lowercase hex digits.",
         )
     })
-}
-
-fn catalogue_path(profile: &Profile) -> Result<PathBuf, Error> {
-    let named = Profile::require(
-        profile.catalogue_path.as_ref(),
-        "wiring.engine_catalogue_path",
-        "--catalogue",
-    )?;
-    Ok(profile.resolve_ref(named))
 }
 
 /// The gate map named, else the one beside the catalogue.

@@ -3,7 +3,7 @@
 use oracle_store::{Catalogue, CatalogueEntry, OutputId};
 use serde::Serialize;
 
-use crate::profile::Profile;
+use crate::profile::{OutputList, Profile};
 use crate::{Error, ReasonCode};
 
 /// The role of an output on the platform.
@@ -12,7 +12,7 @@ use crate::{Error, ReasonCode};
 pub enum Role {
     /// Traffic that the platform decides on.
     BusinessTraffic,
-    /// Context of the traffic; streamed with `stream_context: true`.
+    /// Context of the traffic; streamed unless `stream_context: false`.
     BehaviouralContext,
 }
 
@@ -55,7 +55,7 @@ pub fn select(
             "Set `policy.traffic_output_ids_ref` to a list with at least one id.",
         ));
     }
-    if let (true, Some(context)) = (profile.stream_context, &profile.context) {
+    if let (true, Some(context)) = (profile.stream_context, context_of(profile, &listed)) {
         let ids = profile.read_outputs(context)?;
         listed.extend(ids.into_iter().map(|id| (Role::BehaviouralContext, id)));
     }
@@ -69,6 +69,14 @@ pub fn select(
         .into_iter()
         .map(|(role, id)| selected(role, id, catalogue))
         .collect()
+}
+
+/// The list that gives context to this traffic: baseline traffic has one of its own.
+fn context_of<'p>(profile: &'p Profile, traffic: &[(Role, String)]) -> Option<&'p OutputList> {
+    let has = |segment| traffic.iter().any(|(_, id)| id.starts_with(segment));
+    let baseline = has("s2_") && !has("s3_");
+    let own = profile.baseline_context.as_ref().filter(|_| baseline);
+    own.or(profile.context.as_ref())
 }
 
 fn check_filter(
@@ -93,7 +101,7 @@ fn check_filter(
         return Err(Error::new(
             ReasonCode::OutputNotInPolicy,
             format!("The output {id} is not in the policy's list"),
-            "Add it to the list of `traffic_output_ids` or `context_output_ids` (with `stream_context: true`).",
+            "Add it to the list of `traffic_output_ids` or `context_output_ids` (and no `stream_context: false`).",
         ));
     }
     Ok(())
@@ -113,12 +121,12 @@ fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOut
 ///
 /// # Errors
 /// `PRIMARY_KEY_UNDEFINED`.
-pub fn check_key(output: &SelectedOutput) -> Result<(), Error> {
+pub fn check_key(entry: &CatalogueEntry) -> Result<(), Error> {
     let CatalogueEntry {
         output_id,
         primary_key,
         ..
-    } = &output.entry;
+    } = entry;
     if !primary_key.is_empty() {
         return Ok(());
     }

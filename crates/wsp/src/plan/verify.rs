@@ -311,7 +311,9 @@ fn findings_of(
     findings.extend(of(Check::Closure));
     findings.extend(of(Check::Agreement));
     findings.extend(gate_findings(examined));
-    let keys = outputs.iter().filter_map(|output| check_key(output).err());
+    let keys = outputs
+        .iter()
+        .filter_map(|output| check_key(&output.entry).err());
     findings.extend(keys.map(|error| Finding::fail(&error)));
     findings.extend(of(Check::Parts));
     findings.extend(of(Check::Data));

@@ -48,6 +48,7 @@ pub(super) struct PolicyBlock {
     pub(super) traffic_output_ids_ref: Option<String>,
     pub(super) context_output_ids: Texts,
     pub(super) context_output_ids_ref: Option<String>,
+    pub(super) context_output_ids_baseline_ref: Option<String>,
     pub(super) stream_context: Option<bool>,
 }
 

@@ -5,6 +5,7 @@
 //! they look like one of WSP's ([`refuse_misspelt_keys`]): a misspelt one would silently mean
 //! its default.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use oracle_store::{edit_distance, from_yaml};
@@ -51,6 +52,29 @@ impl<'a> Document<'a> {
         let block = self.root.get(name).and_then(Value::as_mapping);
         let keys = block.into_iter().flat_map(|block| block.keys());
         keys.filter_map(Value::as_str)
+    }
+
+    /// The keys of `policy` and `wiring` that have a value once variables are expanded, each by
+    /// its path.
+    pub(super) fn present_keys(&self) -> BTreeSet<String> {
+        let mut present = BTreeSet::new();
+        for block in ["policy", "wiring"] {
+            if let Some(value) = self.root.get(block) {
+                self.note_present(block, value, &mut present);
+            }
+        }
+        present
+    }
+
+    fn note_present(&self, path: &str, value: &Value, present: &mut BTreeSet<String>) {
+        if let Some(block) = value.as_mapping() {
+            for (key, value) in block {
+                let key = key.as_str().unwrap_or_default();
+                self.note_present(&format!("{path}.{key}"), value, present);
+            }
+        } else if Node::new(value, self.env).is_present() {
+            present.insert(path.to_owned());
+        }
     }
 
     /// The values of the whole file, expanded and typed.

@@ -8,7 +8,12 @@
 //! needed ([`Profile::read_outputs`]): from the working directory first, then beside
 //! the profile.
 
+mod builder;
 pub(crate) mod request;
+mod environment;
+mod origins;
+mod producer;
+mod overrides;
 mod settings;
 mod blocks;
 mod document;
@@ -17,6 +22,7 @@ mod places;
 mod secret;
 mod expand;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use gates::VerificationMode;
@@ -24,13 +30,18 @@ use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file
 
 pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind, StreamSource};
 use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
+pub use builder::StreamRequestBuilder;
 use document::{Document, invalid};
+pub use environment::Environment;
 pub use expand::Env;
 use node::AsWritten;
+pub use origins::Setting;
+pub use overrides::Overrides;
+pub use producer::Producer;
 pub use replay::{
     Concurrency, LaneOrdering, OnDisorder, OnReject, OrderSettings, RejectSettings, WhenLate,
 };
-pub use request::{Overrides, StreamRequest};
+pub use request::StreamRequest;
 use secret::Literals;
 pub use secret::Secret;
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
@@ -41,8 +52,16 @@ use replay::Pace;
 
 /// The runs root of the platform where a profile names none.
 const DEFAULT_RUNS_ROOT: &str = "runs/fraud-platform";
-/// The catalogue of the platform's contracts; a default in local posture only.
-const DEFAULT_CATALOGUE: &str = "contracts/engine_outputs.catalogue.yaml";
+/// Where the catalogue may lie, the first that is there; a default in local posture only. The
+/// second is its place in the platform's checkout.
+const DEFAULT_CATALOGUES: [&str; 2] = [
+    "contracts/engine_outputs.catalogue.yaml",
+    "docs/model_spec/data-engine/interface_pack/engine_outputs.catalogue.yaml",
+];
+/// Where engine run roots lie; a default in local posture only.
+const DEFAULT_ORACLE_ROOT: &str = "runs/local_full_run-5";
+/// Where the ingestion gate listens; a default in local posture only.
+const DEFAULT_INGEST_URL: &str = "http://localhost:8081";
 
 /// What some editors begin a file by; it is no part of the text.
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
@@ -95,7 +114,10 @@ pub struct Profile {
     pub traffic: Option<OutputList>,
     /// The outputs that give context to traffic; `None` if the policy names none.
     pub context: Option<OutputList>,
-    /// Whether the context outputs are streamed too.
+    /// The outputs that give context to baseline traffic (`s2_…` outputs without any `s3_…`);
+    /// `None` takes `context` for it, too.
+    pub baseline_context: Option<OutputList>,
+    /// Whether the context outputs are streamed too; `true` by default.
     pub stream_context: bool,
     /// How the store of `s3://` locations is reached.
     pub object_store: ObjectStoreConfig,
@@ -105,7 +127,8 @@ pub struct Profile {
     pub engine_run_root: Option<String>,
     /// The scenario of the world; `None` leaves it to a flag or the pack manifest.
     pub scenario_id: Option<String>,
-    /// The path of the catalogue; `None` leaves it to a flag.
+    /// The path of the catalogue; `None` leaves it to a flag, and in local posture to its usual
+    /// places.
     pub catalogue_path: Option<String>,
     /// The path of the gate map; `None` is the one beside the catalogue.
     pub gate_map_path: Option<String>,
@@ -129,6 +152,10 @@ pub struct Profile {
     pub runs_root: PathBuf,
     /// What local posture allows and strict posture refuses, a sentence each, for the log.
     pub warnings: Vec<String>,
+    /// The keys of `policy` and `wiring` that have a value, by their path.
+    keys: BTreeSet<String>,
+    /// The variables that the file names.
+    variables: BTreeSet<String>,
 }
 
 impl Profile {
@@ -176,8 +203,7 @@ impl Profile {
         let auth_token = auth_token(wiring.security.wsp_auth_token, env, &mut literals)?;
         let checkpoint = CheckpointSettings::new(wiring.wsp_checkpoint, env, &mut literals)?;
         let ordering = settings::ordering(&wiring.wsp_order);
-        let default_catalogue =
-            || (posture == Posture::Local).then(|| DEFAULT_CATALOGUE.to_owned());
+        let in_local = |default: &str| (posture == Posture::Local).then(|| default.to_owned());
         let api_key_header = wiring.security.api_key_header;
         let runs_root = wiring.wsp_audit.root;
         let profile = Self {
@@ -198,18 +224,19 @@ impl Profile {
             time_index: wiring.wsp_order.time_index.map(PathBuf::from),
             traffic: output_list(policy.traffic_output_ids, policy.traffic_output_ids_ref),
             context: output_list(policy.context_output_ids, policy.context_output_ids_ref),
-            stream_context: policy.stream_context.unwrap_or(false),
+            baseline_context: policy.context_output_ids_baseline_ref.map(OutputList::Ref),
+            stream_context: policy.stream_context.unwrap_or(true),
             object_store: ObjectStoreConfig {
                 endpoint,
                 region: store.region,
                 path_style: store.path_style,
             },
-            oracle_root: wiring.oracle_root,
+            oracle_root: wiring.oracle_root.or_else(|| in_local(DEFAULT_ORACLE_ROOT)),
             engine_run_root: wiring.oracle_engine_run_root,
             scenario_id: wiring.oracle_scenario_id,
-            catalogue_path: wiring.engine_catalogue_path.or_else(default_catalogue),
+            catalogue_path: wiring.engine_catalogue_path,
             gate_map_path: wiring.gate_map_path,
-            ig_ingest_url,
+            ig_ingest_url: ig_ingest_url.or_else(|| in_local(DEFAULT_INGEST_URL)),
             api_key_header: api_key_header.unwrap_or_else(|| "X-IG-Api-Key".to_owned()),
             auth_token,
             checkpoint,
@@ -220,6 +247,8 @@ impl Profile {
             ordering,
             runs_root: runs_root.map_or_else(|| DEFAULT_RUNS_ROOT.into(), PathBuf::from),
             warnings: literals.warnings,
+            keys: document.present_keys(),
+            variables: variables_of(text),
         };
         profile.check_places()?;
         Ok(profile)
@@ -245,6 +274,43 @@ impl Profile {
                     format!("Set it{or_flag}."),
                 )
             })
+    }
+
+    /// The path of the catalogue: what the profile or a flag names, else, in local posture, the
+    /// first of its usual places that is there.
+    ///
+    /// # Errors
+    /// `PROFILE_VALUE_MISSING` where nothing names it and posture is strict.
+    pub fn catalogue(&self) -> Result<PathBuf, Error> {
+        if self.catalogue_path.is_none() && self.posture == Posture::Local {
+            let mut places = DEFAULT_CATALOGUES
+                .map(|place| self.resolve_ref(place))
+                .into_iter();
+            let first = places.next().unwrap_or_default();
+            let found = if first.exists() {
+                None
+            } else {
+                places.find(|place| place.exists())
+            };
+            return Ok(found.unwrap_or(first));
+        }
+        let named = Self::require(
+            self.catalogue_path.as_ref(),
+            "wiring.engine_catalogue_path",
+            "--catalogue",
+        )?;
+        Ok(self.resolve_ref(named))
+    }
+
+    /// Whether the file gives a key of `policy` or `wiring` a value.
+    fn has_key(&self, path: &str) -> bool {
+        self.keys.contains(path) || self.keys.contains(&format!("{path}_ref"))
+    }
+
+    /// Has one list give context to any traffic.
+    fn set_context(&mut self, list: OutputList) {
+        self.context = Some(list);
+        self.baseline_context = None;
     }
 
     /// The path of a file that the profile refers to: as written if it is absolute or exists from
@@ -310,6 +376,15 @@ impl Profile {
         tracing::warn!("the token travels over plain http {reader}; strict posture refuses this");
         Ok(())
     }
+}
+
+/// The names of all variables that a text refers to.
+fn variables_of(text: &str) -> BTreeSet<String> {
+    let names = text.split("${").skip(1).map(|behind| {
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        behind.split(|c| !is_of_name(c)).next().unwrap_or_default()
+    });
+    names.map(str::to_owned).collect()
 }
 
 /// Reads a text file that people write (a pipe or a device is refused), without the byte order mark of some editors.

@@ -192,6 +192,14 @@ impl<'a> Node<'a> {
         Ok(template.expand(self.env))
     }
 
+    /// Whether there is a value, once variables are expanded.
+    pub(super) fn is_present(self) -> bool {
+        match self.value {
+            Value::Sequence(_) => true,
+            _ => matches!(self.text(), Ok(Some(_))),
+        }
+    }
+
     fn present(self) -> Result<String, Fault> {
         self.text()?
             .ok_or_else(|| Fault::Problem("is missing".to_owned()))

@@ -78,6 +78,11 @@ impl Profile {
                 local,
             ),
             (
+                "policy.context_output_ids_baseline_ref",
+                list_ref(&self.baseline_context),
+                local,
+            ),
+            (
                 "wiring.oracle_root",
                 self.oracle_root.clone(),
                 Place::LocalOrS3,

@@ -1,64 +1,24 @@
-//! What a caller asks for: a profile, and values that take precedence over it.
+//! What a caller asks for: a profile, with the environment and overrides applied to it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
-use envelope::EventTime;
+use gates::AttestedWorld;
 use oracle_store::{EngineRunRoot, Location, lies_in_world, resolve_engine_run_root};
 
 use crate::Error;
-use crate::profile::{CheckpointBackend, OnReject, OrderMode, Profile, StreamSource};
+use crate::profile::environment::Environment;
+use crate::profile::origins::{Origins, Setting, settings_of};
+use crate::profile::overrides::Overrides;
+use crate::profile::producer::Producer;
+use crate::profile::{CheckpointBackend, Profile};
 use replay::{Pace, TimeWindow};
 
-/// The values that a command line, or a calling service, sets for one run; each takes precedence
-/// over the profile, and `None` leaves the profile's.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// The engine run root to read.
-    pub engine_run_root: Option<String>,
-    /// The id that the pack must have; `None` accepts any.
-    pub oracle_pack_id: Option<String>,
-    /// The scenario of the world.
-    pub scenario_id: Option<String>,
-    /// The outputs to stream, of those that the policy names; `None` streams them all.
-    pub output_ids: Option<Vec<String>>,
-    /// The path of the catalogue.
-    pub catalogue: Option<String>,
-    /// The path of the gate map.
-    pub gate_map: Option<String>,
-    /// The event times to stream, in event-time order only; all by default.
-    pub window: TimeWindow,
-    /// Stop after this many events, over all outputs; `None` streams the whole world.
-    pub max_events: Option<u64>,
-    /// The pace, which makes events due.
-    pub pace: Option<Pace>,
-    /// The wall time at which the schedule begins; `None` begins when the first event is ready.
-    pub start_at: Option<EventTime>,
-    /// The event time that is due when the schedule begins; `None` takes the first event's. It is
-    /// refused at a rate.
-    pub time_origin: Option<EventTime>,
-    /// Wait at most this long, by the wall clock, from when one event is due until the next
-    /// is; a longer gap is cut and the rest of the schedule moves with it. It has no meaning
-    /// at a rate. `None` cuts nothing.
-    pub max_gap: Option<Duration>,
-    /// The order of events.
-    pub order: Option<OrderMode>,
-    /// What the rows of outputs are read from.
-    pub stream_source: Option<StreamSource>,
-    /// The ingestion gate's URL.
-    pub ig_url: Option<String>,
-    /// What becomes of events that the gate refuses for good.
-    pub on_reject: Option<OnReject>,
-    /// The id of the platform run.
-    pub platform_run_id: Option<String>,
-    /// The scenario run, 32 lowercase hex digits; `None` takes the engine run's id.
-    pub scenario_run_id: Option<String>,
-    /// Whether to resume although the plan differs from the one that the cursors were saved under.
-    pub allow_plan_change: bool,
-    /// Whether to resume under another platform run than the cursors'.
-    pub allow_run_change: bool,
-    /// Whether to take the leases from a holder that is still alive.
-    pub take_over: bool,
+/// A world that a program attested itself, and the producer that it vouches for.
+#[derive(Debug)]
+pub(crate) struct GivenWorld {
+    pub(crate) world: AttestedWorld,
+    pub(crate) producer: Producer,
 }
 
 /// A run to plan, verify or stream.
@@ -70,18 +30,23 @@ pub struct StreamRequest {
     pub overrides: Overrides,
     /// The folder that relative paths start at.
     pub working_dir: PathBuf,
-    /// The environment variable `PLATFORM_RUN_ID`; `None` if it is not set.
-    pub environment_run_id: Option<String>,
+    /// The environment whose variables were applied; that names the platform run, too.
+    pub environment: Environment,
+    /// The world and the producer that a program brings; `None` where the profile names them.
+    pub(crate) world: Option<Arc<GivenWorld>>,
+    /// Where each value comes from.
+    pub settings: Vec<Setting>,
+    /// What the environment holds in vain, a sentence each, for the log.
+    pub warnings: Vec<String>,
 }
 
 impl StreamRequest {
-    /// Applies the overrides to the profile; relative paths start at the process's working
-    /// directory.
+    /// The request of this process: its environment wins over the profile, and relative paths
+    /// start at its working directory.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` if there is no working directory, for a time origin or a longest gap
-    /// at a rate, for both of them together, for a flag that names no path, and for a window that ends before it begins.
-    pub fn new(mut profile: Profile, overrides: Overrides) -> Result<Self, Error> {
+    /// `PROFILE_INVALID` if there is no working directory; else as [`StreamRequest::new`].
+    pub fn of_process(profile: Profile, overrides: Overrides) -> Result<Self, Error> {
         let working_dir = std::env::current_dir().map_err(|source| {
             Error::caused(
                 crate::ReasonCode::ProfileInvalid,
@@ -90,6 +55,24 @@ impl StreamRequest {
                 source,
             )
         })?;
+        Self::new(profile, overrides, working_dir, Environment::of_process())
+    }
+
+    /// Applies the environment, then the overrides, to the profile; relative paths start at
+    /// `working_dir`. Reads nothing of the process.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` for a variable whose value is unusable, for a time origin or a longest
+    /// gap at a rate, for both of them together, for a flag that names no path, and for a window
+    /// that ends before it begins; `WSP_LANES_UNSUPPORTED` for one of several lanes.
+    pub fn new(
+        mut profile: Profile,
+        mut overrides: Overrides,
+        working_dir: PathBuf,
+        environment: Environment,
+    ) -> Result<Self, Error> {
+        let flags = overrides.clone();
+        let variables = environment.apply(&mut profile, &mut overrides)?;
         let set = |slot: &mut Option<String>, flag: &Option<String>| {
             if flag.is_some() {
                 slot.clone_from(flag);
@@ -113,12 +96,14 @@ impl StreamRequest {
         profile.order = overrides.order.or(profile.order);
         profile.stream_source = overrides.stream_source.unwrap_or(profile.stream_source);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
-        let environment_run_id = std::env::var("PLATFORM_RUN_ID").ok();
         Ok(Self {
+            settings: settings_of(&profile, &overrides, &Origins { flags, variables }),
+            warnings: environment.unknown(&profile.variables),
             profile,
             overrides,
             working_dir,
-            environment_run_id,
+            environment,
+            world: None,
         })
     }
 
@@ -237,6 +222,8 @@ fn check_window(window: TimeWindow) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use envelope::EventTime;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use replay::WhenLate;
-use replay::{Concurrency, LaneOrdering, LaneSettings};
+use replay::{Concurrency, LaneCount, LaneOrdering, LaneSettings};
 use replay::{OnDisorder, OrderSettings};
 use replay::{OnReject, RejectSettings};
 
@@ -166,19 +166,28 @@ pub struct PushSettings {
 }
 
 impl PushSettings {
+    /// Has this many lanes, or one where all events stay in order.
+    pub(super) fn set_lanes(&mut self, lanes: LaneCount) {
+        if self.lanes.ordering != LaneOrdering::Strict {
+            self.lanes.count = lanes;
+        }
+    }
+
     pub(super) fn new(block: PushBlock, memory_budget: u64) -> Result<Self, Error> {
         let ordering = block.ordering.unwrap_or(LaneOrdering::Key);
         let lanes = AtLeastOne::or(block.lanes, 32);
-        if lanes > 4_096 {
-            return Err(invalid("wiring.wsp_push.lanes", "is above 4096"));
-        }
+        let count = usize::try_from(lanes).ok().and_then(LaneCount::new);
+        let count = count.ok_or_else(|| {
+            let problem = format!("is above {}", LaneCount::MAX);
+            invalid("wiring.wsp_push.lanes", &problem)
+        })?;
         let max_event_bytes = AtLeastOne::or(block.max_event_bytes, MAX_EVENT_BYTES as u64);
         Ok(Self {
             lanes: LaneSettings {
                 count: if ordering == LaneOrdering::Strict {
-                    1
+                    LaneCount::ONE
                 } else {
-                    lanes as usize
+                    count
                 },
                 ordering,
                 concurrency: block.concurrency.unwrap_or(Concurrency::Fixed),

@@ -34,7 +34,7 @@ fn an_empty_profile_is_strict_and_has_the_documented_defaults() {
         "runs/fraud-platform/wsp_checkpoints"
     );
     assert_eq!(profile.checkpoint.flush_every, 1);
-    assert_eq!(profile.push.lanes.count, 32);
+    assert_eq!(profile.push.lanes.count.get(), 32);
     assert_eq!(profile.push.lanes.ordering, LaneOrdering::Key);
     assert_eq!(profile.retry.give_up_after.as_secs(), 900);
     assert_eq!(profile.api_key_header, "X-IG-Api-Key");
@@ -62,7 +62,12 @@ fn the_posture_comes_from_the_policy_else_from_the_profile_id() {
 #[test]
 fn a_local_profile_finds_the_contracts_catalogue_and_looks_at_presence() {
     let profile = profile("profile_id: local").unwrap();
-    assert_eq!(profile.catalogue_path.as_deref(), Some(DEFAULT_CATALOGUE));
+    assert!(
+        profile
+            .catalogue()
+            .unwrap()
+            .ends_with(DEFAULT_CATALOGUES[0])
+    );
     assert_eq!(profile.gate_verification, VerificationMode::Presence);
 }
 
@@ -209,7 +214,7 @@ fn values_may_come_from_the_environment_whatever_their_type() {
     )
     .unwrap();
     assert_eq!(profile.pace, Speedup::new(600.0).unwrap().into());
-    assert_eq!(profile.push.lanes.count, 8);
+    assert_eq!(profile.push.lanes.count.get(), 8);
 }
 
 #[test]
@@ -503,7 +508,10 @@ fn values_of_other_components_are_not_looked_at() {
 fn merge_keys_bring_in_blocks_and_values() {
     let text = "x: &x {lanes: 3}\nwiring: {wsp_push: {<<: *x, ordering: none}}";
     let merged = profile(text).unwrap().push.lanes;
-    assert_eq!((merged.count, merged.ordering), (3, LaneOrdering::None));
+    assert_eq!(
+        (merged.count.get(), merged.ordering),
+        (3, LaneOrdering::None)
+    );
     let unknown = "x: &x {lane: 3}\nwiring: {wsp_push: {<<: *x}}";
     assert_eq!(refused(unknown).0, "PROFILE_KEY_UNKNOWN");
     let twice = "wiring: {wsp_push: {lanes: 3, lanes: 4}}";

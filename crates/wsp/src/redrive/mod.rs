@@ -329,7 +329,7 @@ impl Redrive {
         let runs_root = request.working_dir.join(&request.profile.runs_root);
         let named = platform_run::named(
             request.overrides.platform_run_id.as_deref(),
-            request.environment_run_id.as_deref(),
+            request.environment.platform_run_id(),
             &runs_root,
         )?;
         let Some((run, _)) = named else {

@@ -130,7 +130,10 @@ struct Named {
 impl Named {
     async fn find(request: &StreamRequest) -> Result<Self, Error> {
         let world = locate_world(request).await?;
-        world.outputs.iter().try_for_each(check_key)?;
+        world
+            .outputs
+            .iter()
+            .try_for_each(|output| check_key(&output.entry))?;
         let store = world.identified.store();
         let manifest = PackManifest::load(store).await?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
@@ -211,7 +214,7 @@ impl Named {
 fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
     let named = platform_run::named(
         request.overrides.platform_run_id.as_deref(),
-        request.environment_run_id.as_deref(),
+        request.environment.platform_run_id(),
         &request.working_dir.join(&request.profile.runs_root),
     )?;
     let (run, _) = named.ok_or_else(|| {

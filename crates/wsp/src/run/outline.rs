@@ -11,13 +11,14 @@ use crate::blocking::blocking_as;
 use crate::clock::Surroundings;
 use crate::plan::selection::Role;
 use crate::plan::{Plan, PlannedOutput};
-use crate::profile::OrderMode;
 use crate::profile::request::StreamRequest;
+use crate::profile::{OrderMode, Setting};
 use crate::run::backends::open_checkpoint_store;
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
 use crate::run::reading::event_time_source;
 use crate::run::report::{SourceReport, StreamReport, stored_cursor_json};
+use crate::run::resume;
 use replay::{Ending, Overlap, Pace};
 
 /// What a run of a request would do.
@@ -55,6 +56,11 @@ pub struct Outline {
     pub overlap: Option<Overlap>,
     /// The rows of all outputs; `None` where only reading would tell.
     pub rows: Option<u64>,
+    /// The outputs without a cursor where others have one: a run would stream them from their
+    /// first row.
+    pub begin_anew: Vec<OutputId>,
+    /// Where each value of the request comes from: flag, environment, profile or default.
+    pub settings: Vec<Setting>,
     /// What is known of each output.
     pub outputs: Vec<OutputOutline>,
 }
@@ -136,6 +142,11 @@ pub async fn outline(
         pace: request.profile.pace.clone(),
         pack_key: report.pack_key,
         checkpoint_store: store.place(),
+        begin_anew: resume::begin_anew(
+            &plan.outputs,
+            outputs.iter().map(|output| output.cursor.is_some()),
+        ),
+        settings: request.settings.clone(),
         rows: outputs.iter().map(|output| output.rows).sum(),
         outputs,
         world_key: plan.world_key,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
 use envelope::{PinValues, Pins, PlatformRunId, Provenance};
+use model::OutputId;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -95,7 +96,7 @@ pub(crate) async fn look_ahead(
     let named = blocking(move || {
         platform_run::named(
             naming.overrides.platform_run_id.as_deref(),
-            naming.environment_run_id.as_deref(),
+            naming.environment.platform_run_id(),
             &naming.working_dir.join(&naming.profile.runs_root),
         )
     })
@@ -443,6 +444,15 @@ fn stream_started(
             "resumes_behind": start.cursor.as_ref().map(crate::run::report::cursor_json),
         })
     });
+    let has_cursor = starts.iter().map(|start| start.cursor.is_some());
+    let anew = resume::begin_anew(&plan.outputs, has_cursor);
+    if !anew.is_empty() {
+        let ids: Vec<&str> = anew.iter().map(OutputId::as_str).collect();
+        tracing::warn!(
+            "without a cursor beside others that have one, streamed from the first row: {}",
+            ids.join(", ")
+        );
+    }
     let adopted: Vec<_> = starts.iter().flat_map(|start| &start.adopted).collect();
     json!({
         "engine_run_root": plan.store.root().as_str(),
@@ -461,5 +471,6 @@ fn stream_started(
         "require_gate_pass": request.profile.require_gate_pass,
         "on_reject": request.profile.rejects.on_reject,
         "adopted": adopted,
+        "begin_anew": anew,
     })
 }

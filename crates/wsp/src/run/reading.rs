@@ -63,7 +63,7 @@ pub fn event_time_source(
         .iter()
         .map(|output| output.locator.parts.clone());
     let lanes = match plan.store.root().location() {
-        Location::Local(_) => Some(request.profile.push.lanes.count),
+        Location::Local(_) => Some(request.profile.push.lanes.count.get()),
         Location::S3 { .. } => None,
     };
     let index = TimeIndex::new(plan.store.clone(), cache, readers);

@@ -74,7 +74,7 @@ fn audit_of_named_run(request: &StreamRequest, clock: &SharedClock) -> Option<Au
     let runs_root = request.working_dir.join(&request.profile.runs_root);
     let (flag, environment) = (
         request.overrides.platform_run_id.as_deref(),
-        request.environment_run_id.as_deref(),
+        request.environment.platform_run_id(),
     );
     let (run, _) = platform_run::named(flag, environment, &runs_root).ok()??;
     for world in request.read_only_places() {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::blocking::blocking_as;
 use crate::plan::{Plan, PlannedOutput};
-use crate::profile::request::Overrides;
+use crate::profile::Overrides;
 use replay::{DoneThrough, PartId, Position, TimeWindow};
 
 /// The keys of a plan's cursors, in list order.
@@ -146,6 +146,22 @@ pub(crate) async fn starts(
         });
     }
     Ok(starts)
+}
+
+/// The outputs without a cursor where others have one, by `has_cursor` in list order: they begin
+/// at their first row while the others go on, as a context output does that was added to a run.
+pub(crate) fn begin_anew(
+    outputs: &[PlannedOutput],
+    has_cursor: impl Iterator<Item = bool>,
+) -> Vec<OutputId> {
+    let (going_on, anew): (Vec<_>, Vec<_>) =
+        outputs.iter().zip(has_cursor).partition(|(_, has)| *has);
+    if going_on.is_empty() {
+        return Vec::new();
+    }
+    anew.into_iter()
+        .map(|(output, _)| output.id().clone())
+        .collect()
 }
 
 fn adoption_json(output_id: &OutputId, adoption: &Adoption) -> Value {

@@ -350,8 +350,10 @@ impl<K: Clock> Stream<K> {
     fn schedule(&self, start: Start) -> Schedule {
         let profile = &self.request.profile;
         let overrides = &self.request.overrides;
+        let not_before = overrides.not_before.map(|time| start.at_wall(time));
+        let start_at = overrides.start_at.map(|time| start.at_wall(time));
         let origin = Origin {
-            start_at: overrides.start_at.map(|time| start.at_wall(time)),
+            start_at: start_at.or(not_before.filter(|at| *at > 0)),
             time: overrides.time_origin,
         };
         Schedule::new(profile.pace.clone(), profile.push.when_late)
@@ -371,7 +373,7 @@ impl<K: Clock> Stream<K> {
         let schedule = self.schedule(start);
         self.progress.send_modify(|progress| {
             progress.pace = profile.pace.clone();
-            progress.max_events = self.request.overrides.max_events;
+            progress.max_events = self.request.overrides.bounds.events;
         });
         let parts = cleared_parts(&prepared.plan, &prepared.pins)?;
         let parts = Arc::new(match prepared.order {
@@ -404,7 +406,7 @@ impl<K: Clock> Stream<K> {
             }
         };
         let course =
-            Course::new(order, parts, schedule, start).at_most(self.request.overrides.max_events);
+            Course::new(order, parts, schedule, start).within(self.request.overrides.bounds);
         let retry = RetryPolicy {
             // Where the stream would end for it, waiting is the better half of the choice.
             single_out: profile.rejects.on_reject == OnReject::Quarantine,

@@ -155,7 +155,7 @@ impl DiskWorld {
             ids.join(", ")
         );
         let profile = Profile::parse(&text, &self.path("profile.yaml"), &|_| None).unwrap();
-        StreamRequest::new(profile, Overrides::default()).unwrap()
+        StreamRequest::of_process(profile, Overrides::default()).unwrap()
     }
 
     /// Plans a request.
