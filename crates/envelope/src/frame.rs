@@ -185,11 +185,36 @@ impl Framer {
         lines: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<FramedBatch, BadRow<FramedBatch>> {
         let lines = lines.into_iter();
+        self.frame_lines(part, first_row, lines.map(|line| (line, None)))
+    }
+
+    /// Frames rows whose payloads are JSON objects and whose event times stand beside them, as
+    /// [`Framer::frame_json_lines`] does.
+    ///
+    /// # Errors
+    /// As [`Framer::frame_json_lines`], without those of the time.
+    pub fn frame_payloads<'a>(
+        &mut self,
+        part: &str,
+        first_row: u64,
+        rows: impl IntoIterator<Item = (&'a [u8], EventTime)>,
+    ) -> Result<FramedBatch, BadRow<FramedBatch>> {
+        let rows = rows.into_iter();
+        self.frame_lines(part, first_row, rows.map(|(line, time)| (line, Some(time))))
+    }
+
+    /// Frames lines, each with its event time where that is no field of the line.
+    fn frame_lines<'a>(
+        &mut self,
+        part: &str,
+        first_row: u64,
+        lines: impl Iterator<Item = (&'a [u8], Option<EventTime>)>,
+    ) -> Result<FramedBatch, BadRow<FramedBatch>> {
         let mut batch = FramedBatch::default();
         let mut bodies = Bodies::new(lines.size_hint().0);
         let mut error = None;
-        for line in lines {
-            match self.read_line(line) {
+        for (line, time) in lines {
+            match self.read_line(line, time) {
                 Ok((time, id, ordering_key)) => {
                     let Ok(()) = bodies.append::<Infallible>(|out| {
                         self.head.append(id, time, out);
@@ -215,10 +240,18 @@ impl Framer {
         unless_bad(batch, error)
     }
 
-    /// The time, id and ordering key of one line; an error has no place.
-    fn read_line(&mut self, line: &[u8]) -> Result<(EventTime, EventId, u64), Error> {
+    /// The time, id and ordering key of one line; an error has no place. A time that is given
+    /// stands for the line's own.
+    fn read_line(
+        &mut self,
+        line: &[u8],
+        time: Option<EventTime>,
+    ) -> Result<(EventTime, EventId, u64), Error> {
         let row = self.lines.read(line)?;
-        let time = row.time().map_err(|fault| fault.error(&self.time_column))?;
+        let time = match time {
+            Some(time) => time,
+            None => row.time().map_err(|fault| fault.error(&self.time_column))?,
+        };
         let key = self.identity.of_texts(row.key_texts());
         let (id, ordering_key) = key.map_err(|(column, fault)| fault.error(column))?;
         Ok((time, id, ordering_key))

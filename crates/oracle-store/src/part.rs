@@ -5,6 +5,9 @@ use std::sync::Arc;
 use model::OutputId;
 use serde::{Deserialize, Serialize};
 
+/// The folder of a world in which the platform's stream views lie, one folder an output.
+pub const STREAM_VIEW_BASE: &str = "stream_view/ts_utc";
+
 /// Which bytes an object had: what is verified under a pin is what is read under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +52,8 @@ pub struct Part {
     /// `None` for [`TIME_COLUMN`].
     #[serde(skip)]
     time_column: Option<Arc<str>>,
+    #[serde(skip)]
+    is_view: bool,
 }
 
 impl Part {
@@ -60,6 +65,15 @@ impl Part {
             format,
             output_id,
             time_column: None,
+            is_view: false,
+        }
+    }
+
+    /// A file of an output's stream view.
+    pub(crate) fn of_view(path: String, pin: Pin, output_id: OutputId) -> Self {
+        Self {
+            is_view: true,
+            ..Self::new(path, pin, PartFormat::Parquet, output_id)
         }
     }
 
@@ -82,6 +96,14 @@ impl Part {
         &self.path
     }
 
+    /// The part's name in cursors: its key relative to the engine run root, or to the base of
+    /// the stream views for a file of one.
+    pub fn name(&self) -> &str {
+        let in_base = self.path.strip_prefix(STREAM_VIEW_BASE);
+        let in_base = in_base.and_then(|rest| rest.strip_prefix('/'));
+        in_base.filter(|_| self.is_view).unwrap_or(&self.path)
+    }
+
     /// The bytes that the part had when it was located.
     pub fn pin(&self) -> &Pin {
         &self.pin
@@ -99,6 +121,13 @@ impl Part {
     /// What the part holds.
     pub fn format(&self) -> PartFormat {
         self.format
+    }
+
+    /// Whether the part is a file of the output's stream view, and not of the output itself.
+    ///
+    /// Views are in order by whole microseconds, so these are the times of its rows.
+    pub fn is_view(&self) -> bool {
+        self.is_view
     }
 
     /// The output that the part belongs to.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::{Hex64, SealStatus};
 use wsp::EventTime;
-use wsp::profile::{OnReject, OrderMode};
+use wsp::profile::{OnReject, OrderMode, StreamSource};
 use wsp::{Pace, RateSteps, Speedup};
 
 use crate::face::ColorChoice;
@@ -84,6 +84,9 @@ pub struct WorldArgs {
     /// Only these of the policy's outputs.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub output_ids: Option<Vec<String>>,
+    /// What rows are read from: outputs, view (the platform's stream views), or auto (the view where there is one).
+    #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
+    pub stream_source: Option<StreamSource>,
     /// The engine's output catalogue.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Option<String>,
@@ -374,6 +377,11 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+fn parse_source(text: &str) -> Result<StreamSource, String> {
+    text.parse()
+        .map_err(|()| format!("`{text}` is none of outputs, view and auto"))
 }
 
 fn parse_event_id(text: &str) -> Result<Hex64, String> {

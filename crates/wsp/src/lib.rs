@@ -74,7 +74,7 @@ pub mod schema;
 pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use plan::{pack, verify};
+pub use plan::{ViewReport, pack, verify};
 pub use profile::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
@@ -85,6 +85,6 @@ pub use replay::{
 pub use run::outline::{Outline, OutputOutline, outline};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
-pub use run::report::{OutputReport, ScheduleReport, Status, StreamReport};
+pub use run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
 pub use run::stream::Stream;
 pub use run::{control, cursors, reading};

@@ -36,3 +36,4 @@ mod services;
 mod signals;
 mod steering;
 mod time_columns;
+mod views;

@@ -9,6 +9,7 @@ pub(crate) mod parts;
 mod as_written;
 mod footers;
 mod event_time;
+mod view_order;
 pub(crate) mod part_proofs;
 mod overlap;
 pub(crate) mod chunk_budget;
@@ -30,6 +31,7 @@ pub use overlap::{Overlap, read_memory};
 pub use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
 pub use time_column::check_time_column;
+pub use view_order::check_view_order;
 
 use std::task::Poll;
 use std::thread;

@@ -7,7 +7,7 @@
 //! ```text
 //! catalogue · gate map ─► engine run root, outside the runs root ─► receipt
 //!   ─► outputs of the policy ─► scenario ─► pack and seal ─► gates
-//!   ─► primary keys ─► producer ─► parts ─► data
+//!   ─► primary keys ─► producer ─► parts ─► data ─► stream views
 //! ```
 //!
 //! It reads no payload and writes nothing.
@@ -16,7 +16,10 @@ pub mod data_evidence;
 pub mod pack;
 pub mod producer;
 pub mod verify;
+mod sources;
 pub mod selection;
+
+pub use sources::ViewReport;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +27,8 @@ use std::sync::Arc;
 use checkpoint::PackKey;
 use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
-    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, Part, RunReceipt, TIME_COLUMN,
-    WorldKey, WorldStore, refuse_platform_runs, resolve_engine_run_root,
+    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, Part, RunReceipt, StreamView,
+    TIME_COLUMN, WorldKey, WorldStore, refuse_platform_runs, resolve_engine_run_root,
 };
 
 use crate::Error;
@@ -44,8 +47,10 @@ pub struct PlannedOutput {
     pub role: Role,
     /// The columns that identify a row of the output.
     pub primary_key: Vec<String>,
-    /// The located parts of the output.
+    /// The located parts that the rows are read from: those of the output, or of its view.
     pub locator: OutputLocator,
+    /// The stream view that the rows are read from; `None` where they are read from the output.
+    pub view: Option<StreamView>,
 }
 
 impl PlannedOutput {
@@ -131,6 +136,7 @@ async fn locate(
     let runs_root = request.working_dir.join(&profile.runs_root);
     refuse_platform_runs(store.root(), &runs_root)?;
     request.refuse_writes_to_world(store.root())?;
+    let store = sources::with_views(store, request)?;
     let receipt = RunReceipt::load(&store).await?;
     let (asked, lists) = (request.overrides.output_ids.clone(), profile.clone());
     let known = Arc::clone(&catalogue);
@@ -178,13 +184,20 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         .try_for_each(|output| check_key(&output.entry))?;
     let profile = request.profile.clone();
     let producer = blocking(move || AllowedProducer::check(&profile)).await?;
-    let attested = cleared.attest().await?;
-    let outputs = selected.into_iter().zip(attested.outputs);
-    let outputs = outputs.map(|(SelectedOutput { role, .. }, output)| PlannedOutput {
-        role,
-        primary_key: output.entry.primary_key,
-        locator: timed(&request.profile, output.locator),
-    });
+    let mut attested = cleared.attest().await?;
+    let located = std::mem::take(&mut attested.outputs);
+    let mut outputs = Vec::with_capacity(located.len());
+    for (SelectedOutput { role, .. }, output) in selected.into_iter().zip(located) {
+        // On the heap: few runs read views, and every run would carry its future.
+        let view = Box::pin(sources::view_of(&mut attested, &output, request)).await?;
+        let read_from = view.as_ref().map(|view| view.locator().clone());
+        outputs.push(PlannedOutput {
+            role,
+            primary_key: output.entry.primary_key,
+            locator: timed(&request.profile, read_from.unwrap_or(output.locator)),
+            view,
+        });
+    }
     Ok(Plan {
         pack_key: pack_key(attested.pack.oracle_pack_id.as_ref(), &attested.store),
         proofs,
@@ -194,7 +207,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         pack: attested.pack,
         clearance: attested.clearance,
         producer,
-        outputs: outputs.collect(),
+        outputs,
         data: DataProof::new(attested.data),
     })
 }
@@ -248,6 +261,7 @@ fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error
             role: Role::BusinessTraffic,
             primary_key: output.entry.primary_key.clone(),
             locator: timed(&request.profile, output.locator.clone()),
+            view: None,
         })
     });
     let outputs: Vec<PlannedOutput> = outputs.collect::<Result<_, Error>>()?;

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use gates::VerificationMode;
 use oracle_store::{DataVerification, ObjectStoreConfig, Posture, TIME_COLUMN, read_named_file};
 
-pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind};
+pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind, StreamSource};
 use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
 pub use builder::StreamRequestBuilder;
 use document::{Document, invalid};
@@ -102,6 +102,13 @@ pub struct Profile {
     pub pace: Pace,
     /// The order of events; `None` takes that of the cursors being resumed.
     pub order: Option<OrderMode>,
+    /// What the rows of outputs are read from; the outputs themselves by default.
+    pub stream_source: StreamSource,
+    /// Whether strict posture reads stream views, whose bytes nothing proves; off by default.
+    pub trust_stream_views: bool,
+    /// The folder or prefix that the stream views lie in, one folder an output; `None` is
+    /// `stream_view/ts_utc` under the engine run root.
+    pub stream_view_root: Option<String>,
     /// Settings of the event-time order: disorder and memory budgets.
     pub ordering: OrderSettings,
     /// The folder of the rebuildable time index; `None` is one under the runs root.
@@ -214,6 +221,11 @@ impl Profile {
             data_verification: policy.data_verification,
             pace: settings::pace(policy.stream_speedup, policy.stream_rate)?,
             order: policy.stream_order,
+            stream_source: policy.stream_source.unwrap_or(StreamSource::Outputs),
+            trust_stream_views: policy.trust_stream_views.unwrap_or(false),
+            stream_view_root: wiring
+                .oracle_stream_view_root
+                .filter(|root| !root.trim().is_empty()),
             time_index: wiring.wsp_order.time_index.map(PathBuf::from),
             traffic: output_list(policy.traffic_output_ids, policy.traffic_output_ids_ref),
             context: output_list(policy.context_output_ids, policy.context_output_ids_ref),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use envelope::EventTime;
 use replay::{Bounds, OnReject, Pace, TimeWindow};
 
+use super::blocks::StreamSource;
 use super::settings::OrderMode;
 
 /// The values that a command line, or a calling service, sets for one run; each takes precedence
@@ -43,6 +44,8 @@ pub struct Overrides {
     pub max_gap: Option<Duration>,
     /// The order of events.
     pub order: Option<OrderMode>,
+    /// What the rows of outputs are read from.
+    pub stream_source: Option<StreamSource>,
     /// The ingestion gate's URL.
     pub ig_url: Option<String>,
     /// What becomes of events that the gate refuses for good.

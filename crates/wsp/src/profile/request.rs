@@ -94,6 +94,7 @@ impl StreamRequest {
         }
         check_max_gap(&overrides, &profile.pace)?;
         profile.order = overrides.order.or(profile.order);
+        profile.stream_source = overrides.stream_source.unwrap_or(profile.stream_source);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
         Ok(Self {
             settings: settings_of(&profile, &overrides, &Origins { flags, variables }),
@@ -126,7 +127,26 @@ impl StreamRequest {
         resolve_engine_run_root(named, profile.oracle_root.as_deref(), &self.working_dir).ok()
     }
 
-    /// Refuses cursors and time indexes in the engine run root, where nothing may be written;
+    /// The base of the stream views that the profile names; `None` where it names none: they lie
+    /// under the engine run root.
+    ///
+    /// # Errors
+    /// `ENGINE_ROOT_MISSING` for what is no location.
+    pub(crate) fn named_views_base(&self) -> Result<Option<EngineRunRoot>, oracle_store::Error> {
+        let named = self.profile.stream_view_root.as_deref();
+        named
+            .map(|named| EngineRunRoot::named(named, &self.working_dir))
+            .transpose()
+    }
+
+    /// The places that profile or flag names and nothing may be written to: the engine run root,
+    /// and the base of stream views.
+    pub(crate) fn read_only_places(&self) -> Vec<EngineRunRoot> {
+        let views_base = self.named_views_base().ok().flatten();
+        self.named_world().into_iter().chain(views_base).collect()
+    }
+
+    /// Refuses cursors and time indexes in the engine run root, or in the base of stream views, where nothing may be written;
     /// of the runs root, [`oracle_store::refuse_platform_runs`] says the same.
     ///
     /// # Errors
@@ -153,7 +173,7 @@ impl StreamRequest {
                 return Err(Error::new(
                     crate::ReasonCode::ProfileInvalid,
                     format!(
-                        "The profile's `{key}` names {}, which lies in the engine run root {world}, where nothing may be written",
+                        "The profile's `{key}` names {}, which lies in {world}, an engine run root or the base of its views, where nothing may be written",
                         place.full_name("").trim_end_matches('/')
                     ),
                     "Name a place outside of it.",

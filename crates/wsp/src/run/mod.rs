@@ -7,6 +7,7 @@ pub(crate) mod stream;
 pub(crate) mod backends;
 pub mod control;
 pub(crate) mod prepare;
+mod view_order;
 pub mod reading;
 pub(crate) mod process_limits;
 pub(crate) mod refusal;

@@ -17,7 +17,7 @@ use crate::run::backends::open_checkpoint_store;
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
 use crate::run::reading::event_time_source;
-use crate::run::report::{StreamReport, stored_cursor_json};
+use crate::run::report::{SourceReport, StreamReport, stored_cursor_json};
 use crate::run::resume;
 use replay::{Ending, Overlap, Pace, check_time_column};
 
@@ -72,7 +72,10 @@ pub struct OutputOutline {
     pub output_id: OutputId,
     /// What the output is to the platform.
     pub role: Role,
-    /// The path of the output's parts, under the engine run root.
+    /// What its rows are read from.
+    #[serde(flatten)]
+    pub source: SourceReport,
+    /// The path of the parts that are read, under the engine run root.
     pub path: String,
     /// The number of parts.
     pub parts: usize,
@@ -112,6 +115,7 @@ pub async fn outline(
         outputs.push(OutputOutline {
             output_id: output.id().clone(),
             role: output.role,
+            source: SourceReport::of(output.view.as_ref()),
             path: output.locator.path.clone(),
             parts: output.locator.parts.len(),
             bytes: output.locator.bytes(),

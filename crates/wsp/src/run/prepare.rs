@@ -22,8 +22,9 @@ use crate::run::audit::{AuditLog, EventKind};
 use crate::run::platform_run::{self, PlatformRunSource};
 use crate::run::reading::index_folder;
 use crate::run::refusal;
-use crate::run::report::StreamReport;
+use crate::run::report::{SourceReport, StreamReport};
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use crate::run::view_order;
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
 use replay::{Ending, HeldLease, SetAside, TimeWindow, open_quarantine, stopped};
 
@@ -222,13 +223,12 @@ async fn begin(
         order,
         records,
     } = outlook;
-    refuse_run_in_world(request, plan.store.root(), &run)?;
-    refuse_cursors_in_world(
-        request,
-        plan.store.root(),
-        &keys,
-        &index_folder(request, &plan.pack_key),
-    )?;
+    let views_base = request.named_views_base()?;
+    for place in [plan.store.root()].into_iter().chain(&views_base) {
+        refuse_run_in_world(request, place, &run)?;
+        let index = index_folder(request, &plan.pack_key);
+        refuse_cursors_in_world(request, place, &keys, &index)?;
+    }
     let opening = {
         let (runs_root, run, posture) = (runs_root.clone(), run.clone(), profile.posture);
         let clock = surroundings.clock.clone();
@@ -298,6 +298,7 @@ impl Beginning<'_> {
     ) -> Result<(Pins, Vec<OutputStart>), Error> {
         let resuming = async {
             let records = resume::load(held.store(), self.keys).await?;
+            view_order::check(self.request, self.plan, self.order, ending).await?;
             let terms = ResumeTerms {
                 order: self.order,
                 platform_run_id: self.run.as_str(),
@@ -439,6 +440,7 @@ fn stream_started(
             "output_id": output.id(),
             "role": output.role,
             "parts": output.locator.parts.len(),
+            "source": SourceReport::of(output.view.as_ref()),
             "resumes_behind": start.cursor.as_ref().map(crate::run::report::cursor_json),
         })
     });

@@ -4,10 +4,11 @@ use checkpoint::{Cursor, Record};
 use chrono::{DateTime, SecondsFormat, Utc};
 use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId, ScenarioId};
-use oracle_store::Posture;
+use oracle_store::{Posture, StreamView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::plan::ViewReport;
 use crate::plan::selection::Role;
 use replay::{
     CheckpointCounts, Decisions, LatenessReport, OutagesReport, Pace, QuarantineReport, Reading,
@@ -33,11 +34,34 @@ pub struct OutputReport {
     pub output_id: OutputId,
     /// What the output is to the platform.
     pub role: Role,
+    /// What the rows were read from.
+    #[serde(flatten)]
+    pub source: SourceReport,
     /// The events of the output that this run read, acknowledged and set aside.
     #[serde(flatten)]
     pub meters: Reading,
     /// The saved cursor: a later run starts behind it; `None` where nothing is saved.
     pub cursor: Option<Value>,
+}
+
+/// What the rows of an output are read from.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceReport {
+    /// `outputs` or `view`.
+    pub stream_source: &'static str,
+    /// The stream view; absent where rows are read from the output itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewReport>,
+}
+
+impl SourceReport {
+    /// What an output of a plan is read from.
+    pub(crate) fn of(view: Option<&StreamView>) -> Self {
+        Self {
+            stream_source: view.map_or("outputs", |_| "view"),
+            view: view.map(ViewReport::of),
+        }
+    }
 }
 
 /// The schedule of a paced run, as it stood at its end.

@@ -188,7 +188,7 @@ async fn check_position(
         .locator
         .parts
         .iter()
-        .find(|part| part.path() == cursor.last_file);
+        .find(|part| part.name() == cursor.last_file);
     let rows = match part.cloned() {
         // Where only reading would tell, the reader says whether the row is there.
         Some(part) => Some(row_count(store.clone(), part).await?.unwrap_or(u64::MAX)),
@@ -230,7 +230,7 @@ pub(crate) fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<Do
             let OrderPosition::EventTime { sort_time_ns } = cursor.order else {
                 return Ok(None);
             };
-            let before = |part: &Part| part.path() < cursor.last_file.as_str();
+            let before = |part: &Part| part.name() < cursor.last_file.as_str();
             let part = output.locator.parts.partition_point(before) as u32;
             let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
                 let what = format!("The cursor of {} is at no event's time", output.id());
@@ -261,7 +261,7 @@ pub(crate) fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u6
                 .enumerate()
                 .filter_map(move |(number, part)| {
                     let from_row = match &start.cursor {
-                        Some(cursor) => cursor.first_open_row(part.path())?,
+                        Some(cursor) => cursor.first_open_row(part.name())?,
                         None => 0,
                     };
                     Some((

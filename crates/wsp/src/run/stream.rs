@@ -20,7 +20,9 @@ use crate::run::control::ControlSocket;
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source};
 use crate::run::refusal::{self, failure, quarantined};
-use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
+use crate::run::report::{
+    OutputReport, ScheduleReport, SourceReport, Status, StreamReport, cursor_json,
+};
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
@@ -295,6 +297,7 @@ impl<K: Clock> Stream<K> {
             .map(|(index, ((output, saved), start))| OutputReport {
                 output_id: output.id().clone(),
                 role: output.role,
+                source: SourceReport::of(output.view.as_ref()),
                 meters: meters.reading(index),
                 cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
             })
@@ -425,7 +428,7 @@ impl<K: Clock> Stream<K> {
         let outputs = prepared.plan.outputs.iter().zip(keys);
         let outputs = outputs.map(|(output, (key, start))| {
             let parts = output.locator.parts.iter();
-            let parts = parts.map(|part| part.path().to_owned());
+            let parts = parts.map(|part| part.name().to_owned());
             KeptOutput::new(key.clone(), parts, start.plan_digest.clone())
         });
         let (store, held) = (Arc::clone(&prepared.store), &prepared.held);

@@ -81,8 +81,8 @@ pub(crate) fn refuse_redrive_in_world(
         if let Some(world) = world_around(&place) {
             return Err(leads_into(&place, &world.display().to_string()));
         }
-        if let Some(world) = request.named_world() {
-            refuse(&world, &[place])?;
+        for world in request.read_only_places() {
+            refuse(&world, std::slice::from_ref(&place))?;
         }
     }
     Ok(())
@@ -92,7 +92,7 @@ fn leads_into(place: &Path, world: &str) -> Error {
     Error::new(
         ReasonCode::ProfileInvalid,
         format!(
-            "{} would be written, and it lies in the engine run root {world}, where nothing may be written",
+            "{} would be written, and it lies in {world}, an engine run root or the base of its views, where nothing may be written",
             place.display()
         ),
         "Name a place outside of it, and look for a symlink on the way there.",

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use envelope::EventTime;
 use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, read_column};
 
 pub use cache::TimeIndexCache;
@@ -216,6 +217,16 @@ impl Learning {
     }
 }
 
+/// The times that the rows of a part are ordered by, of their event times.
+pub(crate) fn ordering_times(part: &Part, mut times: Vec<EventTime>) -> Vec<EventTime> {
+    if part.is_view() {
+        for time in &mut times {
+            *time = time.in_whole_micros();
+        }
+    }
+    times
+}
+
 fn stopped() -> Error {
     let what = "The stream was stopped while it read time columns";
     Error::new(ReasonCode::Stopped, what, "A rerun goes on.")
@@ -276,13 +287,10 @@ impl TimesReading {
             return Err(stopped());
         }
         let (first_row, values) = column?;
-        let times = envelope::event_times(
-            self.part.path(),
-            first_row,
-            self.part.time_column(),
-            &values,
-        );
-        scan.push(&times.map_err(|bad| Error::Envelope(bad.into()))?);
+        let name = self.part.time_column();
+        let times = envelope::event_times(self.part.path(), first_row, name, &values);
+        let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
+        scan.push(&ordering_times(&self.part, times));
         Ok(true)
     }
 }
