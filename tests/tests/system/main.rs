@@ -7,6 +7,7 @@ mod backpressure;
 mod checkpoints;
 mod contracts;
 mod damaged_parts;
+mod doctor;
 mod environment;
 mod every_reason;
 mod examples;
