@@ -24,7 +24,7 @@ pub use sources::ViewReport;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::PackKey;
+use checkpoint::{PackKey, RowSource};
 use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
     Catalogue, OutputId, OutputLocator, PackEvidence, PackId, RunReceipt, StreamView, WorldKey,
@@ -57,6 +57,14 @@ impl PlannedOutput {
     /// The output's id.
     pub fn id(&self) -> &OutputId {
         &self.locator.output_id
+    }
+
+    /// What cursors count the rows of.
+    pub fn row_source(&self) -> RowSource {
+        match self.view {
+            Some(_) => RowSource::View,
+            None => RowSource::Outputs,
+        }
     }
 }
 
