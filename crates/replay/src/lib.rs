@@ -103,7 +103,9 @@ pub use order::chunk_budget::{ChunkBudget, ChunkShare};
 pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
 pub use order::part_proofs::PartProofs;
 pub use order::parts::{ClearedParts, OutputSource, PartOpener, ProvePart};
-pub use order::time_index::{Disorder, PartTimes, SEEK_ROWS, TimeIndex, TimeIndexCache, TimeRow};
+pub use order::time_index::{
+    Disorder, PartTimes, SEEK_ROWS, TimeIndex, TimeIndexCache, TimeRow, time_of_row,
+};
 pub use order::{
     AsWritten, DoneThrough, Event, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey,
     Merge, OnDisorder, OpenPart, OrderSettings, Overlap, PartId, PartSpan, PartStart, ProcessRoom,

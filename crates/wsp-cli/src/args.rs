@@ -1,6 +1,7 @@
 //! The arguments, as clap reads them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -165,6 +166,9 @@ pub struct StreamArgs {
     /// Show what would be streamed, and stop.
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on from the earliest cursor of so many lanes of the platform's newest producer (`scope: scenario_run`).
+    #[arg(long, value_name = "N")]
+    pub adopt_lanes: Option<NonZeroU32>,
     /// Resume although the plan differs from the one the cursors were saved under.
     #[arg(long)]
     pub allow_plan_change: bool,

@@ -160,6 +160,16 @@ fn the_platforms_own_profiles_stream_and_verify_the_golden_world() {
 /// What is streamed of one output of the golden world with views, from the folder that it stands
 /// in: its views are bound to its name there.
 fn streamed_of_views(output: &str, source: &str, more: &[&str]) -> (Ran, Vec<Value>) {
+    streamed_with(output, source, serde_json::json!({}), more)
+}
+
+/// The same, with keys of `wsp_checkpoint`.
+fn streamed_with(
+    output: &str,
+    source: &str,
+    checkpoint: Value,
+    more: &[&str],
+) -> (Ran, Vec<Value>) {
     let world = named("WSP_GOLDEN_VIEWS");
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
@@ -169,6 +179,10 @@ fn streamed_of_views(output: &str, source: &str, more: &[&str]) -> (Ran, Vec<Val
     })
     .unwrap();
     std::fs::write(place("allow.txt"), "svc:world_stream_producer\n").unwrap();
+    let mut kept_in = serde_json::json!({"flush_every": 100, "root": place("cursors")});
+    for (key, value) in checkpoint.as_object().unwrap() {
+        kept_in[key] = value.clone();
+    }
     let profile = serde_json::json!({
         "profile_id": "local",
         "policy": {
@@ -179,7 +193,7 @@ fn streamed_of_views(output: &str, source: &str, more: &[&str]) -> (Ran, Vec<Val
                 named("WSP_GOLDEN_REFERENCE").join("engine_outputs.catalogue.yaml"),
             "oracle_engine_run_root": world.file_name().unwrap().to_str(),
             "ig_ingest_url": gate.url(),
-            "wsp_checkpoint": {"flush_every": 100, "root": place("cursors")},
+            "wsp_checkpoint": kept_in,
             "wsp_push": {"ordering": "strict"},
             "wsp_producer": {
                 "producer_id": "svc:world_stream_producer", "allowlist_ref": place("allow.txt"),
@@ -201,6 +215,43 @@ fn streamed_of_views(output: &str, source: &str, more: &[&str]) -> (Ran, Vec<Val
     let kept = std::fs::read_to_string(place("kept.ndjson")).unwrap();
     let kept = kept.lines().map(|line| serde_json::from_str(line).unwrap());
     (ran, kept.collect())
+}
+
+/// The platform's newest producer stopped after 253 events of one output; its cursor stands where
+/// it keeps them.
+#[test]
+#[ignore = "needs WSP_GOLDEN_VIEWS and WSP_GOLDEN_REFERENCE"]
+fn the_platforms_views_go_on_exactly_behind_the_newest_producers_cursor() {
+    let output = "s2_event_stream_baseline_6B";
+    let kept = format!("{}.cursor253", named("WSP_GOLDEN_VIEWS").display());
+    let copied = tempfile::tempdir().unwrap();
+    let cursors = copied.path().join("cursors");
+    for pack_key in std::fs::read_dir(kept).unwrap() {
+        let pack_key = pack_key.unwrap();
+        let folder = format!("output_id={output}");
+        let (from, to) = (
+            pack_key.path().join(&folder),
+            cursors.join(pack_key.file_name()),
+        );
+        std::fs::create_dir_all(to.join(&folder)).unwrap();
+        let cursor = std::fs::read(from.join("cursor.json")).unwrap();
+        std::fs::write(to.join(&folder).join("cursor.json"), cursor).unwrap();
+    }
+    for (order, root) in [("event_time", "taken"), ("as_written", "taken_too")] {
+        let root = copied.path().join(root);
+        std::fs::create_dir(&root).unwrap();
+        let copied = std::process::Command::new("cp")
+            .arg("-r")
+            .arg(&cursors)
+            .arg(&root)
+            .status();
+        assert!(copied.unwrap().success());
+        let checkpoint = serde_json::json!({"root": root.join("cursors"), "scope": "scenario_run"});
+        let more = ["--order", order];
+        let (ran, streamed) = streamed_with(output, "view", checkpoint, &more);
+        ran.expect(0, "");
+        assert!(streamed == golden_of_views(output)[253..], "{order}");
+    }
 }
 
 fn golden_of_views(output: &str) -> Vec<Value> {

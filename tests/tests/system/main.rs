@@ -26,6 +26,7 @@ mod order_of_refusals;
 mod outages;
 mod outside_crates;
 mod pins;
+mod platform_cursors;
 mod quarantine;
 mod reason_codes;
 mod refusals;

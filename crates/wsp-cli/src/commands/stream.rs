@@ -33,6 +33,7 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
         ig_url: args.ig_url,
         on_reject: args.on_reject,
         scenario_run_id: args.scenario_run_id,
+        adopt_lanes: args.adopt_lanes,
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,
         take_over: args.take_over,

@@ -24,7 +24,7 @@ pub use sources::ViewReport;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::PackKey;
+use checkpoint::{PackKey, RowSource};
 use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
     Catalogue, OutputId, OutputLocator, PackEvidence, PackId, Part, RunReceipt, StreamView,
@@ -63,6 +63,14 @@ impl PlannedOutput {
     pub fn time_column(&self) -> &str {
         let part = self.locator.parts.first();
         part.map_or(TIME_COLUMN, Part::time_column)
+    }
+
+    /// What cursors count the rows of.
+    pub fn row_source(&self) -> RowSource {
+        match self.view {
+            Some(_) => RowSource::View,
+            None => RowSource::Outputs,
+        }
     }
 }
 

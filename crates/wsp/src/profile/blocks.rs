@@ -181,6 +181,9 @@ pub enum CheckpointScope {
     Pack,
     /// The pack and the platform run: each output has a cursor for each run.
     PlatformRun,
+    /// The pack, the platform run and the scenario run, as the platform's newest producer keys
+    /// its cursors; they are kept where that producer looks for them.
+    ScenarioRun,
 }
 
 /// What the rows of an output are read from.

@@ -142,6 +142,14 @@ const VARIABLES: &[Variable] = &[
         },
     },
     Variable {
+        name: "WSP_CHECKPOINT_ATTEMPT_ID",
+        sets: "wiring.wsp_checkpoint.attempt_id",
+        apply: |asked, text| {
+            text.clone_into(&mut asked.profile.checkpoint.attempt_id);
+            Ok(())
+        },
+    },
+    Variable {
         name: "WSP_CHECKPOINT_FLUSH_EVERY",
         sets: "wiring.wsp_checkpoint.flush_every",
         apply: |asked, text| {
@@ -174,7 +182,6 @@ const VARIABLES: &[Variable] = &[
 /// Variables that the platform's tasks set and that mean nothing here, and those that this
 /// product's own make targets and command line read: known, so that nobody is warned of them.
 const WITHOUT_MEANING: &[&str] = &[
-    "WSP_CHECKPOINT_ATTEMPT_ID",
     "WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN",
     "WSP_ENGINE_RUN_ROOT",
     "WSP_HTTP_POOL_MAXSIZE",

@@ -1,5 +1,6 @@
 //! The values of one run, which take precedence over the profile.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use envelope::EventTime;
@@ -54,6 +55,9 @@ pub struct Overrides {
     pub platform_run_id: Option<String>,
     /// The scenario run, 32 lowercase hex digits; `None` takes the engine run's id.
     pub scenario_run_id: Option<String>,
+    /// The lanes of a fleet of the platform's newest producer whose cursors are taken over,
+    /// under `scope: scenario_run`: the earliest of all counts. `None` takes over no fleet's.
+    pub adopt_lanes: Option<NonZeroU32>,
     /// Whether to resume although the plan differs from the one that the cursors were saved under.
     pub allow_plan_change: bool,
     /// Whether to resume under another platform run than the cursors'.

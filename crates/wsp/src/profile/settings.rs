@@ -58,6 +58,8 @@ pub struct CheckpointSettings {
     pub flush_every: u64,
     /// What a cursor belongs to; the pack by default.
     pub scope: CheckpointScope,
+    /// `WSP_CHECKPOINT_ATTEMPT_ID`, which keys cursors of `scope: scenario_run`; empty by default.
+    pub attempt_id: String,
     /// How long a lease lasts without a renewal; 30 s by default.
     pub lease: Duration,
     /// How long the last save may take after a stop; 10 s by default.
@@ -80,6 +82,7 @@ impl CheckpointSettings {
             root: root.unwrap_or_else(|| format!("{DEFAULT_RUNS_ROOT}/wsp_checkpoints")),
             dsn: dsn.and_then(|dsn| dsn.expand(env)).map(Secret::new),
             flush_every: AtLeastOne::or(block.flush_every, 1),
+            attempt_id: String::new(),
             scope: block.scope.unwrap_or(CheckpointScope::Pack),
             lease: Duration::from_secs(AtLeastOne::or(block.lease_s, 30)),
             save_timeout: Duration::from_secs(AtLeastOne::or(block.save_timeout_s, 10)),

@@ -97,7 +97,7 @@ pub async fn outline(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<Outline, Error> {
-    let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
+    let store = open_checkpoint_store(request)?;
     let mut report = StreamReport::empty(request.profile.posture);
     let outlook = look_ahead(request, &*store, surroundings, &mut report).await?;
     let Outlook {

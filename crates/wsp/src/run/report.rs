@@ -216,6 +216,7 @@ impl StreamReport {
 pub(crate) fn cursor_json(cursor: &Cursor) -> Value {
     json!({
         "last_file": cursor.last_file,
+        "last_part": cursor.last_part,
         "last_row_index": cursor.last_row_index,
         "last_ts_utc": cursor.last_ts_utc,
     })
@@ -227,6 +228,7 @@ pub(crate) fn stored_cursor_json(record: &Record) -> Value {
         "last_file": record.cursor.last_file(),
         "last_row_index": record.cursor.last_row_index(),
         "last_ts_utc": record.cursor.last_ts_utc(),
+        "last_part": record.cursor.part_text(),
         "order": record.cursor.order().mode().as_str(),
         "platform_run_id": record.cursor.platform_run_id(),
         "updated_at_utc": record.updated_at_utc,

@@ -13,6 +13,7 @@ use oracle_store::{EngineRunRoot, Location, lies_in_world, world_around};
 use crate::profile::CheckpointBackend;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::log_of_run;
+use crate::run::cursor_places::saved_in;
 use crate::{Error, ReasonCode};
 use replay::{file_of_run, redriven_of};
 
@@ -48,7 +49,7 @@ pub(crate) fn refuse_cursors_in_world(
     let checkpoint = &request.profile.checkpoint;
     let root = request.working_dir.join(&checkpoint.root);
     let mut places = match checkpoint.backend {
-        CheckpointBackend::File => FileStore::new(root).places(keys),
+        CheckpointBackend::File => FileStore::new(saved_in(request)?).places(keys),
         CheckpointBackend::Sqlite => SqliteStore::new(root).places(),
         CheckpointBackend::Postgres | CheckpointBackend::Object => Vec::new(),
     };

@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use envelope::EventTime;
-use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, read_column};
+use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, footer, read_column};
 
 pub use cache::TimeIndexCache;
 use part_times::TimeScan;
@@ -215,6 +215,27 @@ impl Learning {
             self.told = clock.now();
         }
     }
+}
+
+/// The time that one row of a part is ordered by; `None` if the part has no such row. Blocks.
+///
+/// # Errors
+/// `MISSING_EVENT_TIME`, `EVENT_TIME_INVALID`, `ORACLE_READ_FAILED`.
+pub fn time_of_row(store: &WorldStore, part: &Part, row: u64) -> Result<Option<EventTime>, Error> {
+    if footer(store, part)?.rows.is_some_and(|rows| row >= rows) {
+        return Ok(None);
+    }
+    let options = ReadOptions {
+        from_row: row,
+        batch_rows: 1,
+    };
+    let Some(column) = read_column(store, part, part.time_column(), &options)?.next() else {
+        return Ok(None);
+    };
+    let (first_row, values) = column?;
+    let times = envelope::event_times(part.path(), first_row, part.time_column(), &values);
+    let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
+    Ok(ordering_times(part, times).first().copied())
 }
 
 /// The times that the rows of a part are ordered by, of their event times.
