@@ -31,8 +31,8 @@ mod mix;
 pub use corruption::{Corruption, SeenBy};
 pub use error::{Error, ReasonCode};
 pub use gate::{
-    Arrival, Fault, FaultRule, GateOptions, GateStats, OrderCheck, RetryAfter, StandInGate, Token,
-    When,
+    Arrival, Dialect, Fault, FaultRule, GateOptions, GateStats, OrderCheck, RetryAfter,
+    StandInGate, Token, When,
 };
 pub use sample::{CATALOGUE, GATE_MAP};
 pub use world::{

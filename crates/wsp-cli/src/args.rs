@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::{Hex64, SealStatus};
+use sandbox::Dialect;
 use wsp::EventTime;
 use wsp::profile::{OnReject, OrderMode, StreamSource};
 use wsp::{Pace, RateSteps, Speedup};
@@ -384,6 +385,15 @@ pub struct GateArgs {
     /// Take anything: no schema, no deduplication.
     #[arg(long)]
     pub no_validate: bool,
+    /// Answer like one of the platform's gates, with receipts and its states: local or managed.
+    #[arg(long, value_name = "DIALECT")]
+    pub dialect: Option<Dialect>,
+    /// Quarantine payloads that break the schema which this file names for their event type.
+    #[arg(long, value_name = "FILE", requires = "dialect")]
+    pub schema_policy: Option<PathBuf>,
+    /// Be unhealthy, until restarted, after so many failed publishes in a row; 0: never.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "dialect")]
+    pub unhealthy_after: u64,
     /// Misbehave: `status:503,retry-after=1,next=10`, or a rule as JSON. May be given several times.
     #[arg(long, value_name = "RULE")]
     pub fault: Vec<String>,

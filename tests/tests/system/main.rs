@@ -14,6 +14,7 @@ mod examples;
 mod fault_matrix;
 mod faulty_store;
 mod floors;
+mod gate_answers;
 mod golden;
 mod kill;
 mod large_parts;

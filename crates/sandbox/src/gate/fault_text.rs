@@ -10,6 +10,11 @@
 //! truncate  garbage  no-decision        redirect:http://elsewhere/
 //! status:422,share=0.02
 //! trickle:100                           quarantine,id=<hex64>
+//!
+//! With a dialect:
+//! quarantine:SCHEMA_FAIL,share=0.1      bus-failure,next=5
+//! in-flight,next=1                      unhealthy,for=8000    unhealthy,until-restart
+//! exception  unauthorized  rate-limited  too-large
 //! ```
 //!
 //! Conditions: `skip=POSTS`, `next=POSTS`, `p=CHANCE`, `after=MS`, `for=MS`, `share=SHARE` of
@@ -62,6 +67,7 @@ fn parse(rule: &str) -> Result<FaultRule, String> {
                 "store",
                 Fault::Status { store, .. } | Fault::Stall { store, .. } | Fault::Reset { store },
             ) => *store = true,
+            ("until-restart", Fault::Unhealthy { until_restart }) => *until_restart = true,
             _ => return Err(format!("'{word}' is no condition of it")),
         }
     }
@@ -96,7 +102,19 @@ fn kind(word: &str) -> Result<Fault, String> {
         "trickle" => Fault::Trickle {
             ms_per_byte: number(argument)?,
         },
-        "quarantine" => Fault::Quarantine,
+        "quarantine" if argument.is_empty() => Fault::Quarantine,
+        "quarantine" => Fault::QuarantineFor {
+            reason_code: argument.to_owned(),
+        },
+        "bus-failure" => Fault::BusFailure,
+        "in-flight" => Fault::InFlight,
+        "unhealthy" => Fault::Unhealthy {
+            until_restart: false,
+        },
+        "exception" => Fault::Exception,
+        "unauthorized" => Fault::Unauthorized,
+        "rate-limited" => Fault::RateLimited,
+        "too-large" => Fault::TooLarge,
         _ => return Err(format!("there is no fault '{name}'")),
     })
 }

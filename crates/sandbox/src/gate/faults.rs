@@ -83,6 +83,31 @@ pub enum Fault {
     },
     /// Stored; the gate's decision is `QUARANTINE`.
     Quarantine,
+    /// With a dialect: the gate quarantines the event for this reason, and judges a repeat anew.
+    QuarantineFor {
+        /// The reason code, for example `SCHEMA_FAIL`.
+        reason_code: String,
+    },
+    /// With a dialect: the publish to the bus fails. The gate quarantines the event for
+    /// `PUBLISH_AMBIGUOUS`, and every repeat gets `PUBLISH_AMBIGUOUS_RETRY` for ever.
+    BusFailure,
+    /// With a dialect: the gate dies while the event is on its way to the bus. The connection
+    /// closes, and every repeat gets `PUBLISH_IN_FLIGHT_RETRY` for ever.
+    InFlight,
+    /// With a dialect: the gate says that it is not well.
+    Unhealthy {
+        /// Whether it stays so until it is restarted.
+        #[serde(default)]
+        until_restart: bool,
+    },
+    /// With a dialect: the gate fails on this event.
+    Exception,
+    /// With a dialect: the gate does not take the token.
+    Unauthorized,
+    /// With a dialect: too many posts.
+    RateLimited,
+    /// With a dialect: the body is too large.
+    TooLarge,
 }
 
 /// The two forms of `Retry-After`.
@@ -165,6 +190,21 @@ impl FaultRule {
                 ..When::default()
             },
         }
+    }
+
+    /// Whether only a gate with a dialect can break in this way.
+    pub(super) fn needs_dialect(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::QuarantineFor { .. }
+                | Fault::BusFailure
+                | Fault::InFlight
+                | Fault::Unhealthy { .. }
+                | Fault::Exception
+                | Fault::Unauthorized
+                | Fault::RateLimited
+                | Fault::TooLarge
+        )
     }
 
     fn check(&self) -> Result<(), Error> {

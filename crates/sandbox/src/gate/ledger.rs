@@ -119,6 +119,12 @@ impl Ledger {
         Ok(Verdict::New)
     }
 
+    /// Whether a body keeps the envelope's schema.
+    pub(super) fn is_envelope(&self, body: &[u8]) -> bool {
+        let validator = self.validator.as_ref();
+        validator.is_none_or(|validator| validator.check(body).is_ok())
+    }
+
     fn note(&self, post: &Post<'_>, event_id: [u8; 32], arrived: Instant, in_hand: u32) {
         if self.arrivals.is_none() && self.order == OrderCheck::Off {
             return;

@@ -6,7 +6,11 @@
 //! | `POST /v1/ingest/push` | 200 `{"decision": "ADMIT" \| "DUPLICATE" \| "QUARANTINE"}`; 400 `ENVELOPE_INVALID`; 401 `UNAUTHORIZED`; 507 if it could not be kept |
 //! | `GET /stats` | 200, [`GateStats`] as JSON |
 //! | `GET /healthz` | 200 |
-//! | `POST /control` | `{"faults": [rule, …]}` replaces the [fault rules](FaultRule); 200 with the rules, or 400 |
+//! | `GET /v1/ops/health` | with a [`Dialect`]: 200, how the gate is |
+//! | `GET /v1/ops/lookup?event_id=ID` | with the local dialect: 200, what became of an event; 404 else |
+//! | `POST /control` | `{"faults": [rule, …]}` replaces the [fault rules](FaultRule); `{"restart": true}` makes an unhealthy gate well; 200 with the rules, or 400 |
+//!
+//! With a [`Dialect`] the answers to posts are worded like those of the platform's gates.
 //!
 //! What it promises: an acknowledged event is stored, in memory and, with
 //! [`GateOptions::keep`], in a file that outlives the process; an event is stored once
@@ -16,8 +20,12 @@ mod fault_text;
 mod options;
 mod server;
 mod service;
+mod schema_policy;
+mod dialect;
 mod answer;
 mod faults;
+mod platform_answers;
+mod platform;
 mod ledger;
 mod kept_file;
 mod post;
@@ -27,6 +35,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use dialect::Dialect;
 pub use faults::{Fault, FaultRule, RetryAfter, When};
 use ledger::Ledger;
 pub use options::{GateOptions, OrderCheck, Token};
@@ -37,7 +46,7 @@ use service::Service;
 use crate::Error;
 
 /// What the gate has counted. `posts` is the sum of `admitted`, `duplicates`,
-/// `quarantined`, `invalid`, `unauthorized`, `faulted`, `unfinished` and those in hand.
+/// `quarantined`, `invalid`, `unauthorized`, `faulted`, `undecided`, `unfinished` and those in hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateStats {
     /// Requests to the push endpoint whose head was read.
@@ -54,6 +63,10 @@ pub struct GateStats {
     pub unauthorized: u64,
     /// Posts that a fault kept from being judged.
     pub faulted: u64,
+    /// Posts that a gate with a dialect answered without a decision: a repeat of an event in flight
+    /// or in doubt, a gate that is not well, a rate limit.
+    #[serde(default)]
+    pub undecided: u64,
     /// Posts whose client left before their end.
     pub unfinished: u64,
     /// Events stored, those that an earlier gate kept in the same file included.
@@ -191,6 +204,7 @@ impl StandInGate {
     /// `SANDBOX_GATE_UNBOUND` if another took its address meanwhile and keeps it.
     pub fn bring_up(&mut self) -> Result<(), Error> {
         let (address, threads) = (self.address(), self.threads);
+        self.service.restart();
         let began = Instant::now();
         self.server = loop {
             match Server::start(address, threads, Arc::clone(&self.service)) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::FaultRule;
+use super::{Dialect, FaultRule};
 
 /// How a stand-in gate behaves.
 #[derive(Debug, Clone)]
@@ -19,6 +19,15 @@ pub struct GateOptions {
     /// The file that new envelopes are appended to, one a line, before they are answered; `None`
     /// keeps none. A gate that starts on an existing file knows its ids.
     pub keep: Option<PathBuf>,
+    /// Which of the platform's gates the answers are worded like, receipts and all, and whose states
+    /// the gate knows; `None` gives bare decisions.
+    pub dialect: Option<Dialect>,
+    /// The file that names the schema of each event type's payload; what breaks it is quarantined.
+    /// `None` takes any payload. Needs a dialect.
+    pub schema_policy: Option<PathBuf>,
+    /// The number of failed publishes in a row after which the gate is unhealthy until it is
+    /// restarted; 0 means never. Needs a dialect.
+    pub unhealthy_after: u64,
     /// The token that each post must show; `None` asks for none.
     pub token: Option<Token>,
     /// Whether event-time order is checked.
@@ -41,6 +50,9 @@ impl Default for GateOptions {
             validate: true,
             dedupe: true,
             keep: None,
+            dialect: None,
+            schema_policy: None,
+            unhealthy_after: 3,
             token: None,
             order: OrderCheck::Off,
             record_arrivals: false,

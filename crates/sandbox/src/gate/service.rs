@@ -12,12 +12,17 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Answer, Dropped};
+use super::dialect::{Dialect, NoDecision};
 use super::faults::{FaultPlan, Stage};
 use super::ledger::{Ledger, Verdict};
+use super::platform::Platform;
+use super::platform_answers::{Counted, Mishap};
 use super::post::Post;
 use super::{Fault, FaultRule, GateOptions, GateStats, Token};
 use crate::Error;
 
+const HEALTH: &str = "/v1/ops/health";
+const LOOKUP: &str = "/v1/ops/lookup";
 const PUSH: &str = "/v1/ingest/push";
 /// More than any envelope needs.
 const LARGEST_BODY: usize = 16 << 20;
@@ -26,6 +31,7 @@ const LARGEST_BODY: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) ledger: Ledger,
+    platform: Option<Platform>,
     token: Option<Token>,
     seed: u64,
     plan: RwLock<Arc<FaultPlan>>,
@@ -41,6 +47,7 @@ struct Counts {
     invalid: AtomicU64,
     unauthorized: AtomicU64,
     faulted: AtomicU64,
+    undecided: AtomicU64,
     unfinished: AtomicU64,
     in_hand: AtomicU64,
     connections: AtomicU64,
@@ -70,15 +77,28 @@ impl Drop for InHand<'_> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Control {
-    faults: Vec<FaultRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<FaultRule>>,
+    /// Whether an unhealthy gate is to be well again, as after a restart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restart: bool,
 }
 
 impl Service {
     pub(super) fn new(options: &GateOptions, ledger: Ledger) -> Result<Self, Error> {
+        let platform = options
+            .dialect
+            .map(|dialect| Platform::open(options, dialect));
+        let platform = platform.transpose()?;
+        if platform.is_none() {
+            refuse_without_dialect(options)?;
+            refuse_states(&options.faults)?;
+        }
         let plan = FaultPlan::new(options.faults.clone(), options.seed)?;
         let zero = || AtomicU64::new(0);
         Ok(Self {
             ledger,
+            platform,
             token: options.token.clone(),
             seed: options.seed,
             plan: RwLock::new(Arc::new(plan)),
@@ -90,6 +110,7 @@ impl Service {
                 invalid: zero(),
                 unauthorized: zero(),
                 faulted: zero(),
+                undecided: zero(),
                 unfinished: zero(),
                 in_hand: zero(),
                 connections: zero(),
@@ -99,9 +120,19 @@ impl Service {
     }
 
     pub(super) fn set_faults(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
+        if self.platform.is_none() {
+            refuse_states(&rules)?;
+        }
         let plan = Arc::new(FaultPlan::new(rules, self.seed)?);
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
+    }
+
+    /// Makes an unhealthy gate well, as a restart does.
+    pub(super) fn restart(&self) {
+        if let Some(platform) = &self.platform {
+            platform.restart();
+        }
     }
 
     fn plan(&self) -> Arc<FaultPlan> {
@@ -124,6 +155,7 @@ impl Service {
             invalid: read(&counts.invalid),
             unauthorized: read(&counts.unauthorized),
             faulted: read(&counts.faulted),
+            undecided: read(&counts.undecided),
             unfinished: read(&counts.unfinished),
             unique: self.ledger.unique(),
             statuses: (0..)
@@ -144,6 +176,14 @@ impl Service {
             let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             bump(&self.counts.statuses[usize::from(status)]);
             return answer;
+        }
+        if let (Some(platform), &Method::GET) = (&self.platform, request.method()) {
+            let query = request.uri().query().unwrap_or_default();
+            match path {
+                HEALTH => return Ok(health(platform)),
+                LOOKUP => return Ok(look_up(platform, query)),
+                _ => {}
+            }
         }
         Ok(match (request.method(), path) {
             (&Method::GET, "/healthz") => answer::json(StatusCode::OK, r#"{"status":"ok"}"#),
@@ -170,7 +210,11 @@ impl Service {
                 return answer::refusal(StatusCode::BAD_REQUEST, "CONTROL_INVALID", &detail);
             }
         };
-        match self.set_faults(control.faults.clone()) {
+        if control.restart {
+            self.restart();
+        }
+        let faults = control.faults.clone();
+        match faults.map_or(Ok(()), |faults| self.set_faults(faults)) {
             Ok(()) => answer::json(
                 StatusCode::OK,
                 serde_json::to_vec(&control).unwrap_or_default(),
@@ -214,6 +258,10 @@ impl Service {
         };
         if !authorized {
             bump(&self.counts.unauthorized);
+            if let Some(platform) = &self.platform {
+                let post = super::dialect::Posted::of(&body);
+                return Ok(platform.dialect.undecided(NoDecision::Unauthorized, &post));
+            }
             let detail = "the token is missing or wrong";
             return Ok(answer::refusal(
                 StatusCode::UNAUTHORIZED,
@@ -231,12 +279,50 @@ impl Service {
         };
         match struck {
             None => Ok(self.judge(&body, arrived, "ADMIT")),
-            Some(fault) => self.misbehave(fault, &body, arrived).await,
+            Some(fault) => match (self.platform.as_ref(), mishap_of(fault)) {
+                (Some(platform), Some(mishap)) => {
+                    if let Fault::Unhealthy {
+                        until_restart: true,
+                    } = fault
+                    {
+                        platform.become_unhealthy();
+                    }
+                    self.answer_as(platform, &body, arrived, Some(mishap))
+                }
+                _ => self.misbehave(fault, &body, arrived).await,
+            },
         }
+    }
+
+    /// Answers as the platform's gate would, and counts.
+    fn answer_as(
+        &self,
+        platform: &Platform,
+        body: &Bytes,
+        arrived: Instant,
+        mishap: Option<Mishap<'_>>,
+    ) -> Result<Answer, Dropped> {
+        let counts = &self.counts;
+        let in_hand = counts.in_hand.load(Relaxed) as u32;
+        let (counted, answer) = platform.answer(&self.ledger, body, (arrived, in_hand), mishap);
+        bump(match counted {
+            Counted::Admitted => &counts.admitted,
+            Counted::Duplicate => &counts.duplicates,
+            Counted::Quarantined => &counts.quarantined,
+            Counted::Undecided => &counts.undecided,
+            Counted::Faulted => &counts.faulted,
+        });
+        answer
     }
 
     /// Judges, stores and counts a post; the answer is the right one.
     fn judge(&self, body: &Bytes, arrived: Instant, decision: &'static str) -> Answer {
+        if let Some(platform) = &self.platform {
+            let mishap = (decision != "ADMIT").then_some(Mishap::Quarantines("SCHEMA_FAIL"));
+            return self
+                .answer_as(platform, body, arrived, mishap)
+                .unwrap_or_else(|_| answer::status(500, None, None));
+        }
         let counts = &self.counts;
         let in_hand = counts.in_hand.load(Relaxed) as u32;
         let decision = match self.ledger.judge(body, arrived, in_hand) {
@@ -331,8 +417,64 @@ impl Service {
             Fault::Trickle { ms_per_byte } => {
                 answer::trickle(right(), Duration::from_millis(*ms_per_byte))
             }
-            Fault::Quarantine => self.judge(body, arrived, "QUARANTINE"),
+            // The others need a dialect, without which no rule with them is taken.
+            _ => self.judge(body, arrived, "QUARANTINE"),
         })
+    }
+}
+
+/// What a fault makes of a post at a gate with a dialect; none, if it is a fault of any gate.
+fn mishap_of(fault: &Fault) -> Option<Mishap<'_>> {
+    Some(match fault {
+        Fault::QuarantineFor { reason_code } => Mishap::Quarantines(reason_code),
+        Fault::BusFailure => Mishap::BusFails,
+        Fault::InFlight => Mishap::DiesInFlight,
+        Fault::Unhealthy { .. } => Mishap::Refuses(NoDecision::Unhealthy),
+        Fault::Exception => Mishap::Refuses(NoDecision::Exception),
+        Fault::Unauthorized => Mishap::Refuses(NoDecision::Unauthorized),
+        Fault::RateLimited => Mishap::Refuses(NoDecision::RateLimited),
+        Fault::TooLarge => Mishap::Refuses(NoDecision::TooLarge),
+        _ => return None,
+    })
+}
+
+fn refuse_states(rules: &[FaultRule]) -> Result<(), Error> {
+    match rules.iter().find(|rule| rule.needs_dialect()) {
+        Some(rule) => Err(Error::FaultInvalid {
+            rule: format!("{rule:?}"),
+            detail: "a gate without a dialect has no such state".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn refuse_without_dialect(options: &GateOptions) -> Result<(), Error> {
+    match &options.schema_policy {
+        Some(_) => Err(Error::OptionsInvalid(
+            "a schema policy needs a dialect to answer in".to_owned(),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// How the gate is, as it words it itself; the managed edge always says the same.
+fn health(platform: &Platform) -> Answer {
+    let body = match (platform.dialect, platform.is_unhealthy()) {
+        (Dialect::Managed, _) => r#"{"status":"ok","service":"ig-edge","mode":"stand_in"}"#,
+        (Dialect::Local, false) => r#"{"state":"GREEN","reasons":[]}"#,
+        (Dialect::Local, true) => r#"{"state":"RED","reasons":["BUS_UNHEALTHY"]}"#,
+    };
+    answer::json(StatusCode::OK, body)
+}
+
+fn look_up(platform: &Platform, query: &str) -> Answer {
+    if platform.dialect == Dialect::Managed {
+        return answer::refusal(StatusCode::NOT_FOUND, "route_not_found", LOOKUP);
+    }
+    let mut fields = query.split('&');
+    match fields.find_map(|field| field.strip_prefix("event_id=")) {
+        Some(id) => answer::json(StatusCode::OK, platform.look_up(id).to_string()),
+        None => answer::refusal(StatusCode::BAD_REQUEST, "MISSING_QUERY", "event_id"),
     }
 }
 

@@ -23,6 +23,9 @@ pub async fn run(args: GateArgs) -> ExitCode {
         validate: !args.no_validate,
         dedupe: !args.no_validate,
         keep: args.keep,
+        dialect: args.dialect,
+        schema_policy: args.schema_policy,
+        unhealthy_after: args.unhealthy_after,
         faults,
         ..GateOptions::default()
     });
