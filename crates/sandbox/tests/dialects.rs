@@ -199,7 +199,7 @@ fn an_event_can_be_looked_up_at_the_local_gate_alone() {
 fn payloads_are_judged_by_the_schema_policy() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
-    let policy = r##"policies: [{event_type: flow, payload_schema_ref: "flow.yaml#/flow"}]"##;
+    let policy = r#"policies: [{event_type: flow, payload_schema_ref: "flow.yaml#/flow"}]"#;
     std::fs::write(&path, policy).unwrap();
     let schema = "flow: {type: object, properties: {flow_id: {maximum: 1}}}";
     std::fs::write(folder.path().join("flow.yaml"), schema).unwrap();
