@@ -137,7 +137,7 @@ pub fn assert_one_writer_at_a_time(output: &str, history: &[HistoryEntry]) -> us
                 OrderPosition::AsWritten => 0,
                 OrderPosition::EventTime { sort_time_ns } => sort_time_ns,
             };
-            let (file, row) = (record.cursor.last_file(), record.cursor.last_row_index());
+            let (file, row) = (record.cursor.part_text(), record.cursor.last_row_index());
             (time, file.to_owned(), row)
         };
         assert!(

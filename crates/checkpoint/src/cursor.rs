@@ -31,6 +31,7 @@
 //! | same order | later position | yes |
 //! | same order | earlier position | `CHECKPOINT_REGRESSION` |
 //! | other order | any | `CHECKPOINT_ORDER_MISMATCH` |
+//! | the existing producer's, in a view | not earlier in its file | yes, in either order |
 
 use std::fmt;
 use std::str::FromStr;
@@ -100,11 +101,55 @@ impl OrderPosition {
     }
 }
 
+/// What the rows of an output are read from, and so what their positions mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowSource {
+    /// The output's own parts.
+    Outputs,
+    /// The platform's stream view of the output.
+    View,
+}
+
+impl RowSource {
+    /// The name of the source in records and reports: `outputs` or `view`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outputs => "outputs",
+            Self::View => "view",
+        }
+    }
+}
+
+impl FromStr for RowSource {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "outputs" => Ok(Self::Outputs),
+            "view" => Ok(Self::View),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for RowSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// How far one output is known to be done: the last row of its done prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The part of the last done row, relative to the engine run root.
+    /// The part of the last done row: relative to the engine run root, or to the base of the
+    /// stream views for a view's file. It alone decides where a resume goes on.
+    pub last_part: String,
+    /// The place of that part as text, as the platform's producers spell and compare it; written
+    /// for them, never read back.
     pub last_file: String,
+    /// What the rows are read from.
+    pub source: RowSource,
     /// The index of the last done row in its part, from 0, at most `i64::MAX`.
     pub last_row_index: u64,
     /// The event time of the last done row in envelope form, shown and never compared; `None` where
@@ -123,7 +168,7 @@ impl Cursor {
     /// which counts in `event_time` order only.
     pub fn is_done(&self, part: &str, row: u64, time_ns: i128) -> bool {
         let place = (part, row);
-        let last = (self.last_file.as_str(), self.last_row_index);
+        let last = (self.last_part.as_str(), self.last_row_index);
         match self.order {
             OrderPosition::AsWritten => place <= last,
             OrderPosition::EventTime { sort_time_ns } => (time_ns, place) <= (sort_time_ns, last),
@@ -133,7 +178,7 @@ impl Cursor {
     /// The first open row of a part in `as_written` order; `None` if the whole part is done.
     /// In `event_time` order any row may be open, so it is always row 0.
     pub fn first_open_row(&self, part: &str) -> Option<u64> {
-        match (self.order, part.cmp(self.last_file.as_str())) {
+        match (self.order, part.cmp(self.last_part.as_str())) {
             (OrderPosition::EventTime { .. }, _) | (_, std::cmp::Ordering::Greater) => Some(0),
             (_, std::cmp::Ordering::Equal) => Some(self.last_row_index + 1),
             (_, std::cmp::Ordering::Less) => None,
@@ -145,15 +190,17 @@ impl Cursor {
     /// # Errors
     /// `CHECKPOINT_ORDER_MISMATCH`, `CHECKPOINT_REGRESSION`.
     pub fn check_follows(&self, key: &CursorKey, stored: &StoredCursor) -> Result<(), Error> {
-        if stored.order().mode() != self.order.mode() {
+        // A platform producer's position in a view means the same in both orders.
+        let is_any_order = stored.is_foreign() && self.source == RowSource::View;
+        if stored.order().mode() != self.order.mode() && !is_any_order {
             return Err(order_mismatch(
                 key,
                 stored.order().mode(),
                 self.order.mode(),
             ));
         }
-        let (file, row) = (stored.last_file(), stored.last_row_index());
-        let offered = (self.last_file.as_str(), self.last_row_index);
+        let (file, row) = (stored.part_text(), stored.last_row_index());
+        let offered = (self.last_part.as_str(), self.last_row_index);
         let backwards = match (stored, self.order, stored.order()) {
             // It may name its part from another root, so two of its part names do not compare;
             // adoption has checked which part it is.
@@ -185,7 +232,7 @@ fn is_same_part(foreign: &str, ours: &str) -> bool {
 /// A cursor that the existing producer wrote: it knows no order, run or plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignCursor {
-    /// The row's part as that producer named it: relative, or absolute under the root.
+    /// The row's part as that producer named it: the place of the part, or of the view's file.
     pub last_file: String,
     /// The row in that part, from 0.
     pub last_row_index: u64,
@@ -198,13 +245,22 @@ pub struct ForeignCursor {
 pub enum StoredCursor {
     /// A cursor that this crate wrote.
     Ours(Cursor),
-    /// A cursor that the existing producer wrote, counted in `as_written` order;
-    /// [`resume_check`](crate::resume_check) adopts it.
+    /// A cursor that a producer of the platform wrote, in an output's parts as they stand or in
+    /// its stream view; [`resume_check`](crate::resume_check) says which, and adopts it.
     Foreign(ForeignCursor),
 }
 
 impl StoredCursor {
-    /// The part of the last done row, as its writer named it.
+    /// The part of the last done row: of ours its name, of the existing producer's its place as
+    /// that producer spelled it.
+    pub fn part_text(&self) -> &str {
+        match self {
+            StoredCursor::Ours(c) => &c.last_part,
+            StoredCursor::Foreign(c) => &c.last_file,
+        }
+    }
+
+    /// The place of the last done row's part, as the platform's producers compare it.
     pub fn last_file(&self) -> &str {
         match self {
             StoredCursor::Ours(c) => &c.last_file,
@@ -234,6 +290,11 @@ impl StoredCursor {
             StoredCursor::Ours(c) => c.order,
             StoredCursor::Foreign(_) => OrderPosition::AsWritten,
         }
+    }
+
+    /// Whether a producer of the platform wrote it.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, StoredCursor::Foreign(_))
     }
 
     /// The platform run that the rows were sent under; `None` for the existing producer's.
@@ -350,7 +411,7 @@ mod tests {
         ) {
             let key = key("follows", "o");
             let outcome = new.check_follows(&key, &StoredCursor::Ours(old.clone()));
-            let has_old_done = new.is_done(&old.last_file, old.last_row_index, time_of(&old));
+            let has_old_done = new.is_done(&old.last_part, old.last_row_index, time_of(&old));
             if new.order.mode() == old.order.mode() {
                 prop_assert_eq!(outcome.is_ok(), has_old_done);
             } else {

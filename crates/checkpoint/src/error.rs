@@ -40,6 +40,12 @@ model::reason_codes! {
         /// The stored cursor belongs to another stream order.
         OrderMismatch => "CHECKPOINT_ORDER_MISMATCH", Refused,
             "Stream in the order of the cursor, or reset it.";
+        /// The stored cursor counts the rows of another source: outputs, or stream views.
+        SourceMismatch => "CHECKPOINT_SOURCE_MISMATCH", Refused,
+            "Stream from the source of the cursor (`stream_source`), or reset it.";
+        /// Two places hold different cursors of one output, and nothing says which counts.
+        Ambiguous => "CHECKPOINT_AMBIGUOUS", Refused,
+            "Find out which producer went on last, and move the other cursor away.";
         /// The cursor's part is not among the output's parts.
         PartMissing => "CHECKPOINT_PART_MISSING", Refused,
             "Restore the world, or reset the cursor deliberately.";
@@ -156,6 +162,27 @@ pub(crate) fn order_mismatch(
     );
     Error::new(ReasonCode::OrderMismatch, what)
         .advise(format!("Stream in {stored}, or reset the cursor."))
+}
+
+/// `CHECKPOINT_SOURCE_MISMATCH`
+pub(crate) fn source_mismatch(
+    key: &impl fmt::Display,
+    stored: impl fmt::Display,
+    offered: impl fmt::Display,
+) -> Error {
+    let what = format!(
+        "The cursor of {key} counts rows of {stored} and cannot be used for those of {offered}"
+    );
+    Error::new(ReasonCode::SourceMismatch, what).advise(format!(
+        "Stream with `stream_source: {stored}`, or reset the cursor."
+    ))
+}
+
+/// `CHECKPOINT_AMBIGUOUS`: two places hold different cursors of a key. Each is named with its
+/// position.
+pub fn ambiguous(key: &impl fmt::Display, one: &str, other: &str) -> Error {
+    let what = format!("Two different cursors of {key} are stored: {one}, and {other}");
+    Error::new(ReasonCode::Ambiguous, what)
 }
 
 /// `CHECKPOINT_PART_MISSING`

@@ -22,6 +22,9 @@ use crate::key::CursorKey;
 /// How long a lease lasts without renewal, unless the request says otherwise.
 pub const DEFAULT_PERIOD: Duration = Duration::from_secs(30);
 
+/// The shortest lease: none could be renewed in time that lasts less.
+pub const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
+
 /// The leases that a producer asks for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -30,7 +33,8 @@ pub struct LeaseRequest {
     pub keys: BTreeSet<CursorKey>,
     /// The producer that asks, as others will see it.
     pub holder: Holder,
-    /// How long the lease lasts without renewal; [`DEFAULT_PERIOD`] unless set.
+    /// How long the lease lasts without renewal; [`DEFAULT_PERIOD`] unless set, and at least
+    /// [`SHORTEST_PERIOD`], or it is refused.
     pub period: Duration,
     /// Whether the leases are taken from a living holder, without waiting; off unless set.
     pub take_over: bool,

@@ -20,7 +20,7 @@
 //!
 //! use checkpoint::{
 //!     CheckpointStore, Cursor, CursorKey, Error, Holder, LeaseRequest, MemoryStore, OrderPosition,
-//!     PackKey,
+//!     PackKey, RowSource,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -30,7 +30,9 @@
 //! let request = LeaseRequest::new([key.clone()], Holder::this_process("svc:example"));
 //! let lease = store.acquire(&request).await?;
 //! let cursor = Cursor {
-//!     last_file: "data/part-0.parquet".to_owned(),
+//!     last_part: "data/part-0.parquet".to_owned(),
+//!     last_file: "runs/w1/data/part-0.parquet".to_owned(),
+//!     source: RowSource::Outputs,
 //!     last_row_index: 41,
 //!     last_ts_utc: None,
 //!     order: OrderPosition::AsWritten,
@@ -114,20 +116,22 @@ mod error;
 
 #[cfg(feature = "object")]
 pub use bucket::BucketStore;
-pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
-pub use error::{Error, ReasonCode, unavailable};
+pub use cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, RowSource, StoredCursor};
+pub use error::{Error, ReasonCode, ambiguous, unavailable};
 #[cfg(feature = "file")]
 pub use file::FileStore;
 pub use held::Held;
 pub use keeper::{LeaseKeeper, LeaseStatus, LeaseWatch, Renewal};
 pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use keyed_blobs::{KeyedBlobStore, KeyedBlobs};
-pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState};
+pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState, SHORTEST_PERIOD};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use record::{HistoryEntry, HistoryEvent, Record};
-pub use resume::{Adoption, Resume, ResumePlan, position_check, relative_part, resume_check};
+pub use resume::{
+    Adoption, Resume, ResumePlan, part_under, position_check, relative_part, resume_check,
+};
 pub use schema::CURSOR_SCHEMA;
 pub use slots::Slots;
 #[cfg(feature = "sqlite")]

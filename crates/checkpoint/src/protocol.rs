@@ -12,7 +12,8 @@ use crate::cursor::Cursor;
 use crate::error::{Error, ReasonCode};
 use crate::key::CursorKey;
 use crate::lease::{
-    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, SessionId, check_free, check_shown,
+    Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, SHORTEST_PERIOD, SessionId, check_free,
+    check_shown,
 };
 use crate::observer::Observer;
 use crate::record::{HistoryEntry, Record, Wire, check_not_foreign, reset_line};
@@ -205,6 +206,14 @@ impl<S: Slots> CheckpointStore for S {
     }
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
+        if request.period < SHORTEST_PERIOD {
+            let what = format!(
+                "A lease of {:?} ends before it can be renewed",
+                request.period
+            );
+            let advice = "Ask for one of at least 10 ms; 30 s is the usual period.";
+            return Err(Error::new(ReasonCode::ConfigInvalid, what).advise(advice));
+        }
         let session = self.observer().new_session();
         let proof = Arc::new(self.begin(&session, request).await?);
         // Before its first lease is stored: from then on its end must be seen.

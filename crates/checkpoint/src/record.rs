@@ -5,19 +5,24 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `last_file` | part, relative to the engine run root |
+//! | `last_file` | place of the part (of the view's file) as text, as the platform's producers compare it |
 //! | `last_row_index` | integer, from 0 |
 //! | `last_ts_utc` | string or null |
 //! | `output_id`, `pack_key` | the key |
 //! | `updated_at_utc` | when it was saved, RFC 3339 UTC, 6 digits |
 //! | `checksum` | sha256 hex of the compact JSON of all other fields, keys sorted |
 //! | `fence` | fence of the lease it was saved under |
-//! | `format_version` | 1 |
+//! | `format_version` | 2; 1 is read too |
+//! | `last_part` | the part's name: relative to the engine run root, or to the base of stream views |
 //! | `order` | `as_written` or `event_time` |
 //! | `plan_digest` | hex64 |
 //! | `platform_run_id` | text |
+//! | `source` | `outputs` or `view` |
 //! | `sequence` | 1 for the key's first record, then one more each save |
 //! | `sort_time_ns` | nanoseconds since 1970 as a decimal string in `event_time`, else null |
+//!
+//! Version 1 had no `last_part` and no `source`: its `last_file` was the part's name, and rows were
+//! read from outputs.
 //!
 //! SQL backends store the same fields as columns and compute the same checksum.
 
@@ -26,7 +31,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, StoredCursor};
+use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, RowSource, StoredCursor};
 use crate::error::{Error, corrupt, key_mismatch, lost, unsupported};
 use model::{Hex64, PackKey};
 
@@ -34,7 +39,18 @@ use crate::key::CursorKey;
 use crate::lease::Lease;
 
 /// The record format this release writes.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// The format of what stands around records: slots, objects of a bucket, claims.
+pub(crate) const SLOT_VERSION: u32 = 1;
+
+/// The format whose `last_file` was the part's name.
+const PART_AS_FILE: u32 = 1;
+
+/// Whether this release reads a format.
+pub(crate) const fn is_known(version: u32) -> bool {
+    matches!(version, PART_AS_FILE | FORMAT_VERSION)
+}
 
 /// The record that a store holds for a key: a cursor, and how it was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +108,8 @@ struct Content<'a> {
     fence: u64,
     format_version: u32,
     last_file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_part: Option<&'a str>,
     last_row_index: u64,
     last_ts_utc: Option<&'a str>,
     order: OrderMode,
@@ -101,6 +119,8 @@ struct Content<'a> {
     platform_run_id: &'a str,
     sequence: u64,
     sort_time_ns: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<RowSource>,
     updated_at_utc: &'a str,
 }
 
@@ -112,6 +132,8 @@ pub(crate) struct Wire {
     pub(crate) fence: u64,
     pub(crate) format_version: u32,
     pub(crate) last_file: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_part: Option<String>,
     pub(crate) last_row_index: u64,
     pub(crate) last_ts_utc: Option<String>,
     pub(crate) order: OrderMode,
@@ -121,6 +143,8 @@ pub(crate) struct Wire {
     pub(crate) platform_run_id: String,
     pub(crate) sequence: u64,
     pub(crate) sort_time_ns: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<RowSource>,
     pub(crate) updated_at_utc: String,
 }
 
@@ -138,15 +162,17 @@ pub(crate) struct ForeignWire {
 }
 
 /// The fields that only this crate writes.
-const OUR_FIELDS: [&str; 8] = [
+const OUR_FIELDS: [&str; 10] = [
     "checksum",
     "fence",
     "format_version",
+    "last_part",
     "order",
     "plan_digest",
     "platform_run_id",
     "sequence",
     "sort_time_ns",
+    "source",
 ];
 
 impl Wire {
@@ -163,6 +189,7 @@ impl Wire {
             fence,
             format_version: FORMAT_VERSION,
             last_file: cursor.last_file.clone(),
+            last_part: Some(cursor.last_part.clone()),
             last_row_index: cursor.last_row_index,
             last_ts_utc: cursor.last_ts_utc.clone(),
             order: cursor.order.mode(),
@@ -175,6 +202,7 @@ impl Wire {
                 OrderPosition::AsWritten => None,
                 OrderPosition::EventTime { sort_time_ns } => Some(sort_time_ns.to_string()),
             },
+            source: Some(cursor.source),
             updated_at_utc,
         };
         wire.checksum = wire.expected_checksum();
@@ -211,6 +239,7 @@ impl Wire {
             fence: self.fence,
             format_version: self.format_version,
             last_file: &self.last_file,
+            last_part: self.last_part.as_deref(),
             last_row_index: self.last_row_index,
             last_ts_utc: self.last_ts_utc.as_deref(),
             order: self.order,
@@ -220,6 +249,7 @@ impl Wire {
             platform_run_id: &self.platform_run_id,
             sequence: self.sequence,
             sort_time_ns: self.sort_time_ns.clone(),
+            source: self.source,
             updated_at_utc: &self.updated_at_utc,
         };
         Hex64::sha256_of(json(&content)).to_string()
@@ -227,7 +257,7 @@ impl Wire {
 
     /// Checks version, checksum and key, and gives the record.
     pub(crate) fn into_record(self, key: &CursorKey, place: &str) -> Result<Record, Error> {
-        if self.format_version != FORMAT_VERSION {
+        if !is_known(self.format_version) {
             return Err(unsupported(place, self.format_version, FORMAT_VERSION));
         }
         if self.checksum != self.expected_checksum() {
@@ -241,9 +271,21 @@ impl Wire {
             }
             _ => return Err(corrupt(place, "`sort_time_ns` does not fit its `order`")),
         };
+        let (last_part, source) = match (self.format_version, self.last_part, self.source) {
+            (PART_AS_FILE, None, None) => (self.last_file.clone(), RowSource::Outputs),
+            (FORMAT_VERSION, Some(last_part), Some(source)) => (last_part, source),
+            _ => {
+                return Err(corrupt(
+                    place,
+                    "`last_part` and `source` do not fit its version",
+                ));
+            }
+        };
         Ok(Record {
             key: key.clone(),
             cursor: StoredCursor::Ours(Cursor {
+                last_part,
+                source,
                 last_file: self.last_file,
                 last_row_index: self.last_row_index,
                 last_ts_utc: self.last_ts_utc,
@@ -289,8 +331,14 @@ impl Record {
     pub fn parse(bytes: &[u8], key: &CursorKey, place: &str) -> Result<Self, Error> {
         let fields: BTreeMap<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+        let known = |version: &Value| {
+            let version = version
+                .as_u64()
+                .and_then(|version| u32::try_from(version).ok());
+            version.is_some_and(is_known)
+        };
         if let Some(version) = fields.get("format_version")
-            && version.as_u64() != Some(u64::from(FORMAT_VERSION))
+            && !known(version)
         {
             return Err(unsupported(place, version, FORMAT_VERSION));
         }
@@ -399,7 +447,7 @@ mod tests {
     use crate::ReasonCode;
     use crate::conformance::{assert_code, cursor, key};
 
-    const GOLDEN: &str = r#"{"checksum":"CHECKSUM","fence":3,"format_version":1,"last_file":"data/part-0.parquet","last_row_index":41,"last_ts_utc":"2026-01-01T00:00:00.000000Z","order":"event_time","output_id":"arrivals","pack_key":"454349e422f05297191ead13e21d3db520e5abef52055e4964b82fb213f593a1","plan_digest":"abababababababababababababababababababababababababababababababab","platform_run_id":"platform_20260128T090000Z","sequence":7,"sort_time_ns":"1769590800123456789","updated_at_utc":"2026-01-28T09:00:00.000000Z"}"#;
+    const GOLDEN: &str = r#"{"checksum":"CHECKSUM","fence":3,"format_version":2,"last_file":"runs/w1/data/part-0.parquet","last_part":"data/part-0.parquet","last_row_index":41,"last_ts_utc":"2026-01-01T00:00:00.000000Z","order":"event_time","output_id":"arrivals","pack_key":"454349e422f05297191ead13e21d3db520e5abef52055e4964b82fb213f593a1","plan_digest":"abababababababababababababababababababababababababababababababab","platform_run_id":"platform_20260128T090000Z","sequence":7,"sort_time_ns":"1769590800123456789","source":"outputs","updated_at_utc":"2026-01-28T09:00:00.000000Z"}"#;
 
     fn golden() -> Wire {
         let cursor = Cursor {
@@ -419,6 +467,23 @@ mod tests {
         let content = GOLDEN.replace(r#""checksum":"CHECKSUM","#, "");
         let expected = GOLDEN.replace("CHECKSUM", Hex64::sha256_of(content).as_str());
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_record_of_the_first_format_is_read() {
+        let mut first = golden();
+        first.format_version = 1;
+        first.last_file = "data/part-0.parquet".to_owned();
+        (first.last_part, first.source) = (None, None);
+        first.checksum = first.expected_checksum();
+        let text = first.to_json();
+        assert!(!text.contains("last_part"), "{text}");
+        let record = Record::parse(text.as_bytes(), &key("r", "arrivals"), "here").unwrap();
+        let StoredCursor::Ours(cursor) = record.cursor else {
+            panic!("it is ours");
+        };
+        assert_eq!(cursor.last_part, "data/part-0.parquet");
+        assert_eq!(cursor.source, RowSource::Outputs);
     }
 
     #[test]
@@ -458,9 +523,9 @@ mod tests {
             let error = assert_code(parse(wrong), ReasonCode::Corrupt);
             assert!(error.to_string().contains("/c/cursor.json"), "{error}");
         }
-        for version in ["0", "2", "\"1\"", "null", "99999999999999999999"] {
+        for version in ["0", "3", "\"1\"", "null", "99999999999999999999"] {
             let newer = text.replace(
-                r#""format_version":1"#,
+                r#""format_version":2"#,
                 &format!(r#""format_version":{version}"#),
             );
             assert_code(parse(&newer), ReasonCode::VersionUnsupported);
@@ -483,7 +548,7 @@ mod tests {
             let order = time.map_or(OrderPosition::AsWritten, |sort_time_ns| {
                 OrderPosition::EventTime { sort_time_ns }
             });
-            let saved = Cursor { last_file, last_row_index: row, last_ts_utc: ts, order, ..cursor("", 0) };
+            let saved = Cursor { last_part: last_file.clone(), last_file, last_row_index: row, last_ts_utc: ts, order, ..cursor("", 0) };
             let text = Wire::new(&key, &saved, fence, 1, String::new()).to_json();
             let record = Record::parse(text.as_bytes(), &key, "here").unwrap();
             prop_assert_eq!(record.cursor, StoredCursor::Ours(saved));

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, ReasonCode};
 use crate::event_id::EventId;
 use crate::json_lines::check_object;
-use model::{EngineRunId, EventTime, Hex64, PlatformRunId};
+use model::{EngineRunId, EventTime, Hex64, PlatformRunId, ScenarioId, WorldKey};
 
 /// One canonical event envelope, with texts borrowed from its bytes.
 ///
@@ -70,6 +70,19 @@ pub struct Envelope<'a> {
     /// The row as the JSON text of an object.
     #[serde(borrow, default, deserialize_with = "some_payload")]
     pub payload: Option<&'a str>,
+}
+
+impl Envelope<'_> {
+    /// The world that the event happened in; `None` if the envelope leaves a part of its key out,
+    /// as the schema allows.
+    pub fn world_key(&self) -> Option<WorldKey> {
+        Some(WorldKey {
+            manifest_fingerprint: self.manifest_fingerprint.clone(),
+            parameter_hash: self.parameter_hash.clone()?,
+            scenario_id: ScenarioId::parse(self.scenario_id.as_deref()?).ok()?,
+            seed: self.seed?,
+        })
+    }
 }
 
 /// Reads the bytes of one envelope and checks each field against the rules of the schema.

@@ -27,13 +27,41 @@ use model::{EventTime, OutputId};
 
 /// How the rows of one output are framed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FrameSpec {
     /// The output's id, which is also the event type.
     pub output_id: OutputId,
     /// The primary-key columns in the order of the catalogue; at least one.
     pub primary_key: Vec<String>,
+    /// The column of event times; `ts_utc` unless another is named.
+    pub time_column: String,
     /// The constant fields of all envelopes: world, run and producer.
     pub pins: Pins,
+}
+
+impl FrameSpec {
+    /// Frames the rows of an output with their event times in `ts_utc`.
+    pub fn new(
+        output_id: impl Into<OutputId>,
+        primary_key: impl IntoIterator<Item = impl Into<String>>,
+        pins: Pins,
+    ) -> Self {
+        Self {
+            output_id: output_id.into(),
+            primary_key: primary_key.into_iter().map(Into::into).collect(),
+            time_column: TIME_COLUMN.to_owned(),
+            pins,
+        }
+    }
+
+    /// The same rows, with their event times in another column.
+    #[must_use]
+    pub fn timed_by(self, column: impl Into<String>) -> Self {
+        Self {
+            time_column: column.into(),
+            ..self
+        }
+    }
 }
 
 /// Frames the rows of one output as envelopes.
@@ -45,6 +73,7 @@ pub struct Framer {
     head: EnvelopeHead,
     identity: Identity,
     lines: LineReader,
+    time_column: String,
 }
 
 impl Framer {
@@ -57,6 +86,7 @@ impl Framer {
         let FrameSpec {
             output_id,
             primary_key,
+            time_column,
             pins,
         } = spec;
         let output_id = output_id.as_str();
@@ -64,7 +94,8 @@ impl Framer {
         Ok(Self {
             head: EnvelopeHead::new(output_id, pins),
             identity: Identity::new(output_id, primary_key, pins.id_tail())?,
-            lines: LineReader::new(primary_key),
+            lines: LineReader::new(time_column, primary_key),
+            time_column: time_column.clone(),
         })
     }
 
@@ -90,15 +121,18 @@ impl Framer {
             part: part.to_owned(),
             row: first_row + row as u64,
         };
-        let (times, mut error) = match batch.column_by_name(TIME_COLUMN) {
-            Some(column) => match event_times(part, first_row, column) {
+        let (times, mut error) = match batch.column_by_name(&self.time_column) {
+            Some(column) => match event_times(part, first_row, &self.time_column, column) {
                 Ok(times) => (times, None),
                 Err(bad) => {
                     let (times, error) = bad.into_parts();
                     (times, Some(error))
                 }
             },
-            None => (Vec::new(), Some(at(0).of(TimeFault::NoColumn.error()))),
+            None => (
+                Vec::new(),
+                Some(at(0).of(TimeFault::NoColumn.error(&self.time_column))),
+            ),
         };
         let constant: Vec<bool> = batch.columns().iter().map(|c| is_constant(c)).collect();
         let (identities, fault) = self.identity.of_batch(batch, &constant, times.len());
@@ -151,11 +185,36 @@ impl Framer {
         lines: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<FramedBatch, BadRow<FramedBatch>> {
         let lines = lines.into_iter();
+        self.frame_lines(part, first_row, lines.map(|line| (line, None)))
+    }
+
+    /// Frames rows whose payloads are JSON objects and whose event times stand beside them, as
+    /// [`Framer::frame_json_lines`] does.
+    ///
+    /// # Errors
+    /// As [`Framer::frame_json_lines`], without those of the time.
+    pub fn frame_payloads<'a>(
+        &mut self,
+        part: &str,
+        first_row: u64,
+        rows: impl IntoIterator<Item = (&'a [u8], EventTime)>,
+    ) -> Result<FramedBatch, BadRow<FramedBatch>> {
+        let rows = rows.into_iter();
+        self.frame_lines(part, first_row, rows.map(|(line, time)| (line, Some(time))))
+    }
+
+    /// Frames lines, each with its event time where that is no field of the line.
+    fn frame_lines<'a>(
+        &mut self,
+        part: &str,
+        first_row: u64,
+        lines: impl Iterator<Item = (&'a [u8], Option<EventTime>)>,
+    ) -> Result<FramedBatch, BadRow<FramedBatch>> {
         let mut batch = FramedBatch::default();
         let mut bodies = Bodies::new(lines.size_hint().0);
         let mut error = None;
-        for line in lines {
-            match self.read_line(line) {
+        for (line, time) in lines {
+            match self.read_line(line, time) {
                 Ok((time, id, ordering_key)) => {
                     let Ok(()) = bodies.append::<Infallible>(|out| {
                         self.head.append(id, time, out);
@@ -181,10 +240,18 @@ impl Framer {
         unless_bad(batch, error)
     }
 
-    /// The time, id and ordering key of one line; an error has no place.
-    fn read_line(&mut self, line: &[u8]) -> Result<(EventTime, EventId, u64), Error> {
+    /// The time, id and ordering key of one line; an error has no place. A time that is given
+    /// stands for the line's own.
+    fn read_line(
+        &mut self,
+        line: &[u8],
+        time: Option<EventTime>,
+    ) -> Result<(EventTime, EventId, u64), Error> {
         let row = self.lines.read(line)?;
-        let time = row.time().map_err(TimeFault::error)?;
+        let time = match time {
+            Some(time) => time,
+            None => row.time().map_err(|fault| fault.error(&self.time_column))?,
+        };
         let key = self.identity.of_texts(row.key_texts());
         let (id, ordering_key) = key.map_err(|(column, fault)| fault.error(column))?;
         Ok((time, id, ordering_key))

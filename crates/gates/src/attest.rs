@@ -1,16 +1,18 @@
 //! One call that attests a world: every check of its evidence, and then the value that says so.
 
 use oracle_store::{
-    InstanceProof, OutputId, PackEvidence, ReadGrant, RunReceipt, WorldKey, WorldStore,
+    InstanceProof, OutputId, PackEvidence, ReadGrant, RunReceipt, StreamView, WorldKey, WorldStore,
 };
 
 use crate::attest_error::AttestError;
 use crate::check::Check;
 use crate::clearance::Clearance;
 use crate::data::{ContentsFound, DataEvidence};
+use crate::error::Error;
 use crate::identify::{AttestRequest, IdentifiedWorld};
 use crate::located::LocatedOutput;
 use crate::receipt::GateReceipt;
+use crate::view_trust::ViewTrust;
 use crate::walk::{Depth, Walk};
 
 /// A world whose evidence holds, and whose outputs may be read.
@@ -40,6 +42,29 @@ impl AttestedWorld {
     /// gates were waived.
     pub fn receipts(&self) -> &[GateReceipt] {
         self.clearance.receipts()
+    }
+
+    /// Has an output read from a stream view of it: the view is checked against the world and
+    /// the output's parts, and the output's grant is extended to its files.
+    ///
+    /// Nothing proves the bytes of a view. `trust` is the operator's word for them, which
+    /// strict posture asks for.
+    ///
+    /// # Errors
+    /// In this order: `VIEW_MISSING`; `STREAM_VIEW_UNPROVEN`; `VIEW_INVALID`,
+    /// `VIEW_RECEIPT_BAD`, `VIEW_OUTPUT_MISMATCH`, `VIEW_ID_MISMATCH`, `VIEW_STALE`;
+    /// `ORACLE_READ_FAILED`.
+    pub async fn read_from_view(
+        &mut self,
+        output: &LocatedOutput,
+        trust: ViewTrust,
+    ) -> Result<StreamView, Error> {
+        trust.check(&self.store, output.id()).await?;
+        let opened = StreamView::open(&self.store, &self.world_key, &output.locator).await;
+        let view = opened.map_err(Error::oracle)?;
+        self.clearance.extend_to(&view)?;
+        self.data = self.data.clone().with_views();
+        Ok(view)
     }
 
     /// The permission to open the rows of an output; `None` if it was not asked for.

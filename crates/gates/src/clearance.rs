@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt, stream};
 use grant::GrantKey;
 use oracle_store::{
-    Catalogue, CatalogueEntry, OutputId, Pin, Posture, ReadGrant, Tokens, WorldStore,
+    Catalogue, CatalogueEntry, OutputId, Pin, Posture, ReadGrant, StreamView, Tokens, WorldStore,
 };
 use serde::Serialize;
 
@@ -114,6 +114,18 @@ impl Clearance {
     /// The permission to open the rows of an output, if it was part of the request.
     pub fn grant(&self, output_id: &OutputId) -> Option<&ReadGrant> {
         self.outputs.get(output_id).map(|output| &output.grant)
+    }
+
+    /// Extends the grant of an output to a stream view of it.
+    pub(crate) fn extend_to(&mut self, view: &StreamView) -> Result<(), Error> {
+        let output_id = &view.locator().output_id;
+        let output = self.outputs.get_mut(output_id).ok_or_else(|| {
+            let what = format!("The output {output_id} of the view was not cleared");
+            Error::new(ReasonCode::OutputUnknown, what)
+        })?;
+        let extended = output.grant.clone().extended_to(KEY, &view.locator().parts);
+        output.grant = extended.map_err(Error::oracle)?;
+        Ok(())
     }
 
     /// On what ground an output may be read, if it was part of the request.

@@ -34,12 +34,16 @@ pub enum DataVerified {
     Sha256,
     /// The engine's instance receipts alone prove it.
     Receipt,
+    /// Rows are read from stream views, of which only their receipts speak.
+    ViewReceipt,
 }
 
 /// The proof of a world's data, part by part.
 #[derive(Debug, Clone)]
 pub struct DataEvidence {
     verified: DataVerified,
+    /// Whether every part is hashed before its first row is used.
+    hashes_parts: bool,
     contents: Option<Arc<ContentsIndex>>,
     store: WorldStore,
 }
@@ -50,13 +54,21 @@ impl DataEvidence {
         self.verified
     }
 
-    /// Hashes a part where [`DataVerified::Sha256`] asks for it; call it before the part's
-    /// first row is used. At any other level it reads nothing.
+    /// The same evidence, of rows some of which are read from stream views: what is known of an
+    /// output's parts says nothing of its view.
+    pub(crate) fn with_views(mut self) -> Self {
+        self.verified = DataVerified::ViewReceipt;
+        self
+    }
+
+    /// Hashes a part where `sha256` is asked for; call it before the part's first row is used.
+    /// At any other level, and of a stream view's file, it reads nothing.
     ///
     /// # Errors
     /// `PACK_CONTENTS_MISMATCH`, `DATA_MISMATCH`, `ORACLE_READ_FAILED`.
     pub async fn verify_part(&self, part: &Part) -> Result<(), oracle_store::Error> {
-        let (DataVerified::Sha256, Some(contents)) = (self.verified, &self.contents) else {
+        let is_hashed = self.hashes_parts && !part.is_view();
+        let (true, Some(contents)) = (is_hashed, &self.contents) else {
             return Ok(());
         };
         let verified = contents.verify_part(&self.store, part, DataVerification::Sha256);
@@ -271,6 +283,7 @@ impl DataQuestion<'_> {
         };
         DataEvidence {
             verified,
+            hashes_parts: verified == DataVerified::Sha256,
             contents,
             store: self.store.clone(),
         }

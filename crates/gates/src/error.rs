@@ -44,6 +44,9 @@ model::reason_codes! {
         /// What is there has another digest than the evidence states.
         GateDigestMismatch => "GATE_DIGEST_MISMATCH", Refused,
             "The world has changed since it was validated: restore it, or validate it anew.";
+        /// Strict posture was to stream a view whose bytes nothing proves.
+        StreamViewUnproven => "STREAM_VIEW_UNPROVEN", Refused,
+            "Set `policy.trust_stream_views: true`, or stream the outputs themselves (`stream_source: outputs`).";
     }
     + /// The world could not be read, or holds a path that is refused: oracle-store's code.
     Oracle(oracle_store::ReasonCode)

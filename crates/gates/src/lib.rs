@@ -79,6 +79,7 @@
 
 mod attest;
 mod walk;
+mod view_trust;
 mod identify;
 mod data;
 mod located;
@@ -114,3 +115,4 @@ pub use receipt::{
     UnboundItem, UnboundReason, VerificationMode,
 };
 pub use schema::{ENGINE_GATES_MAP_SCHEMA, GATE_RECEIPT_SCHEMA};
+pub use view_trust::ViewTrust;

@@ -54,6 +54,13 @@ impl EventTime {
         self.0
     }
 
+    /// The same instant, without what is finer than a microsecond: the time that an envelope
+    /// writes.
+    #[must_use]
+    pub const fn in_whole_micros(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(1_000))
+    }
+
     /// Reads the text of an event time.
     ///
     /// # Errors

@@ -144,10 +144,42 @@ impl PackKey {
         Self(Hex64::sha256_of(format!("{self}|{run}")))
     }
 
+    /// The key under `scope: scenario_run`, which is that of the platform's newest producer:
+    /// sha256 of `pack_key|platform_run_id|scenario_run_id|lane_count|lane_index|attempt_id`.
+    #[must_use]
+    pub fn scoped_to_scenario_run(&self, scenario_run: &ScenarioRunKey<'_>) -> Self {
+        let ScenarioRunKey {
+            platform_run_id,
+            scenario_run_id,
+            lane_count,
+            lane_index,
+            attempt_id,
+        } = scenario_run;
+        let text = format!(
+            "{self}|{platform_run_id}|{scenario_run_id}|{lane_count}|{lane_index}|{attempt_id}"
+        );
+        Self(Hex64::sha256_of(text))
+    }
+
     /// The 64 digits.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
+}
+
+/// What the platform's newest producer keys its cursors by, beside the pack.
+#[derive(Debug, Clone, Copy)]
+pub struct ScenarioRunKey<'a> {
+    /// The platform run.
+    pub platform_run_id: &'a PlatformRunId,
+    /// The scenario run; the engine run's id where none is named.
+    pub scenario_run_id: &'a str,
+    /// The number of lanes of the fleet; 1 for a producer of all events.
+    pub lane_count: u32,
+    /// The producer's lane, from 0.
+    pub lane_index: u32,
+    /// `WSP_CHECKPOINT_ATTEMPT_ID`; empty where it is not set.
+    pub attempt_id: &'a str,
 }
 
 impl From<&PackId> for PackKey {
@@ -199,6 +231,21 @@ mod tests {
         let text = format!("{pack}|platform_20260128T090000Z");
         assert_eq!(one.as_str(), Hex64::sha256_of(text).as_str());
         assert_ne!(one, pack.scoped_to_run(&run("platform_20260129T090000Z")));
+    }
+
+    /// The digest is that of a cursor which the platform's newest producer wrote.
+    #[test]
+    fn a_key_of_a_scenario_run_is_that_of_the_newest_producer() {
+        let run = "platform_20260128T090000Z".parse().unwrap();
+        let key = PackKey::of_root("views").scoped_to_scenario_run(&ScenarioRunKey {
+            platform_run_id: &run,
+            scenario_run_id: "7510240d8c0d036d829c804b3832827f",
+            lane_count: 1,
+            lane_index: 0,
+            attempt_id: "",
+        });
+        let expected = "6e137aac13dfa899f99cee395a0aa255aeb9cd1f19c55590c3094a552b931925";
+        assert_eq!(key.as_str(), expected);
     }
 
     #[test]

@@ -34,6 +34,6 @@ pub use clock::{Beat, Clock, Elapsed, SharedClock};
 pub use event_time::{EventTime, UnreadableTime};
 pub use failure::{Cause, Class, Code, Failure, Place, chain, with_causes};
 pub use hex::{EngineRunId, Hex64, PackId};
-pub use ids::{InvalidId, OutputId, PackKey, PlatformRunId, ScenarioId};
+pub use ids::{InvalidId, OutputId, PackKey, PlatformRunId, ScenarioId, ScenarioRunKey};
 pub use random::{Random, SharedRandom};
 pub use world_key::WorldKey;

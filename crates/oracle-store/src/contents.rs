@@ -231,7 +231,9 @@ impl ContentsIndex {
         data: &DataPlaces,
         level: DataVerification,
     ) -> ContentsReport {
-        let records = self.objects().filter(|entry| !data.hold(&entry.path));
+        let records = self
+            .objects()
+            .filter(|entry| is_indexed(&entry.path) && !data.hold(&entry.path));
         let checks = records.map(|entry| async move {
             match store.head_if_exists(&entry.path).await? {
                 Some(pin) => verify_object(store, entry, &pin, level).await,
@@ -242,7 +244,8 @@ impl ContentsIndex {
     }
 
     /// Verifies the whole pack: every object of the root is listed, and every listed
-    /// object is there and as it was packed. Never stops at the first fault.
+    /// object is there and as it was packed. Stream views are no part of a pack. Never stops at
+    /// the first fault.
     ///
     /// # Errors
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` if the root cannot be listed.
@@ -256,7 +259,8 @@ impl ContentsIndex {
             .into_iter()
             .map(|entry| (entry.path, entry.pin))
             .collect();
-        let paths: BTreeSet<&String> = self.objects.keys().chain(found.keys()).collect();
+        let listed = self.objects.keys().filter(|path| is_indexed(path));
+        let paths: BTreeSet<&String> = listed.chain(found.keys()).collect();
         let checks = paths.into_iter().map(|path| {
             let pin = found.get(path);
             async move {
@@ -329,11 +333,20 @@ fn is_gone(store: &WorldStore, path: &str) -> Error {
     .object(store.full_name(path))
 }
 
-/// Every object of a root but the pack's own files.
+/// Every object of a root but the pack's own files and its stream views.
 pub(crate) async fn contents_of(store: &WorldStore) -> Result<Vec<Entry>, Error> {
     let mut entries = store.list_under("").await?;
-    entries.retain(|entry| is_content(&entry.path));
+    entries.retain(|entry| is_content(&entry.path) && is_indexed(&entry.path));
     Ok(entries)
+}
+
+/// The folder of the stream views that the platform builds beside a pack.
+const STREAM_VIEWS: &str = "stream_view/";
+
+/// Whether the index speaks for an object. Views are built, and built anew, after a pack is
+/// sealed, and an index of an earlier release may list some.
+fn is_indexed(path: &str) -> bool {
+    !path.starts_with(STREAM_VIEWS)
 }
 
 fn is_content(path: &str) -> bool {

@@ -71,6 +71,21 @@ model::reason_codes! {
         /// A part is neither Parquet nor JSON lines.
         UnsupportedOutputFormat => "UNSUPPORTED_OUTPUT_FORMAT", Refused,
             "Only .parquet and .jsonl parts can be read.";
+        /// An output has no stream view: its manifest or its receipt is not there.
+        ViewMissing => "VIEW_MISSING", Refused,
+            "Build the view, or stream the outputs themselves (`stream_source: outputs`).";
+        /// The manifest or the receipt of a stream view is not what its format says.
+        ViewInvalid => "VIEW_INVALID", Refused, "Build the view anew.";
+        /// The receipt of a stream view does not say that sorting kept every row.
+        ViewReceiptBad => "VIEW_RECEIPT_BAD", Refused, "Build the view anew.";
+        /// A stream view is of another output or another world.
+        ViewOutputMismatch => "VIEW_OUTPUT_MISMATCH", Refused,
+            "Name the base of this world's views, or build the view anew.";
+        /// The id of a stream view is not the one that this engine run root and its manifest give.
+        ViewIdMismatch => "VIEW_ID_MISMATCH", Refused,
+            "Name the engine run root as it was named when the view was built, or build the view anew.";
+        /// A stream view was built from other parts, or its files are not all there.
+        ViewStale => "VIEW_STALE", Refused, "Build the view anew.";
         /// Rows of one output were asked for with the grant of another.
         ReadGrantMismatch => "READ_GRANT_MISMATCH", Refused, "Open each output with its own clearance.";
         /// A page or a row takes more memory than readers may hold.

@@ -19,6 +19,9 @@ pub struct ReadGrant {
     output_id: OutputId,
     /// The objects that evidence hashed, by key, each with the pin that it had then.
     proven: Arc<HashMap<String, Pin>>,
+    /// The files of the output's stream view, by key, each under its pin; `None` unless the
+    /// grant was extended to them.
+    view: Option<Arc<HashMap<String, Pin>>>,
 }
 
 impl ReadGrant {
@@ -38,28 +41,65 @@ impl ReadGrant {
             store: store.clone(),
             output_id: output_id.clone(),
             proven,
+            view: None,
         }
+    }
+
+    /// Extends the grant to the files of the output's stream view, each under its pin. The key,
+    /// which only `gates` holds, says that the view was checked and may be trusted.
+    ///
+    /// # Errors
+    /// `READ_GRANT_MISMATCH` if a file is of another output.
+    #[doc(hidden)]
+    pub fn extended_to<'p>(
+        self,
+        _key: GrantKey,
+        files: impl IntoIterator<Item = &'p Part>,
+    ) -> Result<Self, Error> {
+        let mut pins = HashMap::new();
+        for file in files {
+            if file.output_id() != &self.output_id || !file.is_view() {
+                return Err(self.mismatch(file));
+            }
+            pins.insert(file.path().to_owned(), file.pin().clone());
+        }
+        let view = Some(Arc::new(pins));
+        Ok(Self { view, ..self })
     }
 
     /// Checks that the grant covers a part, and covers the bytes that it was located with.
     ///
     /// # Errors
-    /// `READ_GRANT_MISMATCH` if the part is of another output; `ORACLE_READ_FAILED` if it was
+    /// `READ_GRANT_MISMATCH` if the part is of another output, or of a view that the grant was
+    /// not extended to; `ORACLE_READ_FAILED` if it was
     /// replaced or rewritten between a gate's verification and its location.
     pub fn check(&self, part: &Part) -> Result<(), Error> {
         if part.output_id() != self.output_id() {
-            let what = format!(
-                "The grant is for output {}, the part is of {}",
-                self.output_id(),
-                part.output_id()
-            );
-            return Err(Error::new(ReasonCode::ReadGrantMismatch, what)
-                .object(self.store.full_name(part.path())));
+            return Err(self.mismatch(part));
         }
-        match self.proven.get(part.path()) {
-            Some(pin) if pin != part.pin() => Err(changed(self.store.full_name(part.path()))),
-            _ => Ok(()),
+        let is_changed = |pin: &Pin| pin != part.pin();
+        let pinned = if part.is_view() {
+            let view = self.view.as_ref();
+            let pin = view.and_then(|view| view.get(part.path()));
+            Some(pin.ok_or_else(|| self.mismatch(part))?)
+        } else {
+            self.proven.get(part.path())
+        };
+        if pinned.is_some_and(is_changed) {
+            return Err(changed(self.store.full_name(part.path())));
         }
+        Ok(())
+    }
+
+    fn mismatch(&self, part: &Part) -> Error {
+        let kind = if part.is_view() { "a view" } else { "output" };
+        let what = format!(
+            "The grant for output {} does not cover the part, which is of {kind} {}",
+            self.output_id(),
+            part.output_id()
+        );
+        let object = self.store.full_name(part.path());
+        Error::new(ReasonCode::ReadGrantMismatch, what).object(object)
     }
 
     /// The output that may be read.

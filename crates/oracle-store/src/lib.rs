@@ -19,6 +19,7 @@
 //!                OutputLocator ─► parts, each under its Pin
 //!                      │  ├─ footer, read_column          inspection: no grant
 //!                      │  ├─ ContentsIndex, instance proofs   is it what was packed?
+//!                      │  ├─ StreamView              the platform's sorted copy, checked
 //!                      │  └─ open_rows(&ReadGrant, ..)    rows: only `gates` grants
 //!                      ▼
 //!                RowReader: Arrow batches or JSON lines, for plain threads
@@ -80,6 +81,7 @@
 //! `cargo run -p oracle-store --example inspect_world` goes on from there. Rows take a grant:
 //! see the crate `gates`.
 
+mod view;
 mod instance_proof;
 mod packer;
 mod contents;
@@ -115,7 +117,7 @@ pub use manifest::{PackFacts, PackManifest};
 pub use model::{EngineRunId, Hex64, OutputId, PackId, ScenarioId, WorldKey};
 pub use named_file::{read_named_file, refuse_special_file};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
-pub use part::{Part, PartFormat, Pin};
+pub use part::{Part, PartFormat, Pin, STREAM_VIEW_BASE, TIME_COLUMN};
 pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
@@ -134,4 +136,5 @@ pub use store::{
     RetryPolicy, WorldStore, object_store_at,
 };
 pub use template::{Tokens, render};
+pub use view::{StreamView, has_view};
 pub use yaml::{edit_distance, from_yaml};

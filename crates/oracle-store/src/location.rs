@@ -93,6 +93,43 @@ impl EngineRunRoot {
     pub fn location(&self) -> &Location {
         &self.location
     }
+
+    /// A root that is taken by its text alone, relative to `working_dir` if it is relative.
+    ///
+    /// # Errors
+    /// `ENGINE_ROOT_MISSING` if the text is no location.
+    pub fn named(text: &str, working_dir: &Path) -> Result<Self, Error> {
+        resolve_engine_run_root(text, None, working_dir)
+    }
+
+    /// The place of an object as the platform's producers spell it: the text of the root and the
+    /// key, joined as Python's `pathlib` joins them (`a//./b` is `a/b`, `..` stays); in a bucket,
+    /// as named.
+    pub fn platform_location(&self, key: &str) -> String {
+        match self.location {
+            Location::S3 { .. } => format!("{}/{key}", self.text.trim_end_matches('/')),
+            Location::Local(_) => pathlib_text(&format!("{}/{key}", self.text)),
+        }
+    }
+}
+
+/// A path as Python's `str(PurePosixPath(text))` spells it.
+fn pathlib_text(text: &str) -> String {
+    // POSIX leaves the meaning of exactly two slashes to the system, so pathlib keeps them.
+    let root = match text.len() - text.trim_start_matches('/').len() {
+        0 => "",
+        2 => "//",
+        _ => "/",
+    };
+    let folders = text
+        .split('/')
+        .filter(|folder| !folder.is_empty() && *folder != ".");
+    let path = root.to_owned() + &folders.collect::<Vec<_>>().join("/");
+    if path.is_empty() {
+        ".".to_owned()
+    } else {
+        path
+    }
 }
 
 impl fmt::Display for EngineRunRoot {
@@ -246,6 +283,29 @@ mod tests {
             let error = Location::parse(text, Path::new("/w")).unwrap_err();
             assert_eq!(error.code(), ReasonCode::EngineRootMissing);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    /// The right side is what `str(pathlib.PurePosixPath(root) / key)` gives.
+    #[test]
+    fn the_platform_spells_a_place_as_pathlib_does() {
+        let key = "data/part-0.parquet";
+        for (root, spelt) in [
+            ("runs/w1", "runs/w1/data/part-0.parquet"),
+            ("runs/w1//", "runs/w1/data/part-0.parquet"),
+            ("./runs//w1", "runs/w1/data/part-0.parquet"),
+            ("runs/./w1", "runs/w1/data/part-0.parquet"),
+            ("../runs/x/../w1", "../runs/x/../w1/data/part-0.parquet"),
+            (".", "data/part-0.parquet"),
+            ("/w1", "/w1/data/part-0.parquet"),
+            ("//w1", "//w1/data/part-0.parquet"),
+            ("///w1", "/w1/data/part-0.parquet"),
+            ("s3://b/p", "s3://b/p/data/part-0.parquet"),
+            ("s3://b/p/", "s3://b/p/data/part-0.parquet"),
+            ("s3://b", "s3://b/data/part-0.parquet"),
+        ] {
+            let root = EngineRunRoot::named(root, Path::new("/w")).unwrap();
+            assert_eq!(root.platform_location(key), spelt);
         }
     }
 

@@ -1,7 +1,12 @@
 //! One file of an output, under the pin that it was located with.
 
+use std::sync::Arc;
+
 use model::OutputId;
 use serde::{Deserialize, Serialize};
+
+/// The folder of a world in which the platform's stream views lie, one folder an output.
+pub const STREAM_VIEW_BASE: &str = "stream_view/ts_utc";
 
 /// Which bytes an object had: what is verified under a pin is what is read under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +38,9 @@ impl PartFormat {
     }
 }
 
+/// The column that holds the rows' event times, unless another is named.
+pub const TIME_COLUMN: &str = "ts_utc";
+
 /// One file of an output, as it was when it was located.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
@@ -41,6 +49,11 @@ pub struct Part {
     format: PartFormat,
     #[serde(skip)]
     output_id: OutputId,
+    /// `None` for [`TIME_COLUMN`].
+    #[serde(skip)]
+    time_column: Option<Arc<str>>,
+    #[serde(skip)]
+    is_view: bool,
 }
 
 impl Part {
@@ -51,12 +64,44 @@ impl Part {
             pin,
             format,
             output_id,
+            time_column: None,
+            is_view: false,
         }
+    }
+
+    /// A file of an output's stream view.
+    pub(crate) fn of_view(path: String, pin: Pin, output_id: OutputId) -> Self {
+        Self {
+            is_view: true,
+            ..Self::new(path, pin, PartFormat::Parquet, output_id)
+        }
+    }
+
+    /// The same part, whose rows have their event times in this column.
+    #[must_use]
+    pub fn timed_by(self, column: &Arc<str>) -> Self {
+        Self {
+            time_column: Some(Arc::clone(column)),
+            ..self
+        }
+    }
+
+    /// The column that holds the rows' event times; [`TIME_COLUMN`] unless another is named.
+    pub fn time_column(&self) -> &str {
+        self.time_column.as_deref().unwrap_or(TIME_COLUMN)
     }
 
     /// The part's key, relative to the engine run root.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The part's name in cursors: its key relative to the engine run root, or to the base of
+    /// the stream views for a file of one.
+    pub fn name(&self) -> &str {
+        let in_base = self.path.strip_prefix(STREAM_VIEW_BASE);
+        let in_base = in_base.and_then(|rest| rest.strip_prefix('/'));
+        in_base.filter(|_| self.is_view).unwrap_or(&self.path)
     }
 
     /// The bytes that the part had when it was located.
@@ -76,6 +121,13 @@ impl Part {
     /// What the part holds.
     pub fn format(&self) -> PartFormat {
         self.format
+    }
+
+    /// Whether the part is a file of the output's stream view, and not of the output itself.
+    ///
+    /// Views are in order by whole microseconds, so these are the times of its rows.
+    pub fn is_view(&self) -> bool {
+        self.is_view
     }
 
     /// The output that the part belongs to.

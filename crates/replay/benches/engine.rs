@@ -17,8 +17,8 @@ use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use push::{Answer, MAX_EVENT_BYTES, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
     Concurrency, Course, Cursors, Engine, Event, EventOrder, Gateway, Happening, Journal,
-    KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position, Schedule, Speedup, Start,
-    WhenLate,
+    KeptOutput, LaneCount, LaneOrdering, LaneSettings, NamePosition, Position, Schedule, Speedup,
+    Start, WhenLate,
 };
 
 const RUN: &str = "platform_20260128T090000Z";
@@ -91,7 +91,7 @@ fn processor_time() -> Duration {
 
 fn settings(count: usize) -> LaneSettings {
     LaneSettings {
-        count,
+        count: LaneCount::new(count).expect("a number of lanes"),
         ordering: LaneOrdering::Key,
         concurrency: Concurrency::Adaptive,
         drain_timeout: Duration::from_secs(5),
@@ -123,11 +123,7 @@ fn framed() -> FramedBatch {
         producer: "p".to_owned(),
         ..PinValues::default()
     };
-    let spec = FrameSpec {
-        output_id: "events".into(),
-        primary_key: vec!["flow_id".to_owned()],
-        pins: Pins::new(pins).unwrap(),
-    };
+    let spec = FrameSpec::new("events", ["flow_id"], Pins::new(pins).unwrap());
     let rows: Vec<String> = (0..FRAMED)
         .map(|row| format!(r#"{{"flow_id":{row},"ts_utc":"2026-01-28T08:00:00Z"}}"#))
         .collect();

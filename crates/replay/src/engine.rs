@@ -71,7 +71,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     /// Streams the events of `course` through `gateway` and keeps their `cursors`. Unless told
     /// otherwise nobody steers, stops or watches the stream, and the first rejected event ends it.
     pub fn new(course: Course, gateway: Gateway<C>, cursors: Cursors, clock: K) -> Self {
-        let window = Window::new(cursors.flush_every(), gateway.lanes().count);
+        let window = Window::new(cursors.flush_every(), gateway.lanes().count.get());
         Self {
             course,
             gateway,
@@ -202,7 +202,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             sending: run.sending().clone(),
         });
         let threads = LaneThreads::start(
-            lane_threads(settings.count),
+            lane_threads(settings.count.get()),
             queues,
             &answers,
             run.ending(),

@@ -102,7 +102,7 @@ pub use keep::lateness::{LatenessReport, Percentiles};
 pub use keep::patient_store::PatientStore;
 pub use lanes::gateway::Gateway;
 pub use lanes::lane::what_to_do;
-pub use lanes::{Concurrency, LaneOrdering, LaneSettings};
+pub use lanes::{Concurrency, LaneCount, LaneOrdering, LaneSettings};
 pub use lead::course::{Bounds, Course};
 pub use lead::dispatch::{DispatchEnd, Dispatched, Scheduled};
 pub use lead::schedule::{Origin, Schedule, WhenLate};
@@ -111,11 +111,14 @@ pub use order::chunk_budget::{ChunkBudget, ChunkShare};
 pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
 pub use order::part_proofs::PartProofs;
 pub use order::parts::{ClearedParts, OutputSource, PartOpener, ProvePart};
-pub use order::time_index::{Disorder, PartTimes, SEEK_ROWS, TimeIndex, TimeIndexCache, TimeRow};
+pub use order::time_index::{
+    Disorder, PartTimes, SEEK_ROWS, TimeIndex, TimeIndexCache, TimeRow, time_of_row,
+};
 pub use order::{
     AsWritten, DoneThrough, Event, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey,
     Merge, OnDisorder, OpenPart, OrderSettings, Overlap, PartId, PartSpan, PartStart, ProcessRoom,
-    Survey, TellOpenRows, TimeWindow, first_open, open_spans, read_memory, readers_of,
+    Survey, TellOpenRows, TimeWindow, check_time_column, check_view_order, first_open, open_spans,
+    read_memory, readers_of,
 };
 pub use pace::{Pace, RateStep, RateSteps, Speedup};
 pub use place::{NamePosition, Position};

@@ -18,8 +18,9 @@ use model::{Clock, SharedClock};
 use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
     Bounds, Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder,
-    Gateway, Happening, Journal, KeptOutput, LaneOrdering, LaneSettings, NamePosition, Position,
-    Progress, Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate,
+    Gateway, Happening, Journal, KeptOutput, LaneCount, LaneOrdering, LaneSettings, NamePosition,
+    Position, Progress, Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start,
+    WhenLate,
 };
 use tokio::sync::watch;
 
@@ -49,11 +50,7 @@ fn events(count: u64) -> FramedBatch {
         producer: "svc:test".into(),
         ..PinValues::default()
     });
-    let spec = FrameSpec {
-        output_id: "events".into(),
-        primary_key: vec!["flow_id".into(), "seq".into()],
-        pins: pins.unwrap(),
-    };
+    let spec = FrameSpec::new("events", ["flow_id", "seq"], pins.unwrap());
     let rows: Vec<String> = (0..count)
         .map(|row| {
             let (minute, second) = (row / 60 % 60, row % 60);
@@ -333,7 +330,7 @@ impl Run {
         let start = Start::by(&TokioClock);
         let course = Course::new(Box::new(order), Arc::new(Places), schedule, start);
         let lanes = LaneSettings {
-            count: self.lanes,
+            count: LaneCount::new(self.lanes).unwrap(),
             ordering: LaneOrdering::Key,
             drain_timeout: Duration::from_secs(5),
             concurrency: Concurrency::Adaptive,

@@ -37,5 +37,5 @@ pub use gate::{
 pub use sample::{CATALOGUE, GATE_MAP};
 pub use world::{
     Compression, Contracts, Disorder, Identity, OutputOptions, Pack, ProfileOptions, SampleOutput,
-    TimeColumn, TimeText, TimeZoneForm, World, WorldOptions,
+    TimeColumn, TimeText, TimeZoneForm, ViewOptions, World, WorldOptions,
 };

@@ -1,6 +1,7 @@
 //! The arguments, as clap reads them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::{Hex64, SealStatus};
 use sandbox::Dialect;
 use wsp::EventTime;
-use wsp::profile::{OnReject, OrderMode};
+use wsp::profile::{OnReject, OrderMode, StreamSource};
 use wsp::{Pace, RateSteps, Speedup};
 
 use crate::face::ColorChoice;
@@ -53,6 +54,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Push the events of a quarantine file again, each once.
     Redrive(RedriveArgs),
+    /// Look at your world, your cursors and your gate: what works, and what to do.
+    Doctor(Box<DoctorArgs>),
     /// Check all evidence of a world, listing every fault.
     Verify(VerifyArgs),
     /// Write contents index, manifest and seal of a world, once.
@@ -85,6 +88,9 @@ pub struct WorldArgs {
     /// Only these of the policy's outputs.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub output_ids: Option<Vec<String>>,
+    /// What rows are read from: outputs, view (the platform's stream views), or auto (the view where there is one).
+    #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
+    pub stream_source: Option<StreamSource>,
     /// The engine's output catalogue.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Option<String>,
@@ -164,6 +170,9 @@ pub struct StreamArgs {
     /// Show what would be streamed, and stop.
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on from the earliest cursor of so many lanes of the platform's newest producer (`scope: scenario_run`).
+    #[arg(long, value_name = "N")]
+    pub adopt_lanes: Option<NonZeroU32>,
     /// Resume although the plan differs from the one the cursors were saved under.
     #[arg(long)]
     pub allow_plan_change: bool,
@@ -263,6 +272,30 @@ pub struct RedriveArgs {
     /// Push nothing, and have the event with this id wait no more; may be repeated.
     #[arg(long, value_name = "EVENT_ID", value_parser = parse_event_id, conflicts_with = "dry_run")]
     pub give_up: Vec<Hex64>,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli doctor --profile config/platform/profiles/dev.yaml --engine-run-root s3://oracle/run-5 \\\n      --push --platform-run-id platform_20260128T090000Z\n\nExit status: 0 all works, 1 something is broken, 2 unusable arguments or profile."
+)]
+pub struct DoctorArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// The order of the events: event_time or as_written.
+    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
+    pub order: Option<OrderMode>,
+    /// The ingestion gate.
+    #[arg(long, value_name = "URL")]
+    pub ig_url: Option<String>,
+    /// Push the first events of each output, go on behind them, and push them again; needs
+    /// --platform-run-id, and touches no stored cursor.
+    #[arg(long)]
+    pub push: bool,
+    /// How many events of each output are pushed.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), requires = "push")]
+    pub events: u64,
 }
 
 /// `verify`.
@@ -387,6 +420,11 @@ pub struct DemoArgs {
 fn parse_order(text: &str) -> Result<OrderMode, String> {
     text.parse()
         .map_err(|()| format!("`{text}` is neither event_time nor as_written"))
+}
+
+fn parse_source(text: &str) -> Result<StreamSource, String> {
+    text.parse()
+        .map_err(|()| format!("`{text}` is none of outputs, view and auto"))
 }
 
 fn parse_event_id(text: &str) -> Result<Hex64, String> {

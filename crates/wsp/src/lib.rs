@@ -11,6 +11,7 @@
 //! | what it would do, and where it stands | [`outline`], [`cursors`] |
 //! | steering it, from the program or another process | [`Steering`], [`control`] |
 //! | rejected events, pushed again | [`redrive`] |
+//! | whether world and gate are fit | [`doctor`] |
 //! | packing a world | [`pack`] |
 //! | time and chance | [`clock`] |
 //! | what goes wrong | [`Error`], [`ReasonCode`], [`all_reason_codes`] |
@@ -64,6 +65,7 @@
 mod error;
 mod reason;
 pub mod redrive;
+pub mod doctor;
 mod run;
 pub mod clock;
 pub mod plan;
@@ -74,7 +76,7 @@ pub mod schema;
 pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use plan::{pack, verify};
+pub use plan::{ViewReport, pack, verify};
 pub use profile::{Overrides, StreamRequest};
 pub use push;
 pub use reason::{ReasonCode, all_reason_codes};
@@ -85,6 +87,6 @@ pub use replay::{
 pub use run::outline::{Outline, OutputOutline, outline};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
-pub use run::report::{OutputReport, ScheduleReport, Status, StreamReport};
+pub use run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
 pub use run::stream::Stream;
 pub use run::{control, cursors, reading};

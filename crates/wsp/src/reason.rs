@@ -29,6 +29,9 @@ model::reason_codes! {
         /// A file that the profile refers to cannot be read.
         ProfileRefUnreadable => "PROFILE_REF_UNREADABLE", Usage,
             "Mend the file, or the reference to it.";
+        /// A value of a program's request is missing or out of its range.
+        RequestInvalid => "REQUEST_INVALID", Usage,
+            "Mend the value that is named.";
         /// `WSP_LANE_COUNT` makes this process one of several lanes.
         LanesUnsupported => "WSP_LANES_UNSUPPORTED", Usage,
             "Start one process without it.";

@@ -74,6 +74,25 @@ pub async fn count(request: &ClearanceRequest<'_>, output: &OutputLocator) -> Re
 fn main() {}
 "#;
 
+/// The services of `examples/services` have manifests of their own: each compiles by it.
+#[test]
+fn the_services_compile_outside_the_workspace() {
+    for service in ["sr-attest", "ig-check", "backfill"] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = workspace().join("examples/services").join(service);
+        let manifest = fs::read_to_string(source.join("Cargo.toml")).unwrap();
+        let crates = format!("{}/", workspace().join("crates").display());
+        let manifest = manifest.replace("../../../crates/", &crates);
+        fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        fs::create_dir(folder.path().join("src")).unwrap();
+        let main = folder.path().join("src/main.rs");
+        fs::copy(source.join("src/main.rs"), main).unwrap();
+        let lock = workspace().join("Cargo.lock");
+        fs::copy(lock, folder.path().join("Cargo.lock")).unwrap();
+        OutsideCrate(folder).check().unwrap();
+    }
+}
+
 #[test]
 fn a_crate_outside_reads_through_a_clearance() {
     let reads = OutsideCrate::depending_on("reads", &["gates", "oracle-store"], READS);

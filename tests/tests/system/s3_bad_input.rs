@@ -283,7 +283,7 @@ fn an_output_of_more_parts_than_a_listing_page_is_whole(ground: Ground) {
     let ran = rig.stream(&[]);
     ran.expect(0, "");
     assert_eq!(ran.report["emitted"], PARTS);
-    let last = ran.report["per_output"][0]["cursor"]["last_file"].clone();
+    let last = ran.report["per_output"][0]["cursor"]["last_part"].clone();
     let part = rig
         .world
         .parts(SampleOutput::EventStreamBaseline.id())

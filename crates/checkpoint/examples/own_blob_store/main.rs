@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use blobs::Table;
 use checkpoint::{
     CheckpointStore as _, Cursor, CursorKey, Holder, KeyedBlobStore, LeaseRequest, OrderPosition,
-    PackKey,
+    PackKey, RowSource,
 };
 
 #[tokio::main]
@@ -29,7 +29,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = LeaseRequest::new([key.clone()], Holder::this_process("svc:example"));
     let lease = store.acquire(&request).await?;
     let cursor = Cursor {
-        last_file: "data/part-0.parquet".to_owned(),
+        last_part: "data/part-0.parquet".to_owned(),
+        last_file: "runs/w1/data/part-0.parquet".to_owned(),
+        source: RowSource::Outputs,
         last_row_index: 41,
         last_ts_utc: None,
         order: OrderPosition::AsWritten,

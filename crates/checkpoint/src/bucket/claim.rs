@@ -21,7 +21,7 @@ use super::object::{Objects, Refusal, TRIES};
 use crate::error::Error;
 use crate::key::PackKey;
 use crate::lease::{Holder, LeaseRequest, SessionId};
-use crate::record::{FORMAT_VERSION, json};
+use crate::record::{SLOT_VERSION, json};
 
 /// How often a taker gives a sign of life.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl Claim {
         let of_pack = request.keys.iter().filter(|key| key.pack_key() == pack);
         Self {
             beats: 0,
-            format_version: FORMAT_VERSION,
+            format_version: SLOT_VERSION,
             holder: request.holder.clone(),
             outputs: of_pack.map(|key| key.output_id().to_string()).collect(),
             session: session.clone(),

@@ -15,7 +15,7 @@ use crate::error::{Error, ReasonCode, config_invalid, corrupt, unavailable, unsu
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::{LeaseRecord, SessionId};
-use crate::record::{FORMAT_VERSION, json};
+use crate::record::{SLOT_VERSION, json};
 use crate::slots::{Change, Life, RecordChange, Slot, StoredRecord};
 
 /// Tries of one write before the store counts as away.
@@ -54,7 +54,7 @@ impl Default for StoredObject {
     fn default() -> Self {
         Self {
             damaged: None,
-            format_version: FORMAT_VERSION,
+            format_version: SLOT_VERSION,
             history: Vec::new(),
             lease: None,
             record: None,
@@ -74,8 +74,8 @@ impl StoredObject {
             corrupt(place, "it is not one whole checkpoint object").because(error)
         };
         let version: Version = serde_json::from_slice(bytes).map_err(not_whole)?;
-        if version.format_version != u64::from(FORMAT_VERSION) {
-            return Err(unsupported(place, version.format_version, FORMAT_VERSION));
+        if version.format_version != u64::from(SLOT_VERSION) {
+            return Err(unsupported(place, version.format_version, SLOT_VERSION));
         }
         serde_json::from_slice(bytes).map_err(not_whole)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Backend, assert_code, cursor, holder, key, open_leased, position, request, save};
-use crate::{Cursor, CursorKey, HistoryEvent, OrderPosition, ReasonCode, StoredCursor};
+use crate::{Cursor, CursorKey, HistoryEvent, OrderPosition, ReasonCode, RowSource, StoredCursor};
 
 /// A key without a cursor loads as none, leased or not.
 pub async fn a_missing_cursor_is_none(backend: &dyn Backend) {
@@ -30,7 +30,13 @@ pub async fn a_saved_cursor_is_read_back(backend: &dyn Backend) {
         1_769_590_800_123_456_789,
     ] {
         let saved = Cursor {
-            last_file: "data/a b/part-00000 ü'\"\\.parquet".to_owned(),
+            last_part: "data/a b/part-00000 ü'\"\\.parquet".to_owned(),
+            last_file: "s3://b/w 1/data/a b/part-00000 ü'\"\\.parquet".to_owned(),
+            source: if sort_time_ns > 0 {
+                RowSource::View
+            } else {
+                RowSource::Outputs
+            },
             last_row_index: i64::MAX as u64,
             last_ts_utc: (sort_time_ns > 0).then(|| "2026-01-28T09:00:00.123456Z".to_owned()),
             order: OrderPosition::EventTime { sort_time_ns },

@@ -28,7 +28,7 @@ pub use self::leases::*;
 use crate::slots::{Observer, StoredSlot};
 use crate::{
     CheckpointStore, Cursor, CursorKey, Error, Holder, Lease, LeaseRequest, OrderPosition, PackKey,
-    ReasonCode,
+    ReasonCode, RowSource,
 };
 
 /// A store under test.
@@ -74,7 +74,7 @@ impl Damage {
         match self {
             Damage::Edited => record.replace("\"last_row_index\":", "\"last_row_index\":1"),
             Damage::Torn => record[..record.len() / 2].to_owned(),
-            Damage::NewerVersion => record.replace("\"format_version\":1", "\"format_version\":2"),
+            Damage::NewerVersion => record.replace("\"format_version\":2", "\"format_version\":3"),
         }
     }
 
@@ -197,7 +197,9 @@ pub fn key(promise: &str, output_id: &str) -> CursorKey {
 /// A cursor in `as_written` order.
 pub fn cursor(part: &str, row: u64) -> Cursor {
     Cursor {
-        last_file: part.to_owned(),
+        last_part: part.to_owned(),
+        last_file: format!("runs/w1/{part}"),
+        source: RowSource::Outputs,
         last_row_index: row,
         last_ts_utc: Some("2026-01-01T00:00:00.000000Z".to_owned()),
         order: OrderPosition::AsWritten,
@@ -259,7 +261,7 @@ pub async fn save(
 pub async fn position(store: &dyn CheckpointStore, key: &CursorKey) -> Option<(String, u64)> {
     let record = store.load(key).await.unwrap()?;
     let cursor = &record.cursor;
-    Some((cursor.last_file().to_owned(), cursor.last_row_index()))
+    Some((cursor.part_text().to_owned(), cursor.last_row_index()))
 }
 
 /// The error, which must have that code.

@@ -10,10 +10,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
 use super::fault::failed;
+use crate::cursor::RowSource;
 use crate::error::{Error, corrupt, unsupported};
 use crate::key::CursorKey;
 use crate::lease::{Holder, LeaseRecord, SessionId};
-use crate::record::{FORMAT_VERSION, ForeignWire, Wire, json};
+use crate::record::{FORMAT_VERSION, ForeignWire, Wire, is_known, json};
 use crate::slots::StoredRecord;
 
 /// Lines of history kept a key, at least.
@@ -22,12 +23,14 @@ const HISTORY_LINES: i64 = 1000;
 const TRIM_EVERY: u64 = 100;
 
 const OUR_COLUMNS: &str = "c.checksum, c.fence, c.format_version, c.order_mode, c.plan_digest,
-    c.platform_run_id, c.sequence, c.sort_time_ns";
+    c.platform_run_id, c.sequence, c.sort_time_ns,
+    to_jsonb(c) ->> 'last_part' AS last_part, to_jsonb(c) ->> 'source' AS source";
 
 /// What stands for them in the existing producer's table.
 const NO_COLUMNS: &str = "NULL::text AS checksum, NULL::bigint AS fence,
     NULL::integer AS format_version, NULL::text AS order_mode, NULL::text AS plan_digest,
-    NULL::text AS platform_run_id, NULL::bigint AS sequence, NULL::text AS sort_time_ns";
+    NULL::text AS platform_run_id, NULL::bigint AS sequence, NULL::text AS sort_time_ns,
+    NULL::text AS last_part, NULL::text AS source";
 
 /// What a statement takes.
 type Parameters<'p> = [&'p (dyn ToSql + Sync)];
@@ -122,9 +125,9 @@ fn read_whole(
         updated_at_utc: present(row, "updated_at_utc")?,
     };
     match value::<i32>(row, "format_version")? {
-        Some(version) if version != FORMAT_VERSION as i32 => Ok(Err(version)),
-        Some(_) => {
-            let wire = our_columns(row, foreign)?;
+        Some(version) if !u32::try_from(version).is_ok_and(is_known) => Ok(Err(version)),
+        Some(version) => {
+            let wire = our_columns(row, version as u32, foreign)?;
             Ok(Ok(StoredRecord {
                 text: wire.to_json(),
                 record: wire.into_record(key, place),
@@ -158,17 +161,28 @@ fn has_our_columns(row: &Row) -> Result<bool, String> {
     Ok(false)
 }
 
-fn our_columns(row: &Row, producer: ForeignWire) -> Result<Wire, String> {
+fn our_columns(row: &Row, format_version: u32, producer: ForeignWire) -> Result<Wire, String> {
     let number = |column| {
         u64::try_from(present::<i64>(row, column)?)
             .map_err(|_| format!("its `{column}` is negative"))
     };
     let order: String = present(row, "order_mode")?;
+    // An older release leaves what it finds in columns that it does not know.
+    let newer = format_version == FORMAT_VERSION;
+    let newer = |column| {
+        if newer {
+            value::<String>(row, column)
+        } else {
+            Ok(None)
+        }
+    };
+    let source = newer("source")?.map(|source| source.parse());
     Ok(Wire {
         checksum: present(row, "checksum")?,
         fence: number("fence")?,
-        format_version: FORMAT_VERSION,
+        format_version,
         last_file: producer.last_file,
+        last_part: newer("last_part")?,
         last_row_index: producer.last_row_index,
         last_ts_utc: producer.last_ts_utc,
         order: order
@@ -180,6 +194,9 @@ fn our_columns(row: &Row, producer: ForeignWire) -> Result<Wire, String> {
         platform_run_id: present(row, "platform_run_id")?,
         sequence: number("sequence")?,
         sort_time_ns: value(row, "sort_time_ns")?,
+        source: source
+            .transpose()
+            .map_err(|()| "its `source` is unknown".to_owned())?,
         updated_at_utc: producer.updated_at_utc,
     })
 }
@@ -397,14 +414,15 @@ pub(super) async fn release_leases(
 const SAVE: &str = "
 INSERT INTO wsp_checkpoint AS c (pack_key, output_id, last_file, last_row_index, last_ts_utc,
     updated_at_utc, checksum, fence, format_version, order_mode, plan_digest, platform_run_id,
-    sequence, sort_time_ns)
+    sequence, sort_time_ns, last_part, source)
 SELECT pack_key, output_id, r.last_file, r.last_row_index, r.last_ts_utc,
-    r.updated_at_utc::timestamptz, r.checksum, fence, 1, r.order_mode, r.plan_digest,
-    r.platform_run_id, r.sequence, r.sort_time_ns
+    r.updated_at_utc::timestamptz, r.checksum, fence, 2, r.order_mode, r.plan_digest,
+    r.platform_run_id, r.sequence, r.sort_time_ns, r.last_part, r.source
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-        $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[])
+        $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[],
+        $15::text[], $16::text[])
     AS r (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc, checksum,
-        fence, order_mode, plan_digest, platform_run_id, sequence, sort_time_ns)
+        fence, order_mode, plan_digest, platform_run_id, sequence, sort_time_ns, last_part, source)
 JOIN wsp_checkpoint_lease l USING (pack_key, output_id, fence)
 WHERE l.session = $14 AND NOT l.released
 ON CONFLICT (pack_key, output_id) DO UPDATE SET
@@ -413,7 +431,8 @@ ON CONFLICT (pack_key, output_id) DO UPDATE SET
     checksum = excluded.checksum, fence = excluded.fence,
     format_version = excluded.format_version, order_mode = excluded.order_mode,
     plan_digest = excluded.plan_digest, platform_run_id = excluded.platform_run_id,
-    sequence = excluded.sequence, sort_time_ns = excluded.sort_time_ns
+    sequence = excluded.sequence, sort_time_ns = excluded.sort_time_ns,
+    last_part = excluded.last_part, source = excluded.source
 WHERE coalesce(c.sequence, 0) = excluded.sequence - 1";
 
 /// Writes the records with their lines of history; the number of records that were written.
@@ -441,6 +460,8 @@ pub(super) async fn write_records(
         &column(wires, |w| w.sequence as i64),
         &column(wires, |w| w.sort_time_ns.as_deref()),
         &session.0,
+        &column(wires, |w| w.last_part.as_deref()),
+        &column(wires, |w| w.source.map(RowSource::as_str)),
     ];
     let lines = wires
         .iter()

@@ -6,7 +6,7 @@ use super::slot::{Change, Life, RecordChange, Slot, StoredRecord};
 use crate::error::{Error, ReasonCode, corrupt, unsupported};
 use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
-use crate::record::{FORMAT_VERSION, json};
+use crate::record::{SLOT_VERSION, json};
 
 /// Lease, record and lines of history of one key, as a store keeps them in one file, blob or row.
 /// Its JSON is an object with the fields below, keys sorted; the default is that of a new key.
@@ -24,7 +24,7 @@ pub struct StoredSlot {
 impl Default for StoredSlot {
     fn default() -> Self {
         Self {
-            format_version: FORMAT_VERSION,
+            format_version: SLOT_VERSION,
             history: Vec::new(),
             lease: None,
             record: None,
@@ -50,8 +50,8 @@ impl StoredSlot {
             corrupt(place, "it is not one whole checkpoint slot").because(error)
         };
         let version: Version = serde_json::from_slice(bytes).map_err(not_whole)?;
-        if version.format_version != u64::from(FORMAT_VERSION) {
-            return Err(unsupported(place, version.format_version, FORMAT_VERSION));
+        if version.format_version != u64::from(SLOT_VERSION) {
+            return Err(unsupported(place, version.format_version, SLOT_VERSION));
         }
         serde_json::from_slice(bytes).map_err(not_whole)
     }

@@ -66,6 +66,7 @@ impl LineRows {
                     JsonLines {
                         bytes: self.block.clone(),
                         ranges,
+                        times: None,
                     },
                 )));
             }

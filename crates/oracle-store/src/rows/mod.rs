@@ -2,6 +2,7 @@
 
 mod json_field;
 mod json_lines;
+mod view_payload;
 mod parquet_rows;
 mod estimate;
 mod int96;
@@ -66,7 +67,7 @@ pub struct RowBatch {
 pub enum Rows {
     /// Rows of a Parquet part: every column, in file order.
     Arrow(RecordBatch),
-    /// Rows of a JSON lines part.
+    /// Rows of a JSON lines part, or of a stream view with a column of payloads.
     JsonLines(JsonLines),
 }
 
@@ -85,11 +86,13 @@ impl Rows {
     }
 }
 
-/// Lines of a JSON lines part, each one JSON object without its line end.
+/// Lines of a JSON lines part, each one JSON object without its line end; or the payloads of a
+/// stream view, of which nobody has said yet that they are JSON.
 #[derive(Debug, Clone, Default)]
 pub struct JsonLines {
     bytes: Bytes,
     ranges: Vec<(u32, u32)>,
+    times: Option<ArrayRef>,
 }
 
 impl JsonLines {
@@ -101,6 +104,12 @@ impl JsonLines {
     /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
+    }
+
+    /// The column of event times that stands beside the payloads of a stream view; `None` where
+    /// the times are fields of the lines.
+    pub fn times(&self) -> Option<&ArrayRef> {
+        self.times.as_ref()
     }
 
     /// The line at `index`, counted from 0; `None` past the last.
@@ -150,6 +159,8 @@ pub struct ColumnReader {
 #[derive(Debug)]
 enum Format {
     Parquet(Box<ParquetRows>),
+    /// A file of a stream view, whose rows may be payloads.
+    View(Box<ParquetRows>),
     Jsonl(Box<LineRows>),
 }
 
@@ -157,6 +168,13 @@ impl Format {
     fn next_batch(&mut self) -> Result<Option<RowBatch>, Error> {
         let batch = match self {
             Self::Parquet(rows) => rows.next_batch()?.map(|(first, b)| (first, Rows::Arrow(b))),
+            Self::View(rows) => match rows.next_batch()? {
+                Some((first, batch)) => {
+                    let rows = view_payload::rows_of(batch, first, rows.name())?;
+                    Some((first, rows))
+                }
+                None => None,
+            },
             Self::Jsonl(rows) => rows
                 .next_batch()?
                 .map(|(first, b)| (first, Rows::JsonLines(b))),
@@ -179,7 +197,7 @@ impl RowReader {
     /// or their sizes are not known.
     pub fn framed_bytes(&self) -> u64 {
         match &self.0 {
-            Some(Format::Parquet(rows)) => rows.framed_bytes(),
+            Some(Format::Parquet(rows) | Format::View(rows)) => rows.framed_bytes(),
             _ => 0,
         }
     }
@@ -187,7 +205,7 @@ impl RowReader {
     /// The columns of a Parquet part; none of a JSON lines part.
     pub fn schema(&self) -> Option<&SchemaRef> {
         match &self.0 {
-            Some(Format::Parquet(rows)) => Some(rows.schema()),
+            Some(Format::Parquet(rows) | Format::View(rows)) => Some(rows.schema()),
             _ => None,
         }
     }
@@ -222,7 +240,7 @@ impl ColumnReader {
     /// after an error or the last row.
     pub fn read_bytes(&self) -> Option<u64> {
         self.format.as_ref().map(|format| match format {
-            Format::Parquet(rows) => rows.read_bytes(),
+            Format::Parquet(rows) | Format::View(rows) => rows.read_bytes(),
             Format::Jsonl(_) => BLOCK_BYTES as u64,
         })
     }
@@ -261,7 +279,12 @@ pub fn open_rows(
     let format = match part.format() {
         PartFormat::Parquet => {
             let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
-            Format::Parquet(Box::new(rows))
+            let rows = Box::new(rows);
+            if part.is_view() {
+                Format::View(rows)
+            } else {
+                Format::Parquet(rows)
+            }
         }
         PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options)?)),
     };

@@ -261,6 +261,11 @@ impl ParquetRows {
         self.part.framed_bytes()
     }
 
+    /// The part's full name.
+    pub(crate) fn name(&self) -> &str {
+        self.part.source.name()
+    }
+
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.part.schema()
     }

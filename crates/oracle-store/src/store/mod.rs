@@ -2,6 +2,10 @@
 //!
 //! Keys are relative to the engine run root and always use `/`. A key that leaves
 //! the root is refused before anything is opened.
+//!
+//! The platform's stream views may lie elsewhere than under the root. Their base then takes the
+//! place of the folder [`STREAM_VIEW_BASE`], so that the key of a view's file does not depend on
+//! where the base lies.
 
 mod connect;
 mod disk;
@@ -28,7 +32,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ReasonCode};
 use crate::location::{EngineRunRoot, Location};
-use crate::part::Pin;
+use crate::part::{Pin, STREAM_VIEW_BASE};
 use model::{Hex64, Random, SharedClock};
 use time_and_chance::TimeAndChance;
 
@@ -79,6 +83,8 @@ pub struct Level {
 pub struct WorldStore {
     inner: Arc<Inner>,
     memory: ReadMemory,
+    /// The base of the stream views, where it is not a folder of the root.
+    views: Option<Arc<WorldStore>>,
 }
 
 struct Inner {
@@ -136,13 +142,80 @@ impl WorldStore {
                 by: TimeAndChance::default(),
             }),
             memory: ReadMemory::default(),
+            views: None,
         })
+    }
+
+    /// The same world, whose stream views lie at another base: the objects of `views` are read
+    /// at the keys under [`STREAM_VIEW_BASE`], and those of the root are not seen there. Its
+    /// readers share the memory of this world.
+    #[must_use]
+    pub fn with_views_at(self, views: WorldStore) -> Self {
+        let views = views.with_memory(self.memory.clone());
+        Self {
+            views: Some(Arc::new(views)),
+            ..self
+        }
     }
 
     /// The same world, whose readers share another memory.
     #[must_use]
     pub fn with_memory(self, memory: ReadMemory) -> Self {
-        Self { memory, ..self }
+        let views = self.views.as_deref().cloned();
+        let views = views.map(|views| Arc::new(views.with_memory(memory.clone())));
+        Self {
+            inner: self.inner,
+            memory,
+            views,
+        }
+    }
+
+    /// The store that holds a key, and the key in it.
+    fn home<'k>(&self, key: &'k str) -> (&Self, &'k str) {
+        let in_views = |views| {
+            let rest = key.strip_prefix(STREAM_VIEW_BASE)?;
+            let rest = match rest {
+                "" => rest,
+                rest => rest.strip_prefix('/')?,
+            };
+            Some((views, rest))
+        };
+        let views = self.views.as_deref();
+        views.and_then(in_views).unwrap_or((self, key))
+    }
+
+    /// The base of the stream views where it is not a folder of the root; `None` where it is.
+    pub fn views_base(&self) -> Option<&EngineRunRoot> {
+        self.views.as_deref().map(Self::root)
+    }
+
+    /// The place of an object as the platform's producers spell it in their cursors: the text
+    /// of the root (of the views' base, for a key under it) and the key, joined as Python's
+    /// `pathlib` joins them.
+    pub fn platform_location(&self, key: &str) -> String {
+        let (home, key) = self.home(key);
+        home.root().platform_location(key)
+    }
+
+    /// Whether an object lies on this machine's disk, and not in a bucket.
+    pub fn is_on_disk(&self, key: &str) -> bool {
+        matches!(self.home(key).0.root().location(), Location::Local(_))
+    }
+
+    /// Whether a digest proves an object that is read under a pin.
+    pub fn has_digest(&self, key: &str, pin: &Pin) -> bool {
+        let (home, key) = self.home(key);
+        home.proofs().have_digest(key, pin)
+    }
+
+    /// Has objects that no digest is known of proven by their reader, which is asked by the keys
+    /// of this world.
+    pub fn set_prover(&self, prover: &Arc<dyn Prover>) {
+        self.proofs().set_prover(Arc::clone(prover));
+        if let Some(views) = &self.views {
+            let prover = ViewsProver(Arc::clone(prover));
+            views.proofs().set_prover(Arc::new(prover));
+        }
     }
 
     /// The same world, of whose objects nothing is known.
@@ -161,6 +234,10 @@ impl WorldStore {
                 by: self.inner.by.clone(),
             }),
             memory: self.memory.clone(),
+            views: self
+                .views
+                .as_ref()
+                .map(|views| Arc::new(views.without_proofs())),
         }
     }
 
@@ -168,7 +245,12 @@ impl WorldStore {
     /// default both are those of this machine.
     #[must_use]
     pub fn with_time_and_chance(self, clock: SharedClock, random: impl Random + 'static) -> Self {
-        let by = TimeAndChance::new(clock, random);
+        self.going_by(TimeAndChance::new(clock, random))
+    }
+
+    fn going_by(self, by: TimeAndChance) -> Self {
+        let views = self.views.as_deref().cloned();
+        let views = views.map(|views| Arc::new(views.going_by(by.clone())));
         let backend = match &self.inner.backend {
             Backend::Disk(disk) => Backend::Disk(disk.going_by(by.clone())),
             Backend::Bucket(bucket) => Backend::Bucket(bucket.going_by(by.clone())),
@@ -181,6 +263,7 @@ impl WorldStore {
                 by,
             }),
             memory: self.memory,
+            views,
         }
     }
 
@@ -230,7 +313,14 @@ impl WorldStore {
                 by: TimeAndChance::default(),
             }),
             memory: ReadMemory::default(),
+            views: None,
         }
+    }
+
+    /// A place that holds nothing.
+    pub fn empty(root: EngineRunRoot) -> Self {
+        let nothing = Arc::new(object_store::memory::InMemory::new());
+        Self::with_object_store(root, nothing, RetryPolicy::default())
     }
 
     /// What is known of this world's objects, and proves them again where a file changed in
@@ -251,10 +341,11 @@ impl WorldStore {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         self.check(key)?;
-        if let Backend::Disk(disk) = &self.inner.backend
+        let (home, key) = self.home(key);
+        if let Backend::Disk(disk) = &home.inner.backend
             && let Some(sha256) = disk.sha256_of_exactly(key, pin, goes_on)?
         {
-            self.proofs().add_hashed(key, pin, Some(sha256));
+            home.proofs().add_hashed(key, pin, Some(sha256));
         }
         Ok(())
     }
@@ -266,7 +357,8 @@ impl WorldStore {
 
     /// The full name of an object, for people: a path or `s3://bucket/key`.
     pub fn full_name(&self, key: &str) -> String {
-        self.inner.root.location().full_name(key)
+        let (home, key) = self.home(key);
+        home.root().location().full_name(key)
     }
 
     /// The pin of an object, if it exists.
@@ -275,7 +367,8 @@ impl WorldStore {
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
     pub async fn head_if_exists(&self, key: &str) -> Result<Option<Pin>, Error> {
         self.check(key)?;
-        on_backend!(self, backend => backend.head(key).await)
+        let (home, key) = self.home(key);
+        on_backend!(home, backend => backend.head(key).await)
     }
 
     /// The pin of an object.
@@ -302,7 +395,8 @@ impl WorldStore {
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also above 64 MiB).
     pub async fn get_if_exists(&self, key: &str) -> Result<Option<Object>, Error> {
         self.check(key)?;
-        on_backend!(self, backend => backend.get(key).await)
+        let (home, key) = self.home(key);
+        on_backend!(home, backend => backend.get(key).await)
     }
 
     /// A small object, whole.
@@ -331,11 +425,17 @@ impl WorldStore {
     /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
     pub async fn list_level(&self, folder: &str) -> Result<Level, Error> {
         let folder = self.check_folder(folder)?;
+        let (home, in_home) = self.home(folder);
         let Level {
-            objects,
+            mut objects,
             mut folders,
-        } = on_backend!(self, backend => backend.list_level(folder).await)?;
+        } = on_backend!(home, backend => backend.list_level(in_home).await)?;
         folders.sort_unstable();
+        if in_home.len() < folder.len() {
+            for object in &mut objects {
+                object.path = format!("{STREAM_VIEW_BASE}/{}", object.path);
+            }
+        }
         Ok(Level {
             objects: in_key_order(objects),
             folders,
@@ -387,7 +487,8 @@ impl WorldStore {
         if let Err(error) = self.check(key) {
             return futures::stream::once(async { Err(error) }).boxed();
         }
-        on_backend!(self, backend => backend.stream(key, pin))
+        let (home, key) = self.home(key);
+        on_backend!(home, backend => backend.stream(key, pin))
     }
 
     /// The sha256 of an object's bytes, in constant memory.
@@ -411,7 +512,8 @@ impl WorldStore {
         pin: &Pin,
     ) -> Result<Sha256, Error> {
         self.check(key)?;
-        match &self.inner.backend {
+        let (home, key) = self.home(key);
+        match &home.inner.backend {
             Backend::Disk(disk) => disk.hash_into(hasher, key, pin).await,
             Backend::Bucket(bucket) => {
                 let mut chunks = bucket.stream(key, pin);
@@ -433,7 +535,8 @@ impl WorldStore {
     /// Opens an object for ranged reads from plain threads; it must be the pinned one.
     pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedObject, Error> {
         self.check(key)?;
-        Ok(match &self.inner.backend {
+        let (home, key) = self.home(key);
+        Ok(match &home.inner.backend {
             Backend::Disk(disk) => PinnedObject::File(Arc::new(disk.open_pinned(key, pin)?)),
             Backend::Bucket(bucket) => {
                 PinnedObject::Remote(Arc::new(RemotePart::new(bucket.clone(), key, pin)))
@@ -464,6 +567,16 @@ impl WorldStore {
     fn missing(&self, key: &str) -> Error {
         Error::new(ReasonCode::OracleReadFailed, "There is no such object")
             .object(self.full_name(key))
+    }
+}
+
+/// Proves files of stream views that lie at a base of their own, by their keys in the world.
+struct ViewsProver(Arc<dyn Prover>);
+
+impl Prover for ViewsProver {
+    fn is_same(&self, path: &str, pin: &Pin, has_read: bool) -> bool {
+        let path = format!("{STREAM_VIEW_BASE}/{path}");
+        self.0.is_same(&path, pin, has_read)
     }
 }
 

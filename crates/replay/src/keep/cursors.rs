@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkpoint::{CheckpointStore, CursorKey, Lease, LeaseWatch, OrderMode};
+use checkpoint::{CheckpointStore, CursorKey, Lease, LeaseWatch, OrderMode, RowSource};
 use push::Trouble;
 
 use crate::{Error, ReasonCode};
@@ -13,6 +13,9 @@ use crate::{Error, ReasonCode};
 pub struct KeptOutput {
     key: CursorKey,
     parts: Arc<[String]>,
+    /// The places of the parts, as the platform's producers spell them.
+    locations: Arc<[String]>,
+    source: RowSource,
     plan_digest: String,
 }
 
@@ -25,11 +28,29 @@ impl KeptOutput {
         parts: impl IntoIterator<Item = String>,
         plan_digest: impl Into<String>,
     ) -> Self {
+        let parts: Arc<[String]> = parts.into_iter().collect();
         Self {
             key,
-            parts: parts.into_iter().collect(),
+            locations: Arc::clone(&parts),
+            parts,
+            source: RowSource::Outputs,
             plan_digest: plan_digest.into(),
         }
+    }
+
+    /// Has cursors name the places of the parts, in the order of the parts, for the platform's
+    /// producers; without it they name the parts.
+    #[must_use]
+    pub fn located_at(mut self, locations: impl IntoIterator<Item = String>) -> Self {
+        self.locations = locations.into_iter().collect();
+        self
+    }
+
+    /// Says what rows are read from; outputs by default.
+    #[must_use]
+    pub fn read_from(mut self, source: RowSource) -> Self {
+        self.source = source;
+        self
     }
 
     /// The cursor's key.
@@ -40,6 +61,17 @@ impl KeptOutput {
     /// The path of a part by its place in name order.
     pub(crate) fn part(&self, part: u32) -> &str {
         &self.parts[part as usize]
+    }
+
+    /// The place of a part as cursors name it.
+    pub(crate) fn location(&self, part: u32) -> &str {
+        let location = self.locations.get(part as usize);
+        location.map_or_else(|| self.part(part), String::as_str)
+    }
+
+    /// What rows are read from.
+    pub(crate) fn source(&self) -> RowSource {
+        self.source
     }
 
     /// The digest of the plan that cursors are saved under.

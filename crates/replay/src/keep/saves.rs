@@ -143,7 +143,9 @@ impl Saves {
 
     fn cursor(&self, output: &KeptOutput, position: Position) -> Cursor {
         Cursor {
-            last_file: output.part(position.part).to_owned(),
+            last_part: output.part(position.part).to_owned(),
+            last_file: output.location(position.part).to_owned(),
+            source: output.source(),
             last_row_index: position.row,
             last_ts_utc: Some(position.time.to_string()),
             order: match self.cursors.order {

@@ -17,7 +17,7 @@ pub struct Gateway<C> {
 
 impl<C: PushClient> Gateway<C> {
     /// Events are pushed by lanes of `client`, and failed pushes are retried by `retry`. `endpoint`
-    /// is the gate's URL, shown in error messages only. A count of 0 lanes counts as 1.
+    /// is the gate's URL, shown in error messages only.
     pub fn new(
         client: C,
         endpoint: impl Into<String>,
@@ -27,10 +27,7 @@ impl<C: PushClient> Gateway<C> {
         Self {
             client,
             endpoint: endpoint.into(),
-            lanes: LaneSettings {
-                count: lanes.count.max(1),
-                ..lanes
-            },
+            lanes,
             retry,
         }
     }
@@ -51,7 +48,7 @@ impl<C: PushClient> Gateway<C> {
     pub(crate) fn watch<K: Clock>(&self, clock: K) -> GateWatch<K> {
         let limit = match self.lanes.concurrency {
             Concurrency::Fixed => ConcurrencyLimit::fixed(),
-            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.lanes.count as u32),
+            Concurrency::Adaptive => ConcurrencyLimit::adaptive(self.lanes.count.get() as u32),
         };
         GateWatch::with_clock(self.retry, limit, clock)
             .with_transient_errors(self.lanes.transient_errors.clone())

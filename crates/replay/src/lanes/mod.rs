@@ -57,11 +57,33 @@ pub enum Concurrency {
     Adaptive,
 }
 
+/// The number of lanes of a stream, and so of requests in flight at once: 1 to [`LaneCount::MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneCount(u16);
+
+impl LaneCount {
+    /// One lane.
+    pub const ONE: Self = Self(1);
+    /// The most lanes that a stream may have.
+    pub const MAX: usize = 4_096;
+
+    /// A number of lanes; `None` for 0 and for more than [`LaneCount::MAX`].
+    pub fn new(lanes: usize) -> Option<Self> {
+        let is_usable = (1..=Self::MAX).contains(&lanes);
+        is_usable.then_some(Self(lanes as u16))
+    }
+
+    /// The number.
+    pub fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// How events are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneSettings {
-    /// Requests in flight at once, 1 to 4,096.
-    pub count: usize,
+    /// Requests in flight at once.
+    pub count: LaneCount,
     /// Which events keep their order.
     pub ordering: LaneOrdering,
     /// How many of the lanes may have a request in flight.
@@ -158,7 +180,7 @@ pub(crate) type LaneQueue = Receiver<HandedOver>;
 impl Lanes {
     /// The queues of the lanes that `settings` name, and the end that each lane takes from.
     pub(crate) fn new(settings: &LaneSettings) -> (Self, Vec<LaneQueue>) {
-        let (count, ordering) = (settings.count.max(1), settings.ordering);
+        let (count, ordering) = (settings.count.get(), settings.ordering);
         let (queues, ends) = match ordering {
             LaneOrdering::Key => (0..count).map(|_| bounded(QUEUE)).unzip(),
             LaneOrdering::Strict => {
@@ -223,13 +245,20 @@ mod tests {
 
     fn settings(count: usize, ordering: LaneOrdering) -> LaneSettings {
         LaneSettings {
-            count,
+            count: LaneCount::new(count).unwrap(),
             ordering,
             concurrency: Concurrency::Fixed,
             drain_timeout: Duration::ZERO,
             in_flight_bytes: MOST,
             transient_errors: Vec::new(),
             max_event_bytes: 1,
+        }
+    }
+
+    #[test]
+    fn a_stream_has_at_least_one_lane_and_at_most_4096() {
+        for (lanes, is_usable) in [(0, false), (1, true), (4_096, true), (4_097, false)] {
+            assert_eq!(LaneCount::new(lanes).is_some(), is_usable, "{lanes}");
         }
     }
 

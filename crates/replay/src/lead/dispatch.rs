@@ -256,7 +256,7 @@ mod tests {
 
     use super::*;
     use crate::ending::{Cause, Ending};
-    use crate::lanes::{Concurrency, LaneOrdering, LaneQueue, LaneSettings, Lanes};
+    use crate::lanes::{Concurrency, LaneCount, LaneOrdering, LaneQueue, LaneSettings, Lanes};
     use crate::lead::schedule::{Schedule, WhenLate};
     use crate::lead::steering::Steering;
     use crate::tell::progress::Progress;
@@ -277,7 +277,7 @@ mod tests {
 
     fn dispatcher(ending: &Ending) -> (Dispatcher<TokioClock>, Steering, Vec<LaneQueue>) {
         let (lanes, queues) = Lanes::new(&LaneSettings {
-            count: 1,
+            count: LaneCount::ONE,
             ordering: LaneOrdering::Strict,
             concurrency: Concurrency::Fixed,
             drain_timeout: Duration::ZERO,

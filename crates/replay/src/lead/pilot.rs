@@ -396,7 +396,7 @@ mod tests {
 
     use super::*;
     use crate::ending::Ending;
-    use crate::lanes::{Concurrency, LaneOrdering, LaneQueue, LaneSettings};
+    use crate::lanes::{Concurrency, LaneCount, LaneOrdering, LaneQueue, LaneSettings};
     use crate::lead::schedule::WhenLate;
     use crate::pace::Speedup;
     use crate::place::Position;
@@ -433,7 +433,7 @@ mod tests {
     /// A pilot, and its one lane's end.
     fn pilot(speedup: f64) -> (Pilot<Restless>, Vec<LaneQueue>) {
         let lanes = Lanes::new(&LaneSettings {
-            count: 1,
+            count: LaneCount::ONE,
             ordering: LaneOrdering::Strict,
             concurrency: Concurrency::Fixed,
             drain_timeout: Duration::ZERO,
@@ -463,11 +463,7 @@ mod tests {
             producer: "svc:test".into(),
             ..PinValues::default()
         });
-        let spec = FrameSpec {
-            output_id: "events".into(),
-            primary_key: vec!["seq".into()],
-            pins: pins.unwrap(),
-        };
+        let spec = FrameSpec::new("events", ["seq"], pins.unwrap());
         let row = br#"{"seq":1,"ts_utc":"2026-01-28T08:00:00Z"}"#;
         let mut framer = Framer::new(&spec).unwrap();
         let framed = framer.frame_json_lines("part", 0, [&row[..]]).unwrap();

@@ -13,7 +13,7 @@ use super::merge::Merge;
 use super::overlap::held_bytes;
 use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TellOpenRows,
-    TimeWindow, open_spans,
+    TimeWindow, check_view_order, open_spans,
 };
 use crate::ending::Ending;
 use crate::order::part_proofs::PartProofs;
@@ -191,6 +191,9 @@ impl EventTimeSource {
             .iter()
             .map(|parts| times.by_ref().take(parts.len()).collect())
             .collect();
+        for (parts, times) in self.parts.iter().zip(&times) {
+            check_view_order(parts, times)?;
+        }
         let spans = open_spans(&times, &self.done, self.window);
         let overlap = Overlap::of(&spans, self.settings.sort_budget);
         Poll::Ready(Ok(Survey { spans, overlap }))

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oracle_store::{Location, Part, Pin, Prover, WorldStore};
+use oracle_store::{Part, Pin, Prover, WorldStore};
 
 use crate::crew::{Crew, Once};
 use crate::ending::Ending;
@@ -47,12 +47,11 @@ impl PartProofs {
             store: store.clone(),
             times: Arc::default(),
         };
-        if let Location::Local(_) = store.root().location() {
-            store.proofs().set_prover(Arc::new(ByTimes {
-                store: store.without_proofs(),
-                times: Arc::clone(&this.times),
-            }));
-        }
+        let prover: Arc<dyn Prover> = Arc::new(ByTimes {
+            store: store.without_proofs(),
+            times: Arc::clone(&this.times),
+        });
+        store.set_prover(&prover);
         this
     }
 
@@ -76,8 +75,8 @@ impl PartProofs {
     /// Takes a digest of a part that is being opened as proof of it, unless there is one; a
     /// large part is hashed by a thread of its own, until the stream ends.
     pub(crate) fn hash(&self, part: &Part, ending: &Ending) {
-        let is_local = matches!(self.store.root().location(), Location::Local(_));
-        if !is_local || self.store.proofs().have_digest(part.path(), part.pin()) {
+        let is_on_disk = self.store.is_on_disk(part.path());
+        if !is_on_disk || self.store.has_digest(part.path(), part.pin()) {
             return;
         }
         let (store, part, ending) = (self.store.clone(), part.clone(), ending.clone());

@@ -73,8 +73,10 @@ pub struct CursorSaved {
 /// Where a cursor stands, as reports and audit lines show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct CursorPlace {
-    /// The part of the last done event, relative to the engine run root.
+    /// The place of the last done event's part, as the platform's producers compare it.
     pub last_file: String,
+    /// The part's name, relative to the engine run root or to the base of stream views.
+    pub last_part: String,
     /// The row of the last done event, counted from 0.
     pub last_row_index: u64,
     /// The event time of the last done event.
@@ -97,6 +99,7 @@ impl From<&Cursor> for CursorPlace {
     fn from(cursor: &Cursor) -> Self {
         Self {
             last_file: cursor.last_file.clone(),
+            last_part: cursor.last_part.clone(),
             last_row_index: cursor.last_row_index,
             last_ts_utc: cursor.last_ts_utc.clone(),
         }

@@ -7,12 +7,14 @@
 //!     run_receipt.json
 //!     data/layer3/6B/<output>/seed=…/…/part-000000.parquet
 //!     data/layer3/6B/validation/manifest_fingerprint=…/{report.json,…,_passed.flag}
+//!     stream_view/ts_utc/output_id=…/   on demand: the platform's sorted copies
 //!     _oracle_pack_contents.json, _oracle_pack_manifest.json, _SEALED.json
 //!   config/                    profile, output lists, producer allowlist
 //!   runs/fraud-platform/       the platform's runs root: audit, checkpoints
 //! ```
 
 mod build;
+mod views;
 pub(crate) mod pack;
 pub(crate) mod evidence;
 pub(crate) mod contract;
@@ -32,6 +34,7 @@ pub use options::{
     TimeZoneForm, WorldOptions,
 };
 pub use profile::ProfileOptions;
+pub use views::ViewOptions;
 
 /// The ids of a world.
 #[derive(Debug, Clone, PartialEq, Eq)]

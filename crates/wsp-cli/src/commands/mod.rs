@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod control;
 pub mod demo;
+pub mod doctor;
 pub mod gate;
 pub mod pack;
 pub mod plan;
@@ -34,6 +35,7 @@ pub fn request_with(world: WorldArgs, more: Overrides) -> Result<StreamRequest, 
         oracle_pack_id: world.oracle_pack_id,
         scenario_id: world.scenario_id,
         output_ids: world.output_ids,
+        stream_source: world.stream_source,
         catalogue: world.catalogue,
         gate_map: world.gate_map,
         platform_run_id: world.platform_run_id,

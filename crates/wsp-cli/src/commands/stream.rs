@@ -34,6 +34,7 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
         on_reject: args.on_reject,
         receipts: args.receipts,
         scenario_run_id: args.scenario_run_id,
+        adopt_lanes: args.adopt_lanes,
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,
         take_over: args.take_over,

@@ -7,7 +7,7 @@
 //! ```text
 //! catalogue · gate map ─► engine run root, outside the runs root ─► receipt
 //!   ─► outputs of the policy ─► scenario ─► pack and seal ─► gates
-//!   ─► primary keys ─► producer ─► parts ─► data
+//!   ─► primary keys ─► producer ─► parts ─► data ─► stream views
 //! ```
 //!
 //! It reads no payload and writes nothing.
@@ -16,16 +16,19 @@ pub mod data_evidence;
 pub mod pack;
 pub mod producer;
 pub mod verify;
+mod sources;
 pub mod selection;
+
+pub use sources::ViewReport;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::PackKey;
+use checkpoint::{PackKey, RowSource};
 use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
-    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, RunReceipt, WorldKey, WorldStore,
-    refuse_platform_runs, resolve_engine_run_root,
+    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, Part, RunReceipt, StreamView,
+    TIME_COLUMN, WorldKey, WorldStore, refuse_platform_runs, resolve_engine_run_root,
 };
 
 use crate::Error;
@@ -34,7 +37,7 @@ use crate::plan::data_evidence::DataProof;
 use crate::plan::producer::AllowedProducer;
 use crate::plan::selection::{Role, SelectedOutput, check_key, select};
 use crate::profile::Profile;
-use crate::profile::request::StreamRequest;
+use crate::profile::request::{GivenWorld, StreamRequest};
 use replay::{PartProofs, read_memory};
 
 /// One output of the plan.
@@ -44,14 +47,30 @@ pub struct PlannedOutput {
     pub role: Role,
     /// The columns that identify a row of the output.
     pub primary_key: Vec<String>,
-    /// The located parts of the output.
+    /// The located parts that the rows are read from: those of the output, or of its view.
     pub locator: OutputLocator,
+    /// The stream view that the rows are read from; `None` where they are read from the output.
+    pub view: Option<StreamView>,
 }
 
 impl PlannedOutput {
     /// The output's id.
     pub fn id(&self) -> &OutputId {
         &self.locator.output_id
+    }
+
+    /// The column that holds the event times of the output's rows.
+    pub fn time_column(&self) -> &str {
+        let part = self.locator.parts.first();
+        part.map_or(TIME_COLUMN, Part::time_column)
+    }
+
+    /// What cursors count the rows of.
+    pub fn row_source(&self) -> RowSource {
+        match self.view {
+            Some(_) => RowSource::View,
+            None => RowSource::Outputs,
+        }
     }
 }
 
@@ -112,6 +131,7 @@ async fn locate(
         Ok((Arc::new(catalogue), gate_map))
     })
     .await?;
+    check_time_columns(profile, &catalogue)?;
     let named = Profile::require(
         profile.engine_run_root.as_ref(),
         "wiring.oracle_engine_run_root",
@@ -124,6 +144,7 @@ async fn locate(
     let runs_root = request.working_dir.join(&profile.runs_root);
     refuse_platform_runs(store.root(), &runs_root)?;
     request.refuse_writes_to_world(store.root())?;
+    let store = sources::with_views(store, request)?;
     let receipt = RunReceipt::load(&store).await?;
     let (asked, lists) = (request.overrides.output_ids.clone(), profile.clone());
     let known = Arc::clone(&catalogue);
@@ -157,22 +178,34 @@ fn named_scenario(request: &StreamRequest) -> Option<String> {
 /// # Errors
 /// The first code of the checks, in their order; see the module.
 pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
+    if let Some(given) = &request.world {
+        return given_plan(request, given);
+    }
     let LocatedWorld {
         identified,
         proofs,
         outputs: selected,
     } = locate(request, asked_pack_id(request)?).await?;
     let cleared = identified.clear().await?;
-    selected.iter().try_for_each(check_key)?;
+    selected
+        .iter()
+        .try_for_each(|output| check_key(&output.entry))?;
     let profile = request.profile.clone();
     let producer = blocking(move || AllowedProducer::check(&profile)).await?;
-    let attested = cleared.attest().await?;
-    let outputs = selected.into_iter().zip(attested.outputs);
-    let outputs = outputs.map(|(SelectedOutput { role, .. }, output)| PlannedOutput {
-        role,
-        primary_key: output.entry.primary_key,
-        locator: output.locator,
-    });
+    let mut attested = cleared.attest().await?;
+    let located = std::mem::take(&mut attested.outputs);
+    let mut outputs = Vec::with_capacity(located.len());
+    for (SelectedOutput { role, .. }, output) in selected.into_iter().zip(located) {
+        // On the heap: few runs read views, and every run would carry its future.
+        let view = Box::pin(sources::view_of(&mut attested, &output, request)).await?;
+        let read_from = view.as_ref().map(|view| view.locator().clone());
+        outputs.push(PlannedOutput {
+            role,
+            primary_key: output.entry.primary_key,
+            locator: timed(&request.profile, read_from.unwrap_or(output.locator)),
+            view,
+        });
+    }
     Ok(Plan {
         pack_key: pack_key(attested.pack.oracle_pack_id.as_ref(), &attested.store),
         proofs,
@@ -182,8 +215,82 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         pack: attested.pack,
         clearance: attested.clearance,
         producer,
-        outputs: outputs.collect(),
+        outputs,
         data: DataProof::new(attested.data),
+    })
+}
+
+/// The parts of an output, with the column of their event times.
+pub(crate) fn timed(profile: &Profile, locator: OutputLocator) -> OutputLocator {
+    let column = profile.time_column(locator.output_id.as_str());
+    locator.timed_by(column)
+}
+
+/// Refuses a column of event times for an output that nobody knows.
+fn check_time_columns(profile: &Profile, catalogue: &Catalogue) -> Result<(), Error> {
+    let mut named = profile.time_columns.keys();
+    let unknown = named.find(|id| catalogue.output(&OutputId::new(id.as_str())).is_none());
+    unknown.map_or(Ok(()), |id| {
+        Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            format!(
+                "The profile's `policy.time_columns` names {id}, which is not in the catalogue"
+            ),
+            "Check its spelling, and that catalogue and world are of one engine release.",
+        ))
+    })
+}
+
+/// The plan of a world that a program attested: what is left to check is the program's own.
+fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error> {
+    let world = &given.world;
+    refuse_platform_runs(world.store.root(), &request.profile.runs_root)?;
+    request.refuse_writes_to_world(world.store.root())?;
+    let asked = request.overrides.output_ids.as_deref();
+    for id in asked.unwrap_or_default() {
+        if !world
+            .outputs
+            .iter()
+            .any(|output| output.id().as_str() == id)
+        {
+            return Err(Error::new(
+                crate::ReasonCode::OutputNotInPolicy,
+                format!("The output {id} is none of those that the world was attested for"),
+                "Attest the world for it, or ask for another.",
+            ));
+        }
+    }
+    let is_asked = |id: &str| asked.is_none_or(|asked| asked.iter().any(|named| named == id));
+    let outputs = world.outputs.iter();
+    let outputs = outputs.filter(|output| is_asked(output.id().as_str()));
+    let outputs = outputs.map(|output| {
+        check_key(&output.entry)?;
+        Ok(PlannedOutput {
+            role: Role::BusinessTraffic,
+            primary_key: output.entry.primary_key.clone(),
+            locator: timed(&request.profile, output.locator.clone()),
+            view: None,
+        })
+    });
+    let outputs: Vec<PlannedOutput> = outputs.collect::<Result<_, Error>>()?;
+    if outputs.is_empty() {
+        return Err(Error::new(
+            crate::ReasonCode::NoTrafficOutputs,
+            "The request names no output",
+            "Name at least one, or none to stream them all.",
+        ));
+    }
+    Ok(Plan {
+        pack_key: pack_key(world.pack.oracle_pack_id.as_ref(), &world.store),
+        proofs: PartProofs::of(&world.store),
+        store: world.store.clone(),
+        receipt: world.receipt.clone(),
+        world_key: world.world_key.clone(),
+        pack: world.pack.clone(),
+        clearance: world.clearance.clone(),
+        producer: AllowedProducer::trusted(&given.producer),
+        outputs,
+        data: DataProof::new(world.data.clone()),
     })
 }
 

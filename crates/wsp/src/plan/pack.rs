@@ -31,7 +31,10 @@ pub async fn pack_world(
     options: PackOptions,
 ) -> Result<PackReport, Error> {
     let located = locate_world(request).await?;
-    located.outputs.iter().try_for_each(check_key)?;
+    located
+        .outputs
+        .iter()
+        .try_for_each(|output| check_key(&output.entry))?;
     let world = located.identified;
     DataPlaces::of(world.catalogue(), world.tokens())
         .refuse_folders(world.store())

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use crate::profile::{Profile, read_text};
+use crate::profile::{Producer, Profile, read_text};
 use crate::{Error, ReasonCode};
 
 /// The id of a producer that is on the allowlist.
@@ -13,6 +13,11 @@ impl AllowedProducer {
     /// The id, as envelopes carry it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A producer that the calling program vouches for.
+    pub(crate) fn trusted(producer: &Producer) -> Self {
+        Self(producer.as_str().to_owned())
     }
 
     /// Checks the profile's producer against its allowlist: one id a line, `#`

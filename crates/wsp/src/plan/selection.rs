@@ -121,12 +121,12 @@ fn selected(role: Role, id: String, catalogue: &Catalogue) -> Result<SelectedOut
 ///
 /// # Errors
 /// `PRIMARY_KEY_UNDEFINED`.
-pub fn check_key(output: &SelectedOutput) -> Result<(), Error> {
+pub fn check_key(entry: &CatalogueEntry) -> Result<(), Error> {
     let CatalogueEntry {
         output_id,
         primary_key,
         ..
-    } = &output.entry;
+    } = entry;
     if !primary_key.is_empty() {
         return Ok(());
     }

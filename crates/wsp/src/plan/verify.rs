@@ -8,17 +8,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gates::{AttestError, Check, ContentsFound, Examination, GateReceipt, LocatedOutput};
+use gates::{
+    AttestError, Check, ContentsFound, Examination, GateReceipt, IdentifiedWorld, LocatedOutput,
+    ViewTrust,
+};
 use model::{EngineRunId, Hex64, OutputId};
-use oracle_store::{PackEvidence, Part, Posture, SealKind, WorldKey, WorldStore, footer};
+use oracle_store::{
+    OutputLocator, PackEvidence, Part, Posture, SealKind, StreamView, WorldKey, WorldStore, footer,
+};
 use serde::Serialize;
 
 use crate::Error;
 use crate::blocking::blocking_as;
 use crate::plan::locate_world;
 use crate::plan::selection::{Role, SelectedOutput, check_key};
+use crate::plan::sources::{ViewReport, is_view_asked};
+use crate::plan::timed;
 use crate::profile::request::StreamRequest;
-use replay::{Ending, PartTimes, TimeIndex, TimeIndexCache};
+use replay::{Ending, PartTimes, TimeIndex, TimeIndexCache, check_view_order};
 
 /// How far to look.
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,6 +144,9 @@ pub struct OutputVerification {
     pub last_ts_utc: Option<String>,
     /// Whether rows stand in time order.
     pub time_order: TimeOrder,
+    /// The output's stream view that holds; absent where none is asked for by `stream_source`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewReport>,
 }
 
 /// Whether the parts of an output are in time order.
@@ -205,7 +215,8 @@ pub async fn verify(
     request: &StreamRequest,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
-    let posture = request.profile.posture;
+    let profile = &request.profile;
+    let posture = profile.posture;
     let world = match locate_world(request).await {
         Ok(world) => world,
         Err(error) if error.class() == model::Class::Usage => return Err(error),
@@ -218,8 +229,18 @@ pub async fn verify(
         let store = world.identified.store();
         let of_id = |selected: &&SelectedOutput| selected.entry.output_id == *output.id();
         if let Some(selected) = world.outputs.iter().find(of_id) {
-            let (described, more) = describe(store, selected.role, output, options).await;
+            let locator = timed(profile, output.locator.clone());
+            let (mut described, more) = describe(store, selected.role, locator, options).await;
             findings.extend(more);
+            let viewed = Viewed {
+                request,
+                identified: &world.identified,
+                output,
+            };
+            match viewed.verify(options.order).await {
+                Ok(view) => described.view = view,
+                Err(error) => findings.push(Finding::fail(&error)),
+            }
             outputs.push(described);
         }
     }
@@ -243,6 +264,40 @@ pub async fn verify(
     })
 }
 
+/// An output whose stream view is looked at.
+struct Viewed<'a> {
+    request: &'a StreamRequest,
+    identified: &'a IdentifiedWorld,
+    output: &'a LocatedOutput,
+}
+
+impl Viewed<'_> {
+    /// Checks the view that a stream would read, with `order` its time columns too; `None` where
+    /// it would read the output.
+    async fn verify(&self, order: bool) -> Result<Option<ViewReport>, Error> {
+        let profile = &self.request.profile;
+        let store = self.identified.store();
+        if !is_view_asked(store, self.output, profile.stream_source).await? {
+            return Ok(None);
+        }
+        let trust = ViewTrust::of(profile.posture, profile.trust_stream_views);
+        trust.check(store, self.output.id()).await?;
+        let world_key = self.identified.world_key();
+        let view = StreamView::open(store, world_key, &self.output.locator).await?;
+        let (store, parts) = (store.clone(), view.locator().parts.clone());
+        if order {
+            let what = "The thread that reads time columns ended too early";
+            blocking_as(what, move || {
+                let mut index = TimeIndex::new(store, TimeIndexCache::empty(), 2);
+                let times = index.learn(&parts.iter().collect::<Vec<_>>(), &Ending::default())?;
+                check_view_order(&parts, &times)
+            })
+            .await?;
+        }
+        Ok(Some(ViewReport::of(&view)))
+    }
+}
+
 /// What the checks found, in their order, each check's warnings behind its refusals.
 fn findings_of(
     examined: &Examination,
@@ -259,7 +314,9 @@ fn findings_of(
     findings.extend(of(Check::Closure));
     findings.extend(of(Check::Agreement));
     findings.extend(gate_findings(examined));
-    let keys = outputs.iter().filter_map(|output| check_key(output).err());
+    let keys = outputs
+        .iter()
+        .filter_map(|output| check_key(&output.entry).err());
     findings.extend(keys.map(|error| Finding::fail(&error)));
     findings.extend(of(Check::Parts));
     findings.extend(of(Check::Data));
@@ -358,10 +415,9 @@ fn look(store: WorldStore, parts: Vec<Part>, order: bool) -> Looked {
 async fn describe(
     store: &WorldStore,
     role: Role,
-    output: &LocatedOutput,
+    locator: OutputLocator,
     options: VerifyOptions,
 ) -> (OutputVerification, Vec<Finding>) {
-    let locator = &output.locator;
     let mut described = OutputVerification {
         output_id: locator.output_id.clone(),
         role,
@@ -371,6 +427,7 @@ async fn describe(
         first_ts_utc: None,
         last_ts_utc: None,
         time_order: TimeOrder::Unknown,
+        view: None,
     };
     let (store, parts) = (store.clone(), locator.parts.clone());
     let what = "The thread that reads footers ended too early";

@@ -4,6 +4,7 @@
 //! WSP's own blocks deny unknown keys; blocks that are shared with other components pass them
 //! over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use checkpoint::OrderMode;
@@ -42,12 +43,15 @@ pub(super) struct PolicyBlock {
     pub(super) stream_speedup: Option<Factor>,
     pub(super) stream_rate: Option<Rate>,
     pub(super) stream_order: Option<OrderMode>,
+    pub(super) stream_source: Option<StreamSource>,
+    pub(super) trust_stream_views: Option<bool>,
     pub(super) traffic_output_ids: Texts,
     pub(super) traffic_output_ids_ref: Option<String>,
     pub(super) context_output_ids: Texts,
     pub(super) context_output_ids_ref: Option<String>,
     pub(super) context_output_ids_baseline_ref: Option<String>,
     pub(super) stream_context: Option<bool>,
+    pub(super) time_columns: BTreeMap<String, String>,
 }
 
 /// `wiring`, shared.
@@ -57,6 +61,7 @@ pub(super) struct WiringBlock {
     pub(super) oracle_root: Option<String>,
     pub(super) oracle_engine_run_root: Option<String>,
     pub(super) oracle_scenario_id: Option<String>,
+    pub(super) oracle_stream_view_root: Option<String>,
     pub(super) engine_catalogue_path: Option<String>,
     pub(super) gate_map_path: Option<String>,
     pub(super) ig_ingest_url: Written,
@@ -178,6 +183,35 @@ pub enum CheckpointScope {
     Pack,
     /// The pack and the platform run: each output has a cursor for each run.
     PlatformRun,
+    /// The pack, the platform run and the scenario run, as the platform's newest producer keys
+    /// its cursors; they are kept where that producer looks for them.
+    ScenarioRun,
+}
+
+/// What the rows of an output are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StreamSource {
+    /// The outputs themselves, as the engine wrote them.
+    Outputs,
+    /// The platform's stream views of them, sorted by event time.
+    View,
+    /// Of each output the view, where its manifest and receipt are there; else the output.
+    Auto,
+}
+
+impl std::str::FromStr for StreamSource {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "outputs" => Ok(Self::Outputs),
+            "view" => Ok(Self::View),
+            "auto" => Ok(Self::Auto),
+            _ => Err(()),
+        }
+    }
 }
 
 /// The HTTP client that drives the lanes.

@@ -13,12 +13,11 @@ use std::str::FromStr;
 
 use envelope::EventTime;
 use oracle_store::edit_distance;
-use replay::Speedup;
+use replay::{LaneCount, Speedup};
 
 use super::blocks::CheckpointBackend;
 use super::overrides::Overrides;
 use super::secret::Secret;
-use super::settings::MAX_LANES;
 use super::{OutputList, Profile};
 use crate::{Error, ReasonCode};
 
@@ -143,6 +142,14 @@ const VARIABLES: &[Variable] = &[
         },
     },
     Variable {
+        name: "WSP_CHECKPOINT_ATTEMPT_ID",
+        sets: "wiring.wsp_checkpoint.attempt_id",
+        apply: |asked, text| {
+            text.clone_into(&mut asked.profile.checkpoint.attempt_id);
+            Ok(())
+        },
+    },
+    Variable {
         name: "WSP_CHECKPOINT_FLUSH_EVERY",
         sets: "wiring.wsp_checkpoint.flush_every",
         apply: |asked, text| {
@@ -154,11 +161,11 @@ const VARIABLES: &[Variable] = &[
         name: "WSP_IG_PUSH_CONCURRENCY",
         sets: "wiring.wsp_push.lanes",
         apply: |asked, text| {
-            let lanes = at_least_one(text)?;
-            if lanes > MAX_LANES {
-                return Err(format!("is {lanes}, above {MAX_LANES}"));
-            }
-            asked.profile.push.set_lanes(lanes as usize);
+            let lanes = text.parse().ok().and_then(LaneCount::new);
+            let most = LaneCount::MAX;
+            let lanes =
+                lanes.ok_or_else(|| not(text, format_args!("a number from 1 to {most}")))?;
+            asked.profile.push.set_lanes(lanes);
             Ok(())
         },
     },
@@ -175,7 +182,6 @@ const VARIABLES: &[Variable] = &[
 /// Variables that the platform's tasks set and that mean nothing here, and those that this
 /// product's own make targets and command line read: known, so that nobody is warned of them.
 const WITHOUT_MEANING: &[&str] = &[
-    "WSP_CHECKPOINT_ATTEMPT_ID",
     "WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN",
     "WSP_ENGINE_RUN_ROOT",
     "WSP_HTTP_POOL_MAXSIZE",

@@ -111,6 +111,16 @@ fn rows_of_the_world(profile: &Profile, overrides: &Overrides, flags: &Overrides
             profile.context.as_ref().map(shown),
         ),
         row(
+            "policy.stream_source",
+            given("--stream-source", flags.stream_source.is_some()),
+            name_of(&profile.stream_source),
+        ),
+        row(
+            "wiring.oracle_stream_view_root",
+            None,
+            profile.stream_view_root.clone(),
+        ),
+        row(
             "--output-ids",
             given("--output-ids", flags.output_ids.is_some()),
             overrides.output_ids.as_ref().map(|ids| ids.join(",")),
@@ -175,7 +185,7 @@ fn rows_of_the_run(profile: &Profile, overrides: &Overrides, flags: &Overrides) 
         row(
             "wiring.wsp_push.lanes",
             None,
-            Some(profile.push.lanes.count.to_string()),
+            Some(profile.push.lanes.count.get().to_string()),
         ),
         row(
             "wiring.wsp_push.on_reject",

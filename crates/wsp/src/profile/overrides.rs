@@ -1,11 +1,13 @@
 //! The values of one run, which take precedence over the profile.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use envelope::EventTime;
 use replay::{Bounds, OnReject, Pace, TimeWindow};
 
+use super::blocks::StreamSource;
 use super::settings::OrderMode;
 
 /// The values that a command line, or a calling service, sets for one run; each takes precedence
@@ -44,6 +46,8 @@ pub struct Overrides {
     pub max_gap: Option<Duration>,
     /// The order of events.
     pub order: Option<OrderMode>,
+    /// What the rows of outputs are read from.
+    pub stream_source: Option<StreamSource>,
     /// The ingestion gate's URL.
     pub ig_url: Option<String>,
     /// What becomes of events that the gate refuses for good.
@@ -54,6 +58,9 @@ pub struct Overrides {
     pub platform_run_id: Option<String>,
     /// The scenario run, 32 lowercase hex digits; `None` takes the engine run's id.
     pub scenario_run_id: Option<String>,
+    /// The lanes of a fleet of the platform's newest producer whose cursors are taken over,
+    /// under `scope: scenario_run`: the earliest of all counts. `None` takes over no fleet's.
+    pub adopt_lanes: Option<NonZeroU32>,
     /// Whether to resume although the plan differs from the one that the cursors were saved under.
     pub allow_plan_change: bool,
     /// Whether to resume under another platform run than the cursors'.

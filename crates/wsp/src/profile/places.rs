@@ -88,6 +88,11 @@ impl Profile {
                 Place::LocalOrS3,
             ),
             (
+                "wiring.oracle_stream_view_root",
+                self.stream_view_root.clone(),
+                Place::LocalOrS3,
+            ),
+            (
                 "wiring.oracle_engine_run_root",
                 self.engine_run_root.clone(),
                 Place::LocalOrS3,

@@ -1,15 +1,25 @@
 //! What a caller asks for: a profile, with the environment and overrides applied to it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use gates::AttestedWorld;
 use oracle_store::{EngineRunRoot, Location, lies_in_world, resolve_engine_run_root};
 
 use crate::Error;
 use crate::profile::environment::Environment;
 use crate::profile::origins::{Origins, Setting, settings_of};
 use crate::profile::overrides::Overrides;
+use crate::profile::producer::Producer;
 use crate::profile::{CheckpointBackend, Profile};
 use replay::{Pace, TimeWindow};
+
+/// A world that a program attested itself, and the producer that it vouches for.
+#[derive(Debug)]
+pub(crate) struct GivenWorld {
+    pub(crate) world: AttestedWorld,
+    pub(crate) producer: Producer,
+}
 
 /// A run to plan, verify or stream.
 #[derive(Debug, Clone)]
@@ -22,6 +32,8 @@ pub struct StreamRequest {
     pub working_dir: PathBuf,
     /// The environment whose variables were applied; that names the platform run, too.
     pub environment: Environment,
+    /// The world and the producer that a program brings; `None` where the profile names them.
+    pub(crate) world: Option<Arc<GivenWorld>>,
     /// Where each value comes from.
     pub settings: Vec<Setting>,
     /// What the environment holds in vain, a sentence each, for the log.
@@ -82,6 +94,7 @@ impl StreamRequest {
         }
         check_max_gap(&overrides, &profile.pace)?;
         profile.order = overrides.order.or(profile.order);
+        profile.stream_source = overrides.stream_source.unwrap_or(profile.stream_source);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
         Ok(Self {
             settings: settings_of(&profile, &overrides, &Origins { flags, variables }),
@@ -90,6 +103,7 @@ impl StreamRequest {
             overrides,
             working_dir,
             environment,
+            world: None,
         })
     }
 
@@ -119,7 +133,26 @@ impl StreamRequest {
         resolve_engine_run_root(named, profile.oracle_root.as_deref(), &self.working_dir).ok()
     }
 
-    /// Refuses cursors and time indexes in the engine run root, where nothing may be written;
+    /// The base of the stream views that the profile names; `None` where it names none: they lie
+    /// under the engine run root.
+    ///
+    /// # Errors
+    /// `ENGINE_ROOT_MISSING` for what is no location.
+    pub(crate) fn named_views_base(&self) -> Result<Option<EngineRunRoot>, oracle_store::Error> {
+        let named = self.profile.stream_view_root.as_deref();
+        named
+            .map(|named| EngineRunRoot::named(named, &self.working_dir))
+            .transpose()
+    }
+
+    /// The places that profile or flag names and nothing may be written to: the engine run root,
+    /// and the base of stream views.
+    pub(crate) fn read_only_places(&self) -> Vec<EngineRunRoot> {
+        let views_base = self.named_views_base().ok().flatten();
+        self.named_world().into_iter().chain(views_base).collect()
+    }
+
+    /// Refuses cursors and time indexes in the engine run root, or in the base of stream views, where nothing may be written;
     /// of the runs root, [`oracle_store::refuse_platform_runs`] says the same.
     ///
     /// # Errors
@@ -146,7 +179,7 @@ impl StreamRequest {
                 return Err(Error::new(
                     crate::ReasonCode::ProfileInvalid,
                     format!(
-                        "The profile's `{key}` names {}, which lies in the engine run root {world}, where nothing may be written",
+                        "The profile's `{key}` names {}, which lies in {world}, an engine run root or the base of its views, where nothing may be written",
                         place.full_name("").trim_end_matches('/')
                     ),
                     "Name a place outside of it.",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use replay::WhenLate;
-use replay::{Concurrency, LaneOrdering, LaneSettings};
+use replay::{Concurrency, LaneCount, LaneOrdering, LaneSettings};
 use replay::{GateQuarantineTerms, OnReject, RejectSettings};
 use replay::{OnDisorder, OrderSettings};
 
@@ -58,6 +58,8 @@ pub struct CheckpointSettings {
     pub flush_every: u64,
     /// What a cursor belongs to; the pack by default.
     pub scope: CheckpointScope,
+    /// `WSP_CHECKPOINT_ATTEMPT_ID`, which keys cursors of `scope: scenario_run`; empty by default.
+    pub attempt_id: String,
     /// How long a lease lasts without a renewal; 30 s by default.
     pub lease: Duration,
     /// How long the last save may take after a stop; 10 s by default.
@@ -80,6 +82,7 @@ impl CheckpointSettings {
             root: root.unwrap_or_else(|| format!("{DEFAULT_RUNS_ROOT}/wsp_checkpoints")),
             dsn: dsn.and_then(|dsn| dsn.expand(env)).map(Secret::new),
             flush_every: AtLeastOne::or(block.flush_every, 1),
+            attempt_id: String::new(),
             scope: block.scope.unwrap_or(CheckpointScope::Pack),
             lease: Duration::from_secs(AtLeastOne::or(block.lease_s, 30)),
             save_timeout: Duration::from_secs(AtLeastOne::or(block.save_timeout_s, 10)),
@@ -165,12 +168,9 @@ pub struct PushSettings {
     pub when_late: WhenLate,
 }
 
-/// The most lanes that a stream may have.
-pub(super) const MAX_LANES: u64 = 4_096;
-
 impl PushSettings {
     /// Has this many lanes, or one where all events stay in order.
-    pub(super) fn set_lanes(&mut self, lanes: usize) {
+    pub(super) fn set_lanes(&mut self, lanes: LaneCount) {
         if self.lanes.ordering != LaneOrdering::Strict {
             self.lanes.count = lanes;
         }
@@ -179,17 +179,18 @@ impl PushSettings {
     pub(super) fn new(block: PushBlock, memory_budget: u64) -> Result<Self, Error> {
         let ordering = block.ordering.unwrap_or(LaneOrdering::Key);
         let lanes = AtLeastOne::or(block.lanes, 32);
-        if lanes > MAX_LANES {
-            let problem = format!("is above {MAX_LANES}");
-            return Err(invalid("wiring.wsp_push.lanes", &problem));
-        }
+        let count = usize::try_from(lanes).ok().and_then(LaneCount::new);
+        let count = count.ok_or_else(|| {
+            let problem = format!("is above {}", LaneCount::MAX);
+            invalid("wiring.wsp_push.lanes", &problem)
+        })?;
         let max_event_bytes = AtLeastOne::or(block.max_event_bytes, MAX_EVENT_BYTES as u64);
         Ok(Self {
             lanes: LaneSettings {
                 count: if ordering == LaneOrdering::Strict {
-                    1
+                    LaneCount::ONE
                 } else {
-                    lanes as usize
+                    count
                 },
                 ordering,
                 concurrency: block.concurrency.unwrap_or(Concurrency::Fixed),

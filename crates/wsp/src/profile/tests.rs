@@ -34,7 +34,7 @@ fn an_empty_profile_is_strict_and_has_the_documented_defaults() {
         "runs/fraud-platform/wsp_checkpoints"
     );
     assert_eq!(profile.checkpoint.flush_every, 1);
-    assert_eq!(profile.push.lanes.count, 32);
+    assert_eq!(profile.push.lanes.count.get(), 32);
     assert_eq!(profile.push.lanes.ordering, LaneOrdering::Key);
     assert_eq!(profile.retry.give_up_after.as_secs(), 900);
     assert_eq!(profile.api_key_header, "X-IG-Api-Key");
@@ -214,7 +214,7 @@ fn values_may_come_from_the_environment_whatever_their_type() {
     )
     .unwrap();
     assert_eq!(profile.pace, Speedup::new(600.0).unwrap().into());
-    assert_eq!(profile.push.lanes.count, 8);
+    assert_eq!(profile.push.lanes.count.get(), 8);
 }
 
 #[test]
@@ -508,7 +508,10 @@ fn values_of_other_components_are_not_looked_at() {
 fn merge_keys_bring_in_blocks_and_values() {
     let text = "x: &x {lanes: 3}\nwiring: {wsp_push: {<<: *x, ordering: none}}";
     let merged = profile(text).unwrap().push.lanes;
-    assert_eq!((merged.count, merged.ordering), (3, LaneOrdering::None));
+    assert_eq!(
+        (merged.count.get(), merged.ordering),
+        (3, LaneOrdering::None)
+    );
     let unknown = "x: &x {lane: 3}\nwiring: {wsp_push: {<<: *x}}";
     assert_eq!(refused(unknown).0, "PROFILE_KEY_UNKNOWN");
     let twice = "wiring: {wsp_push: {lanes: 3, lanes: 4}}";

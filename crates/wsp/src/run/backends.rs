@@ -6,22 +6,24 @@ use std::sync::Arc;
 use checkpoint::{BucketStore, CheckpointStore, FileStore, PostgresStore, SqliteStore};
 use oracle_store::{Location, object_store_at};
 
+use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, Profile, PushClientKind};
+use crate::run::cursor_places::saved_in;
 use crate::{Error, ReasonCode};
 use push::{ClientError, ClientOptions, DirectClient, PushEndpoint, PushToken, ReqwestClient};
 
-/// Opens the checkpoint store of a profile; relative roots start at `working_dir`.
+/// Opens the checkpoint store of a request; relative roots start at its working directory.
 /// Nothing is made yet: that is for the one who takes leases.
 ///
 /// # Errors
 /// `PROFILE_VALUE_MISSING` for a DSN that is not set; the store's.
 pub(crate) fn open_checkpoint_store(
-    profile: &Profile,
-    working_dir: &Path,
+    request: &StreamRequest,
 ) -> Result<Arc<dyn CheckpointStore>, Error> {
+    let (profile, working_dir) = (&request.profile, request.working_dir.as_path());
     let settings = &profile.checkpoint;
     Ok(match settings.backend {
-        CheckpointBackend::File => Arc::new(FileStore::new(working_dir.join(&settings.root))),
+        CheckpointBackend::File => Arc::new(FileStore::new(saved_in(request)?)),
         CheckpointBackend::Sqlite => Arc::new(SqliteStore::new(working_dir.join(&settings.root))),
         CheckpointBackend::Postgres => {
             let dsn = settings.dsn.as_ref().map(|dsn| dsn.reveal().to_owned());
@@ -73,7 +75,7 @@ pub(crate) fn push_client(profile: &Profile) -> Result<(ProfileClient, PushEndpo
     Ok((client, endpoint))
 }
 
-fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
+pub(crate) fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
     let url = Profile::require(
         profile.ig_ingest_url.as_ref(),
         "wiring.ig_ingest_url",

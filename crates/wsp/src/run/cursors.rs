@@ -20,6 +20,7 @@ use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
 use crate::run::backends::open_checkpoint_store;
+use crate::run::cursor_places::scoped_key;
 use crate::run::done_share::percent;
 use crate::run::platform_run;
 use crate::run::reading::index_folder;
@@ -71,7 +72,7 @@ pub async fn show(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<CursorsReport, Error> {
-    let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
+    let store = open_checkpoint_store(request)?;
     let named = Named::find(request).await?;
     named.report(&*store, false, &surroundings.clock).await
 }
@@ -84,7 +85,7 @@ pub async fn reset(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<CursorsReport, Error> {
-    let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
+    let store = open_checkpoint_store(request)?;
     let named = Named::find(request).await?;
     let keys = &named.keys;
     refuse_cursors_in_world(
@@ -132,16 +133,21 @@ struct Named {
 impl Named {
     async fn find(request: &StreamRequest) -> Result<Self, Error> {
         let world = locate_world(request).await?;
-        world.outputs.iter().try_for_each(check_key)?;
+        world
+            .outputs
+            .iter()
+            .try_for_each(|output| check_key(&output.entry))?;
         let store = world.identified.store();
         let manifest = PackManifest::load(store).await?;
         let pack_id = manifest.map(|manifest| manifest.oracle_pack_id);
         let pack_key = pack_key(pack_id.as_ref(), store);
         let index_folder = index_folder(request, &pack_key);
         let index = TimeIndexCache::load(&index_folder);
-        let pack_key = match request.profile.checkpoint.scope {
-            CheckpointScope::Pack => pack_key,
-            CheckpointScope::PlatformRun => pack_key.scoped_to_run(&named_run(request)?),
+        let pack_key = if request.profile.checkpoint.scope == CheckpointScope::Pack {
+            pack_key
+        } else {
+            let engine_run_id = world.identified.receipt().run_id.to_string();
+            scoped_key(request, &pack_key, &named_run(request)?, &engine_run_id)
         };
         let keys = world.outputs.iter().map(|output| {
             CursorKey::new(pack_key.clone(), output.entry.output_id.clone()).map_err(Error::from)
@@ -238,7 +244,7 @@ fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
     let (run, _) = named.ok_or_else(|| {
         Error::new(
             ReasonCode::ProfileValueMissing,
-            "The cursors belong to a platform run (scope: platform_run), and none is named",
+            "The cursors belong to a platform run (by their scope), and none is named",
             "Give --platform-run-id.",
         )
     })?;

@@ -26,8 +26,8 @@ pub(crate) async fn percent(
 ) -> Option<f64> {
     let roots = root_spellings(store);
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
-    let last_file = relative_part(cursor.last_file(), &roots)?;
-    let at = parts.iter().position(|part| part.path() == last_file)?;
+    let last_part = relative_part(cursor.part_text(), &roots)?;
+    let at = parts.iter().position(|part| part.name() == last_part)?;
     let row = cursor.last_row_index();
     let (done, of) = match cursor.order() {
         OrderPosition::AsWritten => as_written(store, parts, at, row).await?,

@@ -17,9 +17,9 @@ use crate::run::backends::open_checkpoint_store;
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
 use crate::run::reading::event_time_source;
-use crate::run::report::{StreamReport, stored_cursor_json};
+use crate::run::report::{SourceReport, StreamReport, stored_cursor_json};
 use crate::run::resume;
-use replay::{Ending, Overlap, Pace};
+use replay::{Ending, Overlap, Pace, check_time_column};
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]
@@ -72,7 +72,10 @@ pub struct OutputOutline {
     pub output_id: OutputId,
     /// What the output is to the platform.
     pub role: Role,
-    /// The path of the output's parts, under the engine run root.
+    /// What its rows are read from.
+    #[serde(flatten)]
+    pub source: SourceReport,
+    /// The path of the parts that are read, under the engine run root.
     pub path: String,
     /// The number of parts.
     pub parts: usize,
@@ -94,7 +97,7 @@ pub async fn outline(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<Outline, Error> {
-    let store = open_checkpoint_store(&request.profile, &request.working_dir)?;
+    let store = open_checkpoint_store(request)?;
     let mut report = StreamReport::empty(request.profile.posture);
     let outlook = look_ahead(request, &*store, surroundings, &mut report).await?;
     let Outlook {
@@ -112,6 +115,7 @@ pub async fn outline(
         outputs.push(OutputOutline {
             output_id: output.id().clone(),
             role: output.role,
+            source: SourceReport::of(output.view.as_ref()),
             path: output.locator.path.clone(),
             parts: output.locator.parts.len(),
             bytes: output.locator.bytes(),
@@ -166,10 +170,11 @@ async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<Part
     blocking_as(what, move || {
         let footers = output.locator.parts.iter().map(|part| {
             let mut footer = footer(&store, part)?;
+            check_time_column(&store, part, &footer)?;
             footer.schema = None;
             Ok(footer)
         });
-        footers.collect::<Result<Vec<_>, oracle_store::Error>>()
+        footers.collect::<Result<Vec<_>, Error>>()
     })
     .await
 }

@@ -19,11 +19,13 @@ use crate::plan::{Plan, plan};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
+use crate::run::cursor_places::{TakeOver, scoped_key};
 use crate::run::platform_run::{self, PlatformRunSource};
 use crate::run::reading::index_folder;
 use crate::run::refusal;
-use crate::run::report::StreamReport;
+use crate::run::report::{SourceReport, StreamReport};
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use crate::run::view_order;
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
 use replay::{
     Ending, GateBook, HeldLease, Receipts, SetAside, TimeWindow, open_quarantine, stopped,
@@ -106,40 +108,39 @@ pub(crate) async fn look_ahead(
         )
     })
     .await?;
-    let (run, pack_key) = match (named, profile.checkpoint.scope) {
-        (Some(named), CheckpointScope::PlatformRun) => {
-            let scoped = plan.pack_key.scoped_to_run(&named.0);
-            (Some(named), scoped)
-        }
+    let named = match named {
         // Cursors of a run's own cannot name the run that they are looked up by.
-        (None, CheckpointScope::PlatformRun) => {
-            let made = platform_run::make(surroundings.clock.wall())?;
-            let scoped = plan.pack_key.scoped_to_run(&made);
-            (Some((made, PlatformRunSource::New)), scoped)
-        }
-        (named, CheckpointScope::Pack) => (named, plan.pack_key.clone()),
+        None if profile.checkpoint.scope != CheckpointScope::Pack => Some(new_run(surroundings)?),
+        named => named,
+    };
+    let engine_run_id = plan.receipt.run_id.to_string();
+    let pack_key = match &named {
+        Some((run, _)) => scoped_key(request, &plan.pack_key, run, &engine_run_id),
+        None => plan.pack_key.clone(),
     };
     report.pack_key = Some(pack_key.clone());
     let keys = resume::cursor_keys(&pack_key, &plan.outputs)?;
-    let records = resume::load(store, &keys).await;
-    let run = match (run, &records) {
-        (Some(run), _) => run,
+    let run = named.as_ref().map(|(run, _)| run);
+    let take_over = TakeOver::new(request, run, &plan.pack_key, &engine_run_id);
+    let records = take_over.load(store, &keys).await;
+    let run = match (named, &records) {
+        (Some(named), _) => named,
         (None, Ok(records)) => match run_of(records)? {
             Some(run) => (run, PlatformRunSource::Cursor),
-            None => (
-                platform_run::make(surroundings.clock.wall())?,
-                PlatformRunSource::New,
-            ),
+            None => new_run(surroundings)?,
         },
-        (None, Err(_)) => (
-            platform_run::make(surroundings.clock.wall())?,
-            PlatformRunSource::New,
-        ),
+        (None, Err(_)) => new_run(surroundings)?,
     };
     report.platform_run_id = Some(run.0.clone());
     let of_cursors = || {
-        let stored = records.as_ref().ok()?.iter().flatten().next()?;
-        Some(stored.cursor.order().mode())
+        let records = plan.outputs.iter().zip(records.as_ref().ok()?);
+        let mut cursors = records.filter_map(|(output, record)| {
+            let cursor = &record.as_ref()?.cursor;
+            // A platform producer's cursor in a view means the same in both orders.
+            let is_any = output.view.is_some() && cursor.is_foreign();
+            (!is_any).then(|| cursor.order().mode())
+        });
+        cursors.next()
     };
     let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
     report.order = Some(order.as_str());
@@ -228,13 +229,12 @@ async fn begin(
         order,
         records,
     } = outlook;
-    refuse_run_in_world(request, plan.store.root(), &run)?;
-    refuse_cursors_in_world(
-        request,
-        plan.store.root(),
-        &keys,
-        &index_folder(request, &plan.pack_key),
-    )?;
+    let views_base = request.named_views_base()?;
+    for place in [plan.store.root()].into_iter().chain(&views_base) {
+        refuse_run_in_world(request, place, &run)?;
+        let index = index_folder(request, &plan.pack_key);
+        refuse_cursors_in_world(request, place, &keys, &index)?;
+    }
     let opening = {
         let (runs_root, run, posture) = (runs_root.clone(), run.clone(), profile.posture);
         let clock = surroundings.clock.clone();
@@ -324,7 +324,11 @@ impl Beginning<'_> {
         audit: &mut AuditLog,
     ) -> Result<(Pins, Vec<OutputStart>), Error> {
         let resuming = async {
-            let records = resume::load(held.store(), self.keys).await?;
+            let engine_run_id = self.plan.receipt.run_id.to_string();
+            let pack_key = &self.plan.pack_key;
+            let take_over = TakeOver::new(self.request, Some(self.run), pack_key, &engine_run_id);
+            let records = take_over.load(held.store(), self.keys).await?;
+            view_order::check(self.request, self.plan, self.order, ending).await?;
             let terms = ResumeTerms {
                 order: self.order,
                 platform_run_id: self.run.as_str(),
@@ -383,6 +387,12 @@ fn lease_request(request: &StreamRequest, keys: &[CursorKey], plan: &Plan) -> Le
     wanted.period = request.profile.checkpoint.lease;
     wanted.take_over = request.overrides.take_over;
     wanted
+}
+
+/// A platform run of the present second.
+fn new_run(surroundings: &Surroundings) -> Result<(PlatformRunId, PlatformRunSource), Error> {
+    let run = platform_run::make(surroundings.clock.wall())?;
+    Ok((run, PlatformRunSource::New))
 }
 
 /// The platform run that the cursors agree on.
@@ -466,6 +476,7 @@ fn stream_started(
             "output_id": output.id(),
             "role": output.role,
             "parts": output.locator.parts.len(),
+            "source": SourceReport::of(output.view.as_ref()),
             "resumes_behind": start.cursor.as_ref().map(crate::run::report::cursor_json),
         })
     });

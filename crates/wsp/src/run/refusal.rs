@@ -77,7 +77,7 @@ fn audit_of_named_run(request: &StreamRequest, clock: &SharedClock) -> Option<Au
         request.environment.platform_run_id(),
     );
     let (run, _) = platform_run::named(flag, environment, &runs_root).ok()??;
-    if let Some(world) = request.named_world() {
+    for world in request.read_only_places() {
         refuse_run_in_world(request, &world, &run).ok()?;
     }
     AuditLog::open(&runs_root, &run, request.profile.posture, clock).ok()

@@ -4,10 +4,11 @@ use checkpoint::{Cursor, Record};
 use chrono::{DateTime, SecondsFormat, Utc};
 use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId, ScenarioId};
-use oracle_store::Posture;
+use oracle_store::{Posture, StreamView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::plan::ViewReport;
 use crate::plan::selection::Role;
 use replay::{
     CheckpointCounts, Decisions, GateQuarantineReport, LatenessReport, OutagesReport, Pace,
@@ -33,6 +34,9 @@ pub struct OutputReport {
     pub output_id: OutputId,
     /// What the output is to the platform.
     pub role: Role,
+    /// What the rows were read from.
+    #[serde(flatten)]
+    pub source: SourceReport,
     /// The events of the output that this run read, acknowledged and set aside.
     #[serde(flatten)]
     pub meters: Reading,
@@ -40,6 +44,26 @@ pub struct OutputReport {
     pub decisions: Decisions,
     /// The saved cursor: a later run starts behind it; `None` where nothing is saved.
     pub cursor: Option<Value>,
+}
+
+/// What the rows of an output are read from.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceReport {
+    /// `outputs` or `view`.
+    pub stream_source: &'static str,
+    /// The stream view; absent where rows are read from the output itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewReport>,
+}
+
+impl SourceReport {
+    /// What an output of a plan is read from.
+    pub(crate) fn of(view: Option<&StreamView>) -> Self {
+        Self {
+            stream_source: view.map_or("outputs", |_| "view"),
+            view: view.map(ViewReport::of),
+        }
+    }
 }
 
 /// The schedule of a paced run, as it stood at its end.
@@ -201,6 +225,7 @@ impl StreamReport {
 pub(crate) fn cursor_json(cursor: &Cursor) -> Value {
     json!({
         "last_file": cursor.last_file,
+        "last_part": cursor.last_part,
         "last_row_index": cursor.last_row_index,
         "last_ts_utc": cursor.last_ts_utc,
     })
@@ -212,6 +237,7 @@ pub(crate) fn stored_cursor_json(record: &Record) -> Value {
         "last_file": record.cursor.last_file(),
         "last_row_index": record.cursor.last_row_index(),
         "last_ts_utc": record.cursor.last_ts_utc(),
+        "last_part": record.cursor.part_text(),
         "order": record.cursor.order().mode().as_str(),
         "platform_run_id": record.cursor.platform_run_id(),
         "updated_at_utc": record.updated_at_utc,

@@ -1,12 +1,12 @@
 //! Where each output starts: behind its cursor, or at its beginning.
 
 use checkpoint::{
-    Adoption, CheckpointStore, Cursor, CursorKey, OrderMode, OrderPosition, PackKey, Record,
-    ResumePlan, position_check, resume_check,
+    Adoption, Cursor, CursorKey, OrderMode, OrderPosition, PackKey, Record, ResumePlan,
+    StoredCursor, part_under, position_check, resume_check,
 };
 use envelope::EventTime;
 use model::OutputId;
-use oracle_store::{Location, Part, WorldKey, WorldStore, footer};
+use oracle_store::{EngineRunRoot, Location, Part, STREAM_VIEW_BASE, WorldKey, WorldStore, footer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -28,21 +28,6 @@ pub(crate) fn cursor_keys(
         .iter()
         .map(|output| CursorKey::new(pack_key.clone(), output.id().clone()).map_err(Error::from))
         .collect()
-}
-
-/// The stored records of some keys.
-///
-/// # Errors
-/// The store's: damaged, of another version, or away.
-pub(crate) async fn load(
-    store: &dyn CheckpointStore,
-    keys: &[CursorKey],
-) -> Result<Vec<Option<Record>>, Error> {
-    let mut records = Vec::with_capacity(keys.len());
-    for key in keys {
-        records.push(store.load(key).await?);
-    }
-    Ok(records)
 }
 
 /// What a later run must find unchanged to go on from a cursor: sha256 over the
@@ -118,6 +103,8 @@ pub(crate) async fn starts(
 ) -> Result<Vec<OutputStart>, Error> {
     let roots = root_spellings(&plan.store);
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let bases = view_base_spellings(&plan.store);
+    let bases: Vec<&str> = bases.iter().map(String::as_str).collect();
     let mut starts = Vec::with_capacity(plan.outputs.len());
     for (output, (key, record)) in plan.outputs.iter().zip(keys.iter().zip(records)) {
         let digest = plan_digest(&plan.world_key, output, terms.order, terms.overrides.window);
@@ -125,6 +112,9 @@ pub(crate) async fn starts(
         if let Some(record) = record {
             let resume_plan = ResumePlan {
                 order: terms.order,
+                source: output.row_source(),
+                view_bases: &bases,
+                view_time_ns: view_time(plan, output, &record.cursor, &bases, terms.order).await?,
                 plan_digest: &digest,
                 platform_run_id: terms.platform_run_id,
                 roots: &roots,
@@ -169,6 +159,9 @@ fn adoption_json(output_id: &OutputId, adoption: &Adoption) -> Value {
         Adoption::ExistingProducer => {
             json!({"output_id": output_id, "adopted": "existing_producer"})
         }
+        Adoption::ViewProducer => {
+            json!({"output_id": output_id, "adopted": "view_producer"})
+        }
         Adoption::PlanChanged { stored } => {
             json!({"output_id": output_id, "adopted": "plan_changed", "stored": stored})
         }
@@ -188,7 +181,7 @@ async fn check_position(
         .locator
         .parts
         .iter()
-        .find(|part| part.path() == cursor.last_file);
+        .find(|part| part.name() == cursor.last_part);
     let rows = match part.cloned() {
         // Where only reading would tell, the reader says whether the row is there.
         Some(part) => Some(row_count(store.clone(), part).await?.unwrap_or(u64::MAX)),
@@ -204,10 +197,50 @@ pub(crate) async fn row_count(store: WorldStore, part: Part) -> Result<Option<u6
     Ok(footer.rows)
 }
 
-/// The engine run root as named and, for a local one, absolute and resolved.
+/// The time by which the row of a platform producer's view cursor is ordered, read from the view
+/// itself; `None` where no such time is needed, or there is no such part.
+async fn view_time(
+    plan: &Plan,
+    output: &PlannedOutput,
+    cursor: &StoredCursor,
+    bases: &[&str],
+    order: OrderMode,
+) -> Result<Option<i128>, Error> {
+    if output.view.is_none() || !cursor.is_foreign() || order == OrderMode::AsWritten {
+        return Ok(None);
+    }
+    let name = part_under(cursor.last_file(), bases);
+    let mut parts = output.locator.parts.iter();
+    let Some(part) = parts.find(|part| name == Some(part.name())).cloned() else {
+        return Ok(None);
+    };
+    let (store, row) = (plan.store.clone(), cursor.last_row_index());
+    let what = "The thread that reads an event time ended too early";
+    let time = blocking_as(what, move || replay::time_of_row(&store, &part, row)).await?;
+    // Of a row past the end any time will do: the position is refused.
+    Ok(Some(time.map_or(0, EventTime::nanos)))
+}
+
+/// The base of the stream views in the spellings of [`root_spellings`].
+pub(crate) fn view_base_spellings(store: &WorldStore) -> Vec<String> {
+    match store.views_base() {
+        Some(base) => spellings_of(base),
+        None => root_spellings(store)
+            .into_iter()
+            .map(|root| format!("{}/{STREAM_VIEW_BASE}", root.trim_end_matches('/')))
+            .collect(),
+    }
+}
+
+/// The engine run root as named, as the platform's producers spell it and, for a local one,
+/// absolute and resolved.
 pub(crate) fn root_spellings(store: &WorldStore) -> Vec<String> {
-    let mut spellings = vec![store.root().as_str().to_owned()];
-    if let Location::Local(path) = store.root().location() {
+    spellings_of(store.root())
+}
+
+fn spellings_of(root: &EngineRunRoot) -> Vec<String> {
+    let mut spellings = vec![root.as_str().to_owned(), root.platform_location("")];
+    if let Location::Local(path) = root.location() {
         let absolute = std::path::absolute(path).ok();
         let resolved = path.canonicalize().ok();
         let found = [absolute, resolved].into_iter().flatten();
@@ -230,7 +263,7 @@ pub(crate) fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<Do
             let OrderPosition::EventTime { sort_time_ns } = cursor.order else {
                 return Ok(None);
             };
-            let before = |part: &Part| part.path() < cursor.last_file.as_str();
+            let before = |part: &Part| part.name() < cursor.last_part.as_str();
             let part = output.locator.parts.partition_point(before) as u32;
             let time = EventTime::from_nanos(sort_time_ns).ok_or_else(|| {
                 let what = format!("The cursor of {} is at no event's time", output.id());
@@ -261,7 +294,7 @@ pub(crate) fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u6
                 .enumerate()
                 .filter_map(move |(number, part)| {
                     let from_row = match &start.cursor {
-                        Some(cursor) => cursor.first_open_row(part.path())?,
+                        Some(cursor) => cursor.first_open_row(part.name())?,
                         None => 0,
                     };
                     Some((

@@ -20,7 +20,9 @@ use crate::run::control::ControlSocket;
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source};
 use crate::run::refusal::{self, failure, quarantined};
-use crate::run::report::{OutputReport, ScheduleReport, Status, StreamReport, cursor_json};
+use crate::run::report::{
+    OutputReport, ScheduleReport, SourceReport, Status, StreamReport, cursor_json,
+};
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
@@ -134,7 +136,7 @@ impl<K: Clock> Stream<K> {
     /// order, [`Steering::act`] with [`Stop`](replay::Act::Stop).
     pub async fn run(self) -> StreamReport {
         let profile = &self.request.profile;
-        let opened = open_checkpoint_store(profile, &self.request.working_dir)
+        let opened = open_checkpoint_store(&self.request)
             .and_then(|store| Ok((self.patient_with(store), push_client(profile)?)));
         // On the heap: there is a future for each kind of client.
         match opened {
@@ -300,6 +302,7 @@ impl<K: Clock> Stream<K> {
                 |(index, (((output, saved), decisions), start))| OutputReport {
                     output_id: output.id().clone(),
                     role: output.role,
+                    source: SourceReport::of(output.view.as_ref()),
                     meters: meters.reading(index),
                     decisions,
                     cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
@@ -449,8 +452,12 @@ impl<K: Clock> Stream<K> {
         let outputs = prepared.plan.outputs.iter().zip(keys);
         let outputs = outputs.map(|(output, (key, start))| {
             let parts = output.locator.parts.iter();
-            let parts = parts.map(|part| part.path().to_owned());
-            KeptOutput::new(key.clone(), parts, start.plan_digest.clone())
+            let places = parts.clone();
+            let places = places.map(|part| prepared.plan.store.platform_location(part.path()));
+            let names = parts.map(|part| part.name().to_owned());
+            KeptOutput::new(key.clone(), names, start.plan_digest.clone())
+                .located_at(places)
+                .read_from(output.row_source())
         });
         let (store, held) = (Arc::clone(&prepared.store), &prepared.held);
         let (outputs, run) = (outputs.collect(), prepared.run.to_string());

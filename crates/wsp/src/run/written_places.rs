@@ -13,6 +13,7 @@ use oracle_store::{EngineRunRoot, Location, lies_in_world, world_around};
 use crate::profile::CheckpointBackend;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::log_of_run;
+use crate::run::cursor_places::saved_in;
 use crate::{Error, ReasonCode};
 use replay::{file_of_run, gate_book_places, redriven_of};
 
@@ -50,7 +51,7 @@ pub(crate) fn refuse_cursors_in_world(
     let checkpoint = &request.profile.checkpoint;
     let root = request.working_dir.join(&checkpoint.root);
     let mut places = match checkpoint.backend {
-        CheckpointBackend::File => FileStore::new(root).places(keys),
+        CheckpointBackend::File => FileStore::new(saved_in(request)?).places(keys),
         CheckpointBackend::Sqlite => SqliteStore::new(root).places(),
         CheckpointBackend::Postgres | CheckpointBackend::Object => Vec::new(),
     };
@@ -83,8 +84,8 @@ pub(crate) fn refuse_redrive_in_world(
         if let Some(world) = world_around(&place) {
             return Err(leads_into(&place, &world.display().to_string()));
         }
-        if let Some(world) = request.named_world() {
-            refuse(&world, &[place])?;
+        for world in request.read_only_places() {
+            refuse(&world, std::slice::from_ref(&place))?;
         }
     }
     Ok(())
@@ -94,7 +95,7 @@ fn leads_into(place: &Path, world: &str) -> Error {
     Error::new(
         ReasonCode::ProfileInvalid,
         format!(
-            "{} would be written, and it lies in the engine run root {world}, where nothing may be written",
+            "{} would be written, and it lies in {world}, an engine run root or the base of its views, where nothing may be written",
             place.display()
         ),
         "Name a place outside of it, and look for a symlink on the way there.",

@@ -1,6 +1,7 @@
 //! The rows of one part in file order.
 
-use envelope::Framer;
+use arrow_array::ArrayRef;
+use envelope::{FramedBatch, Framer};
 use oracle_store::{Part, RowBatch, RowReader, Rows};
 
 use super::{ChunkRows, OpenRows, bytes_of, is_large, parted, times_of};
@@ -120,17 +121,45 @@ fn passed_over(part: &Part, from: TimeRow, batch: &RowBatch) -> Result<usize, Er
 
 fn frame(framer: &mut Framer, part: &Part, batch: &RowBatch, next: usize, rows: usize) -> Chunk {
     let first_row = batch.first_row + next as u64;
-    let (framed, failure) = parted(match &batch.rows {
-        Rows::Arrow(batch) => framer.frame(part.path(), first_row, &batch.slice(next, rows)),
-        Rows::JsonLines(lines) => {
-            let lines = lines.iter().skip(next).take(rows);
-            framer.frame_json_lines(part.path(), first_row, lines)
+    let (framed, failure) = match &batch.rows {
+        Rows::Arrow(batch) => {
+            parted(framer.frame(part.path(), first_row, &batch.slice(next, rows)))
         }
-    });
+        Rows::JsonLines(lines) => {
+            let texts = lines.iter().skip(next).take(rows);
+            match lines.times() {
+                Some(times) => {
+                    let times = times.slice(next, rows);
+                    frame_payloads(framer, part, first_row, texts, &times)
+                }
+                None => parted(framer.frame_json_lines(part.path(), first_row, texts)),
+            }
+        }
+    };
+    let framed = if part.is_view() {
+        framed.in_whole_micros()
+    } else {
+        framed
+    };
     Chunk {
         framed,
         rows: RowNumbers::From(first_row),
         failure,
         held: None,
     }
+}
+
+/// Frames payloads whose times are a column of their own, up to the first bad row.
+fn frame_payloads<'a>(
+    framer: &mut Framer,
+    part: &Part,
+    first_row: u64,
+    payloads: impl Iterator<Item = &'a [u8]>,
+    times: &ArrayRef,
+) -> (FramedBatch, Option<Error>) {
+    let (path, name) = (part.path(), part.time_column());
+    let (times, no_time) = parted(envelope::event_times(path, first_row, name, times));
+    let rows = payloads.zip(times);
+    let (framed, bad_payload) = parted(framer.frame_payloads(path, first_row, rows));
+    (framed, bad_payload.or(no_time))
 }

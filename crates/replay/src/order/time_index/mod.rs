@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, read_column};
+use envelope::EventTime;
+use oracle_store::{ColumnReader, Part, ReadOptions, WorldStore, footer, read_column};
 
 pub use cache::TimeIndexCache;
 use part_times::TimeScan;
@@ -31,8 +32,6 @@ use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
-/// The column that holds the event time.
-pub(crate) const TIME_COLUMN: &str = "ts_utc";
 /// Rows of a time column decoded at once.
 const BATCH_ROWS: usize = 8_192;
 /// How often progress is told.
@@ -218,6 +217,37 @@ impl Learning {
     }
 }
 
+/// The time that one row of a part is ordered by; `None` if the part has no such row. Blocks.
+///
+/// # Errors
+/// `MISSING_EVENT_TIME`, `EVENT_TIME_INVALID`, `ORACLE_READ_FAILED`.
+pub fn time_of_row(store: &WorldStore, part: &Part, row: u64) -> Result<Option<EventTime>, Error> {
+    if footer(store, part)?.rows.is_some_and(|rows| row >= rows) {
+        return Ok(None);
+    }
+    let options = ReadOptions {
+        from_row: row,
+        batch_rows: 1,
+    };
+    let Some(column) = read_column(store, part, part.time_column(), &options)?.next() else {
+        return Ok(None);
+    };
+    let (first_row, values) = column?;
+    let times = envelope::event_times(part.path(), first_row, part.time_column(), &values);
+    let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
+    Ok(ordering_times(part, times).first().copied())
+}
+
+/// The times that the rows of a part are ordered by, of their event times.
+pub(crate) fn ordering_times(part: &Part, mut times: Vec<EventTime>) -> Vec<EventTime> {
+    if part.is_view() {
+        for time in &mut times {
+            *time = time.in_whole_micros();
+        }
+    }
+    times
+}
+
 fn stopped() -> Error {
     let what = "The stream was stopped while it read time columns";
     Error::new(ReasonCode::Stopped, what, "A rerun goes on.")
@@ -265,7 +295,8 @@ impl TimesReading {
                     from_row: 0,
                     batch_rows: BATCH_ROWS,
                 };
-                let columns = read_column(&self.store, &self.part, TIME_COLUMN, &options)?;
+                let columns =
+                    read_column(&self.store, &self.part, self.part.time_column(), &options)?;
                 let scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
                 none.insert((columns, scan))
             }
@@ -277,8 +308,10 @@ impl TimesReading {
             return Err(stopped());
         }
         let (first_row, values) = column?;
-        let times = envelope::event_times(self.part.path(), first_row, &values);
-        scan.push(&times.map_err(|bad| Error::Envelope(bad.into()))?);
+        let name = self.part.time_column();
+        let times = envelope::event_times(self.part.path(), first_row, name, &values);
+        let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
+        scan.push(&ordering_times(&self.part, times));
         Ok(true)
     }
 }
