@@ -102,11 +102,11 @@ fn spec() -> FrameSpec {
         trace_id: "e2".repeat(32),
         span_id: Some("engine-1.4.0".into()),
     };
-    FrameSpec {
-        output_id: OUTPUT_ID.into(),
-        primary_key: KEY.map(String::from).to_vec(),
-        pins: Pins::new(values).unwrap().stamped(&provenance).unwrap(),
-    }
+    FrameSpec::new(
+        OUTPUT_ID,
+        KEY,
+        Pins::new(values).unwrap().stamped(&provenance).unwrap(),
+    )
 }
 
 /// Framing as the stream does it: bodies of a batch are gone when the next one is framed.

@@ -14,15 +14,17 @@ use crate::json_lines::LineReader;
 use crate::time_fault::TimeFault;
 use model::EventTime;
 
-/// Reads the `ts_utc` column of a batch, up to the first row that cannot be read.
+/// Reads the column of event times of a batch, up to the first row that cannot be read.
 ///
-/// `first_row` is the index in the part of the batch's first row.
+/// `first_row` is the index in the part of the batch's first row; `name` is the column's, for
+/// errors.
 ///
 /// # Errors
 /// [`BadRow`] with the times of the rows before it: `MISSING_EVENT_TIME`, `EVENT_TIME_INVALID`.
 pub fn event_times(
     part: &str,
     first_row: u64,
+    name: &str,
     column: &dyn Array,
 ) -> Result<Vec<EventTime>, BadRow<Vec<EventTime>>> {
     let mut times = Vec::with_capacity(column.len());
@@ -33,14 +35,14 @@ pub fn event_times(
                 part: part.to_owned(),
                 row: first_row + times.len() as u64,
             };
-            Err(BadRow::new(times, place.of(fault.error())))
+            Err(BadRow::new(times, place.of(fault.error(name))))
         }
     }
 }
 
-/// Reads `ts_utc` of each line of a JSON Lines part, up to the first one that cannot be read.
+/// Reads the event time of each line of a JSON Lines part, up to the first one that cannot be read.
 ///
-/// `first_row` is the index in the part of the first line.
+/// `first_row` is the index in the part of the first line; `name` is the field that holds the time.
 ///
 /// # Errors
 /// [`BadRow`] with the times of the lines before it: as [`event_times`], and
@@ -48,13 +50,14 @@ pub fn event_times(
 pub fn event_times_of_json_lines<'a>(
     part: &str,
     first_row: u64,
+    name: &str,
     lines: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<EventTime>, BadRow<Vec<EventTime>>> {
-    let mut reader = LineReader::new(&[]);
+    let mut reader = LineReader::new(name, &[]);
     let mut times = Vec::new();
     for line in lines {
         let row = reader.read(line);
-        match row.and_then(|row| row.time().map_err(TimeFault::error)) {
+        match row.and_then(|row| row.time().map_err(|fault| fault.error(name))) {
             Ok(time) => times.push(time),
             Err(error) => {
                 let place = RowPlace {

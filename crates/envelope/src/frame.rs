@@ -27,13 +27,41 @@ use model::{EventTime, OutputId};
 
 /// How the rows of one output are framed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FrameSpec {
     /// The output's id, which is also the event type.
     pub output_id: OutputId,
     /// The primary-key columns in the order of the catalogue; at least one.
     pub primary_key: Vec<String>,
+    /// The column of event times; `ts_utc` unless another is named.
+    pub time_column: String,
     /// The constant fields of all envelopes: world, run and producer.
     pub pins: Pins,
+}
+
+impl FrameSpec {
+    /// Frames the rows of an output with their event times in `ts_utc`.
+    pub fn new(
+        output_id: impl Into<OutputId>,
+        primary_key: impl IntoIterator<Item = impl Into<String>>,
+        pins: Pins,
+    ) -> Self {
+        Self {
+            output_id: output_id.into(),
+            primary_key: primary_key.into_iter().map(Into::into).collect(),
+            time_column: TIME_COLUMN.to_owned(),
+            pins,
+        }
+    }
+
+    /// The same rows, with their event times in another column.
+    #[must_use]
+    pub fn timed_by(self, column: impl Into<String>) -> Self {
+        Self {
+            time_column: column.into(),
+            ..self
+        }
+    }
 }
 
 /// Frames the rows of one output as envelopes.
@@ -45,6 +73,7 @@ pub struct Framer {
     head: EnvelopeHead,
     identity: Identity,
     lines: LineReader,
+    time_column: String,
 }
 
 impl Framer {
@@ -57,6 +86,7 @@ impl Framer {
         let FrameSpec {
             output_id,
             primary_key,
+            time_column,
             pins,
         } = spec;
         let output_id = output_id.as_str();
@@ -64,7 +94,8 @@ impl Framer {
         Ok(Self {
             head: EnvelopeHead::new(output_id, pins),
             identity: Identity::new(output_id, primary_key, pins.id_tail())?,
-            lines: LineReader::new(primary_key),
+            lines: LineReader::new(time_column, primary_key),
+            time_column: time_column.clone(),
         })
     }
 
@@ -90,15 +121,18 @@ impl Framer {
             part: part.to_owned(),
             row: first_row + row as u64,
         };
-        let (times, mut error) = match batch.column_by_name(TIME_COLUMN) {
-            Some(column) => match event_times(part, first_row, column) {
+        let (times, mut error) = match batch.column_by_name(&self.time_column) {
+            Some(column) => match event_times(part, first_row, &self.time_column, column) {
                 Ok(times) => (times, None),
                 Err(bad) => {
                     let (times, error) = bad.into_parts();
                     (times, Some(error))
                 }
             },
-            None => (Vec::new(), Some(at(0).of(TimeFault::NoColumn.error()))),
+            None => (
+                Vec::new(),
+                Some(at(0).of(TimeFault::NoColumn.error(&self.time_column))),
+            ),
         };
         let constant: Vec<bool> = batch.columns().iter().map(|c| is_constant(c)).collect();
         let (identities, fault) = self.identity.of_batch(batch, &constant, times.len());
@@ -216,7 +250,7 @@ impl Framer {
         let row = self.lines.read(line)?;
         let time = match time {
             Some(time) => time,
-            None => row.time().map_err(TimeFault::error)?,
+            None => row.time().map_err(|fault| fault.error(&self.time_column))?,
         };
         let key = self.identity.of_texts(row.key_texts());
         let (id, ordering_key) = key.map_err(|(column, fault)| fault.error(column))?;

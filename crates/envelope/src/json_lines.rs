@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use crate::error::{Error, ReasonCode};
 use crate::identity::{KeyFaultKind, boolean_text};
-use crate::time_fault::{TIME_COLUMN, TimeFault};
+use crate::time_fault::TimeFault;
 use model::EventTime;
 
 /// Reads the event time and the key values of lines. Between lines it keeps only memory.
@@ -44,8 +44,8 @@ enum Found {
 }
 
 impl LineReader {
-    pub(crate) fn new(primary_key: &[String]) -> Self {
-        let mut wanted = vec![TIME_COLUMN.to_owned()];
+    pub(crate) fn new(time_column: &str, primary_key: &[String]) -> Self {
+        let mut wanted = vec![time_column.to_owned()];
         let place = |column: &String| {
             wanted
                 .iter()

@@ -20,11 +20,8 @@
 //! };
 //! let run = EngineRunId::parse(&"75".repeat(16)).unwrap();
 //! let platform_run = "platform_20260128T090000Z".parse().unwrap();
-//! let spec = FrameSpec {
-//!     output_id: "s2_flow_anchor_baseline_6B".into(),
-//!     primary_key: vec!["flow_id".into()],
-//!     pins: Pins::for_world(&world, &run, &platform_run, "svc:world_stream_producer")?,
-//! };
+//! let pins = Pins::for_world(&world, &run, &platform_run, "svc:world_stream_producer")?;
+//! let spec = FrameSpec::new("s2_flow_anchor_baseline_6B", ["flow_id"], pins);
 //!
 //! let flows: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
 //! let times: ArrayRef = Arc::new(StringArray::from(vec!["2026-01-28 09:55:40+01:00"; 2]));
@@ -77,3 +74,4 @@ pub use model::{
 pub use ordering_key::ordering_key;
 pub use pins::{PinValues, Pins, Provenance};
 pub use schema::{CANONICAL_EVENT_ENVELOPE_SCHEMA, EnvelopeValidator};
+pub use time_fault::TIME_COLUMN;

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::event_id::{EventId, id_tail};
 use crate::identity::Identity;
 use crate::json_lines::LineReader;
+use crate::time_fault::TIME_COLUMN;
 use model::{OutputId, WorldKey};
 
 impl EventId {
@@ -46,7 +47,7 @@ impl EventId {
             world.scenario_id.as_str(),
         );
         let mut identity = Identity::new(output_id.as_str(), primary_key, tail)?;
-        let mut reader = LineReader::new(primary_key);
+        let mut reader = LineReader::new(TIME_COLUMN, primary_key);
         let row = reader.read(payload)?;
         match identity.of_texts(row.key_texts()) {
             Ok((id, _)) => Ok(id),

@@ -4,8 +4,8 @@ use model::UnreadableTime;
 
 use crate::error::{Error, ReasonCode, quoted};
 
-/// The column that holds the event time.
-pub(crate) const TIME_COLUMN: &str = "ts_utc";
+/// The column that holds the event time, unless another is named.
+pub const TIME_COLUMN: &str = "ts_utc";
 
 /// Why a row has no event time.
 pub(crate) enum TimeFault {
@@ -20,8 +20,8 @@ impl TimeFault {
         Self::Unreadable(quoted(text), unreadable.why())
     }
 
-    /// The error about the event time, without the row.
-    pub(crate) fn error(self) -> Error {
+    /// The error about the event time in a column, without the row.
+    pub(crate) fn error(self, column: &str) -> Error {
         let (code, what) = match self {
             Self::NoColumn => (
                 ReasonCode::MissingEventTime,
@@ -36,6 +36,6 @@ impl TimeFault {
                 format!("The event time is {found}, which cannot be read: {why}"),
             ),
         };
-        Error::new(code, what).field(TIME_COLUMN)
+        Error::new(code, what).field(column)
     }
 }

@@ -117,7 +117,7 @@ pub use manifest::{PackFacts, PackManifest};
 pub use model::{EngineRunId, Hex64, OutputId, PackId, ScenarioId, WorldKey};
 pub use named_file::{read_named_file, refuse_special_file};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
-pub use part::{Part, PartFormat, Pin, STREAM_VIEW_BASE};
+pub use part::{Part, PartFormat, Pin, STREAM_VIEW_BASE, TIME_COLUMN};
 pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;

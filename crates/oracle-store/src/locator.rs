@@ -28,6 +28,15 @@ impl OutputLocator {
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.pin().size).sum()
     }
+
+    /// The same output, whose rows have their event times in this column.
+    #[must_use]
+    pub fn timed_by(mut self, column: &str) -> Self {
+        let column = column.into();
+        let parts = self.parts.into_iter();
+        self.parts = parts.map(|part| part.timed_by(&column)).collect();
+        self
+    }
 }
 
 /// Where the parts of an output may lie.

@@ -1,5 +1,7 @@
 //! One file of an output, under the pin that it was located with.
 
+use std::sync::Arc;
+
 use model::OutputId;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,9 @@ impl PartFormat {
     }
 }
 
+/// The column that holds the rows' event times, unless another is named.
+pub const TIME_COLUMN: &str = "ts_utc";
+
 /// One file of an output, as it was when it was located.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
@@ -44,6 +49,9 @@ pub struct Part {
     format: PartFormat,
     #[serde(skip)]
     output_id: OutputId,
+    /// `None` for [`TIME_COLUMN`].
+    #[serde(skip)]
+    time_column: Option<Arc<str>>,
     #[serde(skip)]
     is_view: bool,
 }
@@ -56,6 +64,7 @@ impl Part {
             pin,
             format,
             output_id,
+            time_column: None,
             is_view: false,
         }
     }
@@ -66,6 +75,20 @@ impl Part {
             is_view: true,
             ..Self::new(path, pin, PartFormat::Parquet, output_id)
         }
+    }
+
+    /// The same part, whose rows have their event times in this column.
+    #[must_use]
+    pub fn timed_by(self, column: &Arc<str>) -> Self {
+        Self {
+            time_column: Some(Arc::clone(column)),
+            ..self
+        }
+    }
+
+    /// The column that holds the rows' event times; [`TIME_COLUMN`] unless another is named.
+    pub fn time_column(&self) -> &str {
+        self.time_column.as_deref().unwrap_or(TIME_COLUMN)
     }
 
     /// The part's key, relative to the engine run root.

@@ -91,7 +91,19 @@ impl<N: Connector, C: Clock> DirectClient<N, C> {
         endpoint: &PushEndpoint,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
-        let mut head = format!("POST {} HTTP/1.1\r\n", endpoint.target()).into_bytes();
+        let line = format!("POST {} HTTP/1.1\r\n", endpoint.target());
+        Self::of_requests(line, connector, clock, endpoint, options)
+    }
+
+    /// A client whose requests begin with this line.
+    fn of_requests(
+        line: String,
+        connector: N,
+        clock: C,
+        endpoint: &PushEndpoint,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        let mut head = line.into_bytes();
         for (name, value) in &options.headers(endpoint)? {
             for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 head.extend_from_slice(piece);
@@ -109,6 +121,33 @@ impl<N: Connector, C: Clock> DirectClient<N, C> {
             target: Arc::new(target),
         })
     }
+}
+
+/// Asks the gate of `endpoint` how it is, at the path of its operators beside the push endpoint;
+/// nothing is pushed.
+///
+/// # Errors
+/// [`HealthError`] if no client can be made, or no whole answer came.
+pub async fn ask_health(
+    endpoint: &PushEndpoint,
+    options: ClientOptions,
+) -> Result<Answer, HealthError> {
+    let connector = TcpConnector::new(endpoint, options.timeout, system_trust)?;
+    let line = format!("GET {} HTTP/1.1\r\n", endpoint.health_path());
+    let client = DirectClient::of_requests(line, connector, TokioClock, endpoint, options)?;
+    Ok(client.lane().post(Bytes::new()).await?)
+}
+
+/// Why nothing is known of the gate's health.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HealthError {
+    /// No client could be made for the endpoint.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No whole answer came.
+    #[error(transparent)]
+    Fault(#[from] PushFault),
 }
 
 impl<N: Connector, C: Clock> PushClient for DirectClient<N, C> {

@@ -128,6 +128,13 @@ impl PushEndpoint {
         &self.url
     }
 
+    /// The path where the gate tells its operators how it is.
+    pub(crate) fn health_path(&self) -> String {
+        let path = self.url.path();
+        let base = path.strip_suffix(PUSH_PATH).unwrap_or(path);
+        format!("{base}/v1/ops/health")
+    }
+
     /// The request's target: the path alone.
     pub(crate) fn target(&self) -> Uri {
         self.target.clone().into()

@@ -104,7 +104,7 @@ pub use clear_text_proxy::clear_text_proxy;
 pub use client::{ANSWER_LIMIT, Answer, ClientError, ClientOptions, PushClient, PushLane};
 pub use concurrency::ConcurrencyLimit;
 pub use connector::Connector;
-pub use direct_client::{DirectClient, DirectLane};
+pub use direct_client::{DirectClient, DirectLane, HealthError, ask_health};
 pub use endpoint::{EndpointError, PUSH_PATH, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
 pub use gate_watch::{GateWatch, MAX_EVENT_BYTES, RetryCause, RetryCounts};

@@ -123,11 +123,7 @@ fn framed() -> FramedBatch {
         producer: "p".to_owned(),
         ..PinValues::default()
     };
-    let spec = FrameSpec {
-        output_id: "events".into(),
-        primary_key: vec!["flow_id".to_owned()],
-        pins: Pins::new(pins).unwrap(),
-    };
+    let spec = FrameSpec::new("events", ["flow_id"], Pins::new(pins).unwrap());
     let rows: Vec<String> = (0..FRAMED)
         .map(|row| format!(r#"{{"flow_id":{row},"ts_utc":"2026-01-28T08:00:00Z"}}"#))
         .collect();

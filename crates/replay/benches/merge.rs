@@ -81,11 +81,7 @@ fn chunks(times: &[i64]) -> Vec<Chunk> {
         producer: "p".to_owned(),
         ..PinValues::default()
     };
-    let spec = FrameSpec {
-        output_id: "o".into(),
-        primary_key: vec!["number".to_owned()],
-        pins: Pins::new(pins).unwrap(),
-    };
+    let spec = FrameSpec::new("o", ["number"], Pins::new(pins).unwrap());
     let mut framer = Framer::new(&spec).unwrap();
     let mut chunks: Vec<Chunk> = (0..times.len())
         .step_by(CHUNK_ROWS)

@@ -109,8 +109,8 @@ pub use order::time_index::{
 pub use order::{
     AsWritten, DoneThrough, Event, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey,
     Merge, OnDisorder, OpenPart, OrderSettings, Overlap, PartId, PartSpan, PartStart, ProcessRoom,
-    Survey, TellOpenRows, TimeWindow, check_view_order, first_open, open_spans, read_memory,
-    readers_of,
+    Survey, TellOpenRows, TimeWindow, check_time_column, check_view_order, first_open, open_spans,
+    read_memory, readers_of,
 };
 pub use pace::{Pace, RateStep, RateSteps, Speedup};
 pub use place::{NamePosition, Position};

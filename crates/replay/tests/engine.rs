@@ -50,11 +50,7 @@ fn events(count: u64) -> FramedBatch {
         producer: "svc:test".into(),
         ..PinValues::default()
     });
-    let spec = FrameSpec {
-        output_id: "events".into(),
-        primary_key: vec!["flow_id".into(), "seq".into()],
-        pins: pins.unwrap(),
-    };
+    let spec = FrameSpec::new("events", ["flow_id", "seq"], pins.unwrap());
     let rows: Vec<String> = (0..count)
         .map(|row| {
             let (minute, second) = (row / 60 % 60, row % 60);

@@ -107,11 +107,11 @@ async fn walk_to_fault(world: &World, look: Look, framed: &mut u64) -> Result<()
         }
     }
     for output in &attested.outputs {
-        let framer = Framer::new(&FrameSpec {
-            output_id: output.id().clone(),
-            primary_key: output.entry.primary_key.clone(),
-            pins: pins(world),
-        });
+        let framer = Framer::new(&FrameSpec::new(
+            output.id().clone(),
+            output.entry.primary_key.clone(),
+            pins(world),
+        ));
         let grant = attested.grant(output.id()).unwrap();
         frame_all(&output.locator, grant, fault!(framer)?, framed)?;
     }

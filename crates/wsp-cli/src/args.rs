@@ -53,6 +53,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Push the events of a quarantine file again, each once.
     Redrive(RedriveArgs),
+    /// Look at your world, your cursors and your gate: what works, and what to do.
+    Doctor(Box<DoctorArgs>),
     /// Check all evidence of a world, listing every fault.
     Verify(VerifyArgs),
     /// Write contents index, manifest and seal of a world, once.
@@ -266,6 +268,30 @@ pub struct RedriveArgs {
     /// Push nothing, and have the event with this id wait no more; may be repeated.
     #[arg(long, value_name = "EVENT_ID", value_parser = parse_event_id, conflicts_with = "dry_run")]
     pub give_up: Vec<Hex64>,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wsp-cli doctor --profile config/platform/profiles/dev.yaml --engine-run-root s3://oracle/run-5 \\\n      --push --platform-run-id platform_20260128T090000Z\n\nExit status: 0 all works, 1 something is broken, 2 unusable arguments or profile."
+)]
+pub struct DoctorArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// The order of the events: event_time or as_written.
+    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
+    pub order: Option<OrderMode>,
+    /// The ingestion gate.
+    #[arg(long, value_name = "URL")]
+    pub ig_url: Option<String>,
+    /// Push the first events of each output, go on behind them, and push them again; needs
+    /// --platform-run-id, and touches no stored cursor.
+    #[arg(long)]
+    pub push: bool,
+    /// How many events of each output are pushed.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), requires = "push")]
+    pub events: u64,
 }
 
 /// `verify`.

@@ -66,6 +66,7 @@ fn run() -> ExitCode {
             Command::Stream(args) => Box::pin(commands::stream::run(*args, face)).await,
             Command::Plan(args) => commands::plan::run(args).await,
             Command::Redrive(args) => Box::pin(commands::redrive::run(args)).await,
+            Command::Doctor(args) => Box::pin(commands::doctor::run(*args, face)).await,
             Command::Verify(args) => commands::verify::run(args).await,
             Command::Pack(args) => commands::pack::run(args).await,
             Command::Checkpoint(args) => commands::checkpoint::run(args).await,

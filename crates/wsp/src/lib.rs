@@ -11,6 +11,7 @@
 //! | what it would do, and where it stands | [`outline`], [`cursors`] |
 //! | steering it, from the program or another process | [`Steering`], [`control`] |
 //! | rejected events, pushed again | [`redrive`] |
+//! | whether world and gate are fit | [`doctor`] |
 //! | packing a world | [`pack`] |
 //! | time and chance | [`clock`] |
 //! | what goes wrong | [`Error`], [`ReasonCode`], [`all_reason_codes`] |
@@ -64,6 +65,7 @@
 mod error;
 mod reason;
 pub mod redrive;
+pub mod doctor;
 mod run;
 pub mod clock;
 pub mod plan;

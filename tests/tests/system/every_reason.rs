@@ -287,7 +287,7 @@ fn an_engine_release_that_fits_no_manifest_is_refused() {
 }
 
 /// What no run can come to, and who sees it instead.
-const BEYOND_A_RUN: [(&str, &str); 7] = [
+const BEYOND_A_RUN: [(&str, &str); 8] = [
     ("STREAM_INTERNAL", "a defect of the program itself"),
     (
         "READ_GRANT_MISMATCH",
@@ -304,6 +304,10 @@ const BEYOND_A_RUN: [(&str, &str); 7] = [
     (
         "CHECKPOINT_KEY_INVALID",
         "a library caller's mistake: checkpoint's tests",
+    ),
+    (
+        "REQUEST_INVALID",
+        "a library caller's mistake: wsp's tests of a stream without a profile",
     ),
     (
         "GATE_WAIVER_REFUSED",

@@ -118,13 +118,13 @@ fn the_platforms_own_profiles_stream_and_verify_the_golden_world() {
     let world = named("WSP_GOLDEN_WORLD");
     let gate = StandInGate::start(GateOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // What the profiles refer to and the reference does not hold.
+    // Where the profiles refer to lists of outputs and of producers.
     let config = folder.path().join("config/platform/wsp");
     std::fs::create_dir_all(&config).unwrap();
-    let traffic = "version: v0\noutput_ids: [s3_event_stream_with_fraud_6B]\n";
-    std::fs::write(config.join("traffic_outputs_v0.yaml"), traffic).unwrap();
-    let no_context = "version: v0\noutput_ids: []\n";
-    std::fs::write(config.join("context_fraud_outputs_v0.yaml"), no_context).unwrap();
+    for list in std::fs::read_dir(reference.join("platform/outputs")).unwrap() {
+        let list = list.unwrap();
+        std::fs::copy(list.path(), config.join(list.file_name())).unwrap();
+    }
     let producer = "svc:world_stream_producer\n";
     std::fs::write(config.join("producer_allowlist_v0.txt"), producer).unwrap();
     let run = |command: &[&str], profile: &str, more: &[&str]| {
@@ -145,7 +145,8 @@ fn the_platforms_own_profiles_stream_and_verify_the_golden_world() {
         &["--ig-url", &gate.url(), "--speedup", "0"],
     );
     streamed.expect(0, "");
-    assert_eq!(gate.stats().unique, 600);
+    // The traffic, and the three outputs of its context.
+    assert_eq!(gate.stats().unique, 4 * 600);
     for profile in ["dev", "prod"] {
         let verified = run(&["verify"], profile, &[]);
         verified.expect(0, "");

@@ -49,11 +49,6 @@ fn unusable_profiles_are_refused_with_status_2() {
     for (key, value, code) in [
         ("policy.stream_speedup", "-1", "PROFILE_INVALID"),
         ("wiring.wsp_push.lane", "3", "PROFILE_KEY_UNKNOWN"),
-        (
-            "wiring.ig_ingest_url",
-            "${WSP_TEST_UNSET}",
-            "PROFILE_VALUE_MISSING",
-        ),
         ("wiring.ig_ingest_url", "ftp://gate", "PROFILE_INVALID"),
         (
             "wiring.oracle_engine_run_root",
@@ -75,6 +70,12 @@ fn unusable_profiles_are_refused_with_status_2() {
         rig.stream(&[]).expect(2, code);
         assert_eq!(rig.gate.stats().connections, 0);
     }
+    // In local posture it would be the gate of this machine.
+    let rig = rig(&[
+        ("wiring.ig_ingest_url", "${WSP_TEST_UNSET}"),
+        ("policy.posture", "strict"),
+    ]);
+    rig.stream(&[]).expect(2, "PROFILE_VALUE_MISSING");
 }
 
 #[test]

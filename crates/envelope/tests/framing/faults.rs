@@ -414,10 +414,8 @@ fn an_empty_batch_has_no_fault() {
 
 #[test]
 fn an_output_without_identity_or_name_gets_no_framer() {
-    let spec = |output_id: &str, primary_key: &[&str]| FrameSpec {
-        output_id: output_id.into(),
-        primary_key: primary_key.iter().map(ToString::to_string).collect(),
-        pins: pins(),
+    let spec = |output_id: &str, primary_key: &[&str]| {
+        FrameSpec::new(output_id, primary_key.iter().copied(), pins())
     };
     let code = |spec| Framer::new(&spec).unwrap_err().code();
     assert_eq!(code(spec("output", &[])), ReasonCode::PrimaryKeyUndefined);
@@ -436,7 +434,7 @@ fn times_of_a_column_end_before_the_first_that_cannot_be_read() {
         Some("soon"),
         Some(GOOD),
     ]);
-    let (times, error) = parted(event_times("p", 7, &column));
+    let (times, error) = parted(event_times("p", 7, "ts_utc", &column));
     let times: Vec<_> = times.iter().map(ToString::to_string).collect();
     assert_eq!(times, [GOOD, "2026-01-28T08:55:41.000000Z"]);
     let error = error.unwrap();
@@ -465,7 +463,7 @@ fn every_unit_and_zone_of_a_timestamp_is_the_same_instant() {
         Arc::new(TimestampSecondArray::from(vec![-1, 1_769_590_540]).with_timezone("+05:00")),
     ];
     for column in columns {
-        let (times, error) = parted(event_times("p", 0, &column));
+        let (times, error) = parted(event_times("p", 0, "ts_utc", &column));
         assert!(error.is_none());
         assert_eq!(
             times[0].to_string(),

@@ -141,7 +141,7 @@ fn the_time_column_may_be_part_of_the_key() {
 fn times_are_read_without_a_key() {
     let line = format!("{{\"a\":1,{TIME}}}");
     let lines = [line.as_bytes(), b"{}"];
-    let (times, error) = parted(event_times_of_json_lines("part.jsonl", 3, lines));
+    let (times, error) = parted(event_times_of_json_lines("part.jsonl", 3, "ts_utc", lines));
     assert_eq!(times.len(), 1);
     let error = error.unwrap();
     assert_eq!(

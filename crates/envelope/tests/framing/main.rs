@@ -36,11 +36,11 @@ fn pins() -> Pins {
 }
 
 fn framer(output_id: &str, primary_key: &[&str]) -> Framer {
-    Framer::new(&FrameSpec {
-        output_id: output_id.into(),
-        primary_key: primary_key.iter().map(ToString::to_string).collect(),
-        pins: pins(),
-    })
+    Framer::new(&FrameSpec::new(
+        output_id,
+        primary_key.iter().copied(),
+        pins(),
+    ))
     .unwrap()
 }
 

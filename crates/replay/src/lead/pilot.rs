@@ -463,11 +463,7 @@ mod tests {
             producer: "svc:test".into(),
             ..PinValues::default()
         });
-        let spec = FrameSpec {
-            output_id: "events".into(),
-            primary_key: vec!["seq".into()],
-            pins: pins.unwrap(),
-        };
+        let spec = FrameSpec::new("events", ["seq"], pins.unwrap());
         let row = br#"{"seq":1,"ts_utc":"2026-01-28T08:00:00Z"}"#;
         let mut framer = Framer::new(&spec).unwrap();
         let framed = framer.frame_json_lines("part", 0, [&row[..]]).unwrap();

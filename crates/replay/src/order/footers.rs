@@ -11,6 +11,7 @@ use oracle_store::{Part, PartFooter, WorldStore, footer};
 
 use super::event_time::readers_of;
 use super::part_readers::{PartReaders, PartReading, ReaderCrew};
+use super::time_column::check_time_column;
 use super::{Overlap, TellOpenRows};
 use crate::crew::Crew;
 use crate::ending::Ending;
@@ -25,7 +26,9 @@ pub struct FooterSurvey {
     learnt: TellOpenRows,
     crew: Crew,
     /// Present once the look has begun.
-    reading: Option<PartReaders<Option<PartFooter>>>,
+    reading: Option<PartReaders<Result<Option<PartFooter>, Error>>>,
+    /// The place of the first part without event times, and why.
+    timeless: Option<(usize, Error)>,
     /// What was read of each part; `None` for what was not, or cannot be.
     footers: Vec<Option<PartFooter>>,
 }
@@ -44,6 +47,7 @@ impl FooterSurvey {
         Self {
             crew: Crew::default(),
             reading: None,
+            timeless: None,
             footers: vec![None; parts.len()],
             store,
             parts,
@@ -83,8 +87,18 @@ impl FooterSurvey {
         };
         loop {
             match reading.poll() {
-                Poll::Ready(Some((place, footer))) => self.footers[place] = footer,
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some((place, Ok(footer)))) => self.footers[place] = footer,
+                Poll::Ready(Some((place, Err(error)))) => {
+                    let first = self.timeless.as_ref().map(|(first, _)| *first);
+                    if first.is_none_or(|first| place < first) {
+                        self.timeless = Some((place, error));
+                    }
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(
+                        self.timeless.take().map_or(Ok(()), |(_, error)| Err(error)),
+                    );
+                }
                 Poll::Pending if self.ending.is_winding_down() => {
                     let what = "The stream was stopped while it read footers";
                     let stopped = Error::new(ReasonCode::Stopped, what, "A rerun goes on.");
@@ -100,7 +114,7 @@ impl FooterSurvey {
         parts: &[(Part, u64)],
         crew: &Crew,
         ending: &Ending,
-    ) -> Result<PartReaders<Option<PartFooter>>, Error> {
+    ) -> Result<PartReaders<Result<Option<PartFooter>, Error>>, Error> {
         let by = ReaderCrew {
             crew,
             name: "wsp-footers",
@@ -147,18 +161,19 @@ struct FooterReading {
 }
 
 impl PartReading for FooterReading {
-    type Read = Option<PartFooter>;
+    type Read = Result<Option<PartFooter>, Error>;
 
     fn step(&mut self) -> Poll<Self::Read> {
-        let footer = footer(&self.store, &self.part).ok();
-        Poll::Ready(footer.map(|mut footer| {
-            // The columns are not kept: there may be many parts of many columns.
-            footer.schema = None;
-            footer
-        }))
+        let Ok(mut footer) = footer(&self.store, &self.part) else {
+            return Poll::Ready(Ok(None));
+        };
+        let checked = check_time_column(&self.store, &self.part, &footer);
+        // The columns are not kept: there may be many parts of many columns.
+        footer.schema = None;
+        Poll::Ready(checked.map(|()| Some(footer)))
     }
 
-    fn is_last(_: &Self::Read) -> bool {
-        false
+    fn is_last(read: &Self::Read) -> bool {
+        read.is_err()
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod feed;
 mod span;
 pub(crate) mod time_index;
 mod part_readers;
+mod time_column;
 
 pub use as_written::AsWritten;
 pub use event_time::{
@@ -29,6 +30,7 @@ pub use merge::Merge;
 pub use overlap::{Overlap, read_memory};
 pub use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
+pub use time_column::check_time_column;
 pub use view_order::check_view_order;
 
 use std::task::Poll;

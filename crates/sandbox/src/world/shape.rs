@@ -112,7 +112,7 @@ impl Shape {
                 &FRAUD,
             ]
             .concat(),
-            _ => return Self::from_key(primary_key),
+            _ => return Self::from_key(output_id, primary_key),
         };
         Self::named(columns)
     }
@@ -126,7 +126,7 @@ impl Shape {
     }
 
     /// A key of one column gets ids of its own; of several, flows and their events.
-    fn from_key(primary_key: &[String]) -> Self {
+    fn from_key(output_id: &str, primary_key: &[String]) -> Self {
         let is_pin = |name: &str| PINS.iter().any(|pin| pin.0 == name) || name == "run_id";
         let own: Vec<&str> = primary_key
             .iter()
@@ -146,7 +146,12 @@ impl Shape {
             };
             (*name, kind)
         }));
-        for (name, kind) in [("ts_utc", Column::Time), ("amount", Column::Amount)] {
+        // As the engine names it: sessions have a start and no time of their own.
+        let time = match output_id {
+            "s1_session_index_6B" => "session_start_utc",
+            _ => "ts_utc",
+        };
+        for (name, kind) in [(time, Column::Time), ("amount", Column::Amount)] {
             if !own.contains(&name) {
                 columns.push((name, kind));
             }

@@ -168,7 +168,7 @@ fn sorted_rows(parts: &[PathBuf]) -> std::io::Result<RecordBatch> {
             let batch = batch.map_err(std::io::Error::other)?;
             let times = batch.column_by_name(TIME_COLUMN);
             let times = times.ok_or_else(|| std::io::Error::other("no event times"))?;
-            let times = envelope::event_times("", 0, times);
+            let times = envelope::event_times("", 0, "ts_utc", times);
             let times = times.map_err(|_| std::io::Error::other("no event time"))?;
             let rows = times.iter().enumerate();
             order.extend(rows.map(|(row, time)| (time.in_whole_micros(), batches.len(), row)));

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod control;
 pub mod demo;
+pub mod doctor;
 pub mod gate;
 pub mod pack;
 pub mod plan;

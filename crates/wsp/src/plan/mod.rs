@@ -27,8 +27,8 @@ use std::sync::Arc;
 use checkpoint::{PackKey, RowSource};
 use gates::{AttestRequest, Clearance, GateMap, IdentifiedWorld};
 use oracle_store::{
-    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, RunReceipt, StreamView, WorldKey,
-    WorldStore, refuse_platform_runs, resolve_engine_run_root,
+    Catalogue, OutputId, OutputLocator, PackEvidence, PackId, Part, RunReceipt, StreamView,
+    TIME_COLUMN, WorldKey, WorldStore, refuse_platform_runs, resolve_engine_run_root,
 };
 
 use crate::Error;
@@ -65,6 +65,12 @@ impl PlannedOutput {
             Some(_) => RowSource::View,
             None => RowSource::Outputs,
         }
+    }
+
+    /// The column that holds the event times of the output's rows.
+    pub fn time_column(&self) -> &str {
+        let part = self.locator.parts.first();
+        part.map_or(TIME_COLUMN, Part::time_column)
     }
 }
 
@@ -125,6 +131,7 @@ async fn locate(
         Ok((Arc::new(catalogue), gate_map))
     })
     .await?;
+    check_time_columns(profile, &catalogue)?;
     let named = Profile::require(
         profile.engine_run_root.as_ref(),
         "wiring.oracle_engine_run_root",
@@ -195,7 +202,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         outputs.push(PlannedOutput {
             role,
             primary_key: output.entry.primary_key,
-            locator: read_from.unwrap_or(output.locator),
+            locator: timed(&request.profile, read_from.unwrap_or(output.locator)),
             view,
         });
     }
@@ -210,6 +217,27 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         producer,
         outputs,
         data: DataProof::new(attested.data),
+    })
+}
+
+/// The parts of an output, with the column of their event times.
+pub(crate) fn timed(profile: &Profile, locator: OutputLocator) -> OutputLocator {
+    let column = profile.time_column(locator.output_id.as_str());
+    locator.timed_by(column)
+}
+
+/// Refuses a column of event times for an output that nobody knows.
+fn check_time_columns(profile: &Profile, catalogue: &Catalogue) -> Result<(), Error> {
+    let mut named = profile.time_columns.keys();
+    let unknown = named.find(|id| catalogue.output(&OutputId::new(id.as_str())).is_none());
+    unknown.map_or(Ok(()), |id| {
+        Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            format!(
+                "The profile's `policy.time_columns` names {id}, which is not in the catalogue"
+            ),
+            "Check its spelling, and that catalogue and world are of one engine release.",
+        ))
     })
 }
 
@@ -240,7 +268,7 @@ fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error
         Ok(PlannedOutput {
             role: Role::BusinessTraffic,
             primary_key: output.entry.primary_key.clone(),
-            locator: output.locator.clone(),
+            locator: timed(&request.profile, output.locator.clone()),
             view: None,
         })
     });

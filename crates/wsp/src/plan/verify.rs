@@ -14,7 +14,7 @@ use gates::{
 };
 use model::{EngineRunId, Hex64, OutputId};
 use oracle_store::{
-    PackEvidence, Part, Posture, SealKind, StreamView, WorldKey, WorldStore, footer,
+    OutputLocator, PackEvidence, Part, Posture, SealKind, StreamView, WorldKey, WorldStore, footer,
 };
 use serde::Serialize;
 
@@ -23,6 +23,7 @@ use crate::blocking::blocking_as;
 use crate::plan::locate_world;
 use crate::plan::selection::{Role, SelectedOutput, check_key};
 use crate::plan::sources::{ViewReport, is_view_asked};
+use crate::plan::timed;
 use crate::profile::request::StreamRequest;
 use replay::{Ending, PartTimes, TimeIndex, TimeIndexCache, check_view_order};
 
@@ -214,7 +215,8 @@ pub async fn verify(
     request: &StreamRequest,
     options: VerifyOptions,
 ) -> Result<VerifyReport, Error> {
-    let posture = request.profile.posture;
+    let profile = &request.profile;
+    let posture = profile.posture;
     let world = match locate_world(request).await {
         Ok(world) => world,
         Err(error) if error.class() == model::Class::Usage => return Err(error),
@@ -227,7 +229,8 @@ pub async fn verify(
         let store = world.identified.store();
         let of_id = |selected: &&SelectedOutput| selected.entry.output_id == *output.id();
         if let Some(selected) = world.outputs.iter().find(of_id) {
-            let (mut described, more) = describe(store, selected.role, output, options).await;
+            let locator = timed(profile, output.locator.clone());
+            let (mut described, more) = describe(store, selected.role, locator, options).await;
             findings.extend(more);
             let viewed = Viewed {
                 request,
@@ -281,7 +284,8 @@ impl Viewed<'_> {
         trust.check(store, self.output.id()).await?;
         let world_key = self.identified.world_key();
         let view = StreamView::open(store, world_key, &self.output.locator).await?;
-        let (store, parts) = (store.clone(), view.locator().parts.clone());
+        let parts = timed(profile, view.locator().clone()).parts;
+        let store = store.clone();
         if order {
             let what = "The thread that reads time columns ended too early";
             blocking_as(what, move || {
@@ -412,10 +416,9 @@ fn look(store: WorldStore, parts: Vec<Part>, order: bool) -> Looked {
 async fn describe(
     store: &WorldStore,
     role: Role,
-    output: &LocatedOutput,
+    locator: OutputLocator,
     options: VerifyOptions,
 ) -> (OutputVerification, Vec<Finding>) {
-    let locator = &output.locator;
     let mut described = OutputVerification {
         output_id: locator.output_id.clone(),
         role,

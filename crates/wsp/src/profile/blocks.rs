@@ -4,6 +4,7 @@
 //! WSP's own blocks deny unknown keys; blocks that are shared with other components pass them
 //! over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use checkpoint::OrderMode;
@@ -50,6 +51,7 @@ pub(super) struct PolicyBlock {
     pub(super) context_output_ids_ref: Option<String>,
     pub(super) context_output_ids_baseline_ref: Option<String>,
     pub(super) stream_context: Option<bool>,
+    pub(super) time_columns: BTreeMap<String, String>,
 }
 
 /// `wiring`, shared.

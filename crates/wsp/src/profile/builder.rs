@@ -1,5 +1,6 @@
 //! A stream without a profile: what a program asks for, checked as a profile is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct StreamRequestBuilder {
     flush_every: u64,
     lease: Duration,
     retry: Option<RetrySettings>,
+    time_columns: BTreeMap<String, String>,
 }
 
 impl StreamRequest {
@@ -68,6 +70,7 @@ impl StreamRequest {
             flush_every: 1,
             lease: checkpoint::DEFAULT_PERIOD,
             retry: None,
+            time_columns: BTreeMap::new(),
         }
     }
 }
@@ -89,6 +92,12 @@ impl StreamRequestBuilder {
     /// Streams these of the world's outputs, in the world's order; all by default.
     pub fn outputs(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.overrides.output_ids = Some(ids.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Takes the event times of an output's rows from this column; from `ts_utc` by default.
+    pub fn time_column(mut self, output: impl Into<String>, column: impl Into<String>) -> Self {
+        self.time_columns.insert(output.into(), column.into());
         self
     }
 
@@ -228,6 +237,7 @@ impl StreamRequestBuilder {
         profile.checkpoint.lease = self.lease;
         profile.retry = self.retry.unwrap_or(profile.retry);
         profile.runs_root.clone_from(&runs_root);
+        profile.time_columns = self.time_columns;
         let nothing = Environment::default();
         let mut request = StreamRequest::new(profile, self.overrides, runs_root, nothing)?;
         request.world = Some(Arc::new(GivenWorld {

@@ -22,11 +22,11 @@ mod places;
 mod secret;
 mod expand;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gates::VerificationMode;
-use oracle_store::{DataVerification, ObjectStoreConfig, Posture, read_named_file};
+use oracle_store::{DataVerification, ObjectStoreConfig, Posture, TIME_COLUMN, read_named_file};
 
 pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind, StreamSource};
 use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
@@ -62,6 +62,9 @@ const DEFAULT_CATALOGUES: [&str; 2] = [
 const DEFAULT_ORACLE_ROOT: &str = "runs/local_full_run-5";
 /// Where the ingestion gate listens; a default in local posture only.
 const DEFAULT_INGEST_URL: &str = "http://localhost:8081";
+
+/// Outputs whose rows have their event times in another column than `ts_utc`.
+const KNOWN_TIME_COLUMNS: [(&str, &str); 1] = [("s1_session_index_6B", "session_start_utc")];
 
 /// What some editors begin a file by; it is no part of the text.
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
@@ -119,6 +122,8 @@ pub struct Profile {
     pub baseline_context: Option<OutputList>,
     /// Whether the context outputs are streamed too; `true` by default.
     pub stream_context: bool,
+    /// The columns of event times, by output, that are not the usual ones.
+    pub time_columns: BTreeMap<String, String>,
     /// How the store of `s3://` locations is reached.
     pub object_store: ObjectStoreConfig,
     /// The folder or prefix that relative engine run roots lie in; `None` if the profile has none.
@@ -226,6 +231,7 @@ impl Profile {
             context: output_list(policy.context_output_ids, policy.context_output_ids_ref),
             baseline_context: policy.context_output_ids_baseline_ref.map(OutputList::Ref),
             stream_context: policy.stream_context.unwrap_or(true),
+            time_columns: time_columns(policy.time_columns)?,
             object_store: ObjectStoreConfig {
                 endpoint,
                 region: store.region,
@@ -300,6 +306,16 @@ impl Profile {
             "--catalogue",
         )?;
         Ok(self.resolve_ref(named))
+    }
+
+    /// The column that holds the event times of an output's rows: what `policy.time_columns` says,
+    /// else what is known of the output, else `ts_utc`.
+    pub fn time_column(&self, output_id: &str) -> &str {
+        let known = KNOWN_TIME_COLUMNS
+            .iter()
+            .find(|(known, _)| *known == output_id);
+        let named = self.time_columns.get(output_id).map(String::as_str);
+        named.unwrap_or(known.map_or(TIME_COLUMN, |(_, column)| column))
     }
 
     /// Whether the file gives a key of `policy` or `wiring` a value.
@@ -429,6 +445,16 @@ fn gate_verification(policy: &PolicyBlock, posture: Posture) -> Result<Verificat
         (Some(asked), _) => Ok(asked),
         (None, Posture::Strict) => Ok(VerificationMode::Digest),
         (None, Posture::Local) => Ok(VerificationMode::Presence),
+    }
+}
+
+fn time_columns(columns: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    match columns.iter().find(|(_, column)| column.trim().is_empty()) {
+        Some((output, _)) => {
+            let key = format!("policy.time_columns.{output}");
+            Err(invalid(&key, "names no column"))
+        }
+        None => Ok(columns),
     }
 }
 

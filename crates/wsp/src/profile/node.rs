@@ -294,6 +294,10 @@ impl<'de> Deserializer<'de> for Node<'_> {
         visitor.visit_map(MapDeserializer::new(entries))
     }
 
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_struct("", &[], visitor)
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -311,7 +315,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 u8 u16 u32 f32 char str string bytes byte_buf unit
-        unit_struct tuple tuple_struct map identifier
+        unit_struct tuple tuple_struct identifier
     }
 }
 

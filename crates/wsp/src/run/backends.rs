@@ -75,7 +75,7 @@ pub(crate) fn push_client(profile: &Profile) -> Result<(ProfileClient, PushEndpo
     Ok((client, endpoint))
 }
 
-fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
+pub(crate) fn push_endpoint(profile: &Profile) -> Result<(PushEndpoint, ClientOptions), Error> {
     let url = Profile::require(
         profile.ig_ingest_url.as_ref(),
         "wiring.ig_ingest_url",

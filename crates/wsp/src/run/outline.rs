@@ -19,7 +19,7 @@ use crate::run::prepare::{Outlook, look_ahead};
 use crate::run::reading::event_time_source;
 use crate::run::report::{SourceReport, StreamReport, stored_cursor_json};
 use crate::run::resume;
-use replay::{Ending, Overlap, Pace};
+use replay::{Ending, Overlap, Pace, check_time_column};
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]
@@ -170,10 +170,11 @@ async fn footers_of(store: WorldStore, output: PlannedOutput) -> Result<Vec<Part
     blocking_as(what, move || {
         let footers = output.locator.parts.iter().map(|part| {
             let mut footer = footer(&store, part)?;
+            check_time_column(&store, part, &footer)?;
             footer.schema = None;
             Ok(footer)
         });
-        footers.collect::<Result<Vec<_>, oracle_store::Error>>()
+        footers.collect::<Result<Vec<_>, Error>>()
     })
     .await
 }

@@ -32,11 +32,12 @@ pub fn cleared_parts(plan: &Plan, pins: &Pins) -> Result<ClearedParts, Error> {
         })?;
         Ok(OutputSource {
             grant: grant.clone(),
-            spec: FrameSpec {
-                output_id: output.id().clone(),
-                primary_key: output.primary_key.clone(),
-                pins: pins.clone(),
-            },
+            spec: FrameSpec::new(
+                output.id().clone(),
+                output.primary_key.clone(),
+                pins.clone(),
+            )
+            .timed_by(output.time_column()),
             parts: output.locator.parts.clone(),
         })
     });

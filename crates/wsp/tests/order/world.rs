@@ -291,11 +291,7 @@ fn framer() -> Framer {
         producer: "p".to_owned(),
         ..PinValues::default()
     });
-    let spec = FrameSpec {
-        output_id: "o".into(),
-        primary_key: vec!["number".to_owned()],
-        pins: pins.unwrap(),
-    };
+    let spec = FrameSpec::new("o", ["number"], pins.unwrap());
     Framer::new(&spec).unwrap()
 }
 

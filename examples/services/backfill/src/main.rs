@@ -40,11 +40,11 @@ async fn raw(job: Job) -> Result<u64, Failure> {
     let watch = GateWatch::new(RetryPolicy::default(), ConcurrencyLimit::fixed());
     let mut pusher = Pusher::new(job.client.lane(), Arc::new(watch), &Stop::new());
     let run_id = &world.receipt.run_id;
-    let mut framer = Framer::new(&FrameSpec {
-        output_id: output.id().clone(),
-        primary_key: output.entry.primary_key.clone(),
-        pins: Pins::for_world(&world.world_key, run_id, &job.run, PRODUCER)?,
-    })?;
+    let mut framer = Framer::new(&FrameSpec::new(
+        output.id().clone(),
+        output.entry.primary_key.clone(),
+        Pins::for_world(&world.world_key, run_id, &job.run, PRODUCER)?,
+    ))?;
     let grant = world.grant(output.id()).ok_or("it was not attested")?;
     let mut pushed = 0;
     for part in &output.locator.parts {

@@ -130,7 +130,7 @@ fn frame(framer: &mut Framer, part: &Part, batch: &RowBatch, next: usize, rows: 
             match lines.times() {
                 Some(times) => {
                     let times = times.slice(next, rows);
-                    frame_payloads(framer, part.path(), first_row, texts, &times)
+                    frame_payloads(framer, part, first_row, texts, &times)
                 }
                 None => parted(framer.frame_json_lines(part.path(), first_row, texts)),
             }
@@ -152,13 +152,14 @@ fn frame(framer: &mut Framer, part: &Part, batch: &RowBatch, next: usize, rows: 
 /// Frames payloads whose times are a column of their own, up to the first bad row.
 fn frame_payloads<'a>(
     framer: &mut Framer,
-    part: &str,
+    part: &Part,
     first_row: u64,
     payloads: impl Iterator<Item = &'a [u8]>,
     times: &ArrayRef,
 ) -> (FramedBatch, Option<Error>) {
-    let (times, no_time) = parted(envelope::event_times(part, first_row, times));
+    let (path, name) = (part.path(), part.time_column());
+    let (times, no_time) = parted(envelope::event_times(path, first_row, name, times));
     let rows = payloads.zip(times);
-    let (framed, bad_payload) = parted(framer.frame_payloads(part, first_row, rows));
+    let (framed, bad_payload) = parted(framer.frame_payloads(path, first_row, rows));
     (framed, bad_payload.or(no_time))
 }

@@ -16,7 +16,7 @@ use crate::ending::Ending;
 use crate::order::chunk_budget::{ChunkBudget, ChunkShare};
 use crate::order::feed::{FeedPool, PartFeed};
 use crate::order::part_proofs::PartProofs;
-use crate::order::time_index::{TIME_COLUMN, ordering_times};
+use crate::order::time_index::ordering_times;
 use crate::order::{OpenPart, PartId, PartStart};
 use crate::place::NamePosition;
 use crate::place::Position;
@@ -257,15 +257,16 @@ fn average_bytes(batch: &RecordBatch) -> usize {
 
 /// The times of rows, up to the first that cannot be read.
 fn times_of(part: &Part, first_row: u64, rows: &Rows) -> (Vec<EventTime>, Option<Error>) {
+    let name = part.time_column();
     let (times, failure) = parted(match rows {
-        Rows::Arrow(batch) => match batch.column_by_name(TIME_COLUMN) {
-            Some(column) => envelope::event_times(part.path(), first_row, column),
+        Rows::Arrow(batch) => match batch.column_by_name(name) {
+            Some(column) => envelope::event_times(part.path(), first_row, name, column),
             // It was there when the part's times were learnt; framing says that it is not.
             None => Ok(Vec::new()),
         },
         Rows::JsonLines(lines) => match lines.times() {
-            Some(column) => envelope::event_times(part.path(), first_row, column),
-            None => envelope::event_times_of_json_lines(part.path(), first_row, lines.iter()),
+            Some(column) => envelope::event_times(part.path(), first_row, name, column),
+            None => envelope::event_times_of_json_lines(part.path(), first_row, name, lines.iter()),
         },
     });
     (ordering_times(part, times), failure)

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use envelope::EventTime;
-use oracle_store::{Hex64, Part, Pin, refuse_special_file};
+use oracle_store::{Hex64, Part, Pin, TIME_COLUMN, refuse_special_file};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -50,6 +50,9 @@ struct Line<'a> {
 struct Entry {
     part: String,
     pin: Pin,
+    /// Absent for the usual column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time_column: Option<String>,
     rows: u64,
     first: Option<Place>,
     last: Option<Place>,
@@ -72,11 +75,34 @@ struct Place {
 /// Whole nanoseconds as a decimal string: readers of JSON are not trusted with 128 bits.
 struct Nanos(EventTime);
 
+/// What is known of a part, and of which bytes and column.
+#[derive(Debug)]
+struct Known {
+    pin: Pin,
+    time_column: Option<String>,
+    times: Arc<PartTimes>,
+}
+
+impl Known {
+    fn of(part: &Part, times: Arc<PartTimes>) -> Self {
+        Self {
+            pin: part.pin().clone(),
+            time_column: named_column(part).map(str::to_owned),
+            times,
+        }
+    }
+}
+
+/// The column of a part's times; `None` for the usual one.
+fn named_column(part: &Part) -> Option<&str> {
+    Some(part.time_column()).filter(|column| *column != TIME_COLUMN)
+}
+
 /// What is known of the parts of one pack.
 #[derive(Debug)]
 pub struct TimeIndexCache {
     folder: Option<PathBuf>,
-    known: HashMap<String, (Pin, Arc<PartTimes>)>,
+    known: HashMap<String, Known>,
 }
 
 impl TimeIndexCache {
@@ -107,8 +133,9 @@ impl TimeIndexCache {
 
     /// What is known of a part, if it still has the bytes it had then.
     pub fn get(&self, part: &Part) -> Option<Arc<PartTimes>> {
-        let (pin, times) = self.known.get(part.path())?;
-        (pin == part.pin()).then(|| Arc::clone(times))
+        let known = self.known.get(part.path())?;
+        let is_it = known.pin == *part.pin() && known.time_column.as_deref() == named_column(part);
+        is_it.then(|| Arc::clone(&known.times))
     }
 
     /// Keeps what was learnt of parts, beside what is kept there by now. A folder that
@@ -116,7 +143,7 @@ impl TimeIndexCache {
     pub fn keep<'a>(&mut self, learnt: impl IntoIterator<Item = (&'a Part, Arc<PartTimes>)>) {
         for (part, times) in learnt {
             self.known
-                .insert(part.path().to_owned(), (part.pin().clone(), times));
+                .insert(part.path().to_owned(), Known::of(part, times));
         }
         let Some(folder) = &self.folder else { return };
         let file = folder.join(FILE);
@@ -136,8 +163,8 @@ impl TimeIndexCache {
         fs::create_dir_all(folder)?;
         let mut lines = serde_json::to_vec(&HEADER)?;
         let by_name: BTreeMap<_, _> = self.known.iter().collect();
-        for (part, (pin, times)) in by_name {
-            let entry = serde_json::to_string(&Entry::of(part, pin, times))?;
+        for (part, known) in by_name {
+            let entry = serde_json::to_string(&Entry::of(part, known))?;
             let sha256 = Hex64::sha256_of(&entry);
             write!(lines, "\n{{\"sha256\":\"{sha256}\",\"entry\":{entry}}}")?;
         }
@@ -153,7 +180,7 @@ impl TimeIndexCache {
     }
 }
 
-fn read(file: &Path) -> HashMap<String, (Pin, Arc<PartTimes>)> {
+fn read(file: &Path) -> HashMap<String, Known> {
     let text = match refuse_special_file(file).and_then(|()| fs::read_to_string(file)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
@@ -175,8 +202,13 @@ fn read(file: &Path) -> HashMap<String, (Pin, Arc<PartTimes>)> {
     for line in lines {
         match entry_of(line) {
             Some(entry) => {
-                let Entry { part, pin, .. } = &entry;
-                known.insert(part.clone(), (pin.clone(), Arc::new(entry.times())));
+                let part = entry.part.clone();
+                let of_part = Known {
+                    pin: entry.pin.clone(),
+                    time_column: entry.time_column.clone(),
+                    times: Arc::new(entry.times()),
+                };
+                known.insert(part, of_part);
             }
             None => damaged += 1,
         }
@@ -197,14 +229,16 @@ fn entry_of(line: &str) -> Option<Entry> {
 }
 
 impl Entry {
-    fn of(part: &str, pin: &Pin, times: &PartTimes) -> Self {
+    fn of(part: &str, known: &Known) -> Self {
+        let times = &known.times;
         let place = |at: TimeRow| Place {
             time_ns: Nanos(at.time),
             row: at.row,
         };
         Self {
             part: part.to_owned(),
-            pin: pin.clone(),
+            pin: known.pin.clone(),
+            time_column: known.time_column.clone(),
             rows: times.rows(),
             first: times.first().map(place),
             last: times.last().map(place),

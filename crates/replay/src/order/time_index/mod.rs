@@ -32,8 +32,6 @@ use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::{Error, ReasonCode};
 
-/// The column that holds the event time.
-pub(crate) const TIME_COLUMN: &str = "ts_utc";
 /// Rows of a time column decoded at once.
 const BATCH_ROWS: usize = 8_192;
 /// How often progress is told.
@@ -231,11 +229,12 @@ pub fn time_of_row(store: &WorldStore, part: &Part, row: u64) -> Result<Option<E
         from_row: row,
         batch_rows: 1,
     };
-    let Some(column) = read_column(store, part, TIME_COLUMN, &options)?.next() else {
+    let name = part.time_column();
+    let Some(column) = read_column(store, part, name, &options)?.next() else {
         return Ok(None);
     };
     let (first_row, values) = column?;
-    let times = envelope::event_times(part.path(), first_row, &values);
+    let times = envelope::event_times(part.path(), first_row, name, &values);
     let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
     Ok(ordering_times(part, times).first().copied())
 }
@@ -297,7 +296,8 @@ impl TimesReading {
                     from_row: 0,
                     batch_rows: BATCH_ROWS,
                 };
-                let columns = read_column(&self.store, &self.part, TIME_COLUMN, &options)?;
+                let columns =
+                    read_column(&self.store, &self.part, self.part.time_column(), &options)?;
                 let scan = TimeScan::new(columns.read_bytes().unwrap_or_default());
                 none.insert((columns, scan))
             }
@@ -309,7 +309,8 @@ impl TimesReading {
             return Err(stopped());
         }
         let (first_row, values) = column?;
-        let times = envelope::event_times(self.part.path(), first_row, &values);
+        let name = self.part.time_column();
+        let times = envelope::event_times(self.part.path(), first_row, name, &values);
         let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
         scan.push(&ordering_times(&self.part, times));
         Ok(true)
