@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use gates::{AttestRequest, AttestedWorld, ViewTrust, attest};
+use oracle_store::{
+    EngineRunRoot, ObjectStoreConfig, Posture, ReadOptions, StreamView, WorldStore, open_rows,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sandbox::{GateOptions, Pack, ViewOptions, WorldOptions};
 use serde_json::{Value, json};
+use system_tests::checkpoints::wait_for;
 use system_tests::{BUCKET, Bucket, Ground, Ran, Rig, on_each_ground};
 use tempfile::TempDir;
 
@@ -525,4 +530,95 @@ fn views_are_outside_the_contents_index() {
     ok(&verify());
     // A packer that runs again finds the same pack.
     pack().expect(0, "");
+}
+
+#[test]
+fn a_view_is_opened_by_gates_alone() {
+    let rig = viewed(&[]);
+    let root = rig.world.engine_run_root().display().to_string();
+    let root = EngineRunRoot::named(&root, Path::new("/")).unwrap();
+    let store = WorldStore::open(root, &ObjectStoreConfig::default()).unwrap();
+    let output = rig.world.streamable_output_ids()[0].clone();
+    let (catalogue, gate_map) = (rig.world.catalogue(), rig.world.gate_map());
+    let request = AttestRequest::new(store, catalogue, gate_map, [output.as_str()]);
+    let request = request.posture(Posture::Local);
+    let mut world = wait_for(attest(&request)).unwrap();
+    let located = world.outputs[0].clone();
+    let opening = StreamView::open(&world.store, &world.world_key, &located.locator);
+    let view = wait_for(opening).unwrap();
+    let open = |world: &AttestedWorld| {
+        let grant = world.grant(located.id()).unwrap();
+        let opened = open_rows(grant, &view.locator().parts[0], &ReadOptions::default());
+        opened.map(drop).map_err(|error| error.code().as_str())
+    };
+    assert_eq!(open(&world), Err("READ_GRANT_MISMATCH"));
+    let untrusted = wait_for(world.read_from_view(&located, ViewTrust::Proof));
+    assert_eq!(
+        untrusted.unwrap_err().code().as_str(),
+        "STREAM_VIEW_UNPROVEN"
+    );
+    assert_eq!(open(&world), Err("READ_GRANT_MISMATCH"));
+    wait_for(world.read_from_view(&located, ViewTrust::Receipts)).unwrap();
+    assert_eq!(open(&world), Ok(()));
+}
+
+/// The platform's sorter compares whole microseconds: among rows of one, the view's order counts.
+#[test]
+fn rows_of_one_microsecond_leave_as_they_stand_in_the_view() {
+    let rig = rig_on(Ground::Disk, &WorldOptions::sample(), &[VIEW]);
+    let view = build(&rig, |_| {});
+    rewrite_times(&view.join("part-000000.parquet"), |row, micros| match row {
+        // By nanoseconds they stand the wrong way round.
+        0 | 1 => format!("{}{}00Z", &micros[0], 9 - 8 * row),
+        _ => format!("{}Z", micros[row]),
+    });
+    let output = view.file_name().unwrap().to_str().unwrap();
+    let output = output.strip_prefix("output_id=").unwrap();
+    let bounded = |n: &str| rig.stream(&["--output-ids", output, "--max-events", n]);
+    // A cursor between the two is a place like any other.
+    bounded("1").expect(0, "MAX_EVENTS");
+    bounded("1").expect(0, "MAX_EVENTS");
+    let admitted = rig.admitted();
+    let finest: Vec<_> = admitted
+        .iter()
+        .map(|[.., payload]| payload["ts_utc"].clone())
+        .collect();
+    assert!(finest[0].as_str().unwrap().ends_with("900Z"), "{finest:?}");
+    assert!(finest[1].as_str().unwrap().ends_with("100Z"), "{finest:?}");
+    assert_eq!(
+        admitted[0][2], admitted[1][2],
+        "the envelope writes microseconds"
+    );
+}
+
+/// Writes the event times of a file anew, as texts: `text` gets a row and all times to the
+/// microsecond, without a zone.
+fn rewrite_times(path: &Path, text: impl Fn(usize, &[String]) -> String) {
+    let file = std::fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let rows = reader.with_batch_size(1 << 20).build().unwrap().next();
+    let rows = rows.unwrap().unwrap();
+    let (place, _) = rows.schema_ref().column_with_name("ts_utc").unwrap();
+    let times = envelope::event_times("", 0, "ts_utc", rows.column(place)).unwrap();
+    let micros = times
+        .iter()
+        .map(|time| time.to_string().trim_end_matches('Z').to_owned());
+    let micros: Vec<String> = micros.collect();
+    let texts: StringArray = (0..micros.len())
+        .map(|row| Some(text(row, &micros)))
+        .collect();
+    let columns = rows.schema_ref().fields().iter().zip(rows.columns());
+    let columns = columns.enumerate().map(|(at, (field, column))| {
+        let column = if at == place {
+            Arc::new(texts.clone()) as ArrayRef
+        } else {
+            column.clone()
+        };
+        (field.name().clone(), column)
+    });
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
 }

@@ -159,8 +159,8 @@ pub struct ColumnReader {
 #[derive(Debug)]
 enum Format {
     Parquet(Box<ParquetRows>),
-    /// A file of a stream view, whose rows may be payloads.
-    View(Box<ParquetRows>),
+    /// A file of a stream view, whose rows may be payloads beside this column of event times.
+    View(Box<ParquetRows>, Box<str>),
     Jsonl(Box<LineRows>),
 }
 
@@ -168,9 +168,9 @@ impl Format {
     fn next_batch(&mut self) -> Result<Option<RowBatch>, Error> {
         let batch = match self {
             Self::Parquet(rows) => rows.next_batch()?.map(|(first, b)| (first, Rows::Arrow(b))),
-            Self::View(rows) => match rows.next_batch()? {
+            Self::View(rows, times) => match rows.next_batch()? {
                 Some((first, batch)) => {
-                    let rows = view_payload::rows_of(batch, first, rows.name())?;
+                    let rows = view_payload::rows_of(batch, first, rows.name(), times)?;
                     Some((first, rows))
                 }
                 None => None,
@@ -197,7 +197,7 @@ impl RowReader {
     /// or their sizes are not known.
     pub fn framed_bytes(&self) -> u64 {
         match &self.0 {
-            Some(Format::Parquet(rows) | Format::View(rows)) => rows.framed_bytes(),
+            Some(Format::Parquet(rows) | Format::View(rows, _)) => rows.framed_bytes(),
             _ => 0,
         }
     }
@@ -205,7 +205,7 @@ impl RowReader {
     /// The columns of a Parquet part; none of a JSON lines part.
     pub fn schema(&self) -> Option<&SchemaRef> {
         match &self.0 {
-            Some(Format::Parquet(rows) | Format::View(rows)) => Some(rows.schema()),
+            Some(Format::Parquet(rows) | Format::View(rows, _)) => Some(rows.schema()),
             _ => None,
         }
     }
@@ -240,7 +240,7 @@ impl ColumnReader {
     /// after an error or the last row.
     pub fn read_bytes(&self) -> Option<u64> {
         self.format.as_ref().map(|format| match format {
-            Format::Parquet(rows) | Format::View(rows) => rows.read_bytes(),
+            Format::Parquet(rows) | Format::View(rows, _) => rows.read_bytes(),
             Format::Jsonl(_) => BLOCK_BYTES as u64,
         })
     }
@@ -281,7 +281,7 @@ pub fn open_rows(
             let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
             let rows = Box::new(rows);
             if part.is_view() {
-                Format::View(rows)
+                Format::View(rows, part.time_column().into())
             } else {
                 Format::Parquet(rows)
             }

@@ -12,12 +12,15 @@ use crate::error::{Error, ReasonCode};
 
 /// The column whose values are the payloads, in views that have it.
 const PAYLOAD_COLUMN: &str = "payload_json";
-/// The column that a view of payloads is sorted by.
-const TIME_COLUMN: &str = "ts_utc";
 
 /// The rows of a batch: its columns, or the payloads that one of them holds. A payload that is
-/// null is an empty line, which is no JSON object.
-pub(super) fn rows_of(batch: RecordBatch, first_row: u64, name: &str) -> Result<Rows, Error> {
+/// null is an empty line, which is no JSON object. `times` is the column of event times.
+pub(super) fn rows_of(
+    batch: RecordBatch,
+    first_row: u64,
+    name: &str,
+    times: &str,
+) -> Result<Rows, Error> {
     let Some(payloads) = batch.column_by_name(PAYLOAD_COLUMN) else {
         return Ok(Rows::Arrow(batch));
     };
@@ -33,7 +36,7 @@ pub(super) fn rows_of(batch: RecordBatch, first_row: u64, name: &str) -> Result<
     Ok(Rows::JsonLines(JsonLines {
         bytes: lines.bytes.into(),
         ranges: lines.ranges,
-        times: batch.column_by_name(TIME_COLUMN).cloned(),
+        times: batch.column_by_name(times).cloned(),
     }))
 }
 
@@ -104,6 +107,7 @@ mod tests {
     use arrow_array::{StringViewArray, TimestampMicrosecondArray};
 
     use super::*;
+    use crate::part::TIME_COLUMN;
 
     fn batch(payloads: ArrayRef) -> RecordBatch {
         let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1, 2, 3]));
@@ -128,7 +132,8 @@ mod tests {
         ];
         for column in columns {
             let kind = column.data_type().clone();
-            let Rows::JsonLines(lines) = rows_of(batch(column), 0, "v").unwrap() else {
+            let Rows::JsonLines(lines) = rows_of(batch(column), 0, "v", TIME_COLUMN).unwrap()
+            else {
                 panic!("{kind} is no payload");
             };
             let found: Vec<&[u8]> = lines.iter().collect();
@@ -140,9 +145,12 @@ mod tests {
     #[test]
     fn a_column_of_other_values_is_refused_and_a_view_without_one_keeps_its_columns() {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        let error = rows_of(batch(numbers.clone()), 7, "v").unwrap_err();
+        let error = rows_of(batch(numbers.clone()), 7, "v", TIME_COLUMN).unwrap_err();
         assert_eq!(error.code(), ReasonCode::OracleReadFailed);
         let plain = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
-        assert!(matches!(rows_of(plain, 0, "v").unwrap(), Rows::Arrow(_)));
+        assert!(matches!(
+            rows_of(plain, 0, "v", TIME_COLUMN).unwrap(),
+            Rows::Arrow(_)
+        ));
     }
 }

@@ -59,18 +59,18 @@ impl PlannedOutput {
         &self.locator.output_id
     }
 
-    /// The column that holds the event times of the output's rows.
-    pub fn time_column(&self) -> &str {
-        let part = self.locator.parts.first();
-        part.map_or(TIME_COLUMN, Part::time_column)
-    }
-
     /// What cursors count the rows of.
     pub fn row_source(&self) -> RowSource {
         match self.view {
             Some(_) => RowSource::View,
             None => RowSource::Outputs,
         }
+    }
+
+    /// The column that holds the event times of the output's rows.
+    pub fn time_column(&self) -> &str {
+        let part = self.locator.parts.first();
+        part.map_or(TIME_COLUMN, Part::time_column)
     }
 }
 

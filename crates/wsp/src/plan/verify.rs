@@ -284,7 +284,8 @@ impl Viewed<'_> {
         trust.check(store, self.output.id()).await?;
         let world_key = self.identified.world_key();
         let view = StreamView::open(store, world_key, &self.output.locator).await?;
-        let (store, parts) = (store.clone(), view.locator().parts.clone());
+        let parts = timed(profile, view.locator().clone()).parts;
+        let store = store.clone();
         if order {
             let what = "The thread that reads time columns ended too early";
             blocking_as(what, move || {

@@ -229,11 +229,12 @@ pub fn time_of_row(store: &WorldStore, part: &Part, row: u64) -> Result<Option<E
         from_row: row,
         batch_rows: 1,
     };
-    let Some(column) = read_column(store, part, part.time_column(), &options)?.next() else {
+    let name = part.time_column();
+    let Some(column) = read_column(store, part, name, &options)?.next() else {
         return Ok(None);
     };
     let (first_row, values) = column?;
-    let times = envelope::event_times(part.path(), first_row, part.time_column(), &values);
+    let times = envelope::event_times(part.path(), first_row, name, &values);
     let times = times.map_err(|bad| Error::Envelope(bad.into()))?;
     Ok(ordering_times(part, times).first().copied())
 }
