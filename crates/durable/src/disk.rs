@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::os_lock::{OsLock, is_at};
 
@@ -66,6 +67,23 @@ pub trait Disk: Debug + Send + Sync {
     /// Takes the lock of a file; `None` while another holds it.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
 
+    /// Takes the lock of a file beside others who share it, making the file if need be; `None` while
+    /// somebody holds it alone. The file counts as used now.
+    fn try_share(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        self.try_lock(path)
+    }
+
+    /// The files in a folder, in no order.
+    fn list(&self, folder: &Path) -> io::Result<Vec<ListedFile>> {
+        let _ = folder;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes one folder for its owner alone; no error if it exists.
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir(path)
+    }
+
     /// Adds a line on a line of its own, even after one that a crash cut short. Gives the new
     /// length in bytes.
     fn append_line(&self, path: &Path, line: &str, sync: bool) -> io::Result<u64> {
@@ -77,6 +95,17 @@ pub trait Disk: Debug + Send + Sync {
         }
         file.length()
     }
+}
+
+/// A file in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    /// The file's name in the folder; a file whose name is no text is not listed.
+    pub name: String,
+    /// The length in bytes.
+    pub length: u64,
+    /// When it was last written or locked; `None` where the disk does not say.
+    pub modified: Option<SystemTime>,
 }
 
 /// An open file of a [`Disk`].
@@ -206,6 +235,42 @@ impl Disk for OsDisk {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let lock = OsLock::try_take(path)?;
         Ok(lock.map(|lock| Box::new(lock) as Box<dyn Any + Send + Sync>))
+    }
+
+    fn try_share(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let lock = OsLock::try_share(path)?;
+        Ok(lock.map(|lock| Box::new(lock) as Box<dyn Any + Send + Sync>))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<ListedFile>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // It was removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push(ListedFile {
+                    name,
+                    length: metadata.len(),
+                    modified: metadata.modified().ok(),
+                });
+            }
+        }
+        Ok(files)
+    }
+
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ mod random;
 mod host;
 
 pub use clock::{BootClock, TokioClock};
-pub use disk::{Access, Disk, DiskFile, OsDisk};
+pub use disk::{Access, Disk, DiskFile, ListedFile, OsDisk};
 pub use host::host_name;
 pub use lines::{LinesRead, LogFault};
 pub use os_lock::{OsLock, blame};

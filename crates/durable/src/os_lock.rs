@@ -19,6 +19,22 @@ impl OsLock {
     /// # Errors
     /// What the file system says.
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        Self::take_by(path, File::try_lock)
+    }
+
+    /// Takes the lock beside others who share it, making the file if need be; `None` while somebody
+    /// holds it alone. The file counts as used now.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn try_share(path: &Path) -> io::Result<Option<Self>> {
+        Self::take_by(path, File::try_lock_shared)
+    }
+
+    fn take_by(
+        path: &Path,
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new()
                 .create(true)
@@ -26,7 +42,7 @@ impl OsLock {
                 .read(true)
                 .write(true)
                 .open(path)?;
-            match file.try_lock() {
+            match lock(&file) {
                 // A lock on a file that was meanwhile removed keeps nobody out.
                 Ok(()) if is_at(&file, path)? => {
                     let lock = Self { file };

@@ -30,6 +30,11 @@ impl EventId {
         Some(Self(bytes))
     }
 
+    /// The id whose digest has these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes of the digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

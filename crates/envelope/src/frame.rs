@@ -70,7 +70,7 @@ impl FrameSpec {
 /// cut into batches changes no byte.
 #[derive(Debug)]
 pub struct Framer {
-    head: EnvelopeHead,
+    pub(crate) head: EnvelopeHead,
     identity: Identity,
     lines: LineReader,
     time_column: String,

@@ -58,6 +58,12 @@ impl EnvelopeHead {
         }
     }
 
+    /// The bytes of an envelope before its payload.
+    pub(crate) fn len(&self) -> usize {
+        let around = self.opening.len() + self.after_id.len() + self.after_time.len();
+        around + 64 + EventTime::TEXT_LEN
+    }
+
     /// Appends an envelope up to its payload; the payload and a `}` complete it.
     pub(crate) fn append(&self, id: EventId, time: EventTime, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.opening);

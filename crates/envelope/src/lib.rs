@@ -42,6 +42,7 @@
 //! # Ok::<(), envelope::Error>(())
 //! ```
 
+mod stored_rows;
 mod frame;
 mod constant_column;
 mod event_times;
@@ -74,4 +75,5 @@ pub use model::{
 pub use ordering_key::ordering_key;
 pub use pins::{PinValues, Pins, Provenance};
 pub use schema::{CANONICAL_EVENT_ENVELOPE_SCHEMA, EnvelopeValidator};
+pub use stored_rows::StoredRow;
 pub use time_fault::TIME_COLUMN;

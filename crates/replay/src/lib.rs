@@ -111,6 +111,7 @@ pub use order::chunk_budget::{ChunkBudget, ChunkShare};
 pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
 pub use order::part_proofs::PartProofs;
 pub use order::parts::{ClearedParts, OutputSource, PartOpener, ProvePart};
+pub use order::sort_cache::{CacheEntry, SortCache};
 pub use order::time_index::{
     Disorder, PartTimes, SEEK_ROWS, TimeIndex, TimeIndexCache, TimeRow, time_of_row,
 };

@@ -6,7 +6,16 @@ model::reason_codes! {
         /// A row would come before one that was already sent, or a part is not in time order
         /// and may not or cannot be sorted.
         EventTimeDisorder => "EVENT_TIME_DISORDER", Refused,
-            "Allow sorting (`on_disorder: sort`), raise `sort_budget_mib`, or stream `as_written`.";
+            "Allow sorting (`on_disorder: sort`), or stream `as_written`.";
+        /// What is not in time order takes more than the sort cache may have.
+        SortCacheTooSmall => "SORT_CACHE_TOO_SMALL", Refused,
+            "Raise `wsp_order.sort_cache_mib` where the disk has room, stream fewer outputs, or stream `as_written`.";
+        /// The sort cache cannot be made, locked, written or read: a full disk, or rights.
+        SortCacheUnwritable => "SORT_CACHE_UNWRITABLE", Failed,
+            "Free space (`wsp-cli cache clear`), mend the folder, or name one on another disk (`wsp_order.sort_cache`).";
+        /// A sorted part in the cache is damaged; it was removed.
+        SortCacheDamaged => "SORT_CACHE_DAMAGED", Failed,
+            "Run again: the part is sorted anew, and the stream goes on. If it comes again, look at the disk.";
         /// More parts overlap in event time than the memory budget allows.
         MemoryBudgetExceeded => "MEMORY_BUDGET_EXCEEDED", Refused,
             "Raise `wsp_order.memory_budget_mib`, stream fewer outputs at once, stream `as_written`, or write the part with smaller pages and rows.";

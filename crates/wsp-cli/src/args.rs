@@ -62,6 +62,8 @@ pub enum Command {
     Pack(PackArgs),
     /// Look at cursors, or give one up.
     Checkpoint(CheckpointArgs),
+    /// Look at the sort cache, or clear it.
+    Cache(CacheArgs),
     /// Steer a running stream: pause, resume, step, another pace.
     Control(ControlArgs),
     /// Run the stand-in ingestion gate.
@@ -359,6 +361,37 @@ pub enum CheckpointCommand {
         after_help = "Example:\n  wsp-cli checkpoint reset --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --output-ids s3_event_stream_with_fraud_6B --yes"
     )]
     Reset(ResetArgs),
+}
+
+/// `cache`.
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    /// What to do with the sort cache.
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+/// `cache show|clear`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show the sorted parts: where they are from, rows, bytes, when they were last used.
+    #[command(
+        after_help = "Example:\n  wsp-cli cache show --profile config/platform/profiles/local.yaml"
+    )]
+    Show(CacheOf),
+    /// Remove the sorted parts that no run uses, and what killed runs left.
+    #[command(
+        after_help = "Example:\n  wsp-cli cache clear --profile config/platform/profiles/local.yaml"
+    )]
+    Clear(CacheOf),
+}
+
+/// Whose sort cache.
+#[derive(Debug, Args)]
+pub struct CacheOf {
+    /// The profile.
+    #[arg(long, env = "WSP_PROFILE", value_name = "FILE")]
+    pub profile: PathBuf,
 }
 
 /// `checkpoint reset`.

@@ -70,6 +70,7 @@ fn run() -> ExitCode {
             Command::Verify(args) => commands::verify::run(args).await,
             Command::Pack(args) => commands::pack::run(args).await,
             Command::Checkpoint(args) => commands::checkpoint::run(args).await,
+            Command::Cache(args) => commands::cache::run(args).await,
             Command::Control(args) => commands::control::run(&args),
             Command::Gate(args) => commands::gate::run(args).await,
             Command::Demo(args) => commands::demo::run(args).await,

@@ -66,6 +66,10 @@ impl ProgressLine {
 fn line(now: &Progress, rate: f64) -> String {
     let acknowledged = now.meters.acknowledged;
     let done = acknowledged + now.meters.quarantined;
+    if let (0, Some((rows, of))) = (done, now.sorting) {
+        let percent = 100.0 * rows as f64 / of.max(1) as f64;
+        return format!("sorting {} rows, {percent:.1} %", HumanCount(of));
+    }
     let mut line = format!(
         "{} events, {} /s",
         HumanCount(acknowledged),

@@ -84,9 +84,9 @@ pub use replay;
 pub use replay::{
     Bounds, Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
 };
-pub use run::outline::{Outline, OutputOutline, outline};
+pub use run::outline::{Outline, OutputOutline, SORT_ROWS_A_SECOND, SortOutline, outline};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
 pub use run::stream::Stream;
-pub use run::{control, cursors, reading};
+pub use run::{cache, control, cursors, reading};

@@ -38,6 +38,7 @@ mod s3_figures;
 mod schedule;
 mod services;
 mod signals;
+mod sort_cache;
 mod steering;
 mod time_columns;
 mod views;

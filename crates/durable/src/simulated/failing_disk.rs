@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::disk::{Access, Disk, DiskFile, OsDisk};
+use crate::disk::{Access, Disk, DiskFile, ListedFile, OsDisk};
 
 /// The machine's disk. It fails writes while a fault is set, and notes what is asked of open files.
 #[derive(Debug, Default, Clone)]
@@ -100,6 +100,19 @@ impl Disk for FailingDisk {
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         OsDisk.try_lock(path)
+    }
+
+    fn try_share(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        OsDisk.try_share(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<ListedFile>> {
+        OsDisk.list(folder)
+    }
+
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        self.check()?;
+        OsDisk.create_private_dir(path)
     }
 }
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::merge::Merge;
 use super::overlap::held_bytes;
+use super::sort_cache::run_bytes;
 use super::{
-    DoneThrough, Event, EventOrder, OpenPart, Overlap, PartSpan, PartStart, TellOpenRows,
+    DoneThrough, Event, EventOrder, OpenPart, Overlap, PartId, PartSpan, PartStart, TellOpenRows,
     TimeWindow, check_view_order, open_spans,
 };
 use crate::ending::Ending;
@@ -37,7 +38,7 @@ pub fn readers_of(store: &WorldStore) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisorder {
-    /// The part is sorted in memory, up to the sort budget.
+    /// The part is sorted into the sort cache.
     Sort,
     /// The part is refused with `EVENT_TIME_DISORDER`.
     Refuse,
@@ -48,8 +49,8 @@ pub enum OnDisorder {
 pub struct OrderSettings {
     /// What becomes of a part that is not in time order.
     pub on_disorder: OnDisorder,
-    /// Bytes of rows that a disordered part may hold to be sorted in memory.
-    pub sort_budget: u64,
+    /// Bytes that the sort cache may take on its disk.
+    pub sort_cache: u64,
     /// Bytes that the stream's buffers may take, by estimate.
     pub memory_budget: u64,
 }
@@ -195,7 +196,7 @@ impl EventTimeSource {
             check_view_order(parts, times)?;
         }
         let spans = open_spans(&times, &self.done, self.window);
-        let overlap = Overlap::of(&spans, self.settings.sort_budget);
+        let overlap = Overlap::of(&spans, run_bytes(self.settings.memory_budget));
         Poll::Ready(Ok(Survey { spans, overlap }))
     }
 
@@ -219,12 +220,11 @@ impl EventTimeSource {
                 .overlap
                 .check_handles(lanes, self.room.file_handles)?;
         }
-        let sort_budget = self.settings.sort_budget;
         let spans = survey.spans.iter();
-        let largest = spans.max_by_key(|span| held_bytes(span, sort_budget));
+        let largest = spans.max_by_key(|span| held_bytes(span));
         let largest = largest.map(|span| {
             let part = &self.parts[span.part.output][span.part.part as usize];
-            (part.path(), held_bytes(span, sort_budget))
+            (part.path(), held_bytes(span))
         });
         survey.overlap.check(self.settings.memory_budget, largest)?;
         self.room.check(survey.overlap.memory_bytes)
@@ -239,6 +239,15 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// The parts that are not in time order, each with its rows.
+    pub fn unsorted(&self) -> impl Iterator<Item = (PartId, u64)> {
+        let spans = self.spans.iter();
+        spans.filter_map(|span| match span.start {
+            PartStart::Sorted { rows, .. } => Some((span.part, rows)),
+            _ => None,
+        })
+    }
+
     /// How many parts are open at once, and what that takes.
     pub fn overlap(&self) -> &Overlap {
         &self.overlap
@@ -247,14 +256,16 @@ impl Survey {
 
 /// All events of a plan in event time.
 ///
-/// Times are learnt from when the first event is asked for: that may take a while, in which leases
-/// are renewed and the stream can be stopped.
+/// Times are learnt, and parts sorted, from when the first event is asked for: that may take a
+/// while, in which leases are renewed and the stream can be stopped.
 pub struct EventTimeOrder {
     begin: Option<Begin>,
     merge: Option<Merge>,
 }
 
 struct Begin {
+    /// Present once times are learnt, while parts are sorted.
+    survey: Option<Survey>,
     source: EventTimeSource,
     open: Box<dyn OpenPart>,
     places: Arc<dyn NamePosition>,
@@ -273,6 +284,7 @@ impl EventTimeOrder {
     ) -> Self {
         Self {
             begin: Some(Begin {
+                survey: None,
                 source,
                 open,
                 places,
@@ -285,8 +297,23 @@ impl EventTimeOrder {
 }
 
 impl Begin {
-    fn merge(self, survey: Survey) -> Result<Merge, Error> {
-        self.source.check(&survey)?;
+    /// Goes on until the merge may begin; `Pending` while times are learnt or parts are sorted.
+    fn poll(&mut self) -> Poll<Result<Survey, Error>> {
+        if self.survey.is_none() {
+            let survey = ready!(self.source.poll_survey(&self.ending))?;
+            self.source.check(&survey)?;
+            self.survey = Some(survey);
+        }
+        let spans = self.survey.as_ref().map_or(&[][..], |survey| &survey.spans);
+        ready!(self.open.poll_sorted(spans))?;
+        Poll::Ready(
+            self.survey
+                .take()
+                .ok_or_else(|| Error::ended_early("A survey was lost")),
+        )
+    }
+
+    fn merge(self, survey: Survey) -> Merge {
         survey.overlap.expect_of(self.source.index.store().memory());
         let open_rows = survey.spans.iter().map(PartSpan::open_rows).sum();
         (self.learnt)(open_rows);
@@ -302,21 +329,16 @@ impl Begin {
             sorted,
             "merging in event time"
         );
-        Ok(Merge::new(
-            &survey.spans,
-            self.source.window.to,
-            self.open,
-            self.places,
-        ))
+        Merge::new(&survey.spans, self.source.window.to, self.open, self.places)
     }
 }
 
 impl EventOrder for EventTimeOrder {
     fn poll(&mut self) -> Poll<Result<Option<Event>, Error>> {
         if let Some(begin) = &mut self.begin {
-            let survey = ready!(begin.source.poll_survey(&begin.ending))?;
+            let survey = ready!(begin.poll())?;
             if let Some(begin) = self.begin.take() {
-                self.merge = Some(begin.merge(survey)?);
+                self.merge = Some(begin.merge(survey));
             }
         }
         match &mut self.merge {

@@ -135,6 +135,11 @@ impl FeedPool {
         })
     }
 
+    /// What ends the stream.
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
     /// Opens a feed and starts on its first chunk.
     pub fn open(&self, source: Box<dyn ChunkSource>) -> PartFeed {
         let (made, answers) = sync_channel(1);

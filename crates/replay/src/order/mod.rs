@@ -12,6 +12,7 @@ mod event_time;
 mod view_order;
 pub(crate) mod part_proofs;
 mod overlap;
+pub(crate) mod sort_cache;
 pub(crate) mod chunk_budget;
 mod merge;
 mod open_feed;
@@ -124,6 +125,8 @@ pub enum PartStart {
         from: Option<TimeRow>,
         /// Why the part must be sorted.
         disorder: Disorder,
+        /// How many rows the part has, done ones included.
+        rows: u64,
     },
 }
 
@@ -132,4 +135,14 @@ pub trait OpenPart: Send {
     /// Starts reading a part. A part that cannot be opened says so in its first chunk,
     /// so that opening ahead never hides an earlier row.
     fn open(&self, part: PartId, start: PartStart) -> PartFeed;
+
+    /// Goes on to bring those parts into time order that must be before any is opened; `Pending`
+    /// while it does. Never waits. By default nothing must.
+    ///
+    /// # Errors
+    /// Why a part cannot be sorted.
+    fn poll_sorted(&self, spans: &[PartSpan]) -> Poll<Result<(), Error>> {
+        let _ = spans;
+        Poll::Ready(Ok(()))
+    }
 }

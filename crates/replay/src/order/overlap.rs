@@ -8,6 +8,7 @@ use envelope::EventTime;
 use oracle_store::ReadMemory;
 
 use super::merge::AHEAD;
+use super::sort_cache::{BLOCK_BYTES, sorters};
 use super::{PartSpan, PartStart};
 use crate::order::chunk_budget::chunk_bytes;
 use crate::{Error, ReasonCode};
@@ -16,8 +17,6 @@ use crate::{Error, ReasonCode};
 const BASE_BYTES: u64 = 25 << 20;
 /// What the allocator takes beyond the buffers, measured: a third of them.
 const SLACK: u64 = 3;
-/// A decoded row of a part that is sorted, generously.
-const SORTED_ROW_BYTES: u64 = 1 << 10;
 
 /// The most that is open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -28,19 +27,19 @@ pub struct Overlap {
     pub largest: usize,
     /// Parts that are open at once, with those that are opened ahead.
     pub open: usize,
-    /// Parts that are not in time order and are sorted in memory.
+    /// Parts that are not in time order and are sorted into the sort cache.
     pub sorted: usize,
     /// The process's memory at its largest, estimated, in bytes.
     pub memory_bytes: u64,
 }
 
 impl Overlap {
-    /// The overlap of some spans; a part that is sorted takes at most `sort_budget` bytes.
-    pub fn of(spans: &[PartSpan], sort_budget: u64) -> Self {
+    /// The overlap of some spans; a part sorts `run_bytes` of rows in memory at once.
+    pub fn of(spans: &[PartSpan], run_bytes: usize) -> Self {
         let mut turns: Vec<(EventTime, bool, u64)> = spans
             .iter()
             .flat_map(|span| {
-                let bytes = held_bytes(span, sort_budget);
+                let bytes = held_bytes(span);
                 [
                     (span.first.time, false, bytes),
                     (span.last.time, true, bytes),
@@ -68,7 +67,7 @@ impl Overlap {
             largest,
             open: feeds,
             sorted: spans.iter().filter(|span| is_sorted(span)).count(),
-            memory_bytes: memory_bytes(most_bytes, feeds),
+            memory_bytes: memory_bytes(most_bytes, feeds).max(sort_memory(spans, run_bytes)),
         }
     }
 
@@ -137,7 +136,8 @@ impl Overlap {
     /// # Errors
     /// `FILE_HANDLES_EXCEEDED`.
     pub fn check_handles(&self, lanes: usize, limit: Option<u64>) -> Result<(), Error> {
-        let needed = (self.open + lanes) as u64 + HANDLES_BESIDE;
+        // A sorted part keeps its file and its lock from the beginning to its end.
+        let needed = (self.open + 2 * self.sorted + lanes) as u64 + HANDLES_BESIDE;
         let Some(limit) = limit.filter(|limit| *limit < needed) else {
             return Ok(());
         };
@@ -177,10 +177,21 @@ fn is_sorted(span: &PartSpan) -> bool {
     matches!(span.start, PartStart::Sorted { .. })
 }
 
+/// The memory of a process that sorts parts, before it merges them.
+fn sort_memory(spans: &[PartSpan], run_bytes: usize) -> u64 {
+    let sorted = spans.iter().filter(|span| is_sorted(span));
+    let mut read_bytes: Vec<u64> = sorted.map(|span| span.read_bytes).collect();
+    read_bytes.sort_unstable_by(|a, b| b.cmp(a));
+    // Runs outgrow their bound by a batch, and their places grow by doubling.
+    let run_bytes = run_bytes as u64 + run_bytes as u64 / 2;
+    let largest = read_bytes.iter().take(sorters());
+    memory_bytes(largest.map(|bytes| bytes + run_bytes).sum(), 0)
+}
+
 /// What an open part holds beside its chunks.
-pub(super) fn held_bytes(span: &PartSpan, sort_budget: u64) -> u64 {
+pub(super) fn held_bytes(span: &PartSpan) -> u64 {
     if is_sorted(span) {
-        span.read_bytes + sort_budget.min(span.rows * SORTED_ROW_BYTES)
+        2 * BLOCK_BYTES as u64
     } else {
         span.read_bytes
     }

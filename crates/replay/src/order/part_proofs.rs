@@ -62,6 +62,11 @@ impl PartProofs {
         self
     }
 
+    /// Where the parts lie.
+    pub(crate) fn location(&self) -> &str {
+        self.store.root().as_str()
+    }
+
     /// Keeps the time column of a part as proof of it.
     pub(crate) fn know(&self, part: &Part, times: &Arc<PartTimes>) {
         let known = Known {

@@ -107,7 +107,11 @@ fn span(
         return None;
     }
     let start = match (times.disorder(), from) {
-        (Some(&disorder), from) => PartStart::Sorted { from, disorder },
+        (Some(&disorder), from) => PartStart::Sorted {
+            from,
+            disorder,
+            rows: times.rows(),
+        },
         (None, Some(from)) => PartStart::Time {
             seek_row: times.seek_row(from),
             from,

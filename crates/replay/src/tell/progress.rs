@@ -25,6 +25,9 @@ pub struct Progress {
     pub max_events: Option<u64>,
     /// Estimate of the events that this run will acknowledge in all; `None` before it is known.
     pub total: Option<u64>,
+    /// Rows that were sorted, and all that must be before the first event; `None` unless parts are
+    /// sorted.
+    pub sorting: Option<(u64, u64)>,
     /// The event time of the last acknowledged event; `None` before the first.
     pub event_time: Option<EventTime>,
     /// How late the last acknowledged event was sent, in milliseconds.

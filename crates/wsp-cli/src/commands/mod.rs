@@ -1,5 +1,6 @@
 //! One file a command; each reads arguments, calls the library, prints.
 
+pub mod cache;
 pub mod checkpoint;
 pub mod control;
 pub mod demo;

@@ -461,8 +461,7 @@ async fn describe(
             }
         };
         if let Some(disorder) = times.as_ref().and_then(|times| times.disorder()) {
-            let fix =
-                "It is streamed in event time by sorting, within `wsp_order.sort_budget_mib`.";
+            let fix = "It is streamed in event time by sorting it into the sort cache first.";
             let detail = disorder.error(part, fix).detail();
             let code = replay::ReasonCode::EventTimeDisorder.as_str();
             findings.push(Finding::warn(code, detail));

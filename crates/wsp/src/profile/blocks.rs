@@ -15,7 +15,7 @@ use replay::WhenLate;
 use replay::{Concurrency, LaneOrdering};
 use replay::{OnGateQuarantine, OnReject};
 use replay::{RateStep, RateSteps, Speedup};
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::expand::Template;
@@ -147,7 +147,10 @@ pub(super) struct PushBlock {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct OrderBlock {
     pub(super) on_disorder: Option<OnDisorder>,
-    pub(super) sort_budget_mib: Option<AtLeastOne>,
+    /// What was there before the sort cache.
+    pub(super) sort_budget_mib: Option<IgnoredAny>,
+    pub(super) sort_cache_mib: Option<AtLeastOne>,
+    pub(super) sort_cache: Option<String>,
     pub(super) memory_budget_mib: Option<AtLeastOne>,
     pub(super) time_index: Option<String>,
 }

@@ -114,6 +114,8 @@ pub struct Profile {
     pub ordering: OrderSettings,
     /// The folder of the rebuildable time index; `None` is one under the runs root.
     pub time_index: Option<PathBuf>,
+    /// The folder of the sort cache; `None` is one under the runs root.
+    pub sort_cache: Option<PathBuf>,
     /// The outputs that are traffic; `None` if the policy names none.
     pub traffic: Option<OutputList>,
     /// The outputs that give context to traffic; `None` if the policy names none.
@@ -210,7 +212,7 @@ impl Profile {
         let require_gate_pass = require_gate_pass(&policy, posture, &mut literals.warnings);
         let auth_token = auth_token(wiring.security.wsp_auth_token, env, &mut literals)?;
         let checkpoint = CheckpointSettings::new(wiring.wsp_checkpoint, env, &mut literals)?;
-        let ordering = settings::ordering(&wiring.wsp_order);
+        let ordering = settings::ordering(&wiring.wsp_order)?;
         let in_local = |default: &str| (posture == Posture::Local).then(|| default.to_owned());
         let api_key_header = wiring.security.api_key_header;
         let runs_root = wiring.wsp_audit.root;
@@ -230,6 +232,7 @@ impl Profile {
                 .oracle_stream_view_root
                 .filter(|root| !root.trim().is_empty()),
             time_index: wiring.wsp_order.time_index.map(PathBuf::from),
+            sort_cache: wiring.wsp_order.sort_cache.map(PathBuf::from),
             traffic: output_list(policy.traffic_output_ids, policy.traffic_output_ids_ref),
             context: output_list(policy.context_output_ids, policy.context_output_ids_ref),
             baseline_context: policy.context_output_ids_baseline_ref.map(OutputList::Ref),

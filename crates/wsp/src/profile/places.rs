@@ -50,6 +50,11 @@ impl Profile {
                 self.time_index.as_deref().map(text),
                 local,
             ),
+            (
+                "wiring.wsp_order.sort_cache",
+                self.sort_cache.as_deref().map(text),
+                local,
+            ),
         ] {
             if let Some(named) = named {
                 check(key, &named, place)?;

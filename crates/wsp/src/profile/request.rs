@@ -125,6 +125,18 @@ impl StreamRequest {
         receipts.map(|path| self.working_dir.join(path))
     }
 
+    /// The folder of the sort cache of all packs.
+    pub(crate) fn sort_cache_root(&self) -> PathBuf {
+        let profile = &self.profile;
+        match &profile.sort_cache {
+            Some(named) => self.working_dir.join(named),
+            None => self
+                .working_dir
+                .join(&profile.runs_root)
+                .join("wsp/sort_cache"),
+        }
+    }
+
     /// The engine run root that profile or flag names; `None` where it names none, or what
     /// cannot be one.
     pub(crate) fn named_world(&self) -> Option<EngineRunRoot> {
@@ -169,9 +181,11 @@ impl StreamRequest {
             }
         };
         let index = Some(Location::Local(self.time_index_root()));
+        let sorted = Some(Location::Local(self.sort_cache_root()));
         for (key, place) in [
             ("wiring.wsp_checkpoint.root", cursors),
             ("wiring.wsp_order.time_index", index),
+            ("wiring.wsp_order.sort_cache", sorted),
         ] {
             if let Some(place) = place
                 && lies_in_world(world, &place)

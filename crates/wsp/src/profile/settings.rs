@@ -222,14 +222,26 @@ pub(super) fn gate_quarantine(block: &PushBlock) -> GateQuarantineTerms {
     }
 }
 
+/// What the sort cache may take on its disk where the profile does not say: a hundred million rows
+/// of 250 bytes.
+const SORT_CACHE_MIB: u64 = 32_768;
+
 /// `wiring.wsp_order`.
-pub(super) fn ordering(block: &OrderBlock) -> OrderSettings {
+pub(super) fn ordering(block: &OrderBlock) -> Result<OrderSettings, Error> {
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
-    OrderSettings {
-        on_disorder: block.on_disorder.unwrap_or(OnDisorder::Sort),
-        sort_budget: bytes(AtLeastOne::or(block.sort_budget_mib, 64)),
-        memory_budget: bytes(AtLeastOne::or(block.memory_budget_mib, 512)),
+    if block.sort_budget_mib.is_some() {
+        return Err(Error::new(
+            crate::ReasonCode::ProfileKeyUnknown,
+            "The profile's block `wiring.wsp_order` has an unknown key `sort_budget_mib`",
+            "Write `sort_cache_mib`: parts that are not in time order are sorted on disk, and it \
+             bounds what they take there.",
+        ));
     }
+    Ok(OrderSettings {
+        on_disorder: block.on_disorder.unwrap_or(OnDisorder::Sort),
+        sort_cache: bytes(AtLeastOne::or(block.sort_cache_mib, SORT_CACHE_MIB)),
+        memory_budget: bytes(AtLeastOne::or(block.memory_budget_mib, 512)),
+    })
 }
 
 /// The share of the memory budget that events in flight may take, if they are large: its

@@ -1,5 +1,6 @@
 //! One run: the request, what is made ready for it, the engine, and what is told of it.
 
+pub mod cache;
 pub mod cursors;
 pub(crate) mod done_share;
 pub(crate) mod outline;

@@ -1,8 +1,13 @@
 //! What would be streamed: a plan for people and programs, nothing sent or written.
 
+use std::path::PathBuf;
+
+use envelope::FrameSpec;
 use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId};
-use oracle_store::{PackEvidence, PartFooter, Posture, WorldKey, WorldStore, footer};
+use oracle_store::{
+    Hex64, PackEvidence, Part, PartFooter, PartFormat, Posture, WorldKey, WorldStore, footer,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,10 +21,10 @@ use crate::profile::{OrderMode, Setting};
 use crate::run::backends::open_checkpoint_store;
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
-use crate::run::reading::event_time_source;
+use crate::run::reading::{event_time_source, sort_cache};
 use crate::run::report::{SourceReport, StreamReport, stored_cursor_json};
 use crate::run::resume;
-use replay::{Ending, Overlap, Pace, check_time_column};
+use replay::{Ending, Overlap, Pace, check_time_column, decoding_threads};
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]
@@ -54,6 +59,9 @@ pub struct Outline {
     pub checkpoint_store: String,
     /// How many parts are open at once, from the beginning, and the memory that takes.
     pub overlap: Option<Overlap>,
+    /// What is not in time order and would be sorted before the first event; `None` where nothing
+    /// is, or the order is that of the files.
+    pub sorting: Option<SortOutline>,
     /// The rows of all outputs; `None` where only reading would tell.
     pub rows: Option<u64>,
     /// The outputs without a cursor where others have one: a run would stream them from their
@@ -64,6 +72,33 @@ pub struct Outline {
     /// What is known of each output.
     pub outputs: Vec<OutputOutline>,
 }
+
+/// What a run would sort before its first event.
+#[derive(Debug, Clone, Serialize)]
+pub struct SortOutline {
+    /// The parts that are not in time order and not in the sort cache.
+    pub parts: usize,
+    /// The rows of these parts.
+    pub rows: u64,
+    /// The parts that are not in time order and were sorted by an earlier run.
+    pub sorted_already: usize,
+    /// The folder of the sort cache.
+    pub folder: PathBuf,
+    /// What sorting takes of the folder's disk, about, in bytes.
+    pub disk_bytes: u64,
+    /// What the sort cache may take, in bytes.
+    pub limit_bytes: u64,
+    /// How long sorting takes, about, at [`SORT_ROWS_A_SECOND`] rows a second and core.
+    pub seconds: f64,
+}
+
+/// How many rows a core reads, frames, sorts and merges in a second: measured on events of 250 bytes.
+pub const SORT_ROWS_A_SECOND: f64 = 100_000.0;
+/// What a row takes in the sort cache beside its payload.
+const STORED_ROW_BYTES: u64 = 68;
+/// What the JSON of a row of Parquet takes, to what its file takes of it: measured on worlds of
+/// Zstandard-compressed events.
+const JSON_FACTOR: u64 = 5;
 
 /// One output of an outline.
 #[derive(Debug, Clone, Serialize)]
@@ -124,12 +159,16 @@ pub async fn outline(
             cursor: record.map(|record| stored_cursor_json(&record)),
         });
     }
-    let overlap = match order {
-        OrderMode::EventTime => Some(overlap(request, &plan).await?),
-        OrderMode::AsWritten => Some(Overlap::in_turn(&read_bytes)),
+    let (overlap, sorting) = match order {
+        OrderMode::EventTime => {
+            let (overlap, unsorted) = overlap(request, &plan).await?;
+            (Some(overlap), sorting(request, unsorted).await?)
+        }
+        OrderMode::AsWritten => (Some(Overlap::in_turn(&read_bytes)), None),
     };
     Ok(Outline {
         overlap,
+        sorting,
         status: "PLANNED",
         engine_run_root: plan.store.root().as_str().to_owned(),
         posture: request.profile.posture,
@@ -155,13 +194,86 @@ pub async fn outline(
 }
 
 /// How many parts overlap in event time: reads the time columns that are not known.
-async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<Overlap, Error> {
+async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<(Overlap, Vec<Unsorted>), Error> {
     let done = vec![None; plan.outputs.len()];
     let source = event_time_source(request, plan, done, request.overrides.window);
     let mut source = source.without_keeping();
     let what = "The thread that reads time columns ended too early";
-    let surveyed = blocking_as(what, move || source.survey(&Ending::default()));
-    Ok(*surveyed.await?.overlap())
+    let surveyed = blocking_as(what, move || {
+        let survey = source.survey(&Ending::default())?;
+        source.check(&survey)?;
+        Ok::<_, replay::Error>(survey)
+    });
+    let survey = surveyed.await?;
+    let identities = plan.outputs.iter().map(|output| {
+        let (id, key) = (output.id(), &output.primary_key);
+        FrameSpec::identity_digest_of(id, key, &plan.world_key)
+    });
+    let identities: Vec<_> = identities.collect();
+    let unsorted = survey.unsorted().map(|(id, rows)| Unsorted {
+        part: plan.outputs[id.output].locator.parts[id.part as usize].clone(),
+        location: plan.store.root().as_str().to_owned(),
+        identity: identities[id.output].clone(),
+        rows,
+    });
+    Ok((*survey.overlap(), unsorted.collect()))
+}
+
+/// A part that is not in time order.
+struct Unsorted {
+    part: Part,
+    location: String,
+    identity: Hex64,
+    rows: u64,
+}
+
+/// What sorting some parts takes, beside those that are sorted.
+async fn sorting(
+    request: &StreamRequest,
+    parts: Vec<Unsorted>,
+) -> Result<Option<SortOutline>, Error> {
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let cache = sort_cache(request);
+    let what = "The thread that looks into the sort cache ended too early";
+    blocking_as(what, move || {
+        let (mut rows, mut to_sort, mut disk_bytes, mut largest) = (0, 0, 0, 0);
+        let mut sorted_already = 0;
+        for Unsorted {
+            part,
+            location,
+            identity,
+            rows: of_part,
+        } in &parts
+        {
+            if cache.holds(location, part, identity, *of_part) {
+                sorted_already += 1;
+                continue;
+            }
+            let payload = match part.format() {
+                PartFormat::Parquet => part.pin().size * JSON_FACTOR,
+                PartFormat::Jsonl => part.pin().size,
+            };
+            let bytes = payload + of_part * STORED_ROW_BYTES;
+            (rows, to_sort) = (rows + of_part, to_sort + 1);
+            disk_bytes += bytes;
+            largest = largest.max(bytes);
+        }
+        let at_once = decoding_threads().min(to_sort).max(1) as u64;
+        let rate = SORT_ROWS_A_SECOND * at_once as f64;
+        Ok::<_, Error>(Some(SortOutline {
+            parts: to_sort,
+            rows,
+            sorted_already,
+            folder: cache.folder().to_owned(),
+            // While a part is merged it takes its size twice.
+            disk_bytes: disk_bytes + largest * at_once,
+            limit_bytes: cache.limit(),
+            seconds: rows as f64 / rate,
+        }))
+    })
+    .await
 }
 
 /// The footers of an output's parts, without their columns; off the async threads.

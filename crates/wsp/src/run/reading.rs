@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use checkpoint::PackKey;
+use durable::OsDisk;
 use envelope::{FrameSpec, Pins};
 use oracle_store::Location;
 use replay::{
-    ClearedParts, DoneThrough, EventTimeSource, OutputSource, TimeIndex, TimeIndexCache,
+    ClearedParts, DoneThrough, EventTimeSource, OutputSource, SortCache, TimeIndex, TimeIndexCache,
     TimeWindow, readers_of,
 };
 
@@ -74,6 +75,12 @@ pub fn event_time_source(
         .within(window)
         .beside_lanes(lanes)
         .in_room(process_room())
+}
+
+/// Where parts that are not in time order are sorted.
+pub fn sort_cache(request: &StreamRequest) -> SortCache {
+    let limit = request.profile.ordering.sort_cache;
+    SortCache::new(Arc::new(OsDisk), request.sort_cache_root(), limit)
 }
 
 /// Where the times of a plan's parts are kept: in the folder that the profile names, else

@@ -6,7 +6,9 @@ use checkpoint::{
 };
 use envelope::EventTime;
 use model::OutputId;
-use oracle_store::{EngineRunRoot, Location, Part, STREAM_VIEW_BASE, WorldKey, WorldStore, footer};
+use oracle_store::{
+    EngineRunRoot, Location, Part, STREAM_VIEW_BASE, TIME_COLUMN, WorldKey, WorldStore, footer,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -60,6 +62,12 @@ pub(crate) fn plan_digest(
     item(&output.primary_key.len().to_string());
     output.primary_key.iter().for_each(|column| item(column));
     item(order.as_str());
+    // Absent for the usual one, so that plans from before columns could be named stay the same.
+    let column = output.locator.parts.first().map(Part::time_column);
+    if let Some(column) = column.filter(|column| *column != TIME_COLUMN) {
+        item("time_column");
+        item(column);
+    }
     // Only the start: a later end goes on from the same cursors.
     item(
         &window

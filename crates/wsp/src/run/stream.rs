@@ -18,7 +18,7 @@ use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
 use crate::run::prepare::{Prepared, prepare};
-use crate::run::reading::{cleared_parts, event_time_source};
+use crate::run::reading::{cleared_parts, event_time_source, sort_cache};
 use crate::run::refusal::{self, failure, quarantined};
 use crate::run::report::{
     OutputReport, ScheduleReport, SourceReport, Status, StreamReport, cursor_json,
@@ -406,8 +406,10 @@ impl<K: Clock> Stream<K> {
             OrderMode::EventTime => parts,
         });
         let pool = FeedPool::start(decoding_threads(), &self.ending)?;
-        let sort_budget = profile.ordering.sort_budget;
-        let opener = Box::new(PartOpener::new(Arc::clone(&parts), pool, sort_budget));
+        let memory_budget = profile.ordering.memory_budget;
+        let cache = sort_cache(&self.request);
+        let opener = PartOpener::new(Arc::clone(&parts), pool, cache, memory_budget);
+        let opener = Box::new(opener.telling(sorting(&self.progress)));
         let (plan, starts) = (&prepared.plan, &prepared.starts);
         let order: Box<dyn EventOrder> = match prepared.order {
             OrderMode::AsWritten => {
@@ -491,6 +493,12 @@ impl<K: Clock> Stream<K> {
 fn expecting(progress: &watch::Sender<Progress>) -> TellOpenRows {
     let progress = progress.clone();
     Box::new(move |open_rows| progress.send_modify(|progress| progress.expect(open_rows)))
+}
+
+/// Has progress say how far parts are sorted.
+fn sorting(progress: &watch::Sender<Progress>) -> impl Fn(u64, u64) + Send + Sync + 'static {
+    let progress = progress.clone();
+    move |rows, of| progress.send_modify(|progress| progress.sorting = Some((rows, of)))
 }
 
 /// How long a stop may take in all: answers are waited for, then cursors are saved.

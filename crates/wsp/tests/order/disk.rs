@@ -13,12 +13,13 @@ use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use replay::{
-    DoneThrough, Ending, EventTimeOrder, EventTimeSource, FeedPool, PartOpener, TimeWindow,
+    DoneThrough, Ending, EventTimeOrder, EventTimeSource, FeedPool, PartOpener, SortCache,
+    TimeWindow,
 };
 use tempfile::TempDir;
 use wsp::plan::{Plan, plan};
 use wsp::profile::Profile;
-use wsp::reading::{cleared_parts, event_time_source};
+use wsp::reading::{cleared_parts, event_time_source, sort_cache};
 use wsp::{Overrides, StreamRequest};
 
 use crate::world::{World, number};
@@ -46,6 +47,10 @@ pub(crate) struct Writing {
 pub(crate) struct DiskWorld {
     folder: TempDir,
     outputs: usize,
+    /// Where parts are sorted; `None` is where the request says.
+    pub(crate) cache: Option<SortCache>,
+    /// Bytes of rows that are sorted in memory at once; `None` is a share of the memory budget.
+    pub(crate) run_bytes: Option<usize>,
 }
 
 const FINGERPRINT: &str = "7510240d8c0d036d829c804b3832827fbd37dd23a3a8bafd607ae074d0e2d5f1";
@@ -57,6 +62,8 @@ impl DiskWorld {
         let disk = Self {
             folder,
             outputs: world.len(),
+            cache: None,
+            run_bytes: None,
         };
         let ids: Vec<String> = (0..world.len())
             .map(|output| format!("o{output}"))
@@ -180,7 +187,6 @@ impl DiskWorld {
     }
 
     /// The whole order, over files.
-    #[expect(clippy::unused_self, reason = "the request names this disk")]
     pub(crate) fn order(
         &self,
         request: &StreamRequest,
@@ -191,8 +197,12 @@ impl DiskWorld {
         let source = event_time_source(request, &plan, done.to_vec(), window);
         let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
         let pool = FeedPool::start(2, &wsp::replay::Ending::default()).unwrap();
-        let sort_budget = request.profile.ordering.sort_budget;
-        let open = PartOpener::new(Arc::clone(&parts), pool, sort_budget);
+        let memory_budget = request.profile.ordering.memory_budget;
+        let cache = self.cache.clone().unwrap_or_else(|| sort_cache(request));
+        let mut open = PartOpener::new(Arc::clone(&parts), pool, cache, memory_budget);
+        if let Some(run_bytes) = self.run_bytes {
+            open = open.sorting_at_once(run_bytes);
+        }
         let learnt = Box::new(|_| {});
         EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), learnt)
     }

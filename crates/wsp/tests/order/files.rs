@@ -1,14 +1,16 @@
 //! The event-time order over files: Parquet and JSON lines, indexed, sought and sorted.
 
 use std::fs;
+use std::sync::Arc;
 
 use crate::disk::{DiskWorld, TimeForm, Writing};
 use crate::world::{Place, World, at, done_of, drain, sorted, untouched};
+use durable::simulated::FailingDisk;
 use oracle_store::PartFormat;
 use proptest::prelude::*;
 use replay::SEEK_ROWS;
 use replay::{Cause, Ending};
-use replay::{DoneThrough, TimeWindow};
+use replay::{DoneThrough, SortCache, TimeWindow};
 
 const PARQUET: Writing = Writing {
     format: PartFormat::Parquet,
@@ -69,6 +71,78 @@ proptest! {
         };
         prop_assert_eq!(places, sorted(&world).into_iter().filter(wanted).collect::<Vec<_>>());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn unsorted_parts_leave_as_a_naive_sort_has_them_whatever_is_sorted_at_once(
+        parts in prop::collection::vec(prop::collection::vec(0i64..400, 0..3_000), 1..4),
+        writing in writings(),
+        run_bytes in prop::sample::select(vec![1usize, 30_000, 120_000, 1 << 20]),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1),
+    ) {
+        let world: World = vec![parts];
+        let mut disk = DiskWorld::write(&world, writing);
+        disk.run_bytes = Some(run_bytes);
+        let request = disk.request("");
+        let whole = TimeWindow::default();
+        let (places, error) = drain(&mut disk.order(&request, &[None], whole));
+        prop_assert!(error.is_none(), "{:?}", error);
+        prop_assert_eq!(places, sorted(&world));
+
+        // From the cache now.
+        let done = done_of(&world, &picks);
+        let (places, error) = drain(&mut disk.order(&request, &done, whole));
+        prop_assert!(error.is_none(), "{:?}", error);
+        let wanted = |place: &Place| !place.is_done(done[place.output]);
+        prop_assert_eq!(places, sorted(&world).into_iter().filter(wanted).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn more_runs_than_are_merged_at_once_are_merged_in_turns() {
+    let times: Vec<i64> = (0..60_000).rev().collect();
+    let world: World = vec![vec![times]];
+    let mut disk = DiskWorld::write(&world, PARQUET);
+    disk.run_bytes = Some(1);
+    let mut order = disk.order(&disk.request(""), &[None], TimeWindow::default());
+    let (places, error) = drain(&mut order);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(places, sorted(&world));
+}
+
+#[test]
+fn a_full_disk_is_a_reason_and_what_was_begun_is_not_believed() {
+    let times: Vec<i64> = (0..6_000).rev().collect();
+    let world: World = vec![vec![times]];
+    let mut disk = DiskWorld::write(&world, PARQUET);
+    let failing = FailingDisk::default();
+    let folder = disk.path("cache");
+    disk.cache = Some(SortCache::new(
+        Arc::new(failing.clone()),
+        folder.clone(),
+        1 << 30,
+    ));
+    disk.run_bytes = Some(100_000);
+    let streamed = || drain(&mut disk.order(&disk.request(""), &[None], TimeWindow::default()));
+    for taken in [0, 100, 50_000] {
+        *failing.torn_after.lock().unwrap() = Some(taken);
+        let (places, error) = streamed();
+        let error = error.unwrap();
+        assert!(places.is_empty());
+        assert_eq!(error.code(), "SORT_CACHE_UNWRITABLE");
+        assert!(error.to_string().contains("cache clear"), "{error}");
+    }
+    *failing.failing_syncs.lock().unwrap() = 1;
+    assert_eq!(streamed().1.unwrap().code(), "SORT_CACHE_UNWRITABLE");
+    let left = fs::read_dir(&folder).unwrap();
+    let left = left.filter(|file| file.as_ref().unwrap().path().extension().unwrap() != "lock");
+    assert_eq!(left.count(), 0);
+    let (places, error) = streamed();
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(places, sorted(&world));
 }
 
 /// Two long parts in order and a short one that is not.
@@ -225,21 +299,21 @@ fn a_disordered_part_may_be_refused_and_is_named_with_both_times() {
 }
 
 #[test]
-fn a_disordered_part_above_the_sort_budget_is_refused() {
+fn what_does_not_fit_the_sort_cache_is_refused_before_its_first_event() {
     let times: Vec<i64> = (0..40_000).rev().collect();
     let world: World = vec![vec![times]];
     let disk = DiskWorld::write(&world, PARQUET);
     let streamed =
         |order: &str| drain(&mut disk.order(&disk.request(order), &[None], TimeWindow::default()));
-    let (places, error) = streamed("sort_budget_mib: 1");
+    let (places, error) = streamed("sort_cache_mib: 1");
     let error = error.unwrap();
     assert!(places.is_empty());
-    assert_eq!(error.code(), "EVENT_TIME_DISORDER");
+    assert_eq!(error.code(), "SORT_CACHE_TOO_SMALL");
     assert!(
-        error.to_string().contains("sort_budget_mib` (1 MiB)"),
+        error.to_string().contains("sort_cache_mib` (1 MiB)"),
         "{error}"
     );
-    let (places, error) = streamed("sort_budget_mib: 16");
+    let (places, error) = streamed("sort_cache_mib: 16");
     assert!(error.is_none(), "{error:?}");
     assert_eq!(places, sorted(&world));
 }

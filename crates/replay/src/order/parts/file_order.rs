@@ -119,7 +119,13 @@ fn passed_over(part: &Part, from: TimeRow, batch: &RowBatch) -> Result<usize, Er
     }
 }
 
-fn frame(framer: &mut Framer, part: &Part, batch: &RowBatch, next: usize, rows: usize) -> Chunk {
+pub(super) fn frame(
+    framer: &mut Framer,
+    part: &Part,
+    batch: &RowBatch,
+    next: usize,
+    rows: usize,
+) -> Chunk {
     let first_row = batch.first_row + next as u64;
     let (framed, failure) = match &batch.rows {
         Rows::Arrow(batch) => {

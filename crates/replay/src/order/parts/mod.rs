@@ -1,9 +1,11 @@
 //! Parts as feeds: each opened, decoded and framed on a worker's thread.
 
-mod file_order;
 mod time_sorted;
+mod file_order;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 
 use arrow_array::RecordBatch;
 use envelope::{BadRow, EventTime, FrameSpec, FramedBatch, Framer};
@@ -12,17 +14,21 @@ use oracle_store::{
 };
 
 use crate::Error;
+use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::order::chunk_budget::{ChunkBudget, ChunkShare};
 use crate::order::feed::{FeedPool, PartFeed};
 use crate::order::part_proofs::PartProofs;
+use crate::order::sort_cache::{
+    Description, RowsToSort, SortCache, SortPhase, SortedPart, TellSorted, ToSort, run_bytes,
+};
 use crate::order::time_index::ordering_times;
-use crate::order::{OpenPart, PartId, PartStart};
+use crate::order::{OpenPart, PartId, PartSpan, PartStart};
 use crate::place::NamePosition;
 use crate::place::Position;
 
 use file_order::FileOrder;
-use time_sorted::TimeSorted;
+use time_sorted::{RowsOfPart, TimeSorted};
 
 /// The most rows decoded at once: a column's values stay in cache, and the cost of a
 /// batch is small beside them.
@@ -110,20 +116,101 @@ pub struct PartOpener {
     parts: Arc<ClearedParts>,
     pool: FeedPool,
     budget: ChunkBudget,
-    sort_budget: u64,
+    cache: SortCache,
+    run_bytes: usize,
+    crew: Crew,
+    tell: TellSorted,
+    sorting: Mutex<Option<SortPhase>>,
+    sorted: Mutex<HashMap<PartId, SortedPart>>,
 }
 
 impl PartOpener {
-    /// Opens `parts` as feeds of `pool`. A part that must be sorted may hold `sort_budget` bytes of
-    /// rows.
-    pub fn new(parts: Arc<ClearedParts>, pool: FeedPool, sort_budget: u64) -> Self {
+    /// Opens `parts` as feeds of `pool`. Parts that are not in time order are sorted into `cache`,
+    /// in a share of `memory_budget` bytes.
+    pub fn new(
+        parts: Arc<ClearedParts>,
+        pool: FeedPool,
+        cache: SortCache,
+        memory_budget: u64,
+    ) -> Self {
         Self {
             parts,
             pool,
             budget: ChunkBudget::default(),
-            sort_budget,
+            cache,
+            run_bytes: run_bytes(memory_budget),
+            crew: Crew::default(),
+            tell: Arc::new(|_, _| {}),
+            sorting: Mutex::default(),
+            sorted: Mutex::default(),
         }
     }
+
+    /// Has the workers of `crew` sort; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.crew = crew;
+        self
+    }
+
+    /// Sorts so many bytes of rows of a part in memory at once, whatever memory there is.
+    #[must_use]
+    pub fn sorting_at_once(mut self, run_bytes: usize) -> Self {
+        self.run_bytes = run_bytes;
+        self
+    }
+
+    /// Calls `tell` while parts are sorted, a few times a second, with the rows that are and all
+    /// that are to be.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.tell = Arc::new(tell);
+        self
+    }
+
+    fn to_sort(&self, id: PartId, rows: u64) -> ToSort {
+        let (output, part) = self.parts.part(id);
+        let identity = output.spec.identity_digest();
+        ToSort {
+            id,
+            part: part.clone(),
+            rows,
+            description: Description::new(self.parts.proofs.location(), part, &identity),
+        }
+    }
+
+    fn begin_sorting(&self, spans: &[PartSpan]) -> Result<SortPhase, Error> {
+        let parts = spans.iter().filter_map(|span| match span.start {
+            PartStart::Sorted { .. } => Some(self.to_sort(span.part, span.rows)),
+            _ => None,
+        });
+        let (cleared, budget) = (Arc::clone(&self.parts), self.budget.clone());
+        let ending = self.pool.ending().clone();
+        let open = move |part| {
+            let rows = OpenRows {
+                parts: Arc::clone(&cleared),
+                part,
+                share: budget.share(),
+                ending: ending.clone(),
+                budget: budget.clone(),
+            };
+            Box::new(RowsOfPart::new(rows)) as Box<dyn RowsToSort>
+        };
+        let by = (&self.crew, self.pool.ending());
+        let tell = Arc::clone(&self.tell);
+        SortPhase::begin(
+            &self.cache,
+            parts.collect(),
+            Arc::new(open),
+            self.run_bytes,
+            by,
+            tell,
+        )
+    }
+}
+
+fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl OpenPart for PartOpener {
@@ -132,16 +219,35 @@ impl OpenPart for PartOpener {
             parts: Arc::clone(&self.parts),
             part,
             share: self.budget.share(),
+            ending: self.pool.ending().clone(),
+            budget: self.budget.clone(),
         };
         self.pool.open(match start {
             PartStart::Row(row) => Box::new(FileOrder::new(rows, row, None)),
             PartStart::Time { seek_row, from } => {
                 Box::new(FileOrder::new(rows, seek_row, Some(from)))
             }
-            PartStart::Sorted { from, disorder } => {
-                Box::new(TimeSorted::new(rows, from, disorder, self.sort_budget))
+            PartStart::Sorted {
+                from,
+                rows: rows_of_part,
+                ..
+            } => {
+                let sorted = locked(&self.sorted).remove(&part);
+                let to_sort = self.to_sort(part, rows_of_part);
+                let cache = (self.cache.clone(), self.run_bytes);
+                Box::new(TimeSorted::new(rows, from, cache, to_sort, sorted))
             }
         })
+    }
+
+    fn poll_sorted(&self, spans: &[PartSpan]) -> Poll<Result<(), Error>> {
+        let mut sorting = locked(&self.sorting);
+        let phase = match &mut *sorting {
+            Some(phase) => phase,
+            none => none.insert(self.begin_sorting(spans)?),
+        };
+        *locked(&self.sorted) = ready!(phase.poll())?;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -150,11 +256,35 @@ struct OpenRows {
     parts: Arc<ClearedParts>,
     part: PartId,
     share: ChunkShare,
+    ending: Ending,
+    budget: ChunkBudget,
 }
 
 impl OpenRows {
     fn part(&self) -> &Part {
         self.parts.part(self.part).1
+    }
+
+    /// The same rows, to be read from the beginning.
+    fn again(&self) -> Self {
+        Self {
+            parts: Arc::clone(&self.parts),
+            part: self.part,
+            share: self.budget.share(),
+            ending: self.ending.clone(),
+            budget: self.budget.clone(),
+        }
+    }
+
+    fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    /// Sees that the grant is of the part's output, and proves the part to be what was packed.
+    fn prove(&self) -> Result<(), Error> {
+        let (output, part) = self.parts.part(self.part);
+        output.grant.check(part)?;
+        self.parts.data.prove(part)
     }
 
     /// Opens the part from a row on, once it is proven to be what was packed.

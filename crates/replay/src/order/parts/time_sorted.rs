@@ -1,119 +1,153 @@
-//! The rows of one part that is not in time order, sorted in memory.
+//! The rows of one part that is not in time order: sorted into the cache, then read from there.
 //!
-//! Rows are held as they were decoded, which is smaller than framed ones, and framed
-//! chunk by chunk in their order. Each keeps its row number in the file: cursors and
-//! errors name that one.
+//! Each row keeps its number in the file: cursors and errors name that one.
 
-use std::mem;
+use envelope::StoredRow;
+use oracle_store::RowReader;
 
-use arrow_array::RecordBatch;
-use arrow_select::interleave::interleave_record_batch;
-use envelope::{FramedBatch, Framer};
-use oracle_store::{Part, RowBatch, Rows};
-
-use super::{ChunkRows, OpenRows, bytes_of, is_large, parted, times_of};
+use super::{ChunkRows, OpenRows, bytes_of, file_order, is_large, times_of};
 use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
-use crate::order::time_index::{Disorder, TimeRow};
+use crate::order::sort_cache::{
+    BlockReader, RowsToSort, RunBuffer, SortCache, SortedPart, ToSort, sort_now,
+};
+use crate::order::time_index::TimeRow;
 use crate::{Error, ReasonCode};
+use envelope::Framer;
 
-/// Makes chunks of a part's rows, sorted by (time, row).
+/// Makes chunks of a part's rows, by (time, row).
 pub(super) struct TimeSorted {
     rows: OpenRows,
     from: Option<TimeRow>,
-    disorder: Disorder,
-    budget: u64,
-    sorted: Option<Sorted>,
+    cache: SortCache,
+    run_bytes: usize,
+    to_sort: ToSort,
+    /// The sorted part, where it was sorted before it was opened.
+    sorted: Option<SortedPart>,
+    reading: Option<Reading>,
 }
 
-struct Sorted {
-    batches: Vec<RowBatch>,
-    /// Whether some batch has large rows.
-    are_large: bool,
-    /// Row numbers in the order in which they leave.
-    order: Vec<u64>,
-    next: usize,
+struct Reading {
+    /// Its lock keeps the file from being evicted while it is read.
+    _part: SortedPart,
+    blocks: BlockReader,
     framer: Framer,
-    chunk_rows: ChunkRows,
+    largest_block: u64,
 }
 
 impl TimeSorted {
     pub(super) fn new(
         rows: OpenRows,
         from: Option<TimeRow>,
-        disorder: Disorder,
-        budget: u64,
+        (cache, run_bytes): (SortCache, usize),
+        to_sort: ToSort,
+        sorted: Option<SortedPart>,
     ) -> Self {
         Self {
             rows,
             from,
-            disorder,
-            budget,
-            sorted: None,
+            cache,
+            run_bytes,
+            to_sort,
+            sorted,
+            reading: None,
         }
     }
 
-    /// Reads all rows and their times.
-    fn sort(&self) -> Result<Sorted, Error> {
-        let part = self.rows.part();
-        let (mut batches, mut order, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for batch in self.rows.open(0)? {
-            let batch = batch?;
-            let (times, failure) = times_of(part, batch.first_row, &batch.rows);
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            order.extend(
-                (batch.first_row..)
-                    .zip(times)
-                    .map(|(row, time)| TimeRow { time, row }),
-            );
-            bytes += held_bytes(&batch.rows) + mem::size_of::<TimeRow>() * batch.rows.len();
-            batches.push(batch);
-            if bytes as u64 > self.budget {
-                let fix = format!(
-                    "Sorting it takes more than `wsp_order.sort_budget_mib` ({} MiB): raise it, or \
-                     use `stream_order: as_written`.",
-                    self.budget >> 20
-                );
-                return Err(self.disorder.error(part, &fix));
-            }
-        }
-        order.sort_unstable();
-        let open = self
-            .from
-            .map_or(0, |from| order.partition_point(|row| *row < from));
-        Ok(Sorted {
-            are_large: batches.iter().any(|batch| is_large(&batch.rows)),
-            batches,
-            order: order[open..].iter().map(|row| row.row).collect(),
-            next: 0,
+    fn open(&mut self) -> Result<Reading, Error> {
+        self.rows.prove()?;
+        let part = if let Some(part) = self.sorted.take() {
+            part
+        } else {
+            let rows = Box::new(RowsOfPart::new(self.rows.again()));
+            let ending = self.rows.ending();
+            sort_now(&self.cache, &self.to_sort, rows, self.run_bytes, ending)?
+        };
+        let blocks = part.rows(self.from);
+        let blocks = blocks.map_err(|e| self.cache.damaged(&self.to_sort.description, e))?;
+        Ok(Reading {
+            largest_block: part.largest_block(),
+            _part: part,
+            blocks,
             framer: self.rows.framer()?,
-            chunk_rows: ChunkRows::default(),
         })
     }
 
     fn make(&mut self) -> Result<Option<Chunk>, Error> {
-        let sorted = match self.sorted.take() {
-            Some(sorted) => sorted,
-            None => self.sort()?,
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => self.open()?,
         };
-        let sorted = self.sorted.insert(sorted);
-        let end = sorted
-            .order
-            .len()
-            .min(sorted.next + sorted.chunk_rows.get());
-        let rows = sorted.order[mem::replace(&mut sorted.next, end)..end].to_vec();
-        if rows.is_empty() {
-            return Ok(None);
+        let damaged = |error| self.cache.damaged(&self.to_sort.description, error);
+        loop {
+            if !reading.blocks.fill().map_err(damaged)? {
+                return Ok(None);
+            }
+            let Some(from) = self.from else { break };
+            let done = reading.blocks.records().take_while(|row| row.at < from);
+            let done = done.count();
+            reading.blocks.pass_many(done);
+            if reading.blocks.peek().is_some() {
+                self.from = None;
+                break;
+            }
         }
-        let held = self.rows.hold(sorted.copied_bytes(&rows), 0)?;
-        let (framed, failure) = sorted.frame(self.rows.part(), &rows)?;
-        sorted.chunk_rows.learn(&framed, &self.rows.share);
+        let held = self.rows.hold(reading.largest_block as usize, 0)?;
+        let mut rows = Vec::new();
+        let records = reading.blocks.records().map_while(|record| {
+            let framed = record.framed?;
+            rows.push(record.at.row);
+            Some(StoredRow {
+                time: record.at.time,
+                event_id: framed.event_id,
+                ordering_key: framed.ordering_key,
+                payload: framed.payload,
+            })
+        });
+        let framed = reading
+            .framer
+            .frame_stored(records, self.rows.share.bytes());
+        if framed.is_empty() {
+            let bad = reading.blocks.peek().map(|record| record.at.row);
+            return Ok(Some(Chunk::failed(match bad {
+                Some(row) => self.failure_of(row)?,
+                // A block without a whole record: its checksum was made of what it is.
+                None => damaged(std::io::ErrorKind::InvalidData.into()),
+            })));
+        }
+        rows.truncate(framed.len());
+        reading.blocks.pass_many(framed.len());
+        self.reading = Some(reading);
         Ok(Some(Chunk {
             framed,
             rows: RowNumbers::Listed(rows),
-            failure,
+            failure: None,
             held,
+        }))
+    }
+
+    /// Why a row cannot be framed, from the part itself.
+    fn failure_of(&self, row: u64) -> Result<Error, Error> {
+        let mut rows = self.rows.open(row)?;
+        let mut framer = self.rows.framer()?;
+        let chunk = match rows.next() {
+            Some(batch) => Some(file_order::frame(
+                &mut framer,
+                self.rows.part(),
+                &batch?,
+                0,
+                1,
+            )),
+            None => None,
+        };
+        Ok(chunk.and_then(|chunk| chunk.failure).unwrap_or_else(|| {
+            Error::new(
+                ReasonCode::StreamInternal,
+                format!(
+                    "Row {row} of {} could not be framed when it was sorted, and can now",
+                    self.rows.part().path()
+                ),
+                "Report this.",
+            )
         }))
     }
 }
@@ -125,71 +159,65 @@ impl ChunkSource for TimeSorted {
     }
 }
 
-impl Sorted {
-    /// Bytes of some rows, if they may be large: they are copied before they are framed.
-    fn copied_bytes(&self, rows: &[u64]) -> usize {
-        if !self.are_large {
-            return 0;
-        }
-        let places = rows.iter().map(|&row| self.place(row));
-        let bytes = places.map(|(batch, row)| bytes_of(&self.batches[batch].rows, row, 1));
-        bytes.sum()
-    }
+/// The rows of one part in file order, to be sorted.
+pub(super) struct RowsOfPart {
+    rows: OpenRows,
+    open: Option<(RowReader, Framer)>,
+}
 
-    /// Frames some rows, up to the first bad one.
-    fn frame(&mut self, part: &Part, rows: &[u64]) -> Result<(FramedBatch, Option<Error>), Error> {
-        let places: Vec<_> = rows.iter().map(|&row| self.place(row)).collect();
-        let (framed, failure) = self.frame_at(part, 0, &places)?;
-        let bad = framed.len();
-        if failure.is_none() {
-            return Ok((framed, None));
-        }
-        // Framed again on its own, so that the error names its row in the file.
-        let (_, failure) = self.frame_at(part, rows[bad], &places[bad..=bad])?;
-        Ok((framed, failure))
-    }
-
-    /// The batch of a row, and its place in it.
-    fn place(&self, row: u64) -> (usize, usize) {
-        let batch = self.batches.partition_point(|batch| batch.first_row <= row) - 1;
-        (batch, (row - self.batches[batch].first_row) as usize)
-    }
-
-    fn frame_at(
-        &mut self,
-        part: &Part,
-        first_row: u64,
-        places: &[(usize, usize)],
-    ) -> Result<(FramedBatch, Option<Error>), Error> {
-        let arrow = self.batches.iter().filter_map(|batch| match &batch.rows {
-            Rows::Arrow(rows) => Some(rows),
-            Rows::JsonLines(_) => None,
-        });
-        let arrow: Vec<&RecordBatch> = arrow.collect();
-        let framed = if arrow.is_empty() {
-            let lines =
-                places
-                    .iter()
-                    .filter_map(|&(batch, line)| match &self.batches[batch].rows {
-                        Rows::JsonLines(lines) => lines.get(line),
-                        Rows::Arrow(_) => None,
-                    });
-            self.framer.frame_json_lines(part.path(), first_row, lines)
-        } else {
-            let rows = interleave_record_batch(&arrow, places).map_err(|source| {
-                let what = format!("Rows of {} cannot be brought into time order", part.path());
-                Error::caused(ReasonCode::StreamInternal, what, "Report this.", source)
-            })?;
-            self.framer.frame(part.path(), first_row, &rows)
-        };
-        Ok(parted(framed))
+impl RowsOfPart {
+    pub(super) fn new(rows: OpenRows) -> Self {
+        Self { rows, open: None }
     }
 }
 
-/// The memory of decoded rows.
-fn held_bytes(rows: &Rows) -> usize {
-    match rows {
-        Rows::Arrow(rows) => rows.get_array_memory_size(),
-        Rows::JsonLines(lines) => lines.iter().map(<[u8]>::len).sum(),
+impl RowsToSort for RowsOfPart {
+    fn add_to(&mut self, buffer: &mut RunBuffer) -> Result<bool, Error> {
+        let (reader, framer) = match &mut self.open {
+            Some(open) => open,
+            none => none.insert((self.rows.open(0)?, self.rows.framer()?)),
+        };
+        let Some(batch) = reader.next() else {
+            return Ok(false);
+        };
+        let batch = batch?;
+        let part = self.rows.part();
+        let (times, failure) = times_of(part, batch.first_row, &batch.rows);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let rows = batch.rows.len();
+        let is_large = is_large(&batch.rows);
+        let mut chunk_rows = ChunkRows::default();
+        let mut next = 0;
+        while next < rows {
+            // Large rows are framed a few at a time, others all at once.
+            let count = if is_large { chunk_rows.get() } else { rows };
+            let count = count.min(rows - next);
+            let bytes = if is_large {
+                bytes_of(&batch.rows, next, count)
+            } else {
+                0
+            };
+            let _held = self.rows.hold(bytes, reader.framed_bytes())?;
+            let chunk = file_order::frame(framer, part, &batch, next, count);
+            let first = batch.first_row + next as u64;
+            for (row, stored) in (first..).zip(framer.stored(&chunk.framed)) {
+                buffer.push(row, &stored);
+            }
+            chunk_rows.learn(&chunk.framed, &self.rows.share);
+            next += chunk.framed.len();
+            if chunk.failure.is_some() {
+                // It is told of when it is due.
+                let time = times.get(next).copied();
+                let row = batch.first_row + next as u64;
+                match time {
+                    Some(time) => buffer.push_unframed(row, time),
+                    None => return Err(Error::ended_early("A time column lost rows")),
+                }
+                next += 1;
+            }
+        }
+        Ok(true)
     }
 }
