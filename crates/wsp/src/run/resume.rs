@@ -231,13 +231,14 @@ async fn view_time(
 
 /// The base of the stream views in the spellings of [`root_spellings`].
 pub(crate) fn view_base_spellings(store: &WorldStore) -> Vec<String> {
-    match store.views_base() {
-        Some(base) => spellings_of(base),
-        None => root_spellings(store)
-            .into_iter()
-            .map(|root| format!("{}/{STREAM_VIEW_BASE}", root.trim_end_matches('/')))
-            .collect(),
+    if let Some(base) = store.views_base() {
+        return spellings_of(base);
     }
+    let roots = root_spellings(store).into_iter();
+    let bases = roots.map(|root| format!("{}/{STREAM_VIEW_BASE}", root.trim_end_matches('/')));
+    // Under the root `.` the platform's spelling has no root.
+    let spelled = store.platform_location(STREAM_VIEW_BASE);
+    bases.chain([spelled]).collect()
 }
 
 /// The engine run root as named, as the platform's producers spell it and, for a local one,
