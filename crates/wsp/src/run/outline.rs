@@ -92,12 +92,12 @@ pub struct SortOutline {
     pub seconds: f64,
 }
 
-/// How many rows a core reads, frames, sorts and merges in a second: measured on events of 250 bytes.
+/// How many rows a core reads, frames, sorts and merges in a second: an assumption, for an estimate
+/// that is of the right order; no measurement stands behind it yet.
 pub const SORT_ROWS_A_SECOND: f64 = 100_000.0;
 /// What a row takes in the sort cache beside its payload.
 const STORED_ROW_BYTES: u64 = 68;
-/// What the JSON of a row of Parquet takes, to what its file takes of it: measured on worlds of
-/// Zstandard-compressed events.
+/// What the JSON of a row of Parquet takes, to what its file takes of it: an assumption, too.
 const JSON_FACTOR: u64 = 5;
 
 /// One output of an outline.
