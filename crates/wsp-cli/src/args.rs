@@ -148,6 +148,9 @@ pub struct StreamArgs {
     /// Events per wall second, whatever their times: 500, or steps OFFSET_S:RATE like 0:100,60:500.
     #[arg(long, value_name = "R")]
     pub rate: Option<RateSteps>,
+    /// At most so many events a second, whatever the pace: 500, or steps OFFSET_S:RATE.
+    #[arg(long, value_name = "R")]
+    pub max_rate: Option<RateSteps>,
     /// When the schedule begins, by the wall clock (RFC 3339); a time that has passed counts too.
     #[arg(long, value_name = "TIME")]
     pub start_at: Option<EventTime>,

@@ -30,6 +30,7 @@ mod outside_crates;
 mod pins;
 mod platform_cursors;
 mod quarantine;
+mod rate_cap;
 mod reason_codes;
 mod refusals;
 mod s3;

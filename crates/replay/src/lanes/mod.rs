@@ -199,6 +199,11 @@ impl Lanes {
         (Self { queues, large }, ends)
     }
 
+    /// The number of events that no lane has begun yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queues.iter().map(Sender::len).sum()
+    }
+
     /// Puts an event into the queue of its key's lane, if there is a place for it and, for a
     /// large one, room for its bytes. Never waits.
     pub(crate) fn offer(&self, ordering_key: u64, mut event: HandedOver) -> Offered {

@@ -20,6 +20,7 @@
 //!
 //! An event that goes through costs two reads of the clock and a few of atomics.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use envelope::EventTime;
@@ -41,6 +42,12 @@ pub(crate) const LOOK_AROUND: Duration = Duration::from_millis(250);
 /// A wait longer than this is told of: people see shorter ones in the rate.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
+/// How long an event may wait in a lane's queue before a stream that slips hands over no other: all
+/// that waits when a gate stalls leaves at once when it is back.
+const QUEUED_FOR: WallNs = 20_000_000;
+/// How soon such a stream looks at the queues again.
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+
 /// Since when a stream is paused, and how many events may leave all the same.
 #[derive(Debug, Clone, Copy)]
 struct Pause {
@@ -59,6 +66,9 @@ pub(crate) struct Pilot<K> {
     acts: mpsc::UnboundedSender<Told>,
     pause: Option<Pause>,
     handed_over: u64,
+    /// When the last events were handed over, where the schedule slips; no further back than they
+    /// may be queued.
+    recent: VecDeque<WallNs>,
     /// The number of the next event of each output.
     sequences: Vec<u64>,
     /// Whether the progress says when the next event is due.
@@ -85,6 +95,7 @@ impl<K: Clock> Pilot<K> {
             acts,
             pause: None,
             handed_over: 0,
+            recent: VecDeque::new(),
             is_next_due_told: false,
         };
         (pilot, told)
@@ -121,6 +132,7 @@ impl<K: Clock> Pilot<K> {
             due = self.schedule.due(time, now);
         }
         let has_room = self.run.window().has_room(self.handed_over);
+        let is_stalled = self.are_lanes_stalled(now);
         match self.pause {
             Some(Pause { steps, since }) if steps > 0 && has_room => {
                 self.schedule.advance(due, since);
@@ -144,12 +156,25 @@ impl<K: Clock> Pilot<K> {
                 };
                 self.rest_in(state, LOOK_AROUND.min(left))
             }
+            None if is_stalled => self.rest_in(State::HeldBack, QUEUE_PAUSE),
             None if has_room => {
                 self.helm.state().set(State::Running);
                 Leave::Now(self.departure(due, due, false))
             }
             None => self.rest_in(State::HeldBack, LOOK_AROUND),
         }
+    }
+
+    /// Whether a schedule that slips waits for the lanes: an event has been queued for too long.
+    fn are_lanes_stalled(&mut self, now: WallNs) -> bool {
+        if !self.schedule.slips() {
+            return false;
+        }
+        let is_old = |at: &WallNs| now.saturating_sub(*at) > QUEUED_FOR;
+        while self.recent.front().is_some_and(is_old) {
+            self.recent.pop_front();
+        }
+        self.lanes.waiting() > self.recent.len()
     }
 
     /// Rests for at most `delay`, less if somebody wakes the dispatching thread.
@@ -371,6 +396,9 @@ impl<K: Clock> Departure<'_, K> {
         // A step is never late: the schedule stands still for it.
         let counted_at = if self.is_step { self.due } else { at };
         pilot.schedule.left(self.due, counted_at);
+        if pilot.schedule.slips() {
+            pilot.recent.push_back(at);
+        }
         HandOver::Left(Left {
             due: self.late_from,
             at,

@@ -22,6 +22,10 @@
 //! | late, and `slip` | wall₀ moves by the lateness |
 //! | a gap longer than `max_gap`, by a speedup | wall₀ moves so that it is `max_gap` long |
 //!
+//! A cap bounds how many events a second leave, whatever the pace: an event is due when both allow
+//! it. It counts from the last event that left and not from the anchor, so that what was not used
+//! is gone, but for [`SLACK`].
+//!
 //! None of them makes a burst: after each, the next event is due as far from now
 //! as it was before.
 //!
@@ -71,6 +75,32 @@ struct CountAnchor {
     first: f64,
     /// Events that left since.
     left: u64,
+}
+
+/// How far behind an event may leave without the cap forgetting what was not used: threads wake a
+/// little late.
+const SLACK: WallNs = 20_000_000;
+
+/// The most events a second that may leave.
+#[derive(Debug, Clone)]
+struct Cap {
+    steps: Arc<RateSteps>,
+    /// Where the steps count from; `None` before the first event.
+    begins: Option<WallNs>,
+    /// When the next event may leave.
+    next: WallNs,
+}
+
+impl Cap {
+    /// An event left at `now`: the next one may when the rate has come to one more.
+    fn left(&mut self, now: WallNs) {
+        let Some(begins) = self.begins else {
+            return;
+        };
+        let used_at = self.next.max(now.saturating_sub(SLACK));
+        let count = self.steps.count_at(used_at.saturating_sub(begins));
+        self.next = begins.saturating_add(self.steps.wall_ns(count + 1.0));
+    }
 }
 
 /// A pace, and where it is anchored: not yet, before the first event.
@@ -140,6 +170,8 @@ pub struct Schedule {
     /// One clock for all outputs, and for other producers.
     is_shared: bool,
     last_due: WallNs,
+    /// The most events a second, if somebody bounded them.
+    cap: Option<Cap>,
     /// The longest wait from one event to the next, if somebody bounded it.
     max_gap: Option<WallNs>,
     /// Where a wait for the next event began: when the last one was due, or the pace changed;
@@ -158,6 +190,7 @@ impl Schedule {
             origin: Origin::default(),
             is_shared: false,
             last_due: WallNs::MIN,
+            cap: None,
             max_gap: None,
             gap_from: None,
         }
@@ -171,9 +204,37 @@ impl Schedule {
         self
     }
 
-    /// When the next event is due. An unpaced event is due now; an event earlier than
-    /// its predecessor is due with it. Asking again changes nothing.
+    /// Bounds how many events a second leave; `None` bounds nothing. Offsets of its steps count from
+    /// where the schedule begins.
+    #[must_use]
+    pub fn capped(mut self, cap: Option<RateSteps>) -> Self {
+        self.cap = cap.map(|steps| Cap {
+            steps: Arc::new(steps),
+            begins: None,
+            next: WallNs::MIN,
+        });
+        self
+    }
+
+    /// When the next event is due: when its time has come and the cap allows it. Asking again
+    /// changes nothing.
     pub fn due(&mut self, time: EventTime, now: WallNs) -> WallNs {
+        let start_at = self.origin.start_at;
+        let due = self.due_by_pace(time, now);
+        let Some(cap) = &mut self.cap else {
+            return due;
+        };
+        if cap.begins.is_none() {
+            let begins = start_at.unwrap_or(now);
+            cap.begins = Some(begins);
+            cap.next = begins.saturating_add(cap.steps.wall_ns(0.0));
+        }
+        due.max(cap.next)
+    }
+
+    /// When the next event is due by its pace. An unpaced event is due now; an event earlier than
+    /// its predecessor is due with it. Asking again changes nothing.
+    fn due_by_pace(&mut self, time: EventTime, now: WallNs) -> WallNs {
         let origin = &mut self.origin;
         let wall = origin.start_at.unwrap_or(now);
         let due = match &mut self.clockwork {
@@ -230,7 +291,10 @@ impl Schedule {
     /// Tells the schedule that the event due at `due` left at `now`; with `slip`
     /// the rest moves by what was lost.
     pub fn left(&mut self, due: WallNs, now: WallNs) {
-        if self.is_unpaced() {
+        if let Some(cap) = &mut self.cap {
+            cap.left(now);
+        }
+        if matches!(self.clockwork, Clockwork::Unpaced) {
             return;
         }
         self.last_due = due;
@@ -260,7 +324,12 @@ impl Schedule {
 
     /// Whether events are sent without waiting.
     pub fn is_unpaced(&self) -> bool {
-        matches!(self.clockwork, Clockwork::Unpaced)
+        matches!(self.clockwork, Clockwork::Unpaced) && self.cap.is_none()
+    }
+
+    /// Whether what was lost moves the schedule instead of being caught up.
+    pub(crate) fn slips(&self) -> bool {
+        self.when_late == WhenLate::Slip && !self.is_unpaced()
     }
 
     /// Whether the schedule begins only later.
@@ -277,6 +346,15 @@ impl Schedule {
         let begins = self.clockwork.wall().unwrap_or(now);
         let by = (now - since.max(begins)).max(0);
         self.shift(by);
+        if let Some(Cap {
+            begins: Some(begins),
+            next,
+            ..
+        }) = &mut self.cap
+        {
+            *begins = begins.saturating_add(by);
+            *next = next.saturating_add(by);
+        }
         by
     }
 
@@ -360,6 +438,45 @@ mod tests {
         assert_eq!(leave(&mut schedule, 1_000_000, 50), 50);
         assert_eq!(leave(&mut schedule, 1_600_000, 900_000), 1_050);
         assert_eq!(leave(&mut schedule, 2_200_000, 0), 2_050);
+    }
+
+    #[test]
+    fn a_cap_and_the_pace_must_both_allow_an_event() {
+        let cap = "10".parse::<RateSteps>().ok();
+        let mut schedule = paced(1.0).capped(cap);
+        // A crowd: one every tenth of a second; then the pace is the slower of the two.
+        let crowd: Vec<_> = (0..4).map(|_| leave(&mut schedule, 0, 0)).collect();
+        let tenth = SECOND / 10;
+        assert_eq!(crowd, [0, tenth, 2 * tenth, 3 * tenth]);
+        let later = leave(&mut schedule, (5 * SECOND).into(), 0);
+        assert_eq!(later, 5 * SECOND);
+        // What was not used meanwhile is gone.
+        let next = leave(&mut schedule, (5 * SECOND).into(), later);
+        assert!(next >= later + tenth - SLACK, "{next}");
+    }
+
+    #[test]
+    fn a_cap_makes_no_burst_after_a_stall_nor_at_the_edge_of_a_step() {
+        let cap = "0:100,2:10,4:50".parse::<RateSteps>().ok();
+        let mut schedule = Schedule::new(Pace::UNPACED, WhenLate::CatchUp).capped(cap);
+        let mut left = Vec::new();
+        let mut now = 0;
+        for event in 0..300 {
+            // A stall of half a second in the middle of the first step.
+            now = if event == 50 { now + SECOND / 2 } else { now };
+            now = schedule.due(at(0), now).max(now);
+            schedule.left(now, now);
+            left.push(now);
+        }
+        for (from, rate) in left.iter().map(|from| (*from, 100.0)) {
+            let within = |at: &&WallNs| (from..from + SECOND / 4).contains(*at);
+            let count = left.iter().filter(within).count() as f64;
+            assert!(count <= rate * 0.25 * 1.1 + 1.0, "{count} from {from}");
+        }
+        let between =
+            |from: WallNs, to: WallNs| left.iter().filter(|at| (from..to).contains(*at)).count();
+        assert!((19..=21).contains(&between(2 * SECOND, 4 * SECOND)));
+        assert!((49..=51).contains(&between(4 * SECOND, 5 * SECOND)));
     }
 
     #[test]

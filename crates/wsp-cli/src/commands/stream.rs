@@ -27,6 +27,7 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
             events_per_output: args.max_events_per_output,
         },
         pace,
+        max_rate: args.max_rate,
         start_at: args.start_at,
         time_origin: args.time_origin,
         max_gap: args.max_gap,

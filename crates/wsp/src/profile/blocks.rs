@@ -42,6 +42,7 @@ pub(super) struct PolicyBlock {
     pub(super) data_verification: Option<DataVerification>,
     pub(super) stream_speedup: Option<Factor>,
     pub(super) stream_rate: Option<Rate>,
+    pub(super) max_rate: Option<Rate>,
     pub(super) stream_order: Option<OrderMode>,
     pub(super) stream_source: Option<StreamSource>,
     pub(super) trust_stream_views: Option<bool>,

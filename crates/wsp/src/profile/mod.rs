@@ -49,7 +49,7 @@ pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings
 
 use crate::{Error, ReasonCode};
 use push::{PushEndpoint, clear_text_proxy};
-use replay::Pace;
+use replay::{Pace, RateSteps};
 
 /// The runs root of the platform where a profile names none.
 const DEFAULT_RUNS_ROOT: &str = "runs/fraud-platform";
@@ -101,6 +101,8 @@ pub struct Profile {
     pub data_verification: Option<DataVerification>,
     /// What makes events due: `stream_speedup` or `stream_rate`.
     pub pace: Pace,
+    /// The most events a second that leave, whatever the pace; `None` bounds nothing.
+    pub max_rate: Option<RateSteps>,
     /// The order of events; `None` takes that of the cursors being resumed.
     pub order: Option<OrderMode>,
     /// What the rows of outputs are read from; the outputs themselves by default.
@@ -225,6 +227,7 @@ impl Profile {
             policy_rev: policy.policy_rev,
             data_verification: policy.data_verification,
             pace: settings::pace(policy.stream_speedup, policy.stream_rate)?,
+            max_rate: policy.max_rate.map(|rate| rate.0),
             order: policy.stream_order,
             stream_source: policy.stream_source.unwrap_or(StreamSource::Outputs),
             trust_stream_views: policy.trust_stream_views.unwrap_or(false),

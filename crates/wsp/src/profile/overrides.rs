@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use envelope::EventTime;
-use replay::{Bounds, OnReject, Pace, TimeWindow};
+use replay::{Bounds, OnReject, Pace, RateSteps, TimeWindow};
 
 use super::blocks::StreamSource;
 use super::settings::OrderMode;
@@ -30,6 +30,8 @@ pub struct Overrides {
     pub window: TimeWindow,
     /// How many events to stream at most, over all outputs and of each; all by default.
     pub bounds: Bounds,
+    /// The most events a second that leave, whatever the pace; `None` bounds nothing.
+    pub max_rate: Option<RateSteps>,
     /// The pace, which makes events due.
     pub pace: Option<Pace>,
     /// The wall time at which the schedule begins; `None` begins when the first event is ready.

@@ -93,6 +93,7 @@ impl StreamRequest {
             ));
         }
         check_max_gap(&overrides, &profile.pace)?;
+        profile.max_rate = overrides.max_rate.clone().or(profile.max_rate);
         profile.order = overrides.order.or(profile.order);
         profile.stream_source = overrides.stream_source.unwrap_or(profile.stream_source);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);

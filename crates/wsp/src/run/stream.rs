@@ -383,6 +383,7 @@ impl<K: Clock> Stream<K> {
         Schedule::new(profile.pace.clone(), profile.push.when_late)
             .from_origin(origin)
             .with_max_gap(overrides.max_gap)
+            .capped(profile.max_rate.clone())
     }
 
     /// The engine over the parts of a plan.
