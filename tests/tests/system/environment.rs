@@ -368,3 +368,43 @@ fn a_profile_of_the_platforms_shape_streams_in_strict_posture_and_names_the_bloc
     assert_eq!(streamed.report["posture"], "strict");
     assert_eq!(rig.gate.stats().unique, rig.rows());
 }
+
+#[test]
+fn a_rate_of_the_task_caps_the_pace_and_a_plan_stands_in_for_it() {
+    let rig = Rig::sample();
+    let seconds = |variables: &[(&str, &str)], more: &[&str]| {
+        let began = std::time::Instant::now();
+        let ran = run(&rig, &["stream"], variables, more);
+        ran.expect(0, "MAX_EVENTS");
+        began.elapsed().as_secs_f64()
+    };
+    // 50 events at 25 a second take two seconds, at the most that a slow machine makes of it.
+    let capped = seconds(&[("WSP_TARGET_EPS", "25")], &["--max-events", "50"]);
+    assert!((1.8..30.0).contains(&capped), "{capped}");
+    let plan = r#"[{"start_offset_seconds": 0, "target_eps": 1},
+                   {"start_offset_seconds": 60, "target_eps": 25}]"#;
+    let planned = [
+        ("WSP_TARGET_EPS", "1"),
+        ("WSP_RATE_PLAN_JSON", plan),
+        // Long ago: the second step holds, and nothing is caught up.
+        ("WSP_CAMPAIGN_START_UTC", "2020-01-01T00:00:00Z"),
+    ];
+    let by_plan = seconds(&planned, &["--max-events", "50"]);
+    assert!((1.8..30.0).contains(&by_plan), "{by_plan}");
+    let settings = run(&rig, &["plan"], &planned, &[]).report;
+    assert_eq!(
+        origin(&settings, "policy.max_rate"),
+        "environment WSP_RATE_PLAN_JSON"
+    );
+    for (name, value) in [
+        ("WSP_RATE_PLAN_JSON", plan),
+        ("WSP_RATE_PLAN_JSON", "[]"),
+        ("WSP_TARGET_EPS", "-3"),
+        ("WSP_TARGET_EPS", "many"),
+    ] {
+        let refused = run(&rig, &["plan"], &[(name, value)], &[]);
+        refused.expect(2, "PROFILE_INVALID");
+        let detail = refused.report["detail"].as_str().unwrap();
+        assert!(detail.contains(name), "{detail}");
+    }
+}

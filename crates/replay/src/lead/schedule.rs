@@ -216,6 +216,17 @@ impl Schedule {
         self
     }
 
+    /// Has the offsets of the cap's steps count from this moment, which may have passed; `None`
+    /// leaves them to count from where the schedule begins. Nothing leaves before it.
+    #[must_use]
+    pub fn cap_counts_from(mut self, at: Option<WallNs>) -> Self {
+        if let (Some(cap), Some(at)) = (&mut self.cap, at) {
+            cap.begins = Some(at);
+            cap.next = at.saturating_add(cap.steps.wall_ns(0.0));
+        }
+        self
+    }
+
     /// When the next event is due: when its time has come and the cap allows it. Asking again
     /// changes nothing.
     pub fn due(&mut self, time: EventTime, now: WallNs) -> WallNs {

@@ -13,10 +13,11 @@ use std::str::FromStr;
 
 use envelope::EventTime;
 use oracle_store::edit_distance;
-use replay::{LaneCount, Speedup};
+use replay::{LaneCount, Pace, RateSteps, Speedup};
 
 use super::blocks::CheckpointBackend;
 use super::overrides::Overrides;
+use super::rate_plan;
 use super::secret::Secret;
 use super::{OutputList, Profile};
 use crate::{Error, ReasonCode};
@@ -170,7 +171,21 @@ const VARIABLES: &[Variable] = &[
         },
     },
     Variable {
-        name: "WSP_CAMPAIGN_START_UTC",
+        name: "WSP_TARGET_EPS",
+        sets: "policy.max_rate",
+        apply: |asked, text| {
+            let rate: f64 = parsed(text, "a number of at least 0")?;
+            // As at the platform, 0 bounds nothing.
+            if rate.abs() > 0.0 {
+                let rate =
+                    RateSteps::fixed(rate).map_err(|fault| format!("is unusable: {fault}"))?;
+                asked.overrides.max_rate.get_or_insert(rate);
+            }
+            Ok(())
+        },
+    },
+    Variable {
+        name: CAMPAIGN_START,
         sets: "--start-at",
         apply: |asked, text| {
             asked.overrides.not_before = Some(time(text)?);
@@ -179,14 +194,27 @@ const VARIABLES: &[Variable] = &[
     },
 ];
 
+const RATE_PLAN: &str = "WSP_RATE_PLAN_JSON";
+const RATE_PLAN_START: &str = "WSP_RATE_PLAN_START_UTC";
+const CAMPAIGN_START: &str = "WSP_CAMPAIGN_START_UTC";
+const PLAN_ALONE: &str = "WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN";
+const LANE_COUNT: &str = "WSP_LANE_COUNT";
+const LANE_INDEX: &str = "WSP_LANE_INDEX";
+
+/// Variables that have a meaning beside each other.
+const TOGETHER: &[&str] = &[
+    RATE_PLAN,
+    RATE_PLAN_START,
+    PLAN_ALONE,
+    LANE_COUNT,
+    LANE_INDEX,
+];
+
 /// Variables that the platform's tasks set and that mean nothing here, and those that this
 /// product's own make targets and command line read: known, so that nobody is warned of them.
 const WITHOUT_MEANING: &[&str] = &[
-    "WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN",
     "WSP_ENGINE_RUN_ROOT",
     "WSP_HTTP_POOL_MAXSIZE",
-    "WSP_LANE_COUNT",
-    "WSP_LANE_INDEX",
     "WSP_MAX_EVENTS",
     "WSP_OUTPUT_CONCURRENCY",
     "WSP_OUTPUT_IDS",
@@ -195,13 +223,10 @@ const WITHOUT_MEANING: &[&str] = &[
     "WSP_PROFILE_PATH",
     "WSP_PROGRESS_EVERY",
     "WSP_PROGRESS_SECONDS",
-    "WSP_RATE_PLAN_JSON",
-    "WSP_RATE_PLAN_START_UTC",
     "WSP_RESUME_EVENTS",
     "WSP_SCENARIO_ID",
     "WSP_STREAM_VIEW_BATCH_SIZE",
     "WSP_TARGET_BURST_SECONDS",
-    "WSP_TARGET_EPS",
     "WSP_TARGET_INITIAL_TOKENS",
 ];
 
@@ -259,6 +284,8 @@ impl Environment {
         overrides: &mut Overrides,
     ) -> Result<BTreeMap<Target, &'static str>, Error> {
         self.check_lanes()?;
+        // Before the rate of one step, which a plan stands in for.
+        let planned = self.apply_rate_plan(profile, overrides)?;
         let mut asked = Asked { profile, overrides };
         let mut set = BTreeMap::new();
         for variable in VARIABLES {
@@ -268,7 +295,55 @@ impl Environment {
                 set.insert(variable.sets, variable.name);
             }
         }
+        set.extend(planned);
         Ok(set)
+    }
+
+    /// Caps the rate by the platform's plan, whose offsets count from its own start, else from the
+    /// campaign's; with the platform's switch for it nothing else paces. A cap that a flag names
+    /// wins. Answers what was set.
+    fn apply_rate_plan(
+        &self,
+        profile: &mut Profile,
+        overrides: &mut Overrides,
+    ) -> Result<Vec<(Target, &'static str)>, Error> {
+        let Some(plan) = self.text(RATE_PLAN)? else {
+            return Ok(Vec::new());
+        };
+        let steps = rate_plan::steps_of(plan).map_err(|problem| unusable(RATE_PLAN, &problem))?;
+        let named = [RATE_PLAN_START, CAMPAIGN_START];
+        let mut starts = named.into_iter().map(|name| Ok((name, self.text(name)?)));
+        let start = starts.find_map(|start: Result<_, Error>| match start {
+            Ok((name, Some(text))) => Some(Ok((name, text))),
+            Ok((_, None)) => None,
+            Err(error) => Some(Err(error)),
+        });
+        let Some((name, text)) = start.transpose()? else {
+            let problem = format!("needs the time it counts from: {RATE_PLAN_START}");
+            return Err(unusable(RATE_PLAN, &problem));
+        };
+        let start = time(text).map_err(|problem| unusable(name, &problem))?;
+        let mut set = Vec::new();
+        if overrides.max_rate.is_none() {
+            overrides.max_rate = Some(steps);
+            overrides.max_rate_from = Some(start);
+            set.push(("policy.max_rate", RATE_PLAN));
+        }
+        if self.is_on(PLAN_ALONE)? && overrides.pace.is_none() {
+            profile.pace = Pace::UNPACED;
+            set.push(("policy.stream_speedup", PLAN_ALONE));
+        }
+        Ok(set)
+    }
+
+    /// Whether a switch is on, as the platform reads its switches.
+    fn is_on(&self, name: &str) -> Result<bool, Error> {
+        let text = self.text(name)?.unwrap_or_default().to_ascii_lowercase();
+        match text.as_str() {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "" | "0" | "false" | "no" | "off" => Ok(false),
+            other => Err(unusable(name, &not(other, "true or false"))),
+        }
     }
 
     /// Refuses to be one of several lanes: this process streams all events.
@@ -279,11 +354,11 @@ impl Environment {
                 parsed(text, "a whole number").map_err(|problem| unusable(name, &problem))
             }
         };
-        let count = number("WSP_LANE_COUNT", 1)?.max(1);
-        let index = number("WSP_LANE_INDEX", 0)?;
+        let count = number(LANE_COUNT, 1)?.max(1);
+        let index = number(LANE_INDEX, 0)?;
         if index >= count {
             let problem = format!("is {index}, and WSP_LANE_COUNT is {count}");
-            return Err(unusable("WSP_LANE_INDEX", &problem));
+            return Err(unusable(LANE_INDEX, &problem));
         }
         if count > 1 {
             return Err(Error::new(
@@ -303,6 +378,7 @@ impl Environment {
     pub(super) fn unknown(&self, of_profile: &BTreeSet<String>) -> Vec<String> {
         let known = || {
             let with_meaning = VARIABLES.iter().map(|variable| variable.name);
+            let with_meaning = with_meaning.chain(TOGETHER.iter().copied());
             with_meaning.chain(WITHOUT_MEANING.iter().copied())
         };
         let names = self.values.keys().filter(|name| {

@@ -11,6 +11,7 @@
 mod builder;
 pub(crate) mod request;
 mod environment;
+mod rate_plan;
 mod origins;
 mod producer;
 mod overrides;

@@ -149,6 +149,11 @@ fn rows_of_the_run(profile: &Profile, overrides: &Overrides, flags: &Overrides) 
             Some(profile.pace.to_string()),
         ),
         row(
+            "policy.max_rate",
+            given("--max-rate", flags.max_rate.is_some()),
+            profile.max_rate.as_ref().map(ToString::to_string),
+        ),
+        row(
             "--start-at",
             given("--start-at", flags.start_at.is_some()),
             time(overrides.start_at.or(overrides.not_before)),

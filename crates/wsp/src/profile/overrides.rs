@@ -32,6 +32,9 @@ pub struct Overrides {
     pub bounds: Bounds,
     /// The most events a second that leave, whatever the pace; `None` bounds nothing.
     pub max_rate: Option<RateSteps>,
+    /// The wall time that the offsets of `max_rate` count from, which may have passed; `None`
+    /// counts from where the schedule begins.
+    pub max_rate_from: Option<EventTime>,
     /// The pace, which makes events due.
     pub pace: Option<Pace>,
     /// The wall time at which the schedule begins; `None` begins when the first event is ready.

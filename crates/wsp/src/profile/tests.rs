@@ -127,7 +127,7 @@ fn a_misspelt_key_of_the_policy_is_refused_and_a_foreign_one_ignored() {
         "max_inflight",
         "partitioning_profile_id",
         "retention_days",
-        "stream_source",
+        "stream_sink",
     ] {
         assert!(profile(&format!("policy: {{{key}: 1}}")).is_ok(), "{key}");
     }

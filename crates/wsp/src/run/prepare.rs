@@ -179,7 +179,7 @@ pub(crate) async fn prepare(
         surroundings,
         ending,
     };
-    let prepared = begin(request, store, going, report, &mut open_audit).await;
+    let prepared = Box::pin(begin(request, store, going, report, &mut open_audit)).await;
     if let Err(error) = &prepared {
         match open_audit {
             Some(mut audit) => refusal::tell(&mut audit, error, report)?,

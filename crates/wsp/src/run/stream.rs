@@ -384,6 +384,7 @@ impl<K: Clock> Stream<K> {
             .from_origin(origin)
             .with_max_gap(overrides.max_gap)
             .capped(profile.max_rate.clone())
+            .cap_counts_from(overrides.max_rate_from.map(|time| start.at_wall(time)))
     }
 
     /// The engine over the parts of a plan.
