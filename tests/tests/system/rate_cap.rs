@@ -32,7 +32,7 @@ fn most_in_a_quarter(rig: &Rig, from_ns: u64) -> usize {
             .filter(|at| (*from..from + QUARTER_NS).contains(*at))
             .count()
     };
-    times.iter().map(|from| within(from)).max().unwrap_or(0)
+    times.iter().map(within).max().unwrap_or(0)
 }
 
 #[test]
