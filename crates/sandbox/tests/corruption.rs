@@ -107,11 +107,13 @@ async fn walk_to_fault(world: &World, look: Look, framed: &mut u64) -> Result<()
         }
     }
     for output in &attested.outputs {
-        let framer = Framer::new(&FrameSpec::new(
-            output.id().clone(),
-            output.entry.primary_key.clone(),
-            pins(world),
-        ));
+        let (id, key) = (output.id(), output.entry.primary_key.clone());
+        let time = match id.as_str() {
+            "s1_session_index_6B" => "session_start_utc",
+            _ => "ts_utc",
+        };
+        let spec = FrameSpec::new(id.clone(), key, pins(world)).timed_by(time);
+        let framer = Framer::new(&spec);
         let grant = attested.grant(output.id()).unwrap();
         frame_all(&output.locator, grant, fault!(framer)?, framed)?;
     }

@@ -210,6 +210,10 @@ impl Service {
                 return answer::refusal(StatusCode::BAD_REQUEST, "CONTROL_INVALID", &detail);
             }
         };
+        if !control.restart && control.faults.is_none() {
+            let detail = "neither `faults` nor `restart` is asked for";
+            return answer::refusal(StatusCode::BAD_REQUEST, "CONTROL_INVALID", detail);
+        }
         if control.restart {
             self.restart();
         }
