@@ -1,6 +1,6 @@
 //! `memory`, `wide` and `scale`: what many rows cost.
 
-use sandbox::WorldOptions;
+use sandbox::{Disorder, WorldOptions};
 
 use crate::process::{Streamed, median};
 use crate::starts::to_first_post;
@@ -35,6 +35,32 @@ pub fn wide() {
     println!(
         "wide: resume at 99 % reaches its first post in {:.0} ms (median of 5)",
         median(times)
+    );
+}
+
+/// Parts whose rows come in no order: each is sorted once into the cache.
+pub fn unsorted() {
+    const ROWS: u64 = 4_000_000;
+    let mut world = stream_of(8, ROWS / 8);
+    for output in &mut world.outputs {
+        output.overlap = 8;
+        output.disorder = Some(Disorder {
+            every_nth_part: 1,
+            window_rows: ROWS / 8,
+        });
+    }
+    let rig = rig(&world);
+    let first = to_first_post(&rig);
+    let most = (ROWS / 100 * 99).to_string();
+    let run = Streamed::run(&rig, &["--max-events", &most]);
+    let resumes = (0..5).map(|_| to_first_post(&rig)).collect();
+    println!(
+        "unsorted: first post after {:.1} s of sorting {ROWS} rows; then {:.0} MiB peak, {:.0} \
+         events/s; resume at 99 % reaches its first post in {:.0} ms (median of 5)",
+        first / 1e3,
+        run.used.peak_mib,
+        run.rate(),
+        median(resumes)
     );
 }
 
