@@ -90,7 +90,8 @@ pub(super) fn checksum(bytes: &[u8]) -> u64 {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     let words = words.iter().chain([&last]);
-    words.fold(bytes.len() as u64, |sum, word| {
+    // Not from 0, or nothing but zeros would have the checksum 0, as a hole in a file has.
+    words.fold(!(bytes.len() as u64), |sum, word| {
         let mixed = sum.rotate_left(5) ^ u64::from_le_bytes(*word);
         mixed.wrapping_mul(0x517c_c1b7_2722_0a95)
     })
@@ -108,15 +109,21 @@ pub(super) fn seal(block: &mut [u8], records: u32) {
     head[8..].copy_from_slice(&checksum(bytes).to_le_bytes());
 }
 
-/// Reads the block at a place into `block`, without its head; answers the place of the next one.
+/// Reads the block at a place into `block`, without its head; answers the place of the next one,
+/// and how many records the head says that it has.
 ///
 /// # Errors
-/// `InvalidData` for a damaged block.
-pub(super) fn read_block(file: &dyn DiskFile, at: u64, block: &mut Vec<u8>) -> io::Result<u64> {
+/// `InvalidData` for a damaged block, and for one without a byte: nobody writes such a block.
+pub(super) fn read_block(
+    file: &dyn DiskFile,
+    at: u64,
+    block: &mut Vec<u8>,
+) -> io::Result<(u64, u32)> {
     let mut bytes = file.read_from(at)?;
     let mut head = [0; BLOCK_HEAD];
     bytes.read_exact(&mut head)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let records = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
     let sum = u64::from_le_bytes(head[8..].try_into().unwrap_or_default());
     let end = at + BLOCK_HEAD as u64 + u64::from(length);
     // Before it is allocated: a damaged length may be anything.
@@ -125,10 +132,19 @@ pub(super) fn read_block(file: &dyn DiskFile, at: u64, block: &mut Vec<u8>) -> i
     }
     block.clear();
     bytes.take(u64::from(length)).read_to_end(block)?;
-    if block.len() != length as usize || checksum(block) != sum {
+    if block.is_empty() || block.len() != length as usize || checksum(block) != sum {
         return Err(damaged("the checksum of a block is another"));
     }
-    Ok(end)
+    Ok((end, records))
+}
+
+/// The records at the front of some bytes, up to what is none.
+fn records_of(mut bytes: &[u8]) -> impl Iterator<Item = (Record<'_>, usize)> {
+    std::iter::from_fn(move || {
+        let (record, length) = Record::read(bytes)?;
+        bytes = &bytes[length..];
+        Some((record, length))
+    })
 }
 
 /// Reads blocks one after the other, record by record.
@@ -163,7 +179,17 @@ impl BlockReader {
             if self.at >= self.end {
                 return Ok(false);
             }
-            self.at = read_block(&*self.file, self.at, &mut self.block)?;
+            let (end, records) = read_block(&*self.file, self.at, &mut self.block)?;
+            let (mut found, mut bytes) = (0, 0);
+            for (_, length) in records_of(&self.block) {
+                found += 1;
+                bytes += length;
+            }
+            // No row may be passed over in silence.
+            if found != records || bytes != self.block.len() {
+                return Err(damaged("a block has other records than its head says"));
+            }
+            self.at = end;
             self.next = 0;
         }
         Ok(true)
@@ -189,12 +215,7 @@ impl BlockReader {
 
     /// The records of the block in memory that were not passed.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let mut rest = &self.block[self.next..];
-        std::iter::from_fn(move || {
-            let (record, length) = Record::read(rest)?;
-            rest = &rest[length..];
-            Some(record)
-        })
+        records_of(&self.block[self.next..]).map(|(record, _)| record)
     }
 
     /// Passes over so many records of the block in memory.
@@ -217,6 +238,44 @@ mod tests {
             assert_ne!(checksum(&damaged), whole, "bit {bit}");
         }
         assert_ne!(checksum(&bytes[..202]), whole);
+    }
+
+    /// A file of these bytes, in a folder of its own.
+    fn file_of(bytes: &[u8], folder: &std::path::Path) -> Box<dyn DiskFile> {
+        let path = folder.join("blocks");
+        std::fs::write(&path, bytes).unwrap();
+        durable::Disk::open(&durable::OsDisk, &path).unwrap()
+    }
+
+    #[test]
+    fn a_hole_of_zeros_and_a_block_with_other_records_are_damage_and_no_end_of_the_rows() {
+        let at = TimeRow {
+            time: EventTime::from_nanos(5).unwrap(),
+            row: 1,
+        };
+        let mut whole = vec![0; BLOCK_HEAD];
+        Record { at, framed: None }.append(&mut whole);
+        seal(&mut whole, 1);
+        let mut fewer = whole.clone();
+        seal(&mut fewer, 2);
+        let hole = vec![0; whole.len() / 16 * 16];
+        for (blocks, is_whole) in [
+            (whole.clone(), true),
+            (hole.clone(), false),
+            ([whole.clone(), hole].concat(), false),
+            (fewer, false),
+        ] {
+            let end = blocks.len() as u64;
+            let folder = tempfile::tempdir().unwrap();
+            let mut reader = BlockReader::new(file_of(&blocks, folder.path()), 0, end);
+            let read = (|| {
+                while reader.fill()? {
+                    reader.pass();
+                }
+                Ok::<(), io::Error>(())
+            })();
+            assert_eq!(read.is_ok(), is_whole, "{read:?}");
+        }
     }
 
     #[test]
