@@ -123,13 +123,7 @@ impl Merge {
     /// false if nothing is left.
     fn choose(&mut self) -> Poll<Result<bool, Error>> {
         loop {
-            while self.ahead.len() < AHEAD
-                && let Some((key, start)) = self.upcoming.pop()
-            {
-                let feed = self.open.open(key.part, start);
-                self.ahead
-                    .push_back((key, Box::new(OpenFeed::new(key.part, feed))));
-            }
+            self.open_ahead();
             if self.next_part_may_be_earliest() {
                 let Some((_, feed)) = self.ahead.front_mut() else {
                     continue;
@@ -147,6 +141,17 @@ impl Merge {
             };
             self.lead(feed);
             return Poll::Ready(Ok(true));
+        }
+    }
+
+    /// Opens the next parts, so that the first of them is known wherever one is left.
+    fn open_ahead(&mut self) {
+        while self.ahead.len() < AHEAD
+            && let Some((key, start)) = self.upcoming.pop()
+        {
+            let feed = self.open.open(key.part, start);
+            let feed = Box::new(OpenFeed::new(key.part, feed));
+            self.ahead.push_back((key, feed));
         }
     }
 
@@ -247,6 +252,7 @@ impl EventOrder for Merge {
         self.upcoming.retain(|(key, _)| key.part.output != output);
         self.ahead.retain(|(key, _)| key.part.output != output);
         self.heads.retain(|head| head.key.part.output != output);
+        self.open_ahead();
         let leader = self.leader.take();
         if let Some(leader) = leader.filter(|feed| feed.part().output != output) {
             // Its rival may be gone.

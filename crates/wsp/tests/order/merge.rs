@@ -6,7 +6,7 @@ use crate::world::{
     Names, Place, Reading, World, WorldParts, at, done_of, drain, merge, sorted, spans, untouched,
 };
 use proptest::prelude::*;
-use replay::{Merge, Overlap, PartId, PartSpan, TimeWindow};
+use replay::{EventOrder, Merge, Overlap, PartId, PartSpan, TimeWindow};
 
 /// Up to three outputs of up to six parts, few distinct times and so many ties; every
 /// other part is in order.
@@ -71,6 +71,39 @@ proptest! {
                 && to.is_none_or(|to| place.time < to)
         };
         prop_assert_eq!(places, sorted(&world).into_iter().filter(wanted).collect::<Vec<_>>());
+    }
+
+    /// One output or another is left out, now and then: the rest stays where it is.
+    #[test]
+    fn an_output_that_is_left_out_takes_nothing_else_with_it(
+        world in worlds(),
+        reading in readings(),
+        leave in prop::collection::vec(prop::option::weighted(0.2, any::<prop::sample::Index>()), 40),
+    ) {
+        // After which event which output is left out.
+        let left_after = |event: usize| {
+            let picked = leave.get(event).copied().flatten()?;
+            Some(picked.index(world.len()))
+        };
+        let mut merge = merge(&world, reading, &untouched(&world), TimeWindow::default());
+        let mut places = Vec::new();
+        while let Some(event) = merge.next().unwrap() {
+            places.push(Place::of(&event));
+            if let Some(output) = left_after(places.len() - 1) {
+                merge.leave_out(output);
+            }
+        }
+        let (mut wanted, mut is_left_out) = (Vec::new(), vec![false; world.len()]);
+        for place in sorted(&world) {
+            if is_left_out[place.output] {
+                continue;
+            }
+            wanted.push(place);
+            if let Some(output) = left_after(wanted.len() - 1) {
+                is_left_out[output] = true;
+            }
+        }
+        prop_assert_eq!(places, wanted);
     }
 
     #[test]
