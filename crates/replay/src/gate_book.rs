@@ -238,11 +238,13 @@ impl GateBook {
         }
         if terms.at_most.is_some() {
             let text = read(&places.list)?.unwrap_or_default();
-            // A last line that a crash cut short is of an event that no cursor passed.
-            let listed = text
-                .lines()
-                .filter_map(|line| serde_json::from_str(line).ok());
-            book.listed = listed.map(|Listed { event_id }| event_id).collect();
+            // A line that cannot be read counts as an event of its own: a crash cuts one short, and
+            // damage must not make the limit wider.
+            let listed = text.lines().map(|line| match serde_json::from_str(line) {
+                Ok(Listed { event_id }) => event_id,
+                Err(_) => line.to_owned(),
+            });
+            book.listed = listed.collect();
         }
         book.places = Some(places);
         book.limit()?;

@@ -64,6 +64,20 @@ fn the_limit_counts_different_events_over_all_runs() {
 }
 
 #[test]
+fn a_damaged_line_of_the_list_does_not_make_the_limit_wider() {
+    let root = tempfile::tempdir().unwrap();
+    let mut book = open(root.path(), Some(10)).unwrap();
+    quarantine(&mut book, 0..9).unwrap();
+    drop(book);
+    let [list, _] = gate_book_places(root.path(), &run());
+    let text = std::fs::read_to_string(&list).unwrap();
+    std::fs::write(&list, text.replacen("event_id", "event_xx", 3)).unwrap();
+    let mut book = open(root.path(), Some(10)).unwrap();
+    let error = quarantine(&mut book, 9..10).unwrap_err();
+    assert_eq!(error.code(), "GATE_QUARANTINE_LIMIT");
+}
+
+#[test]
 fn a_verdict_stands_until_an_admit_or_a_reset() {
     let root = tempfile::tempdir().unwrap();
     let mut book = open(root.path(), None).unwrap();
