@@ -327,11 +327,7 @@ impl Redrive {
             return Ok(request.working_dir.join(file));
         }
         let runs_root = request.working_dir.join(&request.profile.runs_root);
-        let named = platform_run::named(
-            request.overrides.platform_run_id.as_deref(),
-            request.environment.platform_run_id(),
-            &runs_root,
-        )?;
+        let named = platform_run::named(request)?;
         let Some((run, _)) = named else {
             return Err(Error::new(
                 ReasonCode::ProfileValueMissing,

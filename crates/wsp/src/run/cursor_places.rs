@@ -59,11 +59,7 @@ fn scenario_run<'a>(
 /// # Errors
 /// `PROFILE_INVALID` for what is no run's id.
 pub(crate) fn named_run(request: &StreamRequest) -> Result<Option<PlatformRunId>, Error> {
-    let named = platform_run::named(
-        request.overrides.platform_run_id.as_deref(),
-        request.environment.platform_run_id(),
-        &request.working_dir.join(&request.profile.runs_root),
-    )?;
+    let named = platform_run::named(request)?;
     Ok(named.map(|(run, _)| run))
 }
 

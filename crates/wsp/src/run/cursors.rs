@@ -221,11 +221,7 @@ async fn forget_verdict(request: &StreamRequest) -> Result<(), Error> {
     let request = request.clone();
     blocking(move || {
         let runs_root = request.working_dir.join(&request.profile.runs_root);
-        let named = platform_run::named(
-            request.overrides.platform_run_id.as_deref(),
-            request.environment.platform_run_id(),
-            &runs_root,
-        )?;
+        let named = platform_run::named(&request)?;
         let Some((run, _)) = named else {
             return Ok(());
         };
@@ -236,11 +232,7 @@ async fn forget_verdict(request: &StreamRequest) -> Result<(), Error> {
 
 /// The platform run that cursors of `scope: platform_run` belong to.
 fn named_run(request: &StreamRequest) -> Result<PlatformRunId, Error> {
-    let named = platform_run::named(
-        request.overrides.platform_run_id.as_deref(),
-        request.environment.platform_run_id(),
-        &request.working_dir.join(&request.profile.runs_root),
-    )?;
+    let named = platform_run::named(request)?;
     let (run, _) = named.ok_or_else(|| {
         Error::new(
             ReasonCode::ProfileValueMissing,

@@ -15,6 +15,7 @@ use envelope::{EventTime, PlatformRunId};
 use model::{Random, SharedRandom};
 use oracle_store::refuse_special_file;
 
+use crate::profile::request::StreamRequest;
 use crate::{Error, ReasonCode};
 
 const ACTIVE_RUN_FILE: &str = "ACTIVE_RUN_ID";
@@ -35,12 +36,27 @@ pub enum PlatformRunSource {
     New,
 }
 
-/// The named platform run: flag, then environment, then the runs root's file.
+/// The platform run that a request names: by its flag, then its environment, then the runs root's
+/// file; `None` if nothing names one.
+///
+/// # Errors
+/// `PROFILE_INVALID` if what is named is not a platform run id, naming where it stands.
+pub(crate) fn named(
+    request: &StreamRequest,
+) -> Result<Option<(PlatformRunId, PlatformRunSource)>, Error> {
+    first_named(
+        request.overrides.platform_run_id.as_deref(),
+        request.environment.platform_run_id(),
+        &request.working_dir.join(&request.profile.runs_root),
+    )
+}
+
+/// The first platform run that is named: flag, then environment, then the runs root's file.
 ///
 /// # Errors
 /// `PROFILE_INVALID` if what is named is not a platform run id, naming where it
 /// stands.
-pub(crate) fn named(
+fn first_named(
     flag: Option<&str>,
     environment: Option<&str>,
     runs_root: &Path,
@@ -157,9 +173,9 @@ mod tests {
     fn the_flag_wins_over_the_environment_and_that_over_the_file() {
         let root = tempfile::tempdir().unwrap();
         let id = "platform_20260101T000000Z";
-        assert!(named(None, None, root.path()).unwrap().is_none());
+        assert!(first_named(None, None, root.path()).unwrap().is_none());
         assert!(claim(root.path(), &id.parse().unwrap(), &random()).unwrap());
-        let source = |flag, env| named(flag, env, root.path()).unwrap().unwrap().1;
+        let source = |flag, env| first_named(flag, env, root.path()).unwrap().unwrap().1;
         assert_eq!(source(None, None), PlatformRunSource::ActiveRunFile);
         assert_eq!(source(None, Some(id)), PlatformRunSource::Environment);
         assert_eq!(source(Some(id), Some("")), PlatformRunSource::Flag);
@@ -173,7 +189,7 @@ mod tests {
             let is_own = claim(root.path(), &id.parse().unwrap(), &random()).unwrap();
             assert_eq!(is_own, id == first);
         }
-        let (kept, _) = named(None, None, root.path()).unwrap().unwrap();
+        let (kept, _) = first_named(None, None, root.path()).unwrap().unwrap();
         assert_eq!(kept.to_string(), first);
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
     }
@@ -200,17 +216,17 @@ mod tests {
         for left in ["", "\n"] {
             let root = tempfile::tempdir().unwrap();
             std::fs::write(root.path().join(ACTIVE_RUN_FILE), left).unwrap();
-            assert!(named(None, None, root.path()).unwrap().is_none());
+            assert!(first_named(None, None, root.path()).unwrap().is_none());
             let id = "platform_20260101T000000Z".parse().unwrap();
             assert!(claim(root.path(), &id, &random()).unwrap());
-            assert_eq!(named(None, None, root.path()).unwrap().unwrap().0, id);
+            assert_eq!(first_named(None, None, root.path()).unwrap().unwrap().0, id);
         }
     }
 
     #[test]
     fn what_is_named_and_is_no_id_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let error = named(Some("run 1"), None, root.path()).unwrap_err();
+        let error = first_named(Some("run 1"), None, root.path()).unwrap_err();
         assert_eq!(error.code(), "PROFILE_INVALID");
     }
 

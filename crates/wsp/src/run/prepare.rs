@@ -100,14 +100,7 @@ pub(crate) async fn look_ahead(
     report.data_verified = plan.data.verified();
     let profile = &request.profile;
     let naming = request.clone();
-    let named = blocking(move || {
-        platform_run::named(
-            naming.overrides.platform_run_id.as_deref(),
-            naming.environment.platform_run_id(),
-            &naming.working_dir.join(&naming.profile.runs_root),
-        )
-    })
-    .await?;
+    let named = blocking(move || platform_run::named(&naming)).await?;
     let named = match named {
         // Cursors of a run's own cannot name the run that they are looked up by.
         None if profile.checkpoint.scope != CheckpointScope::Pack => Some(new_run(surroundings)?),

@@ -72,11 +72,7 @@ pub(crate) fn quarantined(report: &StreamReport) -> u64 {
 
 fn audit_of_named_run(request: &StreamRequest, clock: &SharedClock) -> Option<AuditLog> {
     let runs_root = request.working_dir.join(&request.profile.runs_root);
-    let (flag, environment) = (
-        request.overrides.platform_run_id.as_deref(),
-        request.environment.platform_run_id(),
-    );
-    let (run, _) = platform_run::named(flag, environment, &runs_root).ok()??;
+    let (run, _) = platform_run::named(request).ok()??;
     for world in request.read_only_places() {
         refuse_run_in_world(request, &world, &run).ok()?;
     }
