@@ -70,7 +70,8 @@ pub use event_times::{event_times, event_times_of_json_lines};
 pub use frame::{FrameSpec, Framer};
 pub use framed_batch::FramedBatch;
 pub use model::{
-    EngineRunId, EventTime, Hex64, OutputId, PlatformRunId, ScenarioId, UnreadableTime, WorldKey,
+    Class, EngineRunId, EventTime, Hex64, OutputId, Place, PlatformRunId, Refusal, ScenarioId,
+    UnreadableTime, WorldKey,
 };
 pub use ordering_key::ordering_key;
 pub use pins::{PinValues, Pins, Provenance};

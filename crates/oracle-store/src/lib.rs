@@ -114,7 +114,9 @@ pub use json::from_json;
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
 pub use locator::{DataPlaces, OutputLocator, locate};
 pub use manifest::{PackFacts, PackManifest};
-pub use model::{EngineRunId, Hex64, OutputId, PackId, ScenarioId, WorldKey};
+pub use model::{
+    Class, EngineRunId, EventTime, Hex64, OutputId, PackId, Place, Refusal, ScenarioId, WorldKey,
+};
 pub use named_file::{read_named_file, refuse_special_file};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
 pub use part::{Part, PartFormat, Pin, STREAM_VIEW_BASE, TIME_COLUMN};

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::{Clock, Random};
 
-use super::answer::{self, AnswerDetails, Decision, Refusal, Verdict};
+use super::answer::{self, AnswerDetails, Decision, GateRefusal, Verdict};
 use super::client::PushLane;
 use super::concurrency::Permit;
 use super::fault::FaultKind;
-use super::gate_watch::{GateWatch, RetryCause};
+use super::gate_watch::GateWatch;
 use super::leave::{ASK_AGAIN, Leave, PostLeave};
 use super::outcome::{Failure, PushOutcome};
+use super::retries::RetryCause;
 use super::retry::Next;
 use super::retry_after::RetryAfter;
 use super::suspects::{Before, Suspicion};
@@ -194,7 +195,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     }
 
     /// What follows if the gate says that it takes no event at all: no event is to blame.
-    fn away(&mut self, now: Instant, refusal: Refusal) -> Step {
+    fn away(&mut self, now: Instant, refusal: GateRefusal) -> Step {
         let failure = Failure::Answer(refusal);
         let failing = self.failing(now);
         let watch = self.watch;
@@ -213,7 +214,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
 
     /// What follows if the gate does not know whether it has the event: the same id again, since
     /// it may find out, and after `max_attempts` tries and [`DOUBTED_FOR`] no more.
-    fn in_doubt(&mut self, now: Instant, refusal: Refusal) -> Step {
+    fn in_doubt(&mut self, now: Instant, refusal: GateRefusal) -> Step {
         let watch = self.watch;
         watch.answered();
         self.trial.failing = None;
@@ -235,7 +236,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         &mut self,
         now: Instant,
         retry_after: Option<RetryAfter>,
-        refusal: Refusal,
+        refusal: GateRefusal,
     ) -> Step {
         let watch = self.watch;
         let failing = if refusal.status == 503 {
@@ -306,7 +307,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     /// What follows if the gate asks this event to slow down and no other: after
     /// `max_attempts` such answers and [`SLOWED_FOR`], one more try while all others rest, and
     /// then the event is singled out.
-    fn slowed_alone(&mut self, now: Instant, refusal: &Refusal) -> Option<Step> {
+    fn slowed_alone(&mut self, now: Instant, refusal: &GateRefusal) -> Option<Step> {
         let policy = self.watch.policy;
         let suspicion = self.suspicion();
         suspicion.slowed();

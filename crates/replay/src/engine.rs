@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use durable::TokioClock;
 use model::Clock;
-use push::{PostLeave, PushClient, Pusher};
+use push::{PostLeave, PushClient, Pusher, Retries};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
@@ -152,8 +152,8 @@ pub struct Ran<J> {
     pub kept: Kept<J>,
     /// The counters of the stream's events.
     pub meters: Arc<Meters>,
-    /// Retried posts, by cause.
-    pub retries: Vec<(&'static str, u64)>,
+    /// The number of posts that were made again, by cause.
+    pub retries: Retries,
     /// The time from the start of the engine to the last save.
     pub elapsed: Duration,
 }
@@ -245,7 +245,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             dispatched,
             kept,
             meters: Arc::clone(run.meters()),
-            retries: watch.retries().by_cause(),
+            retries: watch.retries().read(),
             elapsed: clock.now().saturating_duration_since(began),
         })
     }

@@ -107,6 +107,7 @@ pub use lead::course::{Bounds, Course};
 pub use lead::dispatch::{DispatchEnd, Dispatched, Scheduled};
 pub use lead::schedule::{Origin, Schedule, WhenLate};
 pub use lead::steering::{Helm, Steering};
+pub use model::{Class, Place, Refusal, RefusalRecord};
 pub use order::chunk_budget::{ChunkBudget, ChunkShare};
 pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
 pub use order::part_proofs::PartProofs;

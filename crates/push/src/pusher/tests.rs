@@ -18,8 +18,8 @@ use crate::client::Answer;
 use crate::concurrency::ConcurrencyLimit;
 use crate::drive::SLOWED_FOR;
 use crate::fault::{FaultKind, PushFault};
-use crate::gate_watch::RetryCause;
 use crate::leave::Leave;
+use crate::retries::RetryCause;
 use crate::retry::RetryPolicy;
 use crate::retry_after::RetryAfter;
 
