@@ -134,11 +134,13 @@ pub use quarantine::{
 pub use reason::ReasonCode;
 pub use receipts::Receipts;
 pub use tell::acts::{Act, Refused};
+pub use tell::borders::BorderTimes;
 pub use tell::journal::{
     CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
 };
 pub use tell::meters::{Meters, Reading};
 pub use tell::progress::{Progress, ProgressSink, tell_until_the_end};
 pub use tell::state::State;
+pub use tell::state_changes::{StateChange, StateChanges, StateChangesSender};
 pub use time::{Start, WallNs};
 pub use window::Window;

@@ -27,8 +27,8 @@ use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
     AsWritten, Cause, Course, Cursors, DispatchEnd, Ending, Engine, EventOrder, EventTimeOrder,
     FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener, PatientStore,
-    Progress, ProgressSink, Ran, Schedule, Start, Steering, TellOpenRows, decoding_threads,
-    tell_until_the_end, watch_lease,
+    Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender, Steering,
+    TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
 };
 
 /// How long a store that did not take the last save may take to take the leases back.
@@ -56,6 +56,7 @@ pub struct Stream<K = TokioClock> {
     steering: Steering,
     helm: Helm,
     progress: watch::Sender<Progress>,
+    changes: Vec<StateChangesSender>,
     has_control_socket: bool,
     store_trouble: Trouble,
 }
@@ -87,6 +88,7 @@ impl<K: Clock> Stream<K> {
             steering,
             helm,
             progress,
+            changes: Vec::new(),
             has_control_socket: false,
             store_trouble: Trouble::of_store(),
         }
@@ -111,6 +113,22 @@ impl<K: Clock> Stream<K> {
     /// What this run is at, told about a few times a second.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// Every change of the state of this run, in order and none left out: what the sampled
+    /// [`Stream::progress`] may miss. It ends with the run.
+    pub fn state_changes(&mut self) -> StateChanges {
+        let (sender, changes) = StateChanges::channel();
+        self.changes.push(sender);
+        changes
+    }
+
+    /// Has this run be paused before its first event, until it is resumed or stepped through
+    /// [`Stream::steering`]. `by` is who asks, for the audit.
+    #[must_use]
+    pub fn start_paused(mut self, by: impl Into<String>) -> Self {
+        self.helm.start_paused(by);
+        self
     }
 
     /// Has a sink told of the progress, on a task that ends with this run and gives the sink back.
@@ -451,7 +469,8 @@ impl<K: Clock> Stream<K> {
         Ok(Engine::new(course, gateway, cursors, self.clock)
             .ended_by(self.ending)
             .steered_by(self.helm)
-            .shown_to(self.progress))
+            .shown_to(self.progress)
+            .telling(self.changes))
     }
 
     /// Where the cursors of a plan's outputs are kept.
