@@ -87,6 +87,7 @@ mod concurrency;
 mod adaptive;
 mod leave;
 mod received;
+#[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;
 mod retries;
@@ -118,6 +119,7 @@ pub use not_acknowledged::NotAcknowledged;
 pub use outcome::{Failure, PushOutcome};
 pub use pusher::Pusher;
 pub use reason::ReasonCode;
+#[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestLane};
 pub use retries::{Retries, RetryCause, RetryCounts};
 pub use retry::RetryPolicy;

@@ -341,6 +341,7 @@ async fn push(request: &StreamRequest, events: u64, cursors: &Arc<MemoryStore>) 
         ProfileClient::Direct(client) => {
             Box::pin(stream.run_with(store, client, endpoint.as_str())).await
         }
+        #[cfg(feature = "reqwest")]
         ProfileClient::Reqwest(client) => {
             Box::pin(stream.run_with(store, client, endpoint.as_str())).await
         }

@@ -223,6 +223,7 @@ impl Redrive {
             Ok((ProfileClient::Direct(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
+            #[cfg(feature = "reqwest")]
             Ok((ProfileClient::Reqwest(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }

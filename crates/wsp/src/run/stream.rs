@@ -167,6 +167,7 @@ impl<K: Clock> Stream<K> {
             Ok((store, (ProfileClient::Direct(client), endpoint))) => {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
+            #[cfg(feature = "reqwest")]
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
