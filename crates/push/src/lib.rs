@@ -113,7 +113,7 @@ pub use direct_client::{DirectClient, DirectLane, HealthError, ask_health};
 pub use endpoint::{EndpointError, PUSH_PATH, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
 pub use gate_watch::{GateWatch, MAX_EVENT_BYTES};
-pub use leave::{Leave, PostLeave};
+pub use leave::{Leave, PostLeave, Posted};
 pub use model::{Class, Place, Refusal};
 pub use not_acknowledged::NotAcknowledged;
 pub use outcome::{Failure, PushOutcome};

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use model::Bug;
 use tokio::sync::Notify;
 
 use crate::ending::Ending;
@@ -50,7 +51,9 @@ impl Sending {
     /// number of events that lanes began.
     pub(crate) fn pause(&self) -> u64 {
         let begun = self.begun();
-        self.pause_at(begun);
+        if !Bug::PauseLeavesLanesOpen.is_planted() {
+            self.pause_at(begun);
+        }
         begun
     }
 
@@ -68,6 +71,7 @@ impl Sending {
     /// Lets lanes begin this many events more while paused. Gives the number of events of the whole
     /// stream that they may begin.
     pub(crate) fn step(&self, events: u64) -> u64 {
+        let events = events + u64::from(Bug::StepOneMore.is_planted());
         // A lane that saw no limit just before a pause may have begun one beyond it.
         let limit = self.shared.limit.load(Ordering::Acquire).max(self.begun());
         let limit = limit.saturating_add(events);

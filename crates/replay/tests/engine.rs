@@ -15,7 +15,7 @@ use checkpoint::{
 use durable::{BootClock, TokioClock};
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use model::{Clock, SharedClock};
-use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
+use push::{Answer, FaultKind, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
     Act, Bounds, Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event,
     EventOrder, Gateway, Happening, Helm, Journal, KeptOutput, LaneCount, LaneOrdering,
@@ -114,6 +114,8 @@ struct Gate {
     delay: Duration,
     /// Every post whose number is divisible by this is answered 429.
     busy_every: Option<u64>,
+    /// Every post whose number is divisible by this finds nobody who listens.
+    unreachable_every: Option<u64>,
     /// What the post with this number stops.
     stops: Mutex<Option<(u64, Ending)>>,
     /// Events that are refused whenever they come.
@@ -184,6 +186,10 @@ impl PushLane for Client {
             }
         }
         tokio::time::sleep(self.0.delay).await;
+        let is_unreachable = |every| number.is_multiple_of(every);
+        if self.0.unreachable_every.is_some_and(is_unreachable) {
+            return Err(PushFault::new(FaultKind::ConnectRefused));
+        }
         let answer = |status, body: &'static str| Answer::new(status, body);
         if let Some((from, status, body)) = self.0.from_post
             && number >= from
@@ -909,4 +915,35 @@ async fn the_last_failure_is_told_of_after_the_stream_gave_up_too() {
     assert_eq!(failure(outcome).0, "IG_PUSH_RETRY_EXHAUSTED");
     let last = progress.borrow().last_failure.clone().unwrap();
     assert!(last.contains("the bus is down"), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_posts_reach_nobody_takes_one_step_and_is_waited_for() {
+    let gate = Arc::new(Gate {
+        unreachable_every: Some(2),
+        ..Gate::default()
+    });
+    let ending = Ending::default();
+    let (steering, mut helm) = Steering::new(ending.clone());
+    helm.start_paused("test");
+    let run = Run {
+        gate: Arc::clone(&gate),
+        ending,
+        helm,
+        ..Run::default()
+    };
+    let running = tokio::spawn(run.go());
+    for steps in 1..=4 {
+        let stepped = steering.step_until_acknowledged(5, "test");
+        let stepped = tokio::time::timeout(PATIENCE, stepped).await.unwrap();
+        assert_eq!(stepped.unwrap().meters.acknowledged, 5 * steps);
+    }
+    assert_eq!(sequences(&gate), (0..20).collect::<Vec<_>>());
+    steering.resume("test").await.unwrap();
+    let paused = steering.act_until_acknowledged(Act::Pause, "test");
+    let paused = tokio::time::timeout(PATIENCE, paused).await.unwrap();
+    let done = paused.unwrap().meters.acknowledged;
+    assert_eq!(sequences(&gate).len() as u64, done, "nothing is on its way");
+    steering.resume("test").await.unwrap();
+    assert_eq!(running.await.unwrap().cursor, Some(499));
 }

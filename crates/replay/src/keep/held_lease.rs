@@ -7,13 +7,14 @@ use std::time::Duration;
 use checkpoint::{
     CheckpointStore, CursorKey, Holder, Lease, LeaseKeeper, LeaseRequest, LeaseStatus, LeaseWatch,
 };
-use model::{Beat, Clock as _, SharedClock};
+use model::{Beat, Bug, Clock as _, SharedClock};
 
+use crate::crew::Crew;
 use crate::ending::{Cause, Ending};
 use crate::sending::Sending;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
-use push::{Leave, PostLeave};
+use push::{Leave, PostLeave, Posted};
 
 /// How often a stream looks at its lease besides.
 const LOOK: Duration = Duration::from_millis(100);
@@ -33,6 +34,7 @@ pub struct HeldLease {
 impl HeldLease {
     /// Takes leases, waiting up to one period for a living holder, and renews them from then on;
     /// they expire by `clock`, which must go on while the machine sleeps.
+    /// The renewal is a thread's, or a task of a `crew` that is stepped.
     /// After a stop no further try is made, and one that is under way is waited for no longer
     /// than `patience`; what it takes is given back.
     ///
@@ -44,12 +46,23 @@ impl HeldLease {
         clock: &SharedClock,
         ending: &Ending,
         patience: Duration,
+        crew: &Crew,
     ) -> Result<Self, Error> {
         let on_held = |key: &CursorKey, holder: &Holder| {
             tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
         };
-        let taking =
-            LeaseKeeper::acquire(store, wanted, clock.clone(), on_held, ending.winding_down());
+        let (clock, give_up) = (clock.clone(), ending.winding_down());
+        let taking = async {
+            let Some(steps) = crew.steps() else {
+                return LeaseKeeper::acquire(store, wanted, clock, on_held, give_up).await;
+            };
+            let taking =
+                LeaseKeeper::acquire_undriven(store, wanted, clock, on_held, give_up).await;
+            taking.map(|(lease, keeper, renewal)| {
+                steps.spawn(renewal);
+                (lease, keeper)
+            })
+        };
         let taken = tokio::select! {
             biased;
             taken = taking => taken,
@@ -136,14 +149,18 @@ pub(crate) struct UnderLease {
 }
 
 impl PostLeave for UnderLease {
-    fn ask(&self, was_posted: bool) -> Leave {
-        if !was_posted && self.ending.is_winding_down() {
+    fn is_over(&self, posted: Posted) -> bool {
+        posted != Posted::MaybeSent && self.ending.is_winding_down()
+    }
+
+    fn ask(&self, posted: Posted) -> Leave {
+        if self.is_over(posted) {
             return Leave::Never;
         }
         match &self.lease {
-            Some(lease) if !lease.is_held() => Leave::Later,
+            Some(lease) if !lease.is_held() && !Bug::LeaseNotAsked.is_planted() => Leave::Later,
             // Last of all, since it may take a step.
-            _ if !was_posted && !self.sending.begins() => Leave::Later,
+            _ if posted == Posted::Never && !self.sending.begins() => Leave::Later,
             _ => Leave::Now,
         }
     }
@@ -187,10 +204,14 @@ mod tests {
             ending: ending.clone(),
             sending: Sending::default(),
         };
-        assert_eq!([leave.ask(false), leave.ask(true)], [Leave::Now; 2]);
+        assert_eq!(
+            [leave.ask(Posted::Never), leave.ask(Posted::MaybeSent)],
+            [Leave::Now; 2]
+        );
         ending.wind_down(Cause::Asked);
-        assert_eq!(leave.ask(false), Leave::Never);
-        assert_eq!(leave.ask(true), Leave::Now);
+        assert_eq!(leave.ask(Posted::Never), Leave::Never);
+        assert_eq!(leave.ask(Posted::NotSent), Leave::Never);
+        assert_eq!(leave.ask(Posted::MaybeSent), Leave::Now);
     }
 
     #[test]
@@ -201,11 +222,13 @@ mod tests {
             sending: Sending::default(),
         };
         leave.sending.pause();
-        assert_eq!(leave.ask(false), Leave::Later);
-        assert_eq!(leave.ask(true), Leave::Now);
+        assert_eq!(leave.ask(Posted::Never), Leave::Later);
+        assert_eq!(leave.ask(Posted::MaybeSent), Leave::Now);
+        // It has its step already.
+        assert_eq!(leave.ask(Posted::NotSent), Leave::Now);
         leave.sending.step(1);
         assert_eq!(
-            [leave.ask(false), leave.ask(false)],
+            [leave.ask(Posted::Never), leave.ask(Posted::Never)],
             [Leave::Now, Leave::Later]
         );
     }

@@ -107,6 +107,7 @@ pub async fn reset(
         &surroundings.lease_clock,
         &Ending::by(surroundings.clock.clone()),
         patience,
+        &surroundings.crew,
     )
     .await?;
     let mut done = Ok(());
