@@ -7,6 +7,7 @@ mod backpressure;
 mod checkpoints;
 mod contracts;
 mod damaged_parts;
+mod dependency_counts;
 mod doctor;
 mod environment;
 mod every_reason;

@@ -8,6 +8,8 @@
 //! where the base lies.
 
 mod connect;
+#[cfg(feature = "s3")]
+mod s3;
 mod disk;
 mod memory;
 mod pinned_file;

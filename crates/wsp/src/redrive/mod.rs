@@ -36,9 +36,10 @@ use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, push_client};
 use crate::run::platform_run;
 use crate::run::prepare::unless_stopped;
+use crate::run::report::or_no_fields;
 use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
-use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
+use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, Retries};
 use pushing::{Pushers, Pushing};
 use replay::{
     Closed, Closing, Decisions, Ending, Prefix, RedrivenFile, Waiting, cut_after, file_of_run,
@@ -119,8 +120,10 @@ pub struct RedriveReport {
     pub waiting: u64,
     /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
-    /// The number of posts that were made again, by cause.
-    pub retries: Value,
+    /// The number of posts that were made again, by cause; `None`, written `{}`, where none was
+    /// made.
+    #[serde(serialize_with = "or_no_fields")]
+    pub retries: Option<Retries>,
 }
 
 impl RedriveReport {
@@ -139,7 +142,7 @@ impl RedriveReport {
             refused: Vec::new(),
             waiting: 0,
             decisions: Decisions::default(),
-            retries: json!({}),
+            retries: None,
         }
     }
 
@@ -220,6 +223,7 @@ impl Redrive {
             Ok((ProfileClient::Direct(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
+            #[cfg(feature = "reqwest")]
             Ok((ProfileClient::Reqwest(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
@@ -305,11 +309,7 @@ impl Redrive {
         let pushing = Pushing::new(pushers, &self.ending, endpoint, redriven, report);
         let ended = pushing.push_all(prefix.feed()).await;
         drain.abort();
-        let retries = watch.retries().by_cause().into_iter();
-        report.retries = retries
-            .map(|(cause, count)| (cause.to_owned(), count.into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into();
+        report.retries = Some(watch.retries().read());
         if let Ok(status) = ended {
             report.status = status;
             let stopped = status == RedriveStatus::Stopped;
