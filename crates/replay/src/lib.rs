@@ -134,7 +134,8 @@ pub use reason::ReasonCode;
 pub use receipts::Receipts;
 pub use tell::acts::{Act, Refused};
 pub use tell::journal::{
-    CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
+    CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason,
+    SteeredNote, StoreRemadeNote,
 };
 pub use tell::meters::{Meters, Reading};
 pub use tell::progress::{Progress, ProgressSink, tell_until_the_end};

@@ -8,6 +8,7 @@ mod checkpoints;
 mod contracts;
 mod damaged_parts;
 mod doctor;
+mod dropped_table;
 mod environment;
 mod every_reason;
 mod examples;

@@ -38,6 +38,8 @@ pub(crate) enum EventKind {
     OutageBegan,
     /// It is back.
     OutageEnded,
+    /// The checkpoint store was deleted, and made again with the cursors of this run.
+    CheckpointStoreRemade,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// The gate quarantined events; at most one line a second and reason.
@@ -74,6 +76,7 @@ impl EventKind {
             | Self::StreamComplete
             | Self::StreamFailed
             | Self::StreamStopped
+            | Self::CheckpointStoreRemade
             | Self::EventsRedriven
             | Self::EventsGivenUp => true,
         }
@@ -212,6 +215,7 @@ impl Journal for AuditLog {
             Happening::OutageEnded(_) => EventKind::OutageEnded,
             Happening::EventsQuarantined(_) => EventKind::EventQuarantined,
             Happening::GateQuarantined(_) => EventKind::GateQuarantined,
+            Happening::StoreRemade(_) => EventKind::CheckpointStoreRemade,
         };
         let details = serde_json::to_value(happening).unwrap_or_default();
         self.write(kind, details)
