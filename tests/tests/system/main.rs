@@ -34,6 +34,7 @@ mod quarantine;
 mod rate_cap;
 mod reason_codes;
 mod refusals;
+mod runs_in_bucket;
 mod s3;
 mod s3_bad_input;
 mod s3_figures;

@@ -24,12 +24,13 @@ use crate::profile::request::StreamRequest;
 use crate::run::backends::open_checkpoint_store;
 use crate::run::cursor_places::{TakeOver, load_of_two, scoped_key};
 use crate::run::done_share::percent;
+use crate::run::places::places_of;
 use crate::run::platform_run;
 use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
 use crate::run::written_places::refuse_cursors_in_world;
 use crate::{Error, ReasonCode};
-use replay::{Ending, HeldLease, TimeIndexCache, clear_verdict};
+use replay::{Ending, HeldLease, TimeIndexCache};
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]
@@ -260,12 +261,11 @@ impl Named {
 async fn forget_verdict(request: &StreamRequest) -> Result<(), Error> {
     let request = request.clone();
     blocking(move || {
-        let runs_root = request.working_dir.join(&request.profile.runs_root);
         let named = platform_run::named(&request)?;
         let Some((run, _)) = named else {
             return Ok(());
         };
-        Ok(clear_verdict(&runs_root, &run)?)
+        Ok(places_of(&request)?.clear_verdict(&run)?)
     })
     .await
 }
