@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use model::Bug;
+
 use crate::disk::Disk;
 
 /// Makes a folder with its parents, and syncs the name of each that was made.
@@ -26,6 +28,9 @@ pub fn make_folders(disk: &dyn Disk, folder: &Path, again: usize) -> io::Result<
     make_folders(disk, parent, again.saturating_sub(1))?;
     if !is_there {
         disk.create_dir(folder)?;
+    }
+    if Bug::NoFolderSync.is_planted() {
+        return Ok(());
     }
     match disk.sync_dir(parent) {
         // A folder that may not be read is not one that a process of this user made folders in.

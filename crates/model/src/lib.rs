@@ -6,6 +6,7 @@
 //! | `world_key`, `ids`, `hex` | names and digests, well-formed by construction |
 //! | `event_time`, `calendar` | an event's time, and its text |
 //! | `backoff`, `random`, `clock` | waits, chance and time, injected |
+//! | `planted` | bugs that the simulation must find; none without the feature `planted-bugs` |
 //!
 //! ```
 //! use model::{EventTime, PackKey, PlatformRunId};
@@ -27,6 +28,7 @@ mod calendar;
 mod backoff;
 mod random;
 mod clock;
+mod planted;
 
 pub use backoff::Backoff;
 pub use calendar::{DAYS, Date, clock_text, date_and_clock, digits};
@@ -35,5 +37,8 @@ pub use event_time::{EventTime, UnreadableTime};
 pub use failure::{Cause, Class, Code, Failure, Place, chain, with_causes};
 pub use hex::{EngineRunId, Hex64, PackId};
 pub use ids::{InvalidId, OutputId, PackKey, PlatformRunId, ScenarioId, ScenarioRunKey};
+pub use planted::Bug;
+#[cfg(feature = "planted-bugs")]
+pub use planted::plant;
 pub use random::{Random, SharedRandom};
 pub use world_key::WorldKey;

@@ -47,6 +47,16 @@ pub trait PushClient: Send + Sync {
 /// - The body is sent as it is, with `content-type: application/json`, the
 ///   token in its header, and without being copied.
 pub trait PushLane: Send {
+    /// Does what comes before the first byte of a post and may take long, such as connecting. A
+    /// pusher asks for leave to post after it, so that nothing is posted under a lease that ran out
+    /// meanwhile. By default nothing comes before it: such a lane may connect within its posts.
+    ///
+    /// # Errors
+    /// [`PushFault`] of a post that cannot be made; the gate has not seen it.
+    fn ready(&mut self) -> impl Future<Output = Result<(), PushFault>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Sends `body` and waits for the whole answer.
     ///
     /// # Errors

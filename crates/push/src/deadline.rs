@@ -40,13 +40,19 @@ impl<C: Clock> Deadline<C> {
         }
     }
 
-    /// What `post` gives, unless it takes too long. It is taken where it is pinned, since each
+    /// The moment at which a post begins: its time counts from here.
+    pub(crate) fn begin(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// What `post` gives, unless it takes too long from its `begin` on. It is taken where it is pinned, since each
     /// move of it copies the whole future.
     pub(crate) async fn bound<T>(
         &mut self,
+        began: Instant,
         mut post: Pin<&mut impl Future<Output = Result<T, PushFault>>>,
     ) -> Result<T, PushFault> {
-        let deadline = self.clock.now() + self.timeout;
+        let deadline = began + self.timeout;
         poll_fn(|cx| match post.as_mut().poll(cx) {
             Poll::Pending => self
                 .poll_passed(deadline, cx)

@@ -16,7 +16,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use durable::TokioClock;
@@ -28,7 +28,7 @@ use super::connector::Connector;
 use super::deadline::Deadline;
 use super::endpoint::{PushEndpoint, PushToken};
 use super::exchange::{Connection, Exchanged};
-use super::fault::PushFault;
+use super::fault::{FaultKind, PushFault};
 use super::wire::{TcpConnector, system_trust};
 
 /// A client with one HTTP/1.1 connection a lane, http or https: the fast one.
@@ -156,6 +156,7 @@ impl<N: Connector, C: Clock> PushClient for DirectClient<N, C> {
     fn lane(&self) -> DirectLane<N, C> {
         DirectLane {
             deadline: Deadline::new(self.target.timeout, self.target.clock.clone()),
+            began: None,
             exchanger: Exchanger {
                 target: Arc::clone(&self.target),
                 head: self.target.head.clone(),
@@ -168,13 +169,27 @@ impl<N: Connector, C: Clock> PushClient for DirectClient<N, C> {
 /// One lane of a [`DirectClient`].
 pub struct DirectLane<N: Connector = TcpConnector, C = TokioClock> {
     deadline: Deadline<C>,
+    /// When the post began that is ready to be made; absent before that.
+    began: Option<Instant>,
     exchanger: Exchanger<N, C>,
 }
 
 impl<N: Connector, C: Clock> PushLane for DirectLane<N, C> {
+    async fn ready(&mut self) -> Result<(), PushFault> {
+        let began = self.deadline.begin();
+        let connecting = pin!(self.exchanger.connect());
+        self.deadline.bound(began, connecting).await?;
+        self.began = Some(began);
+        Ok(())
+    }
+
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
+        if self.began.is_none() {
+            self.ready().await?;
+        }
+        let began = self.began.take().unwrap_or_else(|| self.deadline.begin());
         let exchange = pin!(self.exchanger.exchange(&body));
-        self.deadline.bound(exchange).await
+        self.deadline.bound(began, exchange).await
     }
 }
 
@@ -186,11 +201,20 @@ struct Exchanger<N: Connector, C> {
 }
 
 impl<N: Connector, C: Clock> Exchanger<N, C> {
-    /// One request and its answer. Owns the connection meanwhile; only a whole answer returns it.
-    async fn exchange(&mut self, body: &[u8]) -> Result<Answer, PushFault> {
+    /// Sees that there is an open connection.
+    async fn connect(&mut self) -> Result<(), PushFault> {
         let connection = match self.still_open().await {
             Some(kept) => kept,
             None => Connection::new(self.target.connector.connect().await?),
+        };
+        self.kept = Some(connection);
+        Ok(())
+    }
+
+    /// One request and its answer. Owns the connection meanwhile; only a whole answer returns it.
+    async fn exchange(&mut self, body: &[u8]) -> Result<Answer, PushFault> {
+        let Some(connection) = self.kept.take() else {
+            return Err(PushFault::new(FaultKind::Connect));
         };
         self.head.truncate(self.target.head.len());
         let mut length = itoa::Buffer::new();

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use model::{Clock, Random};
+use model::{Bug, Clock, Random};
 
 use super::answer::{self, AnswerDetails, Decision, Refusal, Verdict};
 use super::client::PushLane;
@@ -84,35 +84,53 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         } else {
             quiet_and_permit(watch).await
         };
-        match self.leave.ask(self.trial.maybe_sent) {
+        if self.leave.is_over(self.trial.maybe_sent) {
+            return self.cancelled();
+        }
+        // Before leave is asked for: to connect may take longer than a lease lasts.
+        let ready = self.lane.ready().await;
+        let leave = match &ready {
+            Ok(()) => self.leave.ask(self.trial.maybe_sent),
+            Err(_) => Leave::Now,
+        };
+        match leave {
             Leave::Now => {}
             Leave::Later => {
                 // By then the others rest no longer.
                 self.trial.is_alone = false;
                 return Step::Again(ASK_AGAIN);
             }
-            Leave::Never => {
-                return Step::Done(PushOutcome::Cancelled {
-                    maybe_sent: self.trial.maybe_sent,
-                });
-            }
+            Leave::Never => return self.cancelled(),
         }
         if let Some(cause) = self.trial.last_cause {
             watch.retries().count(cause);
         }
         let unsent_before = !mem::replace(&mut self.trial.maybe_sent, true);
+        let is_unsent = unsent_before && ready.is_err();
         self.trial.attempts += 1;
         let began_at = watch.clock.now();
         let sent_at = *self.trial.sent_at.get_or_insert_with(|| {
             self.trial.before = watch.suspects.now();
             began_at
         });
-        let posted = self.lane.post(body.clone()).await;
+        let posted = match ready {
+            Ok(()) => self.lane.post(body.clone()).await,
+            Err(fault) => Err(fault),
+        };
         let now = watch.clock.now();
         let answer = match posted {
             Ok(answer) => answer,
             Err(fault) => {
                 let kind = fault.kind();
+                if Bug::CutIsAcknowledged.is_planted() && kind == FaultKind::Reset {
+                    return Step::Done(PushOutcome::Acknowledged {
+                        decision: Decision::Admit,
+                        attempts: self.trial.attempts,
+                        sent_at,
+                        acked_at: now,
+                        details: None,
+                    });
+                }
                 if fault.is_stale() {
                     // An idle connection that closed says nothing about gate or event.
                     self.trial.last_cause = Some(RetryCause::of_fault(kind));
@@ -121,7 +139,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
                 if kind == FaultKind::Timeout {
                     permit.congested();
                 }
-                self.trial.maybe_sent = !(unsent_before && kind.never_sent());
+                self.trial.maybe_sent = !(is_unsent || unsent_before && kind.never_sent());
                 return self.failed(now, RetryCause::of_fault(kind), Failure::Fault(fault));
             }
         };
@@ -159,6 +177,12 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             watch.suspects.passed();
         }
         Step::Done(outcome)
+    }
+
+    fn cancelled(&self) -> Step {
+        Step::Done(PushOutcome::Cancelled {
+            maybe_sent: self.trial.maybe_sent,
+        })
     }
 
     fn failed(&mut self, now: Instant, cause: RetryCause, failure: Failure) -> Step {

@@ -26,6 +26,13 @@ pub trait PostLeave: Debug + Send + Sync {
     /// Whether an event may be posted now; `was_posted` says that the gate may have it already,
     /// from a post before.
     fn ask(&self, was_posted: bool) -> Leave;
+
+    /// Whether no event will ever get leave again, so that a lane need not connect for it; `false`
+    /// by default. `was_posted` as in [`ask`](Self::ask).
+    fn is_over(&self, was_posted: bool) -> bool {
+        let _ = was_posted;
+        false
+    }
 }
 
 /// Leave to post whenever a lane asks.

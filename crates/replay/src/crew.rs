@@ -1,12 +1,14 @@
 //! Who does the work that may block: threads of the system, or whoever steps it.
 //!
 //! Reading parts, and making rejected events durable, is written as workers that go on step by
-//! step. In production thin loops on threads drive them; a single-threaded simulation holds
-//! [`Steps`] and decides itself who goes on when, or never does, as a read that hangs.
+//! step; handing over, lanes and the renewal of leases are futures. In production thin loops on
+//! threads drive them; a single-threaded simulation holds [`Steps`] and decides itself who goes on
+//! when, or never does, as a read that hangs.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -44,6 +46,11 @@ impl Crew {
     pub fn stepped() -> (Self, Steps) {
         let steps = Steps::default();
         (Self(Some(steps.clone())), steps)
+    }
+
+    /// Whoever steps this crew; `None` where threads of the system do the work.
+    pub(crate) fn steps(&self) -> Option<&Steps> {
+        self.0.as_ref()
     }
 
     /// Has a worker work until it ends, on a thread with this name.
@@ -87,9 +94,19 @@ impl Crew {
     }
 }
 
-/// The workers of a crew that is stepped, in the order of their turns. Cheap to clone.
+/// A future that whoever steps a crew is to drive to its end.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The work of a crew that is stepped: its workers, in the order of their turns, and the futures
+/// that nobody drives yet. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Steps(Arc<Mutex<VecDeque<Box<dyn Worker>>>>);
+pub struct Steps(Arc<Undone>);
+
+#[derive(Default)]
+struct Undone {
+    workers: Mutex<VecDeque<Box<dyn Worker>>>,
+    tasks: Mutex<Vec<Task>>,
+}
 
 impl std::fmt::Debug for Steps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -117,13 +134,36 @@ impl Steps {
         false
     }
 
+    /// Takes the futures that were started since they were last taken, in the order of their
+    /// starts: whoever takes them drives them.
+    pub fn take_tasks(&self) -> Vec<Task> {
+        std::mem::take(&mut *locked(&self.0.tasks))
+    }
+
+    /// Drops all workers and all futures that nobody drives yet, as a crash does.
+    pub fn abandon(&self) {
+        // Not under the locks: what is dropped may start something.
+        let workers = std::mem::take(&mut *self.workers());
+        let tasks = self.take_tasks();
+        drop((workers, tasks));
+    }
+
+    /// Has whoever steps the crew drive a future.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        locked(&self.0.tasks).push(Box::pin(task));
+    }
+
     fn take_on(&self, worker: Box<dyn Worker>) {
         self.workers().push_back(worker);
     }
 
-    fn workers(&self) -> std::sync::MutexGuard<'_, VecDeque<Box<dyn Worker>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn workers(&self) -> MutexGuard<'_, VecDeque<Box<dyn Worker>>> {
+        locked(&self.0.workers)
     }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Work of one step.

@@ -35,8 +35,15 @@ struct Shared {
     since: OnceLock<Instant>,
     cause: Mutex<Option<Cause>>,
     changed: Notify,
-    dispatcher: OnceLock<Thread>,
+    dispatcher: OnceLock<Dispatching>,
     cut: Stop,
+}
+
+/// Who hands events over, and is woken to look again at what it waits for.
+#[derive(Debug)]
+enum Dispatching {
+    Thread(Thread),
+    Task(Arc<Notify>),
 }
 
 /// The shared switch of one stream. Cheap to clone; the default one goes by the machine's clock.
@@ -153,13 +160,24 @@ impl Ending {
 
     /// Makes the calling thread the one that [`Ending::wake_dispatcher`] wakes.
     pub fn register_dispatcher(&self) {
-        let _ = self.shared.dispatcher.set(std::thread::current());
+        let thread = Dispatching::Thread(std::thread::current());
+        let _ = self.shared.dispatcher.set(thread);
+    }
+
+    /// The same for a task that hands events over: [`Ending::wake_dispatcher`] notifies it.
+    pub(crate) fn register_dispatching_task(&self) -> Arc<Notify> {
+        let woken = Arc::new(Notify::new());
+        let task = Dispatching::Task(Arc::clone(&woken));
+        let _ = self.shared.dispatcher.set(task);
+        woken
     }
 
     /// Has the dispatching thread look again at what it waits for.
     pub fn wake_dispatcher(&self) {
-        if let Some(thread) = self.shared.dispatcher.get() {
-            thread.unpark();
+        match self.shared.dispatcher.get() {
+            Some(Dispatching::Thread(thread)) => thread.unpark(),
+            Some(Dispatching::Task(woken)) => woken.notify_one(),
+            None => {}
         }
     }
 }

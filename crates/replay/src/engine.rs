@@ -14,12 +14,13 @@
 //! [`Course`] yields events, the [`PushClient`] of a [`Gateway`] makes lanes, and the
 //! [`CheckpointStore`](checkpoint::CheckpointStore) of [`Cursors`] keeps them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use durable::TokioClock;
-use model::Clock;
+use durable::{SystemRandom, TokioClock};
+use model::{Bug, Clock, SharedRandom};
 use push::{PostLeave, PushClient, Pusher};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -65,6 +66,7 @@ pub struct Engine<C, K = TokioClock> {
     gate_book: GateBook,
     receipts: Option<Receipts>,
     crew: Crew,
+    random: SharedRandom,
 }
 
 impl<C: PushClient, K: Clock> Engine<C, K> {
@@ -85,6 +87,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             gate_book: GateBook::default(),
             receipts: None,
             crew: Crew::default(),
+            random: SharedRandom::new(SystemRandom::default()),
         }
     }
 
@@ -130,10 +133,17 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         self
     }
 
-    /// Has the workers of `crew` do what may block; without it, threads of the system do.
+    /// Has the workers and tasks of `crew` do the work; without it, threads of the system do.
     #[must_use]
     pub fn by_crew(mut self, crew: Crew) -> Self {
         self.crew = crew;
+        self
+    }
+
+    /// Takes the jitter of waits from the caller's source; from the system's by default.
+    #[must_use]
+    pub fn by_chance(mut self, random: SharedRandom) -> Self {
+        self.random = random;
         self
     }
 
@@ -179,6 +189,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             gate_book,
             receipts,
             crew,
+            random,
         } = self;
         let mut crash = Crash(Some(ending.clone()));
         let began = clock.now();
@@ -203,6 +214,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         });
         let threads = LaneThreads::start(
             lane_threads(settings.count.get()),
+            run.crew(),
             queues,
             &answers,
             run.ending(),
@@ -211,6 +223,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 let pusher = Pusher::new(lane, Arc::clone(&watch), run.ending().cut());
                 let pusher = pusher.asking(Arc::clone(&leave));
                 let pusher = pusher.keeping_answers(keeps_answers);
+                let pusher = pusher.with_random(random.clone());
                 Lane::new(queue, pusher, answers, Arc::clone(&context))
             },
         )?;
@@ -220,9 +233,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         helm.show(Arc::clone(run.meters()));
         let (pilot, acts) = Pilot::new(run.clone(), clock.clone(), course.schedule, lanes, helm);
         let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.bounds);
-        let dispatched = spawn_dispatcher(dispatcher, run.ending())?;
-        let drain = cut_after(run.ending().clone(), settings.drain_timeout);
-        let drain = tokio::spawn(drain);
+        let dispatched = spawn_dispatcher(dispatcher, run.crew(), run.ending())?;
         let links = KeeperLinks {
             state,
             acts,
@@ -232,8 +243,15 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             .judging_by(gate_book)
             .writing(receipts);
         // The dispatcher's end closes the lanes' queues, and the lanes' end the keeper's.
-        keeper.hear_all(heard).await;
-        drain.abort();
+        let drain = cut_after(run.ending().clone(), settings.drain_timeout);
+        {
+            let (mut drain, mut hearing) = (pin!(drain), pin!(keeper.hear_all(heard)));
+            tokio::select! {
+                biased;
+                () = &mut hearing => {}
+                () = &mut drain => hearing.await,
+            }
+        }
         threads.join().await;
         // What was acknowledged is saved all the same.
         let dispatched = dispatched.await.unwrap_or_else(|_| Dispatched::died());
@@ -265,10 +283,20 @@ impl Drop for Crash {
 
 fn spawn_dispatcher<K: Clock>(
     dispatcher: Dispatcher<K>,
+    crew: &Crew,
     ending: &Ending,
 ) -> Result<oneshot::Receiver<Dispatched>, Error> {
     let (done, ended) = oneshot::channel();
     let guard = ending.guard(DISPATCHER_DIED);
+    if let Some(steps) = crew.steps() {
+        steps.spawn(async move {
+            let dispatched = dispatcher.run_as_task().await;
+            guard.done();
+            // Nobody listens once the engine was dropped.
+            let _ = done.send(dispatched);
+        });
+        return Ok(ended);
+    }
     thread::Builder::new()
         .name("wsp-dispatch".to_owned())
         .spawn(move || {
@@ -285,6 +313,9 @@ fn spawn_dispatcher<K: Clock>(
 /// Gives up requests in flight once the stream has wound down for `drain_timeout`.
 pub async fn cut_after(ending: Ending, drain_timeout: Duration) {
     ending.wound_down_for(drain_timeout).await;
+    if Bug::DrainNeverEnds.is_planted() {
+        return;
+    }
     ending.cut().throw();
 }
 

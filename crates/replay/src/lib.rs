@@ -86,7 +86,7 @@ mod sync;
 mod error;
 mod reason;
 
-pub use crew::{Crew, Steps};
+pub use crew::{Crew, Steps, Task};
 pub use decisions::Decisions;
 pub use ending::{Cause, Ending, WorkGuard};
 pub use engine::{Engine, Ran, cut_after};

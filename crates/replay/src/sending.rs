@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use model::Bug;
 use tokio::sync::Notify;
 
 use crate::ending::Ending;
@@ -27,6 +28,9 @@ pub(crate) struct Sending {
 impl Sending {
     /// Lets no lane begin another event, and takes back steps that no lane has used.
     pub(crate) fn pause(&self) {
+        if Bug::PauseLeavesLanesOpen.is_planted() {
+            return;
+        }
         self.shared.steps.store(0, Ordering::Release);
         self.shared.paused.store(true, Ordering::Release);
     }
@@ -39,6 +43,7 @@ impl Sending {
 
     /// Lets lanes begin this many events more while paused.
     pub(crate) fn step(&self, events: u64) {
+        let events = events + u64::from(Bug::StepOneMore.is_planted());
         let add = |steps: u64| Some(steps.saturating_add(events));
         let _ = self
             .shared

@@ -5,6 +5,8 @@
 //! `handed over − durable ≥ flush_every + lanes`; that difference is the most
 //! that a crash can repeat.
 
+use model::Bug;
+
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Counts what is durable; the dispatcher keeps what it handed over.
@@ -27,7 +29,12 @@ impl Window {
 
     /// Whether one more event may follow the `handed_over` ones.
     pub fn has_room(&self, handed_over: u64) -> bool {
-        let has_room = handed_over - self.durable.load(Ordering::Acquire) < self.size;
+        let size = if Bug::WiderWindow.is_planted() {
+            2 * self.size
+        } else {
+            self.size
+        };
+        let has_room = handed_over - self.durable.load(Ordering::Acquire) < size;
         // Last: room that is made after the window was shut is not had.
         has_room && !self.held.load(Ordering::Acquire)
     }

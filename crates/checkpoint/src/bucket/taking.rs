@@ -180,6 +180,7 @@ impl Inner {
             .buffer_unordered(CONCURRENCY)
             .try_collect::<BTreeMap<_, _>>();
         let taken = tokio::select! {
+            biased;
             taken = take_all => taken?,
             pack = self.beat_while_claimed(taking) => return Err(self.beaten(taking, pack)),
         };

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use model::{Clock, SharedClock};
+use model::{Bug, Clock, SharedClock};
 use tokio::sync::Notify;
 
 use crate::error::{Error, unavailable};
@@ -212,6 +212,7 @@ impl Drop for Renewing {
 impl Renewing {
     async fn run(self, store: &dyn CheckpointStore, lease: &Lease, taken_at: Instant) {
         tokio::select! {
+            biased;
             () = self.0.stop.notified() => {}
             error = self.renew_until_lost(store, lease, taken_at) => {
                 self.0.end(Ended::Lost(Arc::new(error)));
@@ -232,8 +233,16 @@ impl Renewing {
             let started = clock.now();
             next = match store.renew(lease).await {
                 Ok(()) => {
-                    self.0.renewed(started);
-                    started + period / 3
+                    if Bug::RenewalCountsFromItsEnd.is_planted() {
+                        self.0.renewed(clock.now() + period / 3);
+                    } else {
+                        self.0.renewed(started);
+                    }
+                    if Bug::RenewedLate.is_planted() {
+                        started + period * 2
+                    } else {
+                        started + period / 3
+                    }
                 }
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, "the lease could not be renewed; trying again");

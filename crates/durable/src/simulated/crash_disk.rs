@@ -136,9 +136,57 @@ impl CrashDisk {
         }
     }
 
+    /// The disk that a crash now leaves, where `choose` decides what becomes of each step that is not
+    /// safe: it gets the number of fates, and gives one of `0..fates`. 0 is kept, 1 is lost, more is
+    /// torn.
+    #[must_use]
+    pub fn crashed(&self, mut choose: impl FnMut(usize) -> usize) -> CrashDisk {
+        let log = self.log();
+        let mut fates = BTreeMap::new();
+        for (at, step) in unsafe_steps(&log.steps) {
+            let possible = fates_of(step);
+            fates.insert(at, possible[choose(possible.len()) % possible.len()]);
+        }
+        let state = replay(&log.began, &log.steps, &fates);
+        CrashDisk::holding(state, self.careless)
+    }
+
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap()
     }
+}
+
+/// The steps that no later sync makes safe, each with its number, in their order.
+fn unsafe_steps(steps: &[Step]) -> Vec<(usize, &Step)> {
+    let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+    let mut found = Vec::new();
+    for (at, step) in steps.iter().enumerate().rev() {
+        match step {
+            Step::SyncFile(file) => {
+                files.insert(*file);
+            }
+            Step::SyncFolder(folder) => {
+                folders.insert(folder.as_path());
+            }
+            Step::Promise(_) => {}
+            Step::Truncate(file, _) | Step::Append(file, _) => {
+                if !files.contains(file) {
+                    found.push((at, step));
+                }
+            }
+            Step::MakeFolder(name)
+            | Step::MakeFile(name, _)
+            | Step::Remove(name)
+            | Step::Link(name, _)
+            | Step::Rename(_, name, _) => {
+                if name.parent().is_none_or(|folder| !folders.contains(folder)) {
+                    found.push((at, step));
+                }
+            }
+        }
+    }
+    found.reverse();
+    found
 }
 
 /// Whether a later sync, or its nature, keeps a step from being lost.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use checkpoint::{
     CheckpointStore, CursorKey, Holder, Lease, LeaseKeeper, LeaseRequest, LeaseStatus, LeaseWatch,
 };
-use model::{Beat, Clock as _, SharedClock};
+use model::{Beat, Bug, Clock as _, SharedClock};
 
+use crate::crew::Crew;
 use crate::ending::{Cause, Ending};
 use crate::sending::Sending;
 use crate::window::Window;
@@ -33,6 +34,7 @@ pub struct HeldLease {
 impl HeldLease {
     /// Takes leases, waiting up to one period for a living holder, and renews them from then on;
     /// they expire by `clock`, which must go on while the machine sleeps.
+    /// The renewal is a thread's, or a task of a `crew` that is stepped.
     /// After a stop no further try is made, and one that is under way is waited for no longer
     /// than `patience`; what it takes is given back.
     ///
@@ -44,12 +46,23 @@ impl HeldLease {
         clock: &SharedClock,
         ending: &Ending,
         patience: Duration,
+        crew: &Crew,
     ) -> Result<Self, Error> {
         let on_held = |key: &CursorKey, holder: &Holder| {
             tracing::warn!(%key, %holder, "another producer holds the lease; waiting up to one lease period");
         };
-        let taking =
-            LeaseKeeper::acquire(store, wanted, clock.clone(), on_held, ending.winding_down());
+        let (clock, give_up) = (clock.clone(), ending.winding_down());
+        let taking = async {
+            let Some(steps) = crew.steps() else {
+                return LeaseKeeper::acquire(store, wanted, clock, on_held, give_up).await;
+            };
+            let taking =
+                LeaseKeeper::acquire_undriven(store, wanted, clock, on_held, give_up).await;
+            taking.map(|(lease, keeper, renewal)| {
+                steps.spawn(renewal);
+                (lease, keeper)
+            })
+        };
         let taken = tokio::select! {
             biased;
             taken = taking => taken,
@@ -136,12 +149,16 @@ pub(crate) struct UnderLease {
 }
 
 impl PostLeave for UnderLease {
+    fn is_over(&self, was_posted: bool) -> bool {
+        !was_posted && self.ending.is_winding_down()
+    }
+
     fn ask(&self, was_posted: bool) -> Leave {
-        if !was_posted && self.ending.is_winding_down() {
+        if self.is_over(was_posted) {
             return Leave::Never;
         }
         match &self.lease {
-            Some(lease) if !lease.is_held() => Leave::Later,
+            Some(lease) if !lease.is_held() && !Bug::LeaseNotAsked.is_planted() => Leave::Later,
             // Last of all, since it may take a step.
             _ if !was_posted && !self.sending.begins() => Leave::Later,
             _ => Leave::Now,

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::{Beat, Clock as _, SharedClock};
+use model::{Beat, Bug, Clock as _, SharedClock};
 use tokio::sync::mpsc;
 
 use crate::decisions::Decisions;
@@ -272,6 +272,9 @@ impl<J: Journal> Keeper<J> {
                 self.last_time = Some(position);
             }
             Fate::Rejected(rejection) => {
+                if Bug::SetAsideTooEarly.is_planted() {
+                    self.watermark.mark_done(output, sequence, position);
+                }
                 let event = self.rejected(output, position, *rejection);
                 self.aside.take(Pending {
                     output,
@@ -280,8 +283,16 @@ impl<J: Journal> Keeper<J> {
                     event,
                 });
             }
+            Fate::HandedBack if Bug::HandedBackIsDone.is_planted() => {
+                self.watermark.mark_done(output, sequence, position);
+            }
             Fate::HandedBack => self.run.meters().handed_back(output),
-            Fate::Abandoned => self.abandoned += 1,
+            Fate::Abandoned => {
+                self.abandoned += 1;
+                if Bug::AbandonedIsDone.is_planted() {
+                    self.watermark.mark_done(output, sequence, position);
+                }
+            }
             Fate::Failed => {}
         }
     }
@@ -332,6 +343,9 @@ impl<J: Journal> Keeper<J> {
             self.run.ending().wind_down(Cause::Failed(error));
             return None;
         }
+        if Bug::WindowOpensEarly.is_planted() {
+            self.run.window().set_durable(self.watermark.done());
+        }
         self.saves.start(&self.watermark, &self.run)
     }
 
@@ -361,7 +375,9 @@ impl<J: Journal> Keeper<J> {
     fn set_aside(&mut self, settled: Settled) {
         let (done, error) = self.aside.settle(settled);
         for event in done {
-            self.run.meters().quarantined(event.output);
+            if !Bug::SetAsideUncounted.is_planted() {
+                self.run.meters().quarantined(event.output);
+            }
             self.watermark
                 .mark_done(event.output, event.sequence, event.position);
             self.last_time = Some(event.position);

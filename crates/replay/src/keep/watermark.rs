@@ -18,6 +18,8 @@
 
 use std::collections::VecDeque;
 
+use model::Bug;
+
 use crate::place::Position;
 
 #[derive(Debug, Default)]
@@ -57,6 +59,9 @@ impl Watermark {
             progress.beyond.resize(place + 1, None);
         }
         progress.beyond[place] = Some(position);
+        if Bug::CursorPassesOne.is_planted() && place == 1 {
+            progress.beyond[0] = Some(position);
+        }
         while let Some(Some(reached)) = progress.beyond.front().copied() {
             progress.beyond.pop_front();
             progress.next += 1;

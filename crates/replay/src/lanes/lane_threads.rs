@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::Error;
+use crate::crew::{Crew, Steps};
 use crate::ending::{Cause, Ending};
 use crate::lanes::LaneQueue;
 use crate::lanes::lane::{Answered, Lane};
@@ -76,7 +77,8 @@ pub(crate) struct LaneThreads {
 }
 
 impl LaneThreads {
-    /// Drives a lane of each queue, on at most `threads` threads. `lane` makes one of its
+    /// Drives a lane of each queue, on at most `threads` threads, or as tasks of a `crew` that is
+    /// stepped. `lane` makes one of its
     /// queue and of where it tells its answers; the `keeper` hears them. What dies winds the
     /// stream down by `ending`.
     ///
@@ -84,6 +86,7 @@ impl LaneThreads {
     /// `STREAM_INTERNAL` if the system gives no thread, or a client makes no lane.
     pub(crate) fn start<L: PushLane + 'static, C: Clock>(
         threads: usize,
+        crew: &Crew,
         queues: Vec<LaneQueue>,
         keeper: &mpsc::Sender<Answers>,
         ending: &Ending,
@@ -103,7 +106,10 @@ impl LaneThreads {
         let ended = shares
             .into_iter()
             .enumerate()
-            .map(|(number, share)| share.start(number, all_ended.subscribe()));
+            .map(|(number, share)| match crew.steps() {
+                Some(steps) => Ok(share.start_as_tasks(steps)),
+                None => share.start(number, all_ended.subscribe()),
+            });
         Ok(Self {
             ended: ended.collect::<Result<_, _>>()?,
             all_ended,
@@ -160,6 +166,23 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
             .spawn(work)
             .map_err(no_thread)?;
         Ok(ended)
+    }
+
+    /// Has whoever steps the crew drive each lane, and the courier, as a task.
+    fn start_as_tasks(self, steps: &Steps) -> oneshot::Receiver<()> {
+        let (end, ended) = oneshot::channel();
+        self.lanes
+            .into_iter()
+            .for_each(|lane| steps.spawn(lane.run()));
+        // Ends when the last lane has let go of its own.
+        drop(self.answers);
+        let courier = self.courier;
+        steps.spawn(async move {
+            courier.run().await;
+            // Nobody listens once the engine was dropped.
+            let _ = end.send(());
+        });
+        ended
     }
 
     async fn run(self, end: oneshot::Sender<()>, mut all_ended: watch::Receiver<()>) {

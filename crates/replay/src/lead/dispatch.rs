@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use envelope::EventTime;
 use sha2::{Digest, Sha256};
+use tokio::task::yield_now;
 
 use crate::Error;
 use crate::lead::course::Bounds;
@@ -144,6 +145,24 @@ impl<K: Clock> Dispatcher<K> {
             match self.step() {
                 Turn::Left => {}
                 Turn::Rest(delay) => self.pilot.rest(delay),
+                Turn::Ended(end) => return self.dispatched(end),
+            }
+        }
+    }
+
+    /// Hands over events until the end, as a task that gives way after each.
+    pub(crate) async fn run_as_task(mut self) -> Dispatched {
+        let woken = self.run.ending().register_dispatching_task();
+        loop {
+            match self.step() {
+                Turn::Left => yield_now().await,
+                Turn::Rest(delay) => {
+                    tokio::select! {
+                        biased;
+                        () = woken.notified() => {}
+                        () = self.pilot.sleep(delay) => {}
+                    }
+                }
                 Turn::Ended(end) => return self.dispatched(end),
             }
         }

@@ -34,7 +34,7 @@ use crate::run::Run;
 use crate::tell::acts::{Act, CutGap, Refused, Steered, Told};
 use crate::tell::state::State;
 use crate::time::WallNs;
-use model::Clock;
+use model::{Bug, Clock};
 
 /// The longest the thread sleeps without looking around.
 pub(crate) const LOOK_AROUND: Duration = Duration::from_millis(250);
@@ -122,7 +122,10 @@ impl<K: Clock> Pilot<K> {
         if self.run.ending().is_winding_down() {
             return Leave::Never;
         }
-        let now = self.now();
+        let mut now = self.now();
+        if Bug::OneNanosecondEarly.is_planted() {
+            now += 1;
+        }
         let mut due = self.schedule.due(time, now);
         if self.pause.is_none()
             && now < due
@@ -180,6 +183,11 @@ impl<K: Clock> Pilot<K> {
     /// Rests for at most `delay`, less if somebody wakes the dispatching thread.
     pub(crate) fn rest(&self, delay: Duration) {
         self.clock.park(delay);
+    }
+
+    /// Resolves when `delay` has passed, for a dispatcher that is a task.
+    pub(crate) async fn sleep(&self, delay: Duration) {
+        self.clock.sleep(delay).await;
     }
 
     fn tell_of_cut_gap(&self, next: EventTime, earlier: WallNs) {

@@ -16,6 +16,7 @@ use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartId, PartSpan, PartStart, TellOpenRows,
     TimeWindow, check_view_order, open_spans,
 };
+use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::order::part_proofs::PartProofs;
 use crate::order::time_index::{Learning, TimeIndex};
@@ -146,6 +147,13 @@ impl EventTimeSource {
     #[must_use]
     pub fn in_room(mut self, room: ProcessRoom) -> Self {
         self.room = room;
+        self
+    }
+
+    /// Has the workers of `crew` read time columns; without it, threads of the system do.
+    #[must_use]
+    pub fn by_crew(mut self, crew: Crew) -> Self {
+        self.index = self.index.by_crew(crew);
         self
     }
 

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use envelope::EventTime;
 
+use model::Bug;
+
 use super::{PartId, PartStart};
 use crate::order::time_index::{PartTimes, TimeRow};
 use crate::place::Position;
@@ -83,6 +85,7 @@ pub fn first_open(part: u32, done: DoneThrough, window_from: Option<EventTime>) 
     let behind_cursor = done.map(|done| {
         let row = match part.cmp(&done.part) {
             std::cmp::Ordering::Less => u64::MAX,
+            std::cmp::Ordering::Equal if Bug::ResumeSkipsARow.is_planted() => done.row + 2,
             std::cmp::Ordering::Equal => done.row + 1,
             std::cmp::Ordering::Greater => 0,
         };

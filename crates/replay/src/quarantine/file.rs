@@ -41,7 +41,11 @@ impl QuarantineFile {
         Self::open_on(Arc::new(OsDisk), path.into())
     }
 
-    fn open_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, Error> {
+    /// Opens or makes the quarantine file on a disk, as [`QuarantineFile::open`] does.
+    ///
+    /// # Errors
+    /// As [`QuarantineFile::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, Error> {
         let opened = refuse_pipe(&path)
             .and_then(|()| RunLog::open(Arc::clone(&disk), path.clone(), Access::OwnerOnly));
         let mut quarantine = Self {

@@ -141,6 +141,7 @@ async fn give_up(
         &surroundings.lease_clock,
         &Ending::by(surroundings.clock.clone()),
         patience,
+        &surroundings.crew,
     )
     .await?;
     let mut done = Ok(());

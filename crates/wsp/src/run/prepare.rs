@@ -271,8 +271,8 @@ async fn begin(
         order,
     };
     let begun = async {
-        let held =
-            HeldLease::take(&store, &wanted, &surroundings.lease_clock, ending, patience).await?;
+        let (clock, crew) = (&surroundings.lease_clock, &surroundings.crew);
+        let held = HeldLease::take(&store, &wanted, clock, ending, patience, crew).await?;
         match beginning.under(&held, ending, &mut audit).await {
             Ok((pins, starts)) => Ok((held, pins, starts)),
             Err(error) => {

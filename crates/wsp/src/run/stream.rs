@@ -435,10 +435,12 @@ impl<K: Clock> Stream<K> {
             // Their time columns are known.
             OrderMode::EventTime => parts,
         });
-        let pool = FeedPool::start(decoding_threads(), &self.ending)?;
+        let crew = &self.surroundings.crew;
+        let pool = FeedPool::of_crew(crew, decoding_threads(), &self.ending)?;
         let memory_budget = profile.ordering.memory_budget;
         let cache = sort_cache(&self.request);
         let opener = PartOpener::new(Arc::clone(&parts), pool, cache, memory_budget);
+        let opener = opener.by_crew(crew.clone());
         let opener = Box::new(opener.telling(sorting(&self.progress)));
         let (plan, starts) = (&prepared.plan, &prepared.starts);
         let order: Box<dyn EventOrder> = match prepared.order {
@@ -451,6 +453,7 @@ impl<K: Clock> Stream<K> {
                 let done = resume::done_through(plan, starts)?;
                 let window = self.request.overrides.window;
                 let source = event_time_source(&self.request, plan, done, window);
+                let source = source.by_crew(crew.clone());
                 let places = Arc::clone(&parts);
                 Box::new(EventTimeOrder::new(
                     source,
@@ -472,6 +475,8 @@ impl<K: Clock> Stream<K> {
         let gateway = Gateway::new(client, endpoint, lanes, retry);
         let cursors = self.cursors(prepared)?;
         Ok(Engine::new(course, gateway, cursors, self.clock)
+            .by_crew(self.surroundings.crew)
+            .by_chance(self.surroundings.random)
             .ended_by(self.ending)
             .steered_by(self.helm)
             .shown_to(self.progress))
@@ -516,6 +521,7 @@ impl<K: Clock> Stream<K> {
             self.ending.clone(),
             expecting(&self.progress),
         )
+        .by_crew(self.surroundings.crew.clone())
     }
 }
 

@@ -1,0 +1,393 @@
+//! The laws of the product, checked while a simulated world runs: after each arrival at the gate,
+//! each post and each save, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::SimClock;
+use crate::disk::SimDisk;
+use crate::stage::ProcessId;
+use crate::world::{EventNumber, SimWorld};
+use replay::Position;
+
+/// What became of an event, as the world outside sees it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// The gate has taken it.
+    taken: bool,
+    /// Posts that reached the gate.
+    arrivals: u32,
+    /// The gate refuses it, or fails on it: the next event of its key leaves while it is set aside.
+    may_be_given_up: bool,
+}
+
+/// The watcher of all laws. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Laws(Arc<Mutex<Watched>>);
+
+struct Watched {
+    clock: SimClock,
+    world: Arc<SimWorld>,
+    disk: SimDisk,
+    told: Vec<Told>,
+    /// The last saved position of each output.
+    saved: Vec<Option<Position>>,
+    /// Who took the lease last.
+    taker: Option<ProcessId>,
+    /// From whom it was taken while they lived: they learn of it when they ask.
+    overtaken: BTreeSet<ProcessId>,
+    /// Steps that are left to processes that are paused.
+    paused: BTreeMap<ProcessId, u64>,
+    /// What each process has posted.
+    posted: BTreeMap<ProcessId, BTreeSet<EventNumber>>,
+    /// Posts of paced lives: process, when, and the event.
+    paced: Vec<(ProcessId, Duration, EventNumber)>,
+    /// What was taken by the gate when each process began.
+    taken_before: BTreeSet<EventNumber>,
+    repeated: BTreeSet<EventNumber>,
+    repeats_allowed: usize,
+    /// No event may be sent before its own time here, counted from the beginning of the world.
+    not_before: BTreeMap<ProcessId, NotBefore>,
+    steered: BTreeSet<ProcessId>,
+    broken: Vec<String>,
+    trace: Trace,
+}
+
+/// When events of a paced life are due at the earliest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NotBefore {
+    /// When the life's schedule was made.
+    pub(crate) start: Duration,
+    /// The event time, in nanoseconds, of the first event of the life; absent until it is sent.
+    pub(crate) first: Option<i128>,
+    /// Event seconds a second.
+    pub(crate) speedup: f64,
+}
+
+/// What happened, line by line, and its digest.
+#[derive(Default)]
+pub(crate) struct Trace {
+    pub(crate) keeps_lines: bool,
+    pub(crate) lines: Vec<String>,
+    pub(crate) digest: u64,
+}
+
+impl Trace {
+    fn note(&mut self, at: Duration, line: &str) {
+        // FNV-1a: two traces that differ anywhere have other digests.
+        for byte in at.as_nanos().to_le_bytes().iter().chain(line.as_bytes()) {
+            self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.keeps_lines {
+            self.lines.push(format!("{:>15} {line}", at.as_nanos()));
+        }
+    }
+}
+
+impl Laws {
+    pub(crate) fn new(
+        clock: &SimClock,
+        world: &Arc<SimWorld>,
+        disk: &SimDisk,
+        keeps_trace: bool,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(Watched {
+            clock: clock.clone(),
+            told: vec![Told::default(); world.len()],
+            saved: vec![None; world.outputs.len()],
+            world: Arc::clone(world),
+            disk: disk.clone(),
+            taker: None,
+            overtaken: BTreeSet::new(),
+            paused: BTreeMap::new(),
+            posted: BTreeMap::new(),
+            paced: Vec::new(),
+            taken_before: BTreeSet::new(),
+            repeated: BTreeSet::new(),
+            repeats_allowed: usize::MAX,
+            not_before: BTreeMap::new(),
+            steered: BTreeSet::new(),
+            broken: Vec::new(),
+            trace: Trace {
+                keeps_lines: keeps_trace,
+                ..Trace::default()
+            },
+        })))
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes down what happens.
+    pub(crate) fn note(&self, line: &str) {
+        let mut watched = self.watched();
+        let at = watched.clock.elapsed();
+        watched.trace.note(at, line);
+    }
+
+    /// Says that a law is broken.
+    pub(crate) fn broken(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.note(&format!("BROKEN {what}"));
+        self.watched().broken.push(what);
+    }
+
+    /// The laws that were broken.
+    pub(crate) fn verdict(&self) -> Vec<String> {
+        self.watched().broken.clone()
+    }
+
+    /// Whether any law is broken.
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.watched().broken.is_empty()
+    }
+
+    pub(crate) fn take_trace(&self) -> Trace {
+        std::mem::take(&mut self.watched().trace)
+    }
+
+    /// A process begins to stream: so many events at most may it repeat.
+    pub(crate) fn life_begins(
+        &self,
+        process: ProcessId,
+        allowed: usize,
+        not_before: Option<NotBefore>,
+    ) {
+        let mut watched = self.watched();
+        let taken = watched.told.iter().enumerate();
+        let taken = taken
+            .filter(|(_, told)| told.taken)
+            .map(|(number, _)| number);
+        watched.taken_before = taken.collect();
+        watched.repeated.clear();
+        watched.repeats_allowed = allowed;
+        watched
+            .not_before
+            .extend(not_before.map(|not_before| (process, not_before)));
+    }
+
+    /// Somebody moved the schedule of a process.
+    pub(crate) fn steered(&self, process: ProcessId) {
+        self.watched().steered.insert(process);
+    }
+
+    /// The gate will not have an event, so events of its key need not wait for it.
+    pub(crate) fn may_be_given_up(&self, event: EventNumber) {
+        self.watched().told[event].may_be_given_up = true;
+    }
+
+    /// A process holds the lease from now on.
+    pub(crate) fn leased(&self, process: ProcessId, took_over: bool) {
+        let mut watched = self.watched();
+        let before = watched.taker.replace(process);
+        watched.overtaken.extend(before.filter(|_| took_over));
+    }
+
+    /// A process begins to post an event.
+    pub(crate) fn posted(&self, process: ProcessId, event: Option<EventNumber>) {
+        let mut watched = self.watched();
+        let now = watched.clock.elapsed();
+        let told = event.map_or_else(
+            || "?".to_owned(),
+            |event| {
+                let of = watched.world.events[event];
+                let at = of.position;
+                format!("{event} (output {}, {}:{})", of.output, at.part, at.row)
+            },
+        );
+        watched
+            .trace
+            .note(now, &format!("process {} posts {told}", process.0));
+        if let Some(holder) = watched.taker
+            && holder != process
+            && !watched.overtaken.contains(&process)
+        {
+            watched.broken.push(format!(
+                "process {} posted event {told} while process {} had the lease",
+                process.0, holder.0
+            ));
+        }
+        let Some(event) = event else { return };
+        let is_first = watched.posted.entry(process).or_default().insert(event);
+        if is_first && let Some(steps) = watched.paused.get_mut(&process) {
+            if *steps == 0 {
+                let what = format!(
+                    "event {event} was posted while process {} was paused",
+                    process.0
+                );
+                watched.broken.push(what);
+                return;
+            }
+            *steps -= 1;
+        }
+        watched.paced.push((process, now, event));
+        let time = watched.world.events[event].position.time.nanos();
+        if watched.steered.contains(&process) {
+            return;
+        }
+        if let Some(not_before) = watched.not_before.get_mut(&process) {
+            let first = *not_before.first.get_or_insert(time);
+            let ahead = (time - first) as f64 / not_before.speedup;
+            let due = not_before.start + Duration::from_nanos(ahead.max(0.0) as u64);
+            // A double holds these times to a fraction of a nanosecond, rounded down here.
+            if now + Duration::from_nanos(1) < due {
+                watched.broken.push(format!(
+                    "event {event} was posted {:?} before it was due",
+                    due.saturating_sub(now)
+                ));
+            }
+        }
+    }
+
+    /// The gate has taken an event in.
+    pub(crate) fn arrived(&self, event: EventNumber) {
+        let mut watched = self.watched();
+        watched.told[event].arrivals += 1;
+        let is_first = !watched.told[event].taken;
+        watched.told[event].taken = true;
+        let before = watched.world.events[event].before;
+        if is_first
+            && let Some(before) = before
+            && !watched.told[before].may_be_given_up
+            && !watched.is_done(before)
+        {
+            watched.broken.push(format!(
+                "event {event} arrived before event {before} of the same key"
+            ));
+        }
+        if watched.taken_before.contains(&event) {
+            watched.repeated.insert(event);
+            let (repeated, allowed) = (watched.repeated.len(), watched.repeats_allowed);
+            if repeated > allowed {
+                watched.broken.push(format!(
+                    "{repeated} events were repeated, and {allowed} are allowed"
+                ));
+            }
+        }
+    }
+
+    /// A process is paused from now on.
+    pub(crate) fn paused(&self, process: ProcessId) {
+        self.watched().paused.entry(process).or_insert(0);
+    }
+
+    /// A process was asked to let some events leave; `None` for all.
+    pub(crate) fn goes_on(&self, process: ProcessId, steps: Option<u64>) {
+        let mut watched = self.watched();
+        match (steps, watched.paused.get_mut(&process)) {
+            (None, _) => {
+                watched.paused.remove(&process);
+            }
+            (Some(steps), Some(left)) => *left += steps,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// What a process posted since it was steered last was due, exactly, by the schedule that it
+    /// reports: event times count from `origin`, and that was due at `anchor`.
+    pub(crate) fn check_schedule(
+        &self,
+        process: ProcessId,
+        (anchor, origin): (Duration, i128),
+        speedup: u64,
+    ) {
+        let mut watched = self.watched();
+        let steered = watched.steered.contains(&process);
+        if steered || speedup == 0 {
+            return;
+        }
+        let world = Arc::clone(&watched.world);
+        let early = watched.paced.iter().find_map(|&(by, at, event)| {
+            let ahead = world.events[event].position.time.nanos() - origin;
+            let due = anchor.as_nanos() as i128 + ahead / i128::from(speedup);
+            (by == process && (at.as_nanos() as i128) < due).then_some((event, due, at))
+        });
+        if let Some((event, due, at)) = early {
+            watched.broken.push(format!(
+                "event {event} was posted at {} ns and was due at {due}",
+                at.as_nanos()
+            ));
+        }
+    }
+
+    /// A cursor is durable.
+    pub(crate) fn saved(&self, process: ProcessId, output: usize, at: Position) {
+        let mut watched = self.watched();
+        if watched.taker.is_some_and(|taker| taker != process) {
+            let what = format!(
+                "process {} saved when another had taken its lease",
+                process.0
+            );
+            watched.broken.push(what);
+        }
+        let world = Arc::clone(&watched.world);
+        let done = world.done_through(output, at);
+        let undone = done.iter().find(|event| !watched.is_done(**event));
+        if let Some(undone) = undone {
+            let what = format!(
+                "the cursor of output {output} passed event {undone}, which is neither taken nor set aside"
+            );
+            watched.broken.push(what);
+        }
+        if let Some(before) = watched.saved[output]
+            && world.done_through(output, before).len() > done.len()
+        {
+            watched
+                .broken
+                .push(format!("the cursor of output {output} went back"));
+        }
+        watched.saved[output] = Some(at);
+        let now = watched.clock.elapsed();
+        watched.trace.note(
+            now,
+            &format!("saved output {output} at {}:{}", at.part, at.row),
+        );
+    }
+
+    /// The stream said that it is whole.
+    pub(crate) fn is_whole(&self) {
+        let mut watched = self.watched();
+        let missing: Vec<_> = (0..watched.told.len())
+            .filter(|event| !watched.is_done(*event))
+            .take(5)
+            .collect();
+        if !missing.is_empty() {
+            watched
+                .broken
+                .push(format!("the stream ended, and {missing:?} are missing"));
+        }
+        let short: Vec<_> = (0..watched.world.outputs.len())
+            .filter(|output| {
+                let all = watched.world.events.iter();
+                let all = all.filter(|event| event.output == *output).count();
+                let done = watched.saved[*output];
+                let done = done.map_or(0, |at| watched.world.done_through(*output, at).len());
+                done != all
+            })
+            .collect();
+        if !short.is_empty() {
+            watched.broken.push(format!(
+                "the stream ended, and the cursors of {short:?} did not"
+            ));
+        }
+    }
+
+    /// Events that reached the gate, repeats included.
+    pub(crate) fn arrivals(&self) -> u64 {
+        let watched = self.watched();
+        watched
+            .told
+            .iter()
+            .map(|told| u64::from(told.arrivals))
+            .sum()
+    }
+}
+
+impl Watched {
+    /// Whether an event is taken, or would be found set aside after any crash.
+    fn is_done(&self, event: EventNumber) -> bool {
+        self.told[event].taken || self.disk.is_set_aside(&self.world, event)
+    }
+}
