@@ -44,7 +44,9 @@ use crate::run::prepare::unless_stopped;
 use crate::{Error, ReasonCode};
 use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
 use pushing::{Pushers, Pushing};
-use replay::{Cause, Closed, Closing, Decisions, Ending, Waiting, Window, cut_after, watch_lease};
+use replay::{
+    Cause, Closed, Closing, Crew, Decisions, Ending, Waiting, Window, cut_after, watch_lease,
+};
 use source::{Asked, Closings, Source};
 
 /// What to redrive.
@@ -186,6 +188,8 @@ pub struct Redrive {
     ending: Ending,
     /// The time that its lease expires by.
     lease_clock: SharedClock,
+    /// Who renews it.
+    crew: Crew,
     /// The name that what it records bears.
     session: String,
 }
@@ -208,6 +212,7 @@ impl Redrive {
             options,
             session: new_session(&surroundings),
             lease_clock: surroundings.lease_clock,
+            crew: surroundings.crew,
             ending: Ending::by(surroundings.clock),
         }
     }
@@ -256,7 +261,13 @@ impl Redrive {
         let mut held = None;
         if let (Asked::Objects(_, run), false) = (&asked, self.options.dry_run) {
             let (request, ending) = (&self.request, &self.ending);
-            let taking = source::take_lease(request, run, &self.lease_clock, ending, patience);
+            let taking = source::take_lease(
+                request,
+                run,
+                (&self.lease_clock, &self.crew),
+                ending,
+                patience,
+            );
             held = match taking.await {
                 Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
                     return Ok(stopped_before(report));

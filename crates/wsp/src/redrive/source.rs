@@ -15,7 +15,7 @@ use crate::run::places::bucket_of;
 use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
 use replay::{
-    Closed, Ending, HeldLease, ObjectPrefix, Prefix, RedrivenFile, RedrivenObjects, Waiting,
+    Closed, Crew, Ending, HeldLease, ObjectPrefix, Prefix, RedrivenFile, RedrivenObjects, Waiting,
 };
 
 /// Where a redrive's lease is kept in the folder of its run, beside what it delivers.
@@ -181,7 +181,7 @@ pub(super) fn open_objects(
 pub(super) async fn take_lease(
     request: &StreamRequest,
     run: &PlatformRunId,
-    clock: &model::SharedClock,
+    (clock, crew): (&model::SharedClock, &Crew),
     ending: &Ending,
     patience: Duration,
 ) -> Result<HeldLease, Error> {
@@ -199,7 +199,7 @@ pub(super) async fn take_lease(
     let key = CursorKey::new(PackKey::of_root(run.as_str()), "redrive")?;
     let holder = Holder::this_process("wsp-cli redrive");
     let wanted = LeaseRequest::new([key], holder).lasting(request.profile.checkpoint.lease);
-    match HeldLease::take(&store, &wanted, clock, ending, patience).await {
+    match HeldLease::take(&store, &wanted, clock, ending, patience, crew).await {
         Err(replay::Error::Checkpoint(error))
             if error.code() == checkpoint::ReasonCode::LeaseHeld =>
         {
