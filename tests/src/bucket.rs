@@ -115,6 +115,8 @@ impl Weather {
 #[derive(Default)]
 struct Log {
     weather: Option<Weather>,
+    /// Whether every request is closed without an answer.
+    is_away: bool,
     requests: Vec<(Instant, S3Request)>,
     made: HashMap<S3Request, u32>,
     struck: HashMap<Mishap, u32>,
@@ -238,6 +240,11 @@ impl Bucket {
         self.log().weather = weather;
     }
 
+    /// Has every request closed without an answer, or answered again.
+    pub fn set_away(&self, is_away: bool) {
+        self.log().is_away = is_away;
+    }
+
     /// Every request since the bucket was last filled, and when it came.
     pub fn requests(&self) -> Vec<(Instant, S3Request)> {
         self.log().requests.clone()
@@ -253,6 +260,7 @@ impl Bucket {
         let mut log = self.log();
         *log = Log {
             weather: log.weather,
+            is_away: log.is_away,
             ..Log::default()
         };
     }
@@ -329,9 +337,14 @@ impl Server {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let made = log.made.entry(request.clone()).or_default();
         let before = std::mem::replace(made, *made + 1);
-        let mishap = log
+        let drawn = log
             .weather
             .and_then(|weather| weather.draw(&request, before));
+        let mishap = if log.is_away {
+            Some(Mishap::Reset)
+        } else {
+            drawn
+        };
         log.requests.push((Instant::now(), request));
         if let Some(mishap) = mishap {
             *log.struck.entry(mishap).or_default() += 1;

@@ -43,6 +43,9 @@ model::reason_codes! {
         /// The stored cursor counts the rows of another source: outputs, or stream views.
         SourceMismatch => "CHECKPOINT_SOURCE_MISMATCH", Refused,
             "Stream from the source of the cursor (`stream_source`), or reset it.";
+        /// The table of cursors was dropped, while the other tables of the store stand.
+        TableMissing => "CHECKPOINT_TABLE_MISSING", Refused,
+            "Restore it, or give all of its cursors up with `checkpoint reset --yes`.";
         /// Two places hold different cursors of one output, and nothing says which counts.
         Ambiguous => "CHECKPOINT_AMBIGUOUS", Refused,
             "Find out which producer went on last, and move the other cursor away.";
@@ -176,6 +179,16 @@ pub(crate) fn source_mismatch(
     Error::new(ReasonCode::SourceMismatch, what).advise(format!(
         "Stream with `stream_source: {stored}`, or reset the cursor."
     ))
+}
+
+/// `CHECKPOINT_TABLE_MISSING`
+#[cfg(feature = "postgres")]
+pub(crate) fn table_missing(place: &str) -> Error {
+    let what =
+        "The table wsp_checkpoint was dropped, and the tables beside it say that it held cursors";
+    Error::new(ReasonCode::TableMissing, what)
+        .object(place)
+        .advise("Restore it from a backup, or give up the cursors of all worlds that it held with `checkpoint reset --yes`.")
 }
 
 /// `CHECKPOINT_AMBIGUOUS`: two places hold different cursors of a key. Each is named with its

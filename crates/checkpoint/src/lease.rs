@@ -38,6 +38,9 @@ pub struct LeaseRequest {
     pub period: Duration,
     /// Whether the leases are taken from a living holder, without waiting; off unless set.
     pub take_over: bool,
+    /// Whether the store makes again what was deleted of it with all its cursors
+    /// (`CHECKPOINT_TABLE_MISSING`); off unless set: it refuses.
+    pub gives_up_deleted: bool,
 }
 
 impl LeaseRequest {
@@ -48,6 +51,7 @@ impl LeaseRequest {
             holder,
             period: DEFAULT_PERIOD,
             take_over: false,
+            gives_up_deleted: false,
         }
     }
 
@@ -62,6 +66,15 @@ impl LeaseRequest {
     pub fn taking_over(self) -> Self {
         Self {
             take_over: true,
+            ..self
+        }
+    }
+
+    /// The same request, which gives up the cursors that were deleted with the store's tables.
+    #[must_use]
+    pub fn giving_up_deleted(self) -> Self {
+        Self {
+            gives_up_deleted: true,
             ..self
         }
     }

@@ -299,6 +299,10 @@ impl<S: Slots> CheckpointStore for S {
         edited.await.map(drop)
     }
 
+    fn times_remade(&self) -> u64 {
+        self.remakes()
+    }
+
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
         let proof = &granted::<S::Proof>(lease)?.proof;
         let keys = lease.keys().cloned().collect();

@@ -115,6 +115,12 @@ pub trait CheckpointStore: Debug + Send + Sync {
     /// # Errors
     /// As [`load`](Self::load).
     async fn release(&self, lease: &Lease) -> Result<(), Error>;
+
+    /// How often this store was made again, with the cursors of the leases that it granted, after
+    /// somebody deleted it; always 0 where it cannot be.
+    fn times_remade(&self) -> u64 {
+        0
+    }
 }
 
 /// Takes all leases, waiting up to one period for a living holder; `on_held` is told each new

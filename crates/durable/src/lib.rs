@@ -3,6 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `run_log` | an append-only file of lines that several processes share |
+//! | `objects` | objects by name, as a bucket has them, and logs of numbered ones |
 //! | `lines` | whole lines of a file that others append to, each read once |
 //! | `synced` | folders, replaced files and files written once, their names synced |
 //! | `disk` | the few things done to a disk, as an interface |
@@ -25,6 +26,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod objects;
 mod run_log;
 mod lines;
 mod synced;
@@ -40,6 +42,7 @@ pub use clock::{BootClock, TokioClock};
 pub use disk::{Access, Disk, DiskFile, ListedFile, OsDisk};
 pub use host::host_name;
 pub use lines::{LinesRead, LogFault};
+pub use objects::{MemoryObjects, ObjectLog, Objects, PendingLines};
 pub use os_lock::{OsLock, blame};
 pub use random::SystemRandom;
 pub use run_log::RunLog;

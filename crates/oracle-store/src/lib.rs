@@ -136,8 +136,8 @@ pub use schema::{
 };
 pub use seal::{PackSeal, Seal, SealStatus};
 pub use store::{
-    Entry, HeldMemory, KnownDigests, Level, Object, ObjectStoreConfig, Proofs, Prover, ReadMemory,
-    RetryPolicy, WorldStore, object_store_at,
+    BucketFolder, Entry, HeldMemory, KnownDigests, Level, Object, ObjectStoreConfig, Proofs,
+    Prover, ReadMemory, RetryPolicy, WorldStore, object_store_at,
 };
 pub use template::{Tokens, render};
 pub use view::{StreamView, has_view};

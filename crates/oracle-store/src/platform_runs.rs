@@ -19,17 +19,17 @@ const PLATFORM_RUNS: [&str; 2] = ["runs", "fraud-platform"];
 ///
 /// # Errors
 /// `ENGINE_ROOT_IN_PLATFORM_RUNS`.
-pub fn refuse_platform_runs(root: &EngineRunRoot, runs_root: &Path) -> Result<(), Error> {
-    let refused = match root.location() {
+pub fn refuse_platform_runs(root: &EngineRunRoot, runs_root: &Location) -> Result<(), Error> {
+    let has_their_name = match root.location() {
         Location::S3 { prefix, .. } => has_platform_folders(prefix.split('/').map(OsStr::new)),
         Location::Local(folder) => {
-            let (world, runs) = (resolved(folder), resolved(runs_root));
-            world.starts_with(&runs)
-                || runs.starts_with(&world)
-                || has_platform_folders(folders_of(folder))
-                || has_platform_folders(folders_of(&world))
+            has_platform_folders(folders_of(folder))
+                || has_platform_folders(folders_of(&resolved(folder)))
         }
     };
+    let refused = has_their_name
+        || lies_in(root.location(), runs_root)
+        || lies_in(runs_root, root.location());
     if refused {
         return Err(Error::new(
             ReasonCode::EngineRootInPlatformRuns,
@@ -55,7 +55,12 @@ fn has_platform_folders<'a>(folders: impl Iterator<Item = &'a OsStr>) -> bool {
 /// Whether a place is the engine run root or lies in it, after resolving symlinks; what does
 /// not exist yet counts by its name, also behind a symlink to it.
 pub fn lies_in_world(root: &EngineRunRoot, place: &Location) -> bool {
-    match (root.location(), place) {
+    lies_in(root.location(), place)
+}
+
+/// Whether a place is the other one or lies in it.
+fn lies_in(root: &Location, place: &Location) -> bool {
+    match (root, place) {
         (Location::Local(world), Location::Local(place)) => {
             resolved(place).starts_with(resolved(world))
         }
@@ -128,7 +133,7 @@ mod tests {
 
     fn refused(root: &str, runs_root: &Path) -> bool {
         let root = resolve_engine_run_root(root, None, Path::new("/nowhere")).unwrap();
-        match refuse_platform_runs(&root, runs_root) {
+        match refuse_platform_runs(&root, &Location::Local(runs_root.to_owned())) {
             Ok(()) => false,
             Err(error) => {
                 assert_eq!(error.code(), ReasonCode::EngineRootInPlatformRuns);

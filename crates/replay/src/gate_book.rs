@@ -154,12 +154,91 @@ pub struct GateBook {
     terms: GateQuarantineTerms,
     events: u64,
     counts: BTreeMap<(OutputId, String), Count>,
-    /// Where the platform run's files are; `None` keeps none.
-    places: Option<Places>,
-    log: Option<RunLog>,
+    /// Where the book of the platform run is kept; `None` keeps none.
+    place: Option<Box<dyn BookPlace>>,
+    /// Whether anything was listed.
+    has_listed: bool,
     /// The events of the list, where they are bounded.
     listed: HashSet<String>,
     verdict: Option<Verdict>,
+}
+
+/// Where the book of a platform run is kept. Called from the keeper's task, a line an event: what
+/// takes long is done behind its back.
+///
+/// # Errors
+/// All methods fail with what disk or bucket say.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the trait says it once for all of them"
+)]
+pub trait BookPlace: Send {
+    /// The place of the list of events, for people.
+    fn list_place(&self) -> String;
+
+    /// The place of the verdict, for people.
+    fn verdict_place(&self) -> String;
+
+    /// The lines of the list; `None` where there is none.
+    fn read_list(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// The verdict; `None` where none stands.
+    fn read_verdict(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Adds a line to the list.
+    fn append(&mut self, line: &[u8]) -> io::Result<()>;
+
+    /// Keeps a verdict.
+    fn keep_verdict(&self, verdict: &[u8]) -> io::Result<()>;
+
+    /// Removes the verdict, if there is one.
+    fn remove_verdict(&self) -> io::Result<()>;
+}
+
+/// A book in files of a platform run.
+struct BookFiles {
+    places: Places,
+    log: Option<RunLog>,
+}
+
+impl BookPlace for BookFiles {
+    fn list_place(&self) -> String {
+        self.places.list.display().to_string()
+    }
+
+    fn verdict_place(&self) -> String {
+        self.places.verdict.display().to_string()
+    }
+
+    fn read_list(&self) -> io::Result<Option<Vec<u8>>> {
+        read(&self.places.list)
+    }
+
+    fn read_verdict(&self) -> io::Result<Option<Vec<u8>>> {
+        read(&self.places.verdict)
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        let log = match self.log.take() {
+            Some(log) => log,
+            None => {
+                let path = self.places.list.clone();
+                let log = RunLog::open(Arc::new(OsDisk), path, Access::Default)?;
+                log.end_torn_line()?;
+                log
+            }
+        };
+        self.log.insert(log).append_shared(line, false)
+    }
+
+    fn keep_verdict(&self, verdict: &[u8]) -> io::Result<()> {
+        durable::make_folders(&OsDisk, folder_of(&self.places.verdict), 0)?;
+        durable::replace(&OsDisk, &self.places.verdict, verdict)
+    }
+
+    fn remove_verdict(&self) -> io::Result<()> {
+        remove(&self.places.verdict)
+    }
 }
 
 #[derive(Clone)]
@@ -190,14 +269,17 @@ pub fn gate_book_places(runs_root: &Path, run: &PlatformRunId) -> [PathBuf; 2] {
 /// `QUARANTINE_UNWRITABLE`.
 pub fn clear_verdict(runs_root: &Path, run: &PlatformRunId) -> Result<(), Error> {
     let path = Places::of(runs_root, run).verdict;
-    remove(&path).map_err(|source| {
-        Error::caused(
-            ReasonCode::QuarantineUnwritable,
-            format!("The verdict {} cannot be removed", path.display()),
-            "Remove it, so that the next run is judged anew.",
-            source,
-        )
-    })
+    remove(&path).map_err(|source| verdict_stays(&path.display().to_string(), source))
+}
+
+/// A verdict that cannot be removed.
+pub fn verdict_stays(place: &str, source: io::Error) -> Error {
+    Error::caused(
+        ReasonCode::QuarantineUnwritable,
+        format!("The verdict {place} cannot be removed"),
+        "Remove it, so that the next run is judged anew.",
+        source,
+    )
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -228,16 +310,38 @@ impl GateBook {
         run: &PlatformRunId,
     ) -> Result<Self, Error> {
         let places = Places::of(runs_root, run);
+        let files = BookFiles { places, log: None };
+        Self::open_in(terms, Box::new(files))
+    }
+
+    /// A book that is kept nowhere.
+    pub fn unkept(terms: GateQuarantineTerms) -> Self {
+        Self {
+            terms,
+            ..Self::default()
+        }
+    }
+
+    /// The same of a book that is kept elsewhere.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(terms: GateQuarantineTerms, place: Box<dyn BookPlace>) -> Result<Self, Error> {
         let mut book = Self {
             terms,
             ..Self::default()
         };
-        if let Some(text) = read(&places.verdict)? {
-            let verdict = serde_json::from_str(&text);
-            book.verdict = Some(verdict.map_err(|error| unreadable(&places.verdict, error))?);
+        let verdict_place = place.verdict_place();
+        let verdict = place.read_verdict();
+        if let Some(bytes) = verdict.map_err(|error| unreadable(&verdict_place, error))? {
+            let verdict = serde_json::from_slice(&bytes);
+            book.verdict = Some(verdict.map_err(|error| unreadable(&verdict_place, error))?);
         }
         if terms.at_most.is_some() {
-            let text = read(&places.list)?.unwrap_or_default();
+            let list = place.read_list();
+            let list = list.map_err(|error| unreadable(&place.list_place(), error))?;
+            let list = list.unwrap_or_default();
+            let text = String::from_utf8_lossy(&list);
             // A line that cannot be read counts as an event of its own: a crash cuts one short, and
             // damage must not make the limit wider.
             let listed = text.lines().map(|line| match serde_json::from_str(line) {
@@ -246,7 +350,7 @@ impl GateBook {
             });
             book.listed = listed.collect();
         }
-        book.places = Some(places);
+        book.place = Some(place);
         book.limit()?;
         Ok(book)
     }
@@ -313,7 +417,7 @@ impl GateBook {
         if is_bounded && !self.listed.insert(event_id.to_owned()) {
             return Ok(());
         }
-        let Some(places) = &self.places else {
+        let Some(place) = &mut self.place else {
             return Ok(());
         };
         let line = Line {
@@ -324,32 +428,21 @@ impl GateBook {
         };
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        let path = places.list.clone();
-        let mut write = || {
-            if self.log.is_none() {
-                let log = RunLog::open(Arc::new(OsDisk), path.clone(), Access::Default)?;
-                log.end_torn_line()?;
-                self.log = Some(log);
+        let path = place.list_place();
+        match place.append(&text) {
+            Ok(()) => {
+                self.has_listed = true;
+                Ok(())
             }
-            let Some(log) = &self.log else {
-                return Ok(());
-            };
-            log.append_shared(&text, false)
-        };
-        match write() {
-            Ok(()) => Ok(()),
             Err(error) if is_bounded => Err(Error::caused(
                 ReasonCode::QuarantineUnwritable,
-                format!(
-                    "The events that the gate quarantined cannot be listed in {}",
-                    path.display()
-                ),
+                format!("The events that the gate quarantined cannot be listed in {path}"),
                 "Mend the file or its disk; no cursor has passed the event, and a rerun resumes.",
                 error,
             )),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "what the gate quarantines cannot be listed; the run goes on without the list");
-                (self.places, self.log) = (None, None);
+                tracing::warn!(path, %error, "what the gate quarantines cannot be listed; the run goes on without the list");
+                (self.place, self.has_listed) = (None, false);
                 Ok(())
             }
         }
@@ -396,10 +489,10 @@ impl GateBook {
     /// The gate took an event: no verdict stands any more.
     pub(crate) fn admitted(&mut self) {
         self.verdict = None;
-        if let Some(places) = &self.places
-            && let Err(error) = remove(&places.verdict)
+        if let Some(place) = &self.place
+            && let Err(error) = place.remove_verdict()
         {
-            tracing::warn!(path = %places.verdict.display(), %error, "the verdict that all was quarantined cannot be removed");
+            tracing::warn!(path = place.verdict_place(), %error, "the verdict that all was quarantined cannot be removed");
         }
     }
 
@@ -413,12 +506,10 @@ impl GateBook {
                 events: decisions.quarantine,
                 reason_code: self.most_frequent().unwrap_or("NONE").to_owned(),
             };
-            if let Some(places) = &self.places {
+            if let Some(place) = &self.place {
                 let text = serde_json::to_vec(&verdict).unwrap_or_default();
-                let kept = durable::make_folders(&OsDisk, folder_of(&places.verdict), 0)
-                    .and_then(|()| durable::replace(&OsDisk, &places.verdict, &text));
-                if let Err(error) = kept {
-                    tracing::warn!(path = %places.verdict.display(), %error, "the verdict that all was quarantined cannot be kept");
+                if let Err(error) = place.keep_verdict(&text) {
+                    tracing::warn!(path = place.verdict_place(), %error, "the verdict that all was quarantined cannot be kept");
                 }
             }
             return Some(error);
@@ -504,9 +595,10 @@ impl GateBook {
         (self.events > 0).then(|| GateQuarantineReport {
             events: self.events,
             place: self
-                .log
+                .place
                 .as_ref()
-                .map(|log| log.path().display().to_string()),
+                .filter(|_| self.has_listed)
+                .map(|place| place.list_place()),
             by_reason: by_reason.collect(),
         })
     }
@@ -520,20 +612,20 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-fn read(path: &Path) -> Result<Option<String>, Error> {
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match OsDisk.read(path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // Where the runs root is no folder, nothing was kept; the audit says so.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
-        Err(error) => Err(unreadable(path, error)),
+        Err(error) => Err(error),
     }
 }
 
-fn unreadable(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn unreadable(place: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::caused(
         ReasonCode::QuarantineUnreadable,
-        format!("{} cannot be read", path.display()),
+        format!("{place} cannot be read"),
         "Restore it, or remove it.",
         source,
     )

@@ -92,8 +92,9 @@ pub use ending::{Cause, Ending, WorkGuard};
 pub use engine::{Engine, Ran, cut_after};
 pub use error::{Error, Fault};
 pub use gate_book::{
-    GateBook, GateQuarantineReport, GateQuarantineTerms, GateQuarantinedNote, OnGateQuarantine,
-    QuarantinedFor, QuarantinedOne, clear_verdict, gate_book_places,
+    BookPlace, GateBook, GateQuarantineReport, GateQuarantineTerms, GateQuarantinedNote,
+    OnGateQuarantine, QuarantinedFor, QuarantinedOne, clear_verdict, gate_book_places,
+    verdict_stays,
 };
 pub use keep::cursors::{Cursors, KeptOutput};
 pub use keep::held_lease::{HeldLease, stopped, watch_lease};
@@ -124,6 +125,7 @@ pub use order::{
 };
 pub use pace::{Pace, RateStep, RateSteps, Speedup};
 pub use place::{NamePosition, Position};
+pub use quarantine::objects::{ObjectPrefix, QuarantineObjects, RedrivenObjects};
 pub use quarantine::prefix::{Prefix, Waiting};
 pub use quarantine::redriven::{Closed, Closing, RedrivenFile};
 pub use quarantine::{
@@ -136,7 +138,8 @@ pub use receipts::Receipts;
 pub use tell::acts::{Act, Refused};
 pub use tell::borders::BorderTimes;
 pub use tell::journal::{
-    CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
+    CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason,
+    SteeredNote, StoreRemadeNote,
 };
 pub use tell::meters::{Meters, Reading};
 pub use tell::progress::{Progress, ProgressSink, tell_until_the_end};

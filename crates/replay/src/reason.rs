@@ -27,7 +27,7 @@ model::reason_codes! {
             "Raise the limit that it names (`ulimit -u`, `ulimit -v`, `pids.max` of the control group).";
         /// The audit log cannot be written (strict posture).
         AuditUnwritable => "AUDIT_UNWRITABLE", Failed,
-            "Make `wsp_audit.root` a writable local folder.";
+            "Make `wsp_audit.root` a folder or a bucket that can be written.";
         /// The ingestion gate gave a final refusal.
         IgPushRejected => "IG_PUSH_REJECTED", Refused,
             "Read the answer in the message; mend what it names; after 401 or 403 renew the token. A rerun resumes with the same event.";

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use sandbox::{GateOptions, WorldOptions};
+use serde_json::Value;
 use system_tests::checkpoints::{Backend, Checkpoints};
 use system_tests::{Ran, Rig, signal};
 
@@ -214,4 +215,62 @@ fn the_audit_says_why_a_run_of_a_named_platform_run_was_refused() {
             "PROFILE_INVALID"
         ]
     );
+}
+
+#[test]
+fn the_report_of_every_run_is_kept_and_the_latest_is_the_summary() {
+    let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &[]);
+    let first = rig.stream(&["--max-events", "40"]);
+    let second = rig.stream(&["--max-events", "60"]);
+    let run = first.report["platform_run_id"].as_str().unwrap();
+    let folder = rig.runs_root().join(run).join("wsp");
+    let read =
+        |path: PathBuf| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let summary = || read(folder.join("wsp_summary.json"));
+    assert_eq!(summary(), second.report);
+    // One that was refused is the latest, too.
+    let refused = rig.stream(&["--output-ids", "nowhere"]);
+    refused.expect(1, "OUTPUT_UNKNOWN");
+    assert_eq!(summary(), refused.report);
+    let reports = std::fs::read_dir(folder.join("reports")).unwrap();
+    let mut kept: Vec<PathBuf> = reports.map(|entry| entry.unwrap().path()).collect();
+    kept.sort();
+    assert_eq!(kept.len(), 3);
+    let kept: Vec<Value> = kept.into_iter().map(read).collect();
+    for report in [&first.report, &second.report, &refused.report] {
+        assert!(kept.contains(report));
+    }
+}
+
+#[test]
+fn a_bounded_run_says_what_it_streamed_and_the_last_cursor_of_every_output() {
+    let rig = Rig::new(&WorldOptions::sample(), GateOptions::default(), &[]);
+    let ran = rig.stream(&["--max-events", "1500"]);
+    ran.expect(0, "MAX_EVENTS");
+    let audit = rig.audit();
+    let of_kind = |kind: &str| {
+        let line = audit.iter().rfind(|line| line["event_kind"] == kind);
+        line.unwrap()["details"].clone()
+    };
+    let started = of_kind("stream_start");
+    assert_eq!(started["output_ids"], ran.report["output_ids"]);
+    let streamed = of_kind("engine_world_streamed");
+    assert_eq!(streamed["output_ids"], ran.report["output_ids"]);
+    assert_eq!(streamed["emitted"], 1500);
+    assert_eq!(streamed["is_bounded"], true);
+    assert_eq!(of_kind("stream_complete")["emitted"], 1500);
+    let traffic = streamed["traffic_output_ids"].as_array().unwrap().len();
+    let context = streamed["context_output_ids"].as_array().unwrap().len();
+    assert_eq!(
+        traffic + context,
+        ran.report["output_ids"].as_array().unwrap().len()
+    );
+    for output in ran.report["per_output"].as_array().unwrap() {
+        let saved = audit.iter().rfind(|line| {
+            line["event_kind"] == "checkpoint_saved"
+                && line["details"]["output_id"] == output["output_id"]
+        });
+        let saved = saved.map(|line| line["details"]["cursor"].clone());
+        assert_eq!(saved.unwrap_or_default(), output["cursor"]);
+    }
 }

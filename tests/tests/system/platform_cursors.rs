@@ -303,6 +303,40 @@ fn different_cursors_in_both_places_are_ambiguous_and_equal_ones_are_one() {
 }
 
 #[test]
+fn cursors_are_shown_and_given_up_in_the_platforms_place_too() {
+    let rig = viewed(&[
+        ("wiring.wsp_checkpoint.scope", "pack"),
+        ("policy.stream_source", "outputs"),
+        ("policy.stream_order", "as_written"),
+    ]);
+    let output = rig.world.streamable_output_ids()[0].clone();
+    let files = parts_of(&rig, &output, &rig.engine_run_root());
+    let key = rig.world.identity().oracle_pack_id.clone().unwrap();
+    write_newest(&platform_place(&rig), &key, &output, &files[0].0, 20);
+    let of_output = [&OF_RUN[..], &["--output-ids", &output]].concat();
+    let show = || {
+        let shown = rig.run(&["checkpoint", "show"], &of_output);
+        shown.expect(0, "");
+        shown.report["cursors"][0].clone()
+    };
+    let shown = show();
+    assert_eq!(shown["cursor"]["last_row_index"], 20, "{shown}");
+    let place = platform_place(&rig);
+    assert_eq!(shown["found_in"], place.to_str().unwrap());
+    write_newest(&named_place(&rig), &key, &output, &files[0].0, 10);
+    let ambiguous = rig.run(&["checkpoint", "show"], &of_output);
+    ambiguous.expect(1, "");
+    let error = &ambiguous.report["cursors"][0]["error"];
+    assert_eq!(error["reason"], "CHECKPOINT_AMBIGUOUS");
+
+    let reset = [&of_output[..], &["--yes"]].concat();
+    rig.run(&["checkpoint", "reset"], &reset).expect(0, "");
+    assert_eq!(show()["cursor"], Value::Null);
+    let ran = stream(&rig, &["--output-ids", &output, "--max-events", "1"]);
+    assert_eq!(cursor_of(&ran, &output)["last_row_index"], 0);
+}
+
+#[test]
 fn a_cursor_of_another_attempt_is_another_cursor() {
     let rig = viewed(&[]);
     let output = rig.world.streamable_output_ids()[0].clone();

@@ -51,6 +51,19 @@ pub(super) fn failed(operation: &'static str, place: &str, source: tokio_postgre
     unavailable(operation, place, advice).because(source)
 }
 
+/// Whether the server said that a table is not there.
+pub(super) fn says_no_table(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let answer = cause.downcast_ref::<tokio_postgres::Error>();
+        if answer.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNDEFINED_TABLE) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 /// Whether a connection failed because the server speaks no TLS.
 pub(super) fn says_no_tls(error: &tokio_postgres::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);

@@ -18,6 +18,10 @@
 //! another server ends the lease of a holder that lives.
 //!
 //! Behind a pooler, session advisory locks need session pooling.
+//!
+//! A `wsp_checkpoint` that was dropped while the other tables stand is no table without cursors:
+//! it is refused. Where a session lives that holds leases, its next save or renewal makes the table
+//! again, with the rows of its keys as it last read or wrote them: its fences never went away.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,19 +37,19 @@ mod tls;
 mod dsn;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Transaction};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
-use self::fault::failed;
+use self::fault::{failed, says_no_table};
 use self::link::Link;
 use self::rows::{SERVER_LIFE, StoredLease, advisory_lock, read_leases, read_records};
 use self::schema::Shape;
-use crate::error::{Error, lost, unavailable};
+use crate::error::{Error, lost, table_missing, unavailable};
 use crate::key::CursorKey;
 use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
 use crate::record::Wire;
@@ -66,6 +70,8 @@ struct Inner {
     is_current: AtomicBool,
     /// Whether they are known to have what this release adds to that shape, too.
     is_migrated: AtomicBool,
+    /// How often a dropped table was made again.
+    times_remade: AtomicU64,
     observer: Observer,
 }
 
@@ -76,6 +82,31 @@ pub struct Session {
     alive: Mutex<Alive>,
     /// The leases as they were taken: a release needs no look at them.
     taken: OnceLock<BTreeMap<CursorKey, LeaseRecord>>,
+    /// Whether it makes a dropped table again without its rows.
+    gives_up_deleted: bool,
+    /// The rows of its keys, whole, as it last read or wrote them.
+    rows: SyncMutex<BTreeMap<CursorKey, String>>,
+}
+
+impl Session {
+    /// Remembers what stands in the table now, by a transaction that was committed.
+    fn remember(&self, rows: Vec<rows::WholeRow>) {
+        let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(rows);
+    }
+
+    fn forget(&self, keys: &[CursorKey]) {
+        let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|key, _| !keys.contains(key));
+    }
+
+    fn remembered(&self) -> Vec<(CursorKey, String)> {
+        let known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .map(|(key, row)| (key.clone(), row.clone()))
+            .collect()
+    }
 }
 
 /// A connection that holds a session's advisory lock.
@@ -105,6 +136,7 @@ impl PostgresStore {
                 link: Link::new(dsn, observer.clock().clone())?,
                 is_current: AtomicBool::new(false),
                 is_migrated: AtomicBool::new(false),
+                times_remade: AtomicU64::new(0),
                 observer,
             }),
         })
@@ -139,6 +171,9 @@ impl Slots for PostgresStore {
         let read = async |client: Object| {
             let shape = inner.shape(&client, place).await?;
             let mut slot = Slot::default();
+            if needs.record && shape == Shape::Dropped {
+                return Err(table_missing(place));
+            }
             if needs.record && shape != Shape::Absent {
                 let is_old = shape == Shape::Old;
                 let rows = read_records(&client, &[key], is_old, place).await?;
@@ -158,7 +193,8 @@ impl Slots for PostgresStore {
         } else {
             "read the lease"
         };
-        inner.link.run(operation, read).await
+        let outcome = inner.link.run(operation, read).await;
+        inner.say_if_dropped(operation, outcome).await
     }
 
     async fn lines(&self, key: &CursorKey, limit: usize) -> Result<Vec<String>, Error> {
@@ -172,7 +208,11 @@ impl Slots for PostgresStore {
         inner.link.run("read the history", read).await
     }
 
-    async fn begin(&self, session: &SessionId, _request: &LeaseRequest) -> Result<Session, Error> {
+    fn remakes(&self) -> u64 {
+        self.inner.times_remade.load(Ordering::Relaxed)
+    }
+
+    async fn begin(&self, session: &SessionId, request: &LeaseRequest) -> Result<Session, Error> {
         let inner = &*self.inner;
         let come_alive = || inner.come_alive(session);
         let alive = inner.link.persist("lock the session", come_alive).await?;
@@ -180,6 +220,8 @@ impl Slots for PostgresStore {
             id: session.clone(),
             alive: Mutex::new(alive),
             taken: OnceLock::new(),
+            gives_up_deleted: request.gives_up_deleted,
+            rows: SyncMutex::default(),
         })
     }
 
@@ -199,7 +241,17 @@ impl Slots for PostgresStore {
             Act::Release => inner.release(client, proof, keys, decide).await,
             _ => inner.edit(client, act, proof, keys, decide).await,
         };
-        inner.link.run(act.operation(), edit).await
+        let mut outcome = inner.link.run(act.operation(), edit).await;
+        let is_held = matches!(act, Act::Save | Act::Renew);
+        if is_held && outcome.as_ref().is_err_and(says_no_table) {
+            let remake = async |client: Object| inner.remake(client, proof).await;
+            inner
+                .link
+                .run("make the dropped table again", remake)
+                .await?;
+            outcome = inner.link.run(act.operation(), edit).await;
+        }
+        inner.say_if_dropped(act.operation(), outcome).await
     }
 }
 
@@ -223,16 +275,18 @@ impl Writes {
         }
     }
 
-    /// Writes records and lines of history, where the session still has the lease of each.
+    /// Writes records and lines of history, where the session still has the lease of each; gives
+    /// the rows as they stand then.
     async fn write_records(
         &self,
         change: &Transaction<'_>,
         session: &SessionId,
         place: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<rows::WholeRow>, Error> {
+        let mut written = Vec::new();
         if let Some((first, _)) = self.records.first() {
-            let written = rows::write_records(change, session, &self.records, place).await?;
-            if written != self.records.len() as u64 {
+            written = rows::write_records(change, session, &self.records, place).await?;
+            if written.len() != self.records.len() {
                 let fault = "another writer changed its row in the same moment";
                 return Err(lost(first, fault));
             }
@@ -241,7 +295,7 @@ impl Writes {
             rows::remember(change, &[(key, line.as_str())], place).await?;
             rows::delete_record(change, key, place).await?;
         }
-        Ok(())
+        Ok(written)
     }
 }
 
@@ -339,6 +393,10 @@ impl Inner {
         decide: &(impl Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Sync),
     ) -> Result<Vec<T>, Error> {
         let place = &self.link.place();
+        if act == Act::Reset {
+            // Before it is done: a renewal at the same time must not put the rows back.
+            session.forget(keys);
+        }
         let writes_leases = matches!(act, Act::Take | Act::Renew);
         // Held to the end: the lease names the life of the server that the lock is held in.
         let mut alive = None;
@@ -350,7 +408,7 @@ impl Inner {
             alive = Some(held);
         }
         if act == Act::Take && !self.is_migrated.load(Ordering::Relaxed) {
-            schema::migrate(&mut client, place).await?;
+            schema::migrate(&mut client, session.gives_up_deleted, place).await?;
             self.is_current.store(true, Ordering::Relaxed);
             self.is_migrated.store(true, Ordering::Relaxed);
         }
@@ -370,16 +428,100 @@ impl Inner {
                 rows::take_leases(&change, &writes.leases, server_life, place).await?;
             } else {
                 let keys = writes.leases.keys();
-                rows::renew_leases(&change, &session.id, keys, server_life, place).await?;
+                // Both go out at once.
+                let ((), ()) = tokio::try_join!(
+                    rows::renew_leases(&change, &session.id, keys, server_life, place),
+                    self.put_back_missing(&change, session),
+                )?;
             }
         }
-        writes.write_records(&change, &session.id, place).await?;
+        let mut written = writes.write_records(&change, &session.id, place).await?;
+        if act == Act::Take {
+            written = rows::whole_rows(&change, keys, place).await?;
+        }
         commit(change, place).await?;
+        session.remember(written);
         if act == Act::Take {
             // Set once: a session takes its leases once.
             let _ = session.taken.set(writes.leases);
         }
         Ok(told)
+    }
+
+    /// Puts back the rows that this session wrote and that went away with a table, which another
+    /// session made again without them. A row of the existing producer the trigger would keep out.
+    async fn put_back_missing(
+        &self,
+        change: &Transaction<'_>,
+        session: &Session,
+    ) -> Result<(), Error> {
+        let place = &self.link.place();
+        let known = session.remembered();
+        let keys: Vec<CursorKey> = known.iter().map(|(key, _)| key.clone()).collect();
+        let there = rows::whole_rows(change, &keys, place).await?;
+        if there.len() == known.len() {
+            return Ok(());
+        }
+        let is_ours = |row: &str| !row.contains("\"sequence\": null");
+        let missing = known
+            .into_iter()
+            .filter(|(key, row)| is_ours(row) && !there.iter().any(|(found, _)| found == key));
+        let missing: Vec<String> = missing.map(|(_, row)| row).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        rows::put_back(change, &missing, place).await?;
+        self.times_remade.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes a dropped table again with the session's rows, under the leases that it holds.
+    async fn remake(&self, mut client: Object, session: &Session) -> Result<(), Error> {
+        let place = &self.link.place();
+        let change = begin(&mut client, place).await?;
+        let known = session.remembered();
+        let keys: Vec<&CursorKey> = known.iter().map(|(key, _)| key).collect();
+        let leases = read_leases(&change, &keys, true, place).await?;
+        let is_held = |key: &&&CursorKey| {
+            let lease = leases.get(**key).map(|stored| &stored.row);
+            lease.is_some_and(|row| row.session == session.id && !row.released)
+        };
+        if let Some(key) = keys.iter().find(|key| !is_held(key)) {
+            return Err(lost(key, "another took it, and the table was dropped"));
+        }
+        let rows: Vec<String> = known.iter().map(|(_, row)| row.clone()).collect();
+        let put_back = async |change: &Transaction<'_>| rows::put_back(change, &rows, place).await;
+        let is_remade = schema::remake(&change, put_back, place).await?;
+        commit(change, place).await?;
+        if is_remade {
+            self.times_remade.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                place,
+                cursors = rows.len(),
+                "the table wsp_checkpoint was dropped; it was made again with the cursors of this run"
+            );
+        }
+        Ok(())
+    }
+
+    /// The outcome of an operation; `CHECKPOINT_TABLE_MISSING` where it failed since the table was
+    /// dropped.
+    async fn say_if_dropped<T>(
+        &self,
+        operation: &'static str,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if !outcome.as_ref().is_err_and(says_no_table) {
+            return outcome;
+        }
+        self.is_current.store(false, Ordering::Relaxed);
+        self.is_migrated.store(false, Ordering::Relaxed);
+        let place = &self.link.place();
+        let look = async |client: Object| schema::shape(&client, place).await;
+        match self.link.run(operation, look).await? {
+            Shape::Dropped => Err(table_missing(place)),
+            _ => outcome,
+        }
     }
 
     /// Gives leases back by one statement, which writes those that are still the session's. It is

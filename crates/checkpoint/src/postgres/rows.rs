@@ -12,7 +12,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use super::fault::failed;
 use crate::cursor::RowSource;
 use crate::error::{Error, corrupt, unsupported};
-use crate::key::CursorKey;
+use crate::key::{CursorKey, PackKey};
 use crate::lease::{Holder, LeaseRecord, SessionId};
 use crate::record::{FORMAT_VERSION, ForeignWire, Wire, is_known, json};
 use crate::slots::StoredRecord;
@@ -433,15 +433,16 @@ ON CONFLICT (pack_key, output_id) DO UPDATE SET
     plan_digest = excluded.plan_digest, platform_run_id = excluded.platform_run_id,
     sequence = excluded.sequence, sort_time_ns = excluded.sort_time_ns,
     last_part = excluded.last_part, source = excluded.source
-WHERE coalesce(c.sequence, 0) = excluded.sequence - 1";
+WHERE coalesce(c.sequence, 0) = excluded.sequence - 1
+RETURNING c.pack_key, c.output_id, to_jsonb(c)::text AS whole";
 
-/// Writes the records with their lines of history; the number of records that were written.
+/// Writes the records with their lines of history; the rows that were written.
 pub(super) async fn write_records(
     change: &Transaction<'_>,
     session: &SessionId,
     wires: &[(CursorKey, Wire)],
     place: &str,
-) -> Result<u64, Error> {
+) -> Result<Vec<WholeRow>, Error> {
     fn column<'w, T>(wires: &'w [(CursorKey, Wire)], of: impl Fn(&'w Wire) -> T) -> Vec<T> {
         wires.iter().map(|(_, wire)| of(wire)).collect()
     }
@@ -469,7 +470,7 @@ pub(super) async fn write_records(
         .collect::<Vec<_>>();
     // Both go out at once.
     let (saved, ()) = tokio::try_join!(
-        execute(change, "save the cursors", place, SAVE, parameters),
+        query(change, "save the cursors", place, SAVE, parameters),
         remember(change, &lines, place),
     )?;
     for (key, _) in wires
@@ -478,7 +479,48 @@ pub(super) async fn write_records(
     {
         trim(change, key, place).await?;
     }
-    Ok(saved)
+    saved.iter().map(|row| whole_row(row, place)).collect()
+}
+
+/// A row of `wsp_checkpoint` as the JSON of all of its columns, under its key.
+pub(super) type WholeRow = (CursorKey, String);
+
+fn whole_row(row: &Row, place: &str) -> Result<WholeRow, Error> {
+    let damaged = |fault| corrupt(place, fault);
+    let text = |column| present::<String>(row, column).map_err(damaged);
+    let pack_key =
+        PackKey::parse(&text("pack_key")?).map_err(|_| corrupt(place, "its `pack_key` is none"))?;
+    let key = CursorKey::new(pack_key, text("output_id")?)?;
+    Ok((key, text("whole")?))
+}
+
+/// The rows of keys that have one, whole.
+pub(super) async fn whole_rows(
+    client: &impl GenericClient,
+    keys: &[CursorKey],
+    place: &str,
+) -> Result<Vec<WholeRow>, Error> {
+    let select = "SELECT pack_key, output_id, to_jsonb(c)::text AS whole
+        FROM unnest($1::text[], $2::text[]) AS k (pack_key, output_id)
+        JOIN wsp_checkpoint c USING (pack_key, output_id)";
+    let arrays = KeyArrays::of(keys);
+    let parameters: &Parameters<'_> = &[&arrays.packs, &arrays.outputs];
+    let rows = query(client, "read the cursors", place, select, parameters).await?;
+    rows.iter().map(|row| whole_row(row, place)).collect()
+}
+
+/// Writes whole rows into a table that has none of them.
+pub(super) async fn put_back(
+    change: &Transaction<'_>,
+    rows: &[String],
+    place: &str,
+) -> Result<(), Error> {
+    let insert = "INSERT INTO wsp_checkpoint
+        SELECT c.* FROM unnest($1::text[]) AS k (whole),
+            jsonb_populate_record(NULL::wsp_checkpoint, k.whole::jsonb) AS c";
+    let operation = "put the cursors back";
+    execute(change, operation, place, insert, &[&rows]).await?;
+    Ok(())
 }
 
 /// Adds lines of history.

@@ -4,10 +4,10 @@
 //! in place and never dropped. Its new columns are nullable, so that producer's statements go on
 //! working; a trigger keeps them out while a lease is live (see `docs/checkpoints.md`).
 
-use deadpool_postgres::{GenericClient, Object};
+use deadpool_postgres::{GenericClient, Object, Transaction};
 
 use super::fault::failed;
-use crate::error::{Error, unsupported};
+use crate::error::{Error, table_missing, unsupported};
 
 /// The schema that this release makes.
 const VERSION: i32 = 1;
@@ -77,8 +77,10 @@ ALTER TABLE wsp_checkpoint ADD COLUMN IF NOT EXISTS last_part text,
 /// What the database holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// No `wsp_checkpoint`.
+    /// None of the tables.
     Absent,
+    /// No `wsp_checkpoint`, though tables stand that only this program makes beside it.
+    Dropped,
     /// The existing producer's six columns.
     Old,
     /// This release's tables.
@@ -93,27 +95,41 @@ pub(super) async fn shape(client: &impl GenericClient, place: &str) -> Result<Sh
     let tables = client
         .query(
             "SELECT relname FROM pg_class
-            WHERE relname IN ('wsp_checkpoint', 'wsp_checkpoint_schema')
-                AND pg_table_is_visible(oid) ORDER BY relname",
+            WHERE relname IN ('wsp_checkpoint', 'wsp_checkpoint_schema', 'wsp_checkpoint_lease',
+                    'wsp_checkpoint_history')
+                AND pg_table_is_visible(oid)",
             &[],
         )
         .await
         .map_err(fault)?;
-    match tables.last().map(|row| row.get::<_, &str>(0)) {
-        None => return Ok(Shape::Absent),
-        Some("wsp_checkpoint") => return Ok(Shape::Old),
-        Some(_) => {}
+    if tables.is_empty() {
+        return Ok(Shape::Absent);
     }
-    let newest = "SELECT coalesce(max(version), 0) FROM wsp_checkpoint_schema";
-    let found: i32 = client.query_one(newest, &[]).await.map_err(fault)?.get(0);
-    if found > VERSION {
-        return Err(unsupported(place, found, VERSION as u32));
+    let stands = |name| tables.iter().any(|row| row.get::<_, &str>(0) == name);
+    let has_versions = stands("wsp_checkpoint_schema");
+    if has_versions {
+        let newest = "SELECT coalesce(max(version), 0) FROM wsp_checkpoint_schema";
+        let found: i32 = client.query_one(newest, &[]).await.map_err(fault)?.get(0);
+        if found > VERSION {
+            return Err(unsupported(place, found, VERSION as u32));
+        }
     }
-    Ok(Shape::Current)
+    Ok(match (stands("wsp_checkpoint"), has_versions) {
+        (false, _) => Shape::Dropped,
+        (true, false) => Shape::Old,
+        (true, true) => Shape::Current,
+    })
 }
 
 /// Brings the tables to this release's shape, in one transaction that waits at most 5 s for locks.
-pub(super) async fn migrate(client: &mut Object, place: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// `CHECKPOINT_TABLE_MISSING` where `wsp_checkpoint` was dropped, unless `gives_up_deleted`.
+pub(super) async fn migrate(
+    client: &mut Object,
+    gives_up_deleted: bool,
+    place: &str,
+) -> Result<(), Error> {
     let has_all = async |client: &Object| {
         Ok::<_, Error>(
             shape(client, place).await? == Shape::Current && has_added(client, place).await?,
@@ -124,24 +140,66 @@ pub(super) async fn migrate(client: &mut Object, place: &str) -> Result<(), Erro
     }
     let fault = |error| failed("migrate the checkpoint tables", place, error);
     let change = client.transaction().await.map_err(fault)?;
-    change
-        .batch_execute(&format!(
-            "SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
-        ))
-        .await
-        .map_err(fault)?;
+    lock_migrations(&change, place).await?;
     // Another producer may have done it while this one waited.
-    if shape(&change, place).await? != Shape::Current {
-        let versions = "CREATE TABLE wsp_checkpoint_schema (
-            version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
-            INSERT INTO wsp_checkpoint_schema (version) VALUES (1);";
-        let migration = format!("{versions}{MIGRATION_1}");
-        change.batch_execute(&migration).await.map_err(fault)?;
+    match shape(&change, place).await? {
+        Shape::Current => {}
+        Shape::Dropped if !gives_up_deleted => return Err(table_missing(place)),
+        Shape::Dropped | Shape::Old | Shape::Absent => make(&change, place).await?,
     }
     if !has_added(&change, place).await? {
         change.batch_execute(ADDED).await.map_err(fault)?;
     }
     change.commit().await.map_err(fault)
+}
+
+/// Keeps other migrations out until the transaction ends.
+async fn lock_migrations(change: &Transaction<'_>, place: &str) -> Result<(), Error> {
+    let lock =
+        format!("SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    let locked = change.batch_execute(&lock).await;
+    locked.map_err(|error| failed("migrate the checkpoint tables", place, error))
+}
+
+/// Makes what is not there of the tables of [`VERSION`].
+async fn make(change: &Transaction<'_>, place: &str) -> Result<(), Error> {
+    let versions = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_schema (
+        version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+        INSERT INTO wsp_checkpoint_schema (version) VALUES (1) ON CONFLICT DO NOTHING;";
+    let made = change
+        .batch_execute(&format!("{versions}{MIGRATION_1}"))
+        .await;
+    made.map_err(|error| failed("make the checkpoint tables", place, error))
+}
+
+/// Makes a `wsp_checkpoint` that was dropped again, with the rows that `put_back` writes into it;
+/// whether it was this transaction that made it.
+///
+/// The trigger is off meanwhile: it would keep out a row of the existing producer that the lease
+/// found, since the lease is live.
+pub(super) async fn remake(
+    change: &Transaction<'_>,
+    put_back: impl AsyncFnOnce(&Transaction<'_>) -> Result<(), Error>,
+    place: &str,
+) -> Result<bool, Error> {
+    let fault = |error| failed("make the dropped table again", place, error);
+    lock_migrations(change, place).await?;
+    if shape(change, place).await? != Shape::Dropped {
+        return Ok(false);
+    }
+    make(change, place).await?;
+    change.batch_execute(ADDED).await.map_err(fault)?;
+    let trigger = |what| format!("ALTER TABLE wsp_checkpoint {what} TRIGGER wsp_checkpoint_guard");
+    change
+        .batch_execute(&trigger("DISABLE"))
+        .await
+        .map_err(fault)?;
+    put_back(change).await?;
+    change
+        .batch_execute(&trigger("ENABLE"))
+        .await
+        .map_err(fault)?;
+    Ok(true)
 }
 
 /// Whether what this release adds is there. Looks, and takes no lock on the table: `ALTER TABLE`

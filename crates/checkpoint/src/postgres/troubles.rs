@@ -163,7 +163,6 @@ async fn a_session_limits_what_it_locks_and_never_its_idle_time() {
 async fn what_is_left_of_dropped_tables_stands_in_nobodys_way() {
     for dropped in [
         "wsp_checkpoint, wsp_checkpoint_lease, wsp_checkpoint_history, wsp_checkpoint_schema",
-        "wsp_checkpoint, wsp_checkpoint_schema",
         "wsp_checkpoint_schema",
     ] {
         let (schema, store) = fresh().await;
@@ -176,6 +175,104 @@ async fn what_is_left_of_dropped_tables_stands_in_nobodys_way() {
         save(&anew, &lease, &key, cursor("a", 1)).await.unwrap();
         assert_eq!(position(&anew, &key).await, Some(("a".to_owned(), 1)));
     }
+}
+
+#[tokio::test]
+async fn a_dropped_table_is_not_one_without_cursors_until_they_are_given_up() {
+    for dropped in ["wsp_checkpoint", "wsp_checkpoint, wsp_checkpoint_schema"] {
+        let (schema, store) = fresh().await;
+        let key = key("table missing", "o");
+        let lease = store.acquire(&one(&key)).await.unwrap();
+        save(&store, &lease, &key, cursor("a", 1)).await.unwrap();
+        store.release(&lease).await.unwrap();
+        schema.execute(&format!("DROP TABLE {dropped}")).await;
+        // One that knew the table, and one that did not.
+        for store in [store.clone(), PostgresStore::new(schema.dsn()).unwrap()] {
+            assert_code(store.load(&key).await, ReasonCode::TableMissing);
+            assert_code(store.acquire(&one(&key)).await, ReasonCode::TableMissing);
+        }
+        let anew = PostgresStore::new(schema.dsn()).unwrap();
+        let giving_up = one(&key).giving_up_deleted();
+        let lease = anew.acquire(&giving_up).await.unwrap();
+        assert_eq!(anew.load(&key).await.unwrap(), None);
+        assert_eq!(lease.fence(&key), Some(2), "fences go on");
+        save(&anew, &lease, &key, cursor("a", 0)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_dropped_under_a_lease_is_made_again_with_all_of_its_cursors() {
+    for by_renewal in [false, true] {
+        let (schema, store) = fresh().await;
+        let [moved, still, foreign] = ["moved", "still", "foreign"].map(|name| key(name, "o"));
+        schema.execute(OLD_TABLE).await;
+        schema.execute(&foreign_upsert(&foreign, 41)).await;
+        let all = [moved.clone(), still.clone(), foreign.clone()];
+        let request = LeaseRequest::new(all, holder("one"));
+        let before = store.acquire(&request).await.unwrap();
+        save(&store, &before, &still, cursor("a", 7)).await.unwrap();
+        store.release(&before).await.unwrap();
+        let lease = store.acquire(&request).await.unwrap();
+        save(&store, &lease, &moved, cursor("a", 1)).await.unwrap();
+
+        schema.execute("DROP TABLE wsp_checkpoint").await;
+        if by_renewal {
+            store.renew(&lease).await.unwrap();
+            assert_eq!(position(&store, &moved).await.unwrap().1, 1);
+        }
+        save(&store, &lease, &moved, cursor("a", 2)).await.unwrap();
+        assert_eq!(store.times_remade(), 1);
+        assert_eq!(position(&store, &moved).await.unwrap().1, 2);
+        assert_eq!(position(&store, &still).await.unwrap().1, 7);
+        let taken_in = store.load(&foreign).await.unwrap().unwrap();
+        assert!(taken_in.is_foreign());
+        save(&store, &lease, &foreign, cursor("part-0.parquet", 50))
+            .await
+            .unwrap();
+        // The trigger is back, too.
+        let other = PostgresStore::new(schema.dsn()).unwrap();
+        other.execute(&foreign_upsert(&still, 9)).await.unwrap_err();
+        assert_code(other.acquire(&request).await, ReasonCode::LeaseHeld);
+    }
+}
+
+#[tokio::test]
+async fn two_streams_in_one_table_each_put_their_cursors_back() {
+    let (schema, first) = fresh().await;
+    let second = PostgresStore::new(schema.dsn()).unwrap();
+    let [one_key, other_key] = ["one", "other"].map(|name| key(name, "o"));
+    let held = first.acquire(&one(&one_key)).await.unwrap();
+    let other = second.acquire(&one(&other_key)).await.unwrap();
+    save(&first, &held, &one_key, cursor("a", 1)).await.unwrap();
+    save(&second, &other, &other_key, cursor("a", 2))
+        .await
+        .unwrap();
+    schema.execute("DROP TABLE wsp_checkpoint").await;
+    first.renew(&held).await.unwrap();
+    assert_eq!(second.load(&other_key).await.unwrap(), None);
+    second.renew(&other).await.unwrap();
+    assert_eq!(position(&second, &other_key).await.unwrap().1, 2);
+    assert_eq!(position(&first, &one_key).await.unwrap().1, 1);
+}
+
+#[tokio::test]
+async fn who_lost_its_lease_makes_no_dropped_table_again() {
+    let (schema, store) = fresh().await;
+    let key = key("lost", "o");
+    let lost = store.acquire(&one(&key)).await.unwrap();
+    save(&store, &lost, &key, cursor("a", 1)).await.unwrap();
+    let other = PostgresStore::new(schema.dsn()).unwrap();
+    let taken = other.acquire(&one(&key).taking_over()).await.unwrap();
+    save(&other, &taken, &key, cursor("a", 5)).await.unwrap();
+    schema.execute("DROP TABLE wsp_checkpoint").await;
+    assert_code(store.renew(&lost).await, ReasonCode::LeaseLost);
+    assert_code(
+        save(&store, &lost, &key, cursor("a", 2)).await,
+        ReasonCode::LeaseLost,
+    );
+    assert_code(other.load(&key).await, ReasonCode::TableMissing);
+    save(&other, &taken, &key, cursor("a", 6)).await.unwrap();
+    assert_eq!(position(&other, &key).await.unwrap().1, 6);
 }
 
 #[tokio::test]

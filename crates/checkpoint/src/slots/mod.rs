@@ -132,6 +132,12 @@ pub trait Slots: Debug + Send + Sync + 'static {
     /// Notes whether a stored lease may name the session of a proof from now on.
     fn set_named(&self, _proof: &Self::Proof, _is_named: bool) {}
 
+    /// How often the store was made again from memory after it was deleted; see
+    /// [`CheckpointStore::times_remade`](crate::CheckpointStore::times_remade).
+    fn remakes(&self) -> u64 {
+        0
+    }
+
     /// Notes that the leases of a session were renewed.
     fn renewed(&self, _proof: &Self::Proof) {}
 }

@@ -85,6 +85,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
     start_work(work).await?
 }
 
+/// Has work done on the IO runtime, and blocks the calling thread until it is done.
+pub(crate) fn wait_for<T: Send + 'static>(
+    work: impl Future<Output = object_store::Result<T>> + Send + 'static,
+) -> io::Result<T> {
+    let (tell, told) = mpsc::sync_channel(1);
+    handle().map_err(io::Error::other)?.spawn(async move {
+        // Whoever waits for it stays.
+        let _ = tell.send(work.await);
+    });
+    told.recv()
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)
+}
+
 /// A task that ended without an answer: it panicked, or the process is ending.
 pub(crate) fn broken(source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(

@@ -7,6 +7,7 @@
 //! place of the folder [`STREAM_VIEW_BASE`], so that the key of a view's file does not depend on
 //! where the base lies.
 
+mod bucket_folder;
 mod connect;
 #[cfg(feature = "s3")]
 mod s3;
@@ -45,6 +46,7 @@ use disk::Disk;
 use pinned_file::PinnedFile;
 use windows::RemotePart;
 
+pub use bucket_folder::BucketFolder;
 pub use connect::{ObjectStoreConfig, object_store_at};
 pub use memory::{HeldMemory, ReadMemory};
 pub use proofs::{KnownDigests, Proofs, Prover};

@@ -43,7 +43,8 @@ use crate::tell::acts::Told;
 use crate::tell::borders::{AtBorder, BorderTimes, border};
 use crate::tell::done_bell::DoneBell;
 use crate::tell::journal::{
-    CursorSaved, GapCutNote, Happening, Journal, OutageNote, SaveReason, SteeredNote,
+    CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason, SteeredNote,
+    StoreRemadeNote,
 };
 use crate::tell::meters::Reading;
 use crate::tell::state::{State, StateCell};
@@ -88,6 +89,8 @@ pub(crate) struct Keeper<J> {
     lateness: Lateness,
     abandoned: u64,
     noted: Vec<Option<Instant>>,
+    /// Whether the durable cursor of an output moved since the journal was told of it.
+    unnoted: Vec<bool>,
     last_time: Option<Position>,
     aside: Aside,
     /// Whether the journal knows of the gate's outage, and of the store's.
@@ -98,6 +101,8 @@ pub(crate) struct Keeper<J> {
     changed_to: State,
     /// Since when due events wait for saves.
     waits_for_store_since: Option<Instant>,
+    /// How often the store was made again, as far as the journal knows.
+    remade_told: u64,
 }
 
 impl<J: Journal> Keeper<J> {
@@ -125,11 +130,13 @@ impl<J: Journal> Keeper<J> {
             lateness: Lateness::default(),
             abandoned: 0,
             noted: vec![None; outputs],
+            unnoted: vec![false; outputs],
             last_time: None,
             outage_told: [false; 2],
             base: State::Starting,
             changed_to: State::Starting,
             waits_for_store_since: None,
+            remade_told: 0,
         }
     }
 
@@ -215,6 +222,11 @@ impl<J: Journal> Keeper<J> {
     pub(crate) async fn finish(mut self, reason: SaveReason) -> Kept<J> {
         if let Some(saving) = self.start_save() {
             self.saved(saving.await, reason);
+        }
+        for output in 0..self.unnoted.len() {
+            if self.unnoted[output] {
+                self.note_cursor(output, reason);
+            }
         }
         while let Ok(steered) = self.links.acts.try_recv() {
             self.note_told(&steered);
@@ -423,14 +435,21 @@ impl<J: Journal> Keeper<J> {
         }
     }
 
-    /// At most one line a second and output, except for the last save.
+    /// At most one line a second and output, except for the last cursor of each: a save that came
+    /// too soon after the one before is noted at the end.
     fn note_saved(&mut self, index: usize, reason: SaveReason) {
         let now = self.clock().now();
         let recent = self.noted[index].is_some_and(|at| now.saturating_duration_since(at) < TICK);
         if reason == SaveReason::PeriodicFlush && recent {
+            self.unnoted[index] = true;
             return;
         }
         self.noted[index] = Some(now);
+        self.note_cursor(index, reason);
+    }
+
+    fn note_cursor(&mut self, index: usize, reason: SaveReason) {
+        self.unnoted[index] = false;
         let key = self.saves.cursors().outputs[index].key().clone();
         if let Some(cursor) = self.saves.durable(index) {
             let saved = CursorSaved::new(&key, cursor, reason);
@@ -463,6 +482,31 @@ impl<J: Journal> Keeper<J> {
             self.outage_told[told] = matches!(happening, Happening::OutageBegan(_));
             self.note(happening);
         }
+    }
+
+    /// Notes that somebody deleted the store, and that it was made again.
+    fn note_remade(&mut self) {
+        let store = &self.saves.cursors().store;
+        let times = store.times_remade();
+        if times == self.remade_told {
+            return;
+        }
+        let checkpoint_store = store.place();
+        self.remade_told = times;
+        let outputs = self.saves.cursors().outputs.iter().enumerate();
+        let cursors = outputs.filter_map(|(index, output)| {
+            let cursor = self.saves.durable(index)?;
+            Some(RemadeCursor {
+                output_id: output.key().output_id().clone(),
+                cursor: cursor.into(),
+            })
+        });
+        let note = StoreRemadeNote {
+            checkpoint_store,
+            times,
+            cursors: cursors.collect(),
+        };
+        self.note(Happening::StoreRemade(note));
     }
 
     fn note_told(&mut self, told: &Told) {
@@ -551,6 +595,7 @@ impl<J: Journal> Keeper<J> {
     fn tell_progress(&mut self) {
         self.note_outages();
         self.tell_change();
+        self.note_remade();
         let meters = self.run.meters().read_all();
         let event_times = self.border_times();
         let waiting_for_store = self.waiting_for_store(meters);

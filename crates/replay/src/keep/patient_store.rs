@@ -91,4 +91,8 @@ impl CheckpointStore for PatientStore {
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
         self.store.release(lease).await
     }
+
+    fn times_remade(&self) -> u64 {
+        self.store.times_remade()
+    }
 }

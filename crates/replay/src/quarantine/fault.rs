@@ -10,13 +10,23 @@ use crate::{Error, ReasonCode};
 /// A quarantine file that cannot be written.
 pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
     let full = source.kind() == io::ErrorKind::StorageFull;
+    let place = path.display();
+    let why = if full { ": the disk is full" } else { "" };
+    cannot_be_written(
+        format!("The quarantine file {place} cannot be written{why}"),
+        source,
+    )
+}
+
+/// A quarantine in a bucket that cannot be written.
+pub(super) fn unwritable_at(place: &str, source: io::Error) -> Error {
+    cannot_be_written(format!("The quarantine {place} cannot be written"), source)
+}
+
+fn cannot_be_written(what: String, source: io::Error) -> Error {
     Error::caused(
         ReasonCode::QuarantineUnwritable,
-        format!(
-            "The quarantine file {} cannot be written{}",
-            path.display(),
-            if full { ": the disk is full" } else { "" }
-        ),
+        what,
         "Mend it; no cursor has passed an event that is not in it, and a rerun resumes.",
         source,
     )
@@ -32,18 +42,28 @@ pub(super) fn faulty(path: &Path, fault: LogFault) -> Error {
 
 /// A file that cannot be read.
 pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {
+    unreadable_at(&path.display().to_string(), source)
+}
+
+/// The same of a quarantine in a bucket.
+pub(super) fn unreadable_at(place: &str, source: io::Error) -> Error {
     Error::caused(
         ReasonCode::QuarantineUnreadable,
-        format!("The quarantine file {} cannot be read", path.display()),
+        format!("The quarantine file {place} cannot be read"),
         "Name one that is there (--file, --platform-run-id), and look at its permissions.",
         source,
     )
 }
 
 fn damaged(path: &Path, line: u64, why: &str) -> Error {
+    damaged_object(&path.display().to_string(), line, why)
+}
+
+/// A line of a file or an object that is not what was written.
+pub(super) fn damaged_object(place: &str, line: u64, why: &str) -> Error {
     Error::new(
         ReasonCode::QuarantineUnreadable,
-        format!("Line {line} of {} is damaged: {why}", path.display()),
+        format!("Line {line} of {place} is damaged: {why}"),
         "Somebody changed the file: restore it, or move it away together with its redriven file and look after its events by hand.",
     )
 }

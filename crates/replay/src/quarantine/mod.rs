@@ -16,6 +16,7 @@
 //! | `file` | the file of a platform run | IO |
 //! | `redriven` | what a redrive delivered | IO |
 //! | `prefix` | what a file holds when a redrive begins | IO |
+//! | `objects` | all of this in a bucket: numbered objects | IO |
 //! | `aside` | the keeper's side: batches, the limit, what is told | |
 //!
 //! Invariants:
@@ -29,6 +30,7 @@
 //!   under the file's OS lock.
 
 pub(crate) mod aside;
+pub(crate) mod objects;
 pub(crate) mod file;
 pub(crate) mod prefix;
 pub(crate) mod redriven;
@@ -70,7 +72,8 @@ pub struct RejectSettings {
     pub max_quarantined: u64,
 }
 
-/// Where rejected events are set aside. Implemented by [`QuarantineFile`]; called by the keeper,
+/// Where rejected events are set aside. Implemented by [`QuarantineFile`] and, in a bucket, by
+/// [`QuarantineObjects`](crate::QuarantineObjects); called by the keeper,
 /// one batch at a time, on a thread that may block.
 pub trait Quarantine: Send {
     /// Makes these events durable: once it returns, they survive the loss of power, and cursors
@@ -106,29 +109,27 @@ pub fn redriven_of(quarantine: &Path) -> PathBuf {
     redriven::redriven_beside(quarantine)
 }
 
-/// Opens the quarantine of a platform run, if rejected events are to be set aside; on a
+/// Opens the quarantine of a platform run by `open`, if rejected events are to be set aside; on a
 /// thread that may block, since another producer may hold the file's lock.
 ///
 /// # Errors
 /// `QUARANTINE_LIMIT` if it is full already; `QUARANTINE_UNREADABLE`, `QUARANTINE_UNWRITABLE`.
 pub async fn open_quarantine(
     settings: RejectSettings,
-    runs_root: &Path,
-    run: &PlatformRunId,
+    open: impl FnOnce() -> Result<Box<dyn Quarantine>, Error> + Send + 'static,
 ) -> Result<Option<SetAside>, Error> {
     if settings.on_reject == OnReject::Stop {
         return Ok(None);
     }
-    let file = file_of_run(runs_root, run);
-    let opening = tokio::task::spawn_blocking(move || QuarantineFile::open(file));
+    let opening = tokio::task::spawn_blocking(open);
     let quarantine = opening
         .await
         .map_err(|panic| Error::died("The quarantine was not opened to the end", panic))??;
     if quarantine.waiting() >= settings.max_quarantined {
-        return Err(limit_reached(&quarantine, settings.max_quarantined));
+        return Err(limit_reached(&*quarantine, settings.max_quarantined));
     }
     Ok(Some(SetAside {
-        quarantine: Box::new(quarantine),
+        quarantine,
         at_most: settings.max_quarantined,
     }))
 }

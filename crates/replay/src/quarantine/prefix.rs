@@ -15,7 +15,7 @@ use super::open_events::OpenEvents;
 use crate::Error;
 
 /// Events read ahead of the one that is being pushed.
-const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 16;
 
 /// An event that waits for a redrive, and its last line in the file.
 pub struct Waiting {

@@ -25,8 +25,43 @@ struct Record {
     format_version: u32,
     event_id: Hex64,
     line: u64,
+    /// The object that the line stands in, where the quarantine lies in a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
     decision: String,
     redriven_at_utc: String,
+}
+
+/// The line that records of an event that it no longer waits: that `line` of `object`, or of the
+/// quarantine file, is closed.
+pub(super) fn closed_line(event: &Closed, line: u64, object: Option<&str>) -> io::Result<Vec<u8>> {
+    let record = Record {
+        format_version: FORMAT_VERSION,
+        event_id: event.event_id.clone(),
+        line,
+        object: object.map(str::to_owned),
+        decision: event.why.as_str().to_owned(),
+        redriven_at_utc: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+    };
+    let mut bytes = serde_json::to_vec(&record)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn read_record(line: &[u8]) -> Result<Record, String> {
+    let record: Record = serde_json::from_slice(line)
+        .map_err(|error| format!("it is not one whole record: {error}"))?;
+    if record.format_version != FORMAT_VERSION {
+        return Err(format!("its format version is {}", record.format_version));
+    }
+    Ok(record)
+}
+
+/// The object and the line in it that a record closes.
+pub(super) fn read_closed(line: &[u8]) -> Result<(String, u64), String> {
+    let record = read_record(line)?;
+    let object = record.object.ok_or("it names no object")?;
+    Ok((object, record.line))
 }
 
 /// `quarantine.redriven.ndjson` for `quarantine.ndjson`: beside the file itself, whatever
@@ -56,12 +91,7 @@ pub(super) fn read_into(
 
 fn see(events: &mut OpenEvents) -> impl FnMut(u64, &[u8]) -> Result<(), String> {
     |_, line| {
-        let line: Record = serde_json::from_slice(line)
-            .map_err(|error| format!("it is not one whole record: {error}"))?;
-        if line.format_version != FORMAT_VERSION {
-            return Err(format!("its format version is {}", line.format_version));
-        }
-        events.redriven(line.line);
+        events.redriven(read_record(line)?.line);
         Ok(())
     }
 }
@@ -153,18 +183,9 @@ impl RedrivenFile {
     /// `QUARANTINE_UNWRITABLE`
     pub fn record(&mut self, closed: &[Closed]) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
         for event in closed {
-            let line = Record {
-                format_version: FORMAT_VERSION,
-                event_id: event.event_id.clone(),
-                line: event.line,
-                decision: event.why.as_str().to_owned(),
-                redriven_at_utc: now.clone(),
-            };
-            serde_json::to_writer(&mut bytes, &line)
-                .map_err(|error| unwritable(self.log.path(), error.into()))?;
-            bytes.push(b'\n');
+            let line = closed_line(event, event.line, None);
+            bytes.extend(line.map_err(|error| unwritable(self.log.path(), error))?);
         }
         let written = self.log.append_synced(&bytes);
         written.map_err(|error| unwritable(self.log.path(), error))

@@ -41,6 +41,8 @@ pub enum Happening {
     EventsQuarantined(QuarantinedNote),
     /// The gate quarantined events; told at most once a second and reason.
     GateQuarantined(GateQuarantinedNote),
+    /// The checkpoint store was deleted, and made again with the cursors of this run.
+    StoreRemade(StoreRemadeNote),
 }
 
 /// Why a cursor was saved.
@@ -176,6 +178,27 @@ impl GapCutNote {
             event_time: event_time.map(|time| time.to_string()),
         }
     }
+}
+
+/// A checkpoint store that was made again.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreRemadeNote {
+    /// The place of the store; never a secret.
+    pub checkpoint_store: String,
+    /// How often the store was made again in this run.
+    pub times: u64,
+    /// The last cursors that this run saved, which stand in the store again, as do those that it
+    /// found and did not move.
+    pub cursors: Vec<RemadeCursor>,
+}
+
+/// A cursor in a store that was made again.
+#[derive(Debug, Clone, Serialize)]
+pub struct RemadeCursor {
+    /// The output of the cursor.
+    pub output_id: OutputId,
+    /// Where the cursor stands.
+    pub cursor: CursorPlace,
 }
 
 /// What was away.

@@ -77,6 +77,9 @@ fn table(report: &CursorsReport) -> String {
             "output   {:<32} {percent:>7}  {state}",
             cursor.output_id
         ));
+        if let Some(place) = &cursor.found_in {
+            lines.push(format!("         found in {place}"));
+        }
         if let Some(age) = cursor.age_s {
             lines.push(format!("         saved {} ago", duration(age)));
         }

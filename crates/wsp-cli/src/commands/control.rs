@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use wsp::Error;
 use wsp::control::{Found, Request, find, send};
-use wsp::profile::Profile;
+use wsp::profile::{Profile, control_root};
 use wsp::replay::Act;
 
 use super::{complain, refuse};
@@ -39,7 +39,7 @@ pub fn run(args: &ControlArgs) -> ExitCode {
 fn runs_root(args: &ControlArgs) -> Result<PathBuf, Error> {
     let path = args.profile.clone().unwrap_or_default();
     let env = |name: &str| std::env::var(name).ok();
-    Ok(Profile::load(&path, &env)?.runs_root)
+    Ok(control_root(&Profile::load(&path, &env)?.runs_root))
 }
 
 /// The one stream that is meant, or why there is none or no telling.

@@ -141,8 +141,7 @@ async fn locate(
         resolve_engine_run_root(named, profile.oracle_root.as_deref(), &request.working_dir)?;
     let memory = read_memory(profile.ordering.memory_budget);
     let store = WorldStore::open(root, &profile.object_store)?.with_memory(memory);
-    let runs_root = request.working_dir.join(&profile.runs_root);
-    refuse_platform_runs(store.root(), &runs_root)?;
+    refuse_platform_runs(store.root(), &request.runs_location()?)?;
     request.refuse_writes_to_world(store.root())?;
     let store = sources::with_views(store, request)?;
     let receipt = RunReceipt::load(&store).await?;
@@ -244,7 +243,7 @@ fn check_time_columns(profile: &Profile, catalogue: &Catalogue) -> Result<(), Er
 /// The plan of a world that a program attested: what is left to check is the program's own.
 fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error> {
     let world = &given.world;
-    refuse_platform_runs(world.store.root(), &request.profile.runs_root)?;
+    refuse_platform_runs(world.store.root(), &request.runs_location()?)?;
     request.refuse_writes_to_world(world.store.root())?;
     let asked = request.overrides.output_ids.as_deref();
     for id in asked.unwrap_or_default() {

@@ -27,8 +27,7 @@ pub(super) fn with_views(store: WorldStore, request: &StreamRequest) -> Result<W
     if profile.stream_source == StreamSource::Outputs {
         return Ok(store);
     }
-    let runs_root = request.working_dir.join(&profile.runs_root);
-    refuse_platform_runs(&base, &runs_root)?;
+    refuse_platform_runs(&base, &request.runs_location()?)?;
     Ok(store.with_views_at(open(base, request)?))
 }
 

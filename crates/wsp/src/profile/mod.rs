@@ -14,6 +14,7 @@ mod environment;
 mod rate_plan;
 mod origins;
 mod producer;
+pub(crate) mod runs_root;
 mod overrides;
 mod settings;
 mod blocks;
@@ -44,6 +45,7 @@ pub use replay::{
     OrderSettings, RejectSettings, WhenLate,
 };
 pub use request::StreamRequest;
+pub use runs_root::control_root;
 use secret::Literals;
 pub use secret::Secret;
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};

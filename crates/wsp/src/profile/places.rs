@@ -44,7 +44,11 @@ impl Profile {
         let text = |path: &Path| path.display().to_string();
         let local = Place::Local(WRITE_A_PATH);
         for (key, named, place) in [
-            ("wiring.wsp_audit.root", Some(text(&self.runs_root)), local),
+            (
+                "wiring.wsp_audit.root",
+                Some(text(&self.runs_root)),
+                Place::LocalOrS3,
+            ),
             (
                 "wiring.wsp_order.time_index",
                 self.time_index.as_deref().map(text),

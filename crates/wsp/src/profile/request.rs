@@ -11,6 +11,7 @@ use crate::profile::environment::Environment;
 use crate::profile::origins::{Origins, Setting, settings_of};
 use crate::profile::overrides::Overrides;
 use crate::profile::producer::Producer;
+use crate::profile::runs_root::{cache_root, in_bucket};
 use crate::profile::{CheckpointBackend, Profile};
 use replay::{Pace, TimeWindow};
 
@@ -108,15 +109,29 @@ impl StreamRequest {
         })
     }
 
+    /// Where the records of platform runs lie: a folder, or a bucket.
+    ///
+    /// # Errors
+    /// `ENGINE_ROOT_MISSING` for what is no location.
+    pub(crate) fn runs_location(&self) -> Result<Location, oracle_store::Error> {
+        let runs_root = &self.profile.runs_root;
+        match in_bucket(runs_root) {
+            Some(text) => Location::parse(text, &self.working_dir),
+            None => Ok(Location::Local(self.working_dir.join(runs_root))),
+        }
+    }
+
+    /// The folder of what may be read again instead of computing it; always on this machine.
+    fn cache_root(&self) -> PathBuf {
+        self.working_dir.join(cache_root(&self.profile.runs_root))
+    }
+
     /// The folder of the time indexes of all packs.
     pub(crate) fn time_index_root(&self) -> PathBuf {
         let profile = &self.profile;
         match &profile.time_index {
             Some(named) => self.working_dir.join(named),
-            None => self
-                .working_dir
-                .join(&profile.runs_root)
-                .join("wsp/time_index"),
+            None => self.cache_root().join("time_index"),
         }
     }
 
@@ -131,10 +146,7 @@ impl StreamRequest {
         let profile = &self.profile;
         match &profile.sort_cache {
             Some(named) => self.working_dir.join(named),
-            None => self
-                .working_dir
-                .join(&profile.runs_root)
-                .join("wsp/sort_cache"),
+            None => self.cache_root().join("sort_cache"),
         }
     }
 

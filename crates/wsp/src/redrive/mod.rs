@@ -17,8 +17,12 @@
 //! fault, or is asked to slow down, while others pass: it is tried once more at the end. A refusal
 //! that judges the sender, and a gate that is away for all events, end the redrive. A stream may append to the file
 //! meanwhile: what it holds when the redrive begins is what is pushed.
+//!
+//! A quarantine in a bucket is numbered objects, and so is what is recorded of it. There a lease
+//! keeps a second redrive out, in place of the lock of a file.
 
 mod pushing;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,20 +34,21 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::blocking::{blocking, blocking_as};
-use crate::clock::Surroundings;
+use crate::clock::{SharedClock, Surroundings};
 use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::backends::{ProfileClient, push_client};
+use crate::run::places::{new_session, places_of};
 use crate::run::platform_run;
 use crate::run::prepare::unless_stopped;
 use crate::run::report::or_no_fields;
-use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
 use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, Retries};
 use pushing::{Pushers, Pushing};
 use replay::{
-    Closed, Closing, Decisions, Ending, Prefix, RedrivenFile, Waiting, cut_after, file_of_run,
+    Cause, Closed, Closing, Crew, Decisions, Ending, Waiting, Window, cut_after, watch_lease,
 };
+use source::{Asked, Closings, Source};
 
 /// What to redrive.
 #[derive(Debug, Clone, Default)]
@@ -184,6 +189,12 @@ pub struct Redrive {
     request: StreamRequest,
     options: RedriveOptions,
     ending: Ending,
+    /// The time that its lease expires by.
+    lease_clock: SharedClock,
+    /// Who renews it.
+    crew: Crew,
+    /// The name that what it records bears.
+    session: String,
 }
 
 impl Redrive {
@@ -202,6 +213,9 @@ impl Redrive {
         Self {
             request,
             options,
+            session: new_session(&surroundings),
+            lease_clock: surroundings.lease_clock,
+            crew: surroundings.crew,
             ending: Ending::by(surroundings.clock),
         }
     }
@@ -246,42 +260,87 @@ impl Redrive {
         endpoint: &str,
         report: &mut RedriveReport,
     ) -> Result<(), Error> {
-        let path = self.file()?;
-        report.file = Some(path.display().to_string());
-        if self.options.file.is_none() && !path.exists() {
-            // Nothing of this platform run was ever set aside.
-            report.status = RedriveStatus::Redriven;
-            return Ok(());
+        let asked = self.asked()?;
+        let patience = self.request.profile.checkpoint.save_timeout;
+        let mut held = None;
+        if let (Asked::Objects(_, run), false) = (&asked, self.options.dry_run) {
+            let (request, ending) = (&self.request, &self.ending);
+            let taking = source::take_lease(
+                request,
+                run,
+                (&self.lease_clock, &self.crew),
+                ending,
+                patience,
+            );
+            held = match taking.await {
+                Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
+                    return Ok(stopped_before(report));
+                }
+                taken => Some(taken?),
+            };
+        }
+        let watching = held.as_ref().map(|held| {
+            let window = Arc::new(Window::new(1, 1));
+            tokio::spawn(watch_lease(held.watch(), window, self.ending.clone()))
+        });
+        let ending = self.ending.clone();
+        let redriven = Box::pin(self.redrive_of(asked, client, endpoint, report)).await;
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+        if let Some(held) = held {
+            held.give_back(patience).await;
+        }
+        // A lease that was lost ended it.
+        match ending.take_cause() {
+            Some(Cause::Failed(error)) => redriven.and(Err(error.into())),
+            _ => redriven,
+        }
+    }
+
+    /// Redrives what was asked for, once nobody else does.
+    async fn redrive_of<C: PushClient>(
+        self,
+        asked: Asked,
+        client: C,
+        endpoint: &str,
+        report: &mut RedriveReport,
+    ) -> Result<(), Error> {
+        if let Asked::File(path) = &asked {
+            report.file = Some(path.display().to_string());
+            if self.options.file.is_none() && !path.exists() {
+                // Nothing of this platform run was ever set aside.
+                report.status = RedriveStatus::Redriven;
+                return Ok(());
+            }
         }
         let (request, is_dry_run) = (self.request.clone(), self.options.dry_run);
-        let opening = blocking(move || {
-            let mut prefix = Prefix::read(&path)?;
-            if is_dry_run {
-                RedrivenFile::look(&path, &mut prefix.events)?;
-                return Ok((prefix, None));
+        let session = self.session.clone();
+        let opening = blocking(move || match asked {
+            Asked::File(path) => Ok((None, source::open_file(&request, &path, is_dry_run)?)),
+            Asked::Objects(bucket, run) => {
+                let (place, opened) = source::open_objects(&bucket, &run, &session, is_dry_run)?;
+                Ok((Some(place), opened))
             }
-            refuse_redrive_in_world(&request, &path, prefix.run.as_ref())?;
-            let redriven = RedrivenFile::open(&path, &mut prefix.events)?;
-            Ok((prefix, Some(redriven)))
         });
-        let (prefix, redriven) = match unless_stopped(&self.ending, opening).await {
+        let (place, (prefix, redriven)) = match unless_stopped(&self.ending, opening).await {
             Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
-                report.status = RedriveStatus::Stopped;
-                report.reason = Some(replay::ReasonCode::Stopped.as_str());
-                return Ok(());
+                return Ok(stopped_before(report));
             }
             opened => opened?,
         };
+        report.file = place.or_else(|| report.file.take());
         report.lines = prefix.lines();
-        report.events = prefix.events.quarantined_events();
-        report.waiting = prefix.events.waiting();
+        report.events = prefix.events();
+        report.waiting = prefix.waiting();
         report.redriven_before = report.events - report.waiting;
-        report.platform_run_id = prefix.run.as_ref().map(PlatformRunId::to_string);
+        report.platform_run_id = prefix.run().map(PlatformRunId::to_string);
         let Some(redriven) = redriven else {
             report.status = RedriveStatus::Planned;
             return Ok(());
         };
-        let mut audit = self.audit(prefix.run.as_ref())?;
+        let run = prefix.run().cloned();
+        let mut audit = self.audit(run.as_ref()).await?;
         if !self.options.give_up.is_empty() {
             let closed = give_up(prefix, redriven, &self.options.give_up).await?;
             report.given_up = closed.len() as u64;
@@ -289,6 +348,7 @@ impl Redrive {
             report.status = RedriveStatus::Redriven;
             if let Some(audit) = &mut audit {
                 audit.append(EventKind::EventsGivenUp, given_up(report, &closed))?;
+                audit.flush().await?;
             }
             return Ok(());
         }
@@ -317,37 +377,46 @@ impl Redrive {
         }
         if let Some(audit) = &mut audit {
             audit.append(EventKind::EventsRedriven, told(report, &ended))?;
+            audit.flush().await?;
         }
         ended.map(drop)
     }
 
-    fn file(&self) -> Result<PathBuf, Error> {
+    fn asked(&self) -> Result<Asked, Error> {
         let request = &self.request;
         if let Some(file) = &self.options.file {
-            return Ok(request.working_dir.join(file));
+            return Ok(Asked::File(request.working_dir.join(file)));
         }
-        let runs_root = request.working_dir.join(&request.profile.runs_root);
         let named = platform_run::named(request)?;
         let Some((run, _)) = named else {
             return Err(Error::new(
                 ReasonCode::ProfileValueMissing,
                 format!(
                     "No platform run is named, and {} has no active one",
-                    runs_root.display()
+                    request.profile.runs_root.display()
                 ),
                 "Give --platform-run-id, or the file itself with --file.",
             ));
         };
-        Ok(file_of_run(&runs_root, &run))
+        Asked::of_run(request, run)
     }
 
     /// The audit of the run that the events belong to, where they name one.
-    fn audit(&self, run: Option<&PlatformRunId>) -> Result<Option<AuditLog>, Error> {
-        let profile = &self.request.profile;
-        let runs_root = self.request.working_dir.join(&profile.runs_root);
-        run.map(|run| AuditLog::open(&runs_root, run, profile.posture, self.ending.clock()))
-            .transpose()
+    async fn audit(&self, run: Option<&PlatformRunId>) -> Result<Option<AuditLog>, Error> {
+        let Some(run) = run.cloned() else {
+            return Ok(None);
+        };
+        let (places, posture) = (places_of(&self.request)?, self.request.profile.posture);
+        let (session, clock) = (self.session.clone(), self.ending.clock().clone());
+        blocking(move || AuditLog::open(&*places, (&run, &session), posture, &clock).map(Some))
+            .await
     }
+}
+
+/// The report of a redrive that was stopped before its first event.
+fn stopped_before(report: &mut RedriveReport) {
+    report.status = RedriveStatus::Stopped;
+    report.reason = Some(replay::ReasonCode::Stopped.as_str());
 }
 
 /// Records that events wait no more, every line of an id that waits.
@@ -355,8 +424,8 @@ impl Redrive {
 /// # Errors
 /// `QUARANTINE_EVENT_UNKNOWN` if one of them does not wait: then none is closed.
 async fn give_up(
-    prefix: Prefix,
-    mut redriven: RedrivenFile,
+    prefix: Box<dyn Source>,
+    mut redriven: Box<dyn Closings>,
     ids: &[Hex64],
 ) -> Result<Vec<Closed>, Error> {
     let mut closed = Vec::new();

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use model::Clock as _;
 use tokio::sync::mpsc;
 
+use super::source::Closings;
 use super::{RedriveReport, RedriveStatus, RefusedEvent};
 use crate::Error;
 use crate::blocking::blocking_as;
 use push::{Decision, GateRefusal, PushLane, PushOutcome, Pusher};
-use replay::{Closed, Closing, Ending, QuarantinedEvent, RedrivenFile, Waiting, what_to_do};
+use replay::{Closed, Closing, Ending, QuarantinedEvent, Waiting, what_to_do};
 
 /// Acknowledged events that are recorded by one sync.
 const BATCH: usize = 64;
@@ -45,7 +46,7 @@ pub(super) struct Pushing<'a, L> {
     ending: &'a Ending,
     endpoint: &'a str,
     /// Absent once recording failed.
-    redriven: Option<RedrivenFile>,
+    redriven: Option<Box<dyn Closings>>,
     /// Acknowledged, and not recorded yet.
     delivered: Vec<(Closed, Decision)>,
     recorded_at: Instant,
@@ -64,7 +65,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         pushers: Pushers<L>,
         ending: &'a Ending,
         endpoint: &'a str,
-        redriven: RedrivenFile,
+        redriven: Box<dyn Closings>,
         report: &'a mut RedriveReport,
     ) -> Self {
         Self {

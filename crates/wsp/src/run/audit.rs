@@ -1,24 +1,28 @@
 //! The audit: what a run did, one JSON object a line, append-only.
 //!
-//! `<runs root>/<platform_run_id>/session.jsonl`, fields `platform_run_id`,
-//! `component` (`wsp`), `event_kind`, `ts_utc`, `details`. Never per event:
+//! `<runs root>/<platform_run_id>/session.jsonl`, or objects of a bucket (`places`); fields
+//! `platform_run_id`, `component` (`wsp`), `event_kind`, `ts_utc`, `details`. Never per event:
 //! periodic saves give at most one line a second and output. The log of a strict
 //! run must be writable before it starts; in local posture a log that fails is
 //! warned of once and the run goes on.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use durable::{Access, Disk, OsDisk, RunLog};
 use envelope::{EventTime, PlatformRunId};
 use model::{Clock as _, SharedClock};
 use oracle_store::Posture;
-use replay::{Happening, Journal};
+use replay::{Cause, Ending, Happening, Journal};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
+use crate::blocking::blocking_as;
+use crate::run::places::{AuditLines, RunPlaces};
+
+/// How often lines that wait in memory are made durable.
+const FLUSH: Duration = Duration::from_secs(10);
 
 /// The kinds of audit records; a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,6 +42,8 @@ pub(crate) enum EventKind {
     OutageBegan,
     /// It is back.
     OutageEnded,
+    /// The checkpoint store was deleted, and made again with the cursors of this run.
+    CheckpointStoreRemade,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// The gate quarantined events; at most one line a second and reason.
@@ -74,6 +80,7 @@ impl EventKind {
             | Self::StreamComplete
             | Self::StreamFailed
             | Self::StreamStopped
+            | Self::CheckpointStoreRemade
             | Self::EventsRedriven
             | Self::EventsGivenUp => true,
         }
@@ -92,50 +99,47 @@ struct Record<'a> {
 /// The open audit log of one run.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
-    path: PathBuf,
+    /// The place of the log, for people.
+    place: String,
     platform_run_id: String,
     posture: Posture,
     clock: SharedClock,
     /// Absent once writing failed in local posture.
-    log: Option<RunLog>,
+    lines: Option<Box<dyn AuditLines>>,
 }
 
 impl AuditLog {
-    /// Opens, or starts, the log of a platform run; its records bear the wall time of `clock`.
+    /// Opens, or starts, the log of a platform run for a session; its records bear the wall time of
+    /// `clock`. On a thread that may block.
     ///
     /// # Errors
     /// `AUDIT_UNWRITABLE` in strict posture.
     pub(crate) fn open(
-        runs_root: &Path,
-        run: &PlatformRunId,
+        places: &dyn RunPlaces,
+        (run, session): (&PlatformRunId, &str),
         posture: Posture,
         clock: &SharedClock,
     ) -> Result<Self, Error> {
-        Self::open_on(Arc::new(OsDisk), runs_root, run, posture, clock)
+        let opened = places.open_audit(run, session);
+        Self::over(opened, places.audit_place(run), run, posture, clock)
     }
 
-    fn open_on(
-        disk: Arc<dyn Disk>,
-        runs_root: &Path,
+    fn over(
+        opened: io::Result<Box<dyn AuditLines>>,
+        place: String,
         run: &PlatformRunId,
         posture: Posture,
         clock: &SharedClock,
     ) -> Result<Self, Error> {
-        let path = log_of_run(runs_root, run);
-        let opened = RunLog::open(disk, path.clone(), Access::Default).and_then(|log| {
-            // Others append to the file without its lock, so nothing of it is cut off.
-            log.end_torn_line()?;
-            Ok(log)
-        });
         let mut audit = Self {
-            path,
+            place,
             platform_run_id: run.to_string(),
             posture,
             clock: clock.clone(),
-            log: None,
+            lines: None,
         };
         match opened {
-            Ok(log) => audit.log = Some(log),
+            Ok(lines) => audit.lines = Some(lines),
             Err(error) => audit.failed(error)?,
         }
         Ok(audit)
@@ -144,14 +148,36 @@ impl AuditLog {
     /// Another handle on the same open log; `None` if it cannot be had, or is not written any
     /// more.
     pub(crate) fn another(&self) -> Option<Self> {
-        let log = self.log.as_ref()?.another().ok()?;
+        let lines = self.lines.as_ref()?.another().ok()?;
         Some(Self {
-            path: self.path.clone(),
+            place: self.place.clone(),
             platform_run_id: self.platform_run_id.clone(),
             posture: self.posture,
             clock: self.clock.clone(),
-            log: Some(log),
+            lines: Some(lines),
         })
+    }
+
+    /// Makes all records durable that were appended. In local posture a log that fails is warned
+    /// of.
+    ///
+    /// # Errors
+    /// `AUDIT_UNWRITABLE` in strict posture.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        match self.try_flush().await {
+            Ok(()) => Ok(()),
+            Err(error) => Ok(self.told(error)?),
+        }
+    }
+
+    async fn try_flush(&self) -> io::Result<()> {
+        let Some(lines) = &self.lines else {
+            return Ok(());
+        };
+        let lines = lines.another()?;
+        let what = "Writing the audit ended too early";
+        let flushing = blocking_as(what, move || Ok::<_, Error>(lines.flush()));
+        flushing.await.map_err(io::Error::other)?
     }
 
     /// Appends one record; durably, with all records before it, if it says how a run begins or
@@ -164,7 +190,7 @@ impl AuditLog {
     }
 
     fn write(&mut self, event_kind: EventKind, details: Value) -> Result<(), replay::Error> {
-        let Some(log) = &self.log else {
+        let Some(lines) = &self.lines else {
             return Ok(());
         };
         let record = Record {
@@ -180,23 +206,70 @@ impl AuditLog {
             .map_err(io::Error::from)
             .and_then(|mut line| {
                 line.push(b'\n');
-                log.append_shared(&line, event_kind.is_synced())
+                lines.append(&line, event_kind.is_synced())
             });
         written.or_else(|error| self.failed(error))
     }
 
     fn failed(&mut self, error: io::Error) -> Result<(), replay::Error> {
-        self.log = None;
+        self.lines = None;
+        self.told(error)
+    }
+
+    fn told(&self, error: io::Error) -> Result<(), replay::Error> {
         match self.posture {
             Posture::Strict => Err(replay::Error::caused(
                 replay::ReasonCode::AuditUnwritable,
-                format!("The audit log {} cannot be written", self.path.display()),
-                "Make `wiring.wsp_audit.root` a writable local folder.",
+                format!("The audit log {} cannot be written", self.place),
+                "Make `wiring.wsp_audit.root` a folder or a bucket that can be written.",
                 error,
             )),
             Posture::Local => {
-                tracing::warn!(path = %self.path.display(), %error, "the audit log cannot be written; the run goes on without it");
+                tracing::warn!(path = self.place, %error, "the audit log cannot be written; the run goes on without it");
                 Ok(())
+            }
+        }
+    }
+}
+
+/// Makes the lists durable that wait in memory beside the audit.
+///
+/// # Errors
+/// What disk or bucket say.
+pub(crate) async fn flush_lists(places: &Arc<dyn RunPlaces>) -> io::Result<()> {
+    let places = Arc::clone(places);
+    let what = "Writing the lists of the run ended too early";
+    let flushing = blocking_as(what, move || Ok::<_, Error>(places.flush_lists()));
+    flushing.await.map_err(io::Error::other)?
+}
+
+/// Makes lines that wait in memory durable every ten seconds, while a stream runs. A strict stream
+/// ends once they could not be written for `give_up_after`.
+pub(crate) async fn flush_regularly(
+    audit: AuditLog,
+    places: Arc<dyn RunPlaces>,
+    give_up_after: Duration,
+    ending: Ending,
+) {
+    let clock = ending.clock().clone();
+    let mut away_since = None;
+    loop {
+        clock.sleep(FLUSH).await;
+        let began = clock.now();
+        if let Err(error) = flush_lists(&places).await {
+            tracing::debug!(%error, "what the gate quarantined is listed later");
+        }
+        let Err(error) = audit.try_flush().await else {
+            away_since = None;
+            continue;
+        };
+        let is_news = away_since.is_none();
+        let away_for = clock.since(*away_since.get_or_insert(began));
+        if audit.posture == Posture::Strict && away_for < give_up_after {
+            tracing::warn!(path = audit.place, %error, "the audit cannot be written; trying again");
+        } else if audit.posture == Posture::Strict || is_news {
+            if let Err(error) = audit.told(error) {
+                return ending.wind_down(Cause::Failed(error));
             }
         }
     }
@@ -212,25 +285,29 @@ impl Journal for AuditLog {
             Happening::OutageEnded(_) => EventKind::OutageEnded,
             Happening::EventsQuarantined(_) => EventKind::EventQuarantined,
             Happening::GateQuarantined(_) => EventKind::GateQuarantined,
+            Happening::StoreRemade(_) => EventKind::CheckpointStoreRemade,
         };
         let details = serde_json::to_value(happening).unwrap_or_default();
         self.write(kind, details)
     }
 }
 
-/// The log of a platform run.
-pub(crate) fn log_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
-    runs_root.join(run.as_str()).join("session.jsonl")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use durable::Disk as _;
     use durable::simulated::{Careless, CrashDisk};
 
     use super::*;
+    use crate::run::places::{folder_places, log_of_run, open_lines};
 
     fn clock() -> SharedClock {
         SharedClock::new(durable::TokioClock)
+    }
+
+    fn open(root: &Path, posture: Posture) -> Result<AuditLog, Error> {
+        AuditLog::open(&*folder_places(root), (&run(), "s"), posture, &clock())
     }
 
     fn run() -> PlatformRunId {
@@ -241,7 +318,7 @@ mod tests {
     fn records_are_appended_one_a_line() {
         let root = tempfile::tempdir().unwrap();
         for _ in 0..2 {
-            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict, &clock()).unwrap();
+            let mut log = open(root.path(), Posture::Strict).unwrap();
             log.append(EventKind::StreamStart, serde_json::json!({"a": 1}))
                 .unwrap();
         }
@@ -262,13 +339,13 @@ mod tests {
         let path = root.path().join(run().as_str()).join("session.jsonl");
         let mut whole = String::new();
         for cut in [0, 1, 30] {
-            let mut log = AuditLog::open(root.path(), &run(), Posture::Strict, &clock()).unwrap();
+            let mut log = open(root.path(), Posture::Strict).unwrap();
             log.append(EventKind::StreamStart, serde_json::json!({"cut": cut}))
                 .unwrap();
             whole = std::fs::read_to_string(&path).unwrap();
             std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
         }
-        AuditLog::open(root.path(), &run(), Posture::Strict, &clock()).unwrap();
+        open(root.path(), Posture::Strict).unwrap();
         let readable = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().filter(readable).count(), 2, "{text}\n{whole}");
@@ -280,7 +357,7 @@ mod tests {
         for posture in [Posture::Strict, Posture::Local] {
             let root = tempfile::tempdir().unwrap();
             let runs = root.path().join("runs");
-            let mut log = AuditLog::open(&runs, &run(), posture, &clock()).unwrap();
+            let mut log = open(&runs, posture).unwrap();
             log.append(EventKind::StreamStart, Value::Null).unwrap();
             std::fs::remove_dir_all(&runs).unwrap();
             let outcome = log.append(EventKind::CheckpointSaved, Value::Null);
@@ -296,10 +373,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file_in_the_way = root.path().join("runs");
         std::fs::write(&file_in_the_way, "").unwrap();
-        let strict =
-            AuditLog::open(&file_in_the_way, &run(), Posture::Strict, &clock()).unwrap_err();
+        let strict = open(&file_in_the_way, Posture::Strict).unwrap_err();
         assert_eq!(strict.code(), "AUDIT_UNWRITABLE");
-        let mut local = AuditLog::open(&file_in_the_way, &run(), Posture::Local, &clock()).unwrap();
+        let mut local = open(&file_in_the_way, Posture::Local).unwrap();
         local.append(EventKind::StreamStart, Value::Null).unwrap();
     }
 
@@ -313,7 +389,10 @@ mod tests {
             EventKind::StreamComplete,
         ];
         let root = Path::new("/platform/runs");
-        let open = |disk| AuditLog::open_on(disk, root, &run(), Posture::Strict, &clock()).unwrap();
+        let open = |disk| {
+            let lines = open_lines(disk, &log_of_run(root, &run()));
+            AuditLog::over(lines, String::new(), &run(), Posture::Strict, &clock()).unwrap()
+        };
         let disk = Arc::new(CrashDisk::new(careless));
         let mut log = open(disk.clone());
         for (at, kind) in KINDS.into_iter().enumerate() {

@@ -133,7 +133,7 @@ impl<'a> TakeOver<'a> {
         store: &dyn CheckpointStore,
         keys: &[CursorKey],
     ) -> Result<Vec<Option<Record>>, Error> {
-        let other = self.other_folder().map(FileStore::new);
+        let other = self.other_store();
         let mut records = Vec::with_capacity(keys.len());
         for key in keys {
             let mut record = load_of_two(store, other.as_ref(), key).await?;
@@ -145,7 +145,11 @@ impl<'a> TakeOver<'a> {
         Ok(records)
     }
 
-    /// The folder that is not saved in.
+    /// The store in the folder that is not saved in.
+    pub(crate) fn other_store(&self) -> Option<FileStore> {
+        self.other_folder().map(FileStore::new)
+    }
+
     fn other_folder(&self) -> Option<PathBuf> {
         let in_run = in_run(self.request, self.run?)?;
         let checkpoint = &self.request.profile.checkpoint;
@@ -193,7 +197,11 @@ impl<'a> TakeOver<'a> {
     }
 }
 
-async fn load_of_two(
+/// The record of a key in the store that is saved in or in the other one, whichever counts.
+///
+/// # Errors
+/// `CHECKPOINT_AMBIGUOUS`; the stores'.
+pub(crate) async fn load_of_two(
     store: &dyn CheckpointStore,
     other: Option<&FileStore>,
     key: &CursorKey,

@@ -2,11 +2,13 @@
 //!
 //! Neither asks whether the world may be read: a cursor can be looked at while a
 //! gate fails. The cursors' keys come from the pack's id, else from the engine run
-//! root's name, as they do for a stream.
+//! root's name, as they do for a stream; and both places are looked at that a stream would go on
+//! from.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, StoredCursor};
+use checkpoint::{CheckpointStore, CursorKey, FileStore, Holder, LeaseRequest, StoredCursor};
 use envelope::{EventTime, PlatformRunId};
 use model::{OutputId, PackKey};
 use oracle_store::{CatalogueEntry, PackManifest, locate};
@@ -20,14 +22,15 @@ use crate::plan::{LocatedWorld, locate_world, pack_key};
 use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
 use crate::run::backends::open_checkpoint_store;
-use crate::run::cursor_places::scoped_key;
+use crate::run::cursor_places::{TakeOver, load_of_two, scoped_key};
 use crate::run::done_share::percent;
+use crate::run::places::places_of;
 use crate::run::platform_run;
 use crate::run::reading::index_folder;
 use crate::run::report::stored_cursor_json;
 use crate::run::written_places::refuse_cursors_in_world;
 use crate::{Error, ReasonCode};
-use replay::{Ending, HeldLease, TimeIndexCache, clear_verdict};
+use replay::{Ending, HeldLease, TimeIndexCache};
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]
@@ -56,6 +59,10 @@ pub struct CursorReport {
     pub percent: Option<f64>,
     /// Whole seconds since the cursor was saved; `None` where its time says no past moment.
     pub age_s: Option<u64>,
+    /// The place where the cursor was found, if that is the platform's and not the store that this
+    /// profile saves in; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found_in: Option<String>,
     /// Why the cursor cannot be read; `None` where it can.
     pub error: Option<Value>,
     /// The holder of the lease; `None` where nobody holds it.
@@ -94,15 +101,42 @@ pub async fn reset(
         keys,
         &named.index_folder,
     )?;
+    let mut stores = vec![Arc::clone(&store)];
+    // A stream would go on from a cursor there.
+    if let Some(other) = &named.other {
+        let mut holds_any = false;
+        for key in keys {
+            holds_any |= !matches!(other.load(key).await, Ok(None));
+        }
+        if holds_any {
+            stores.push(Arc::new(other.clone()));
+        }
+    }
+    for store in &stores {
+        give_up(request, store, keys, surroundings).await?;
+    }
+    forget_verdict(request).await?;
+    named.report(&*store, true, &surroundings.clock).await
+}
+
+/// Gives the cursors in one store up, under its leases.
+async fn give_up(
+    request: &StreamRequest,
+    store: &Arc<dyn CheckpointStore>,
+    keys: &[CursorKey],
+    surroundings: &Surroundings,
+) -> Result<(), Error> {
     let mut wanted = LeaseRequest::new(
         keys.iter().cloned(),
         Holder::this_process("wsp-cli checkpoint reset"),
     );
     wanted.period = request.profile.checkpoint.lease;
     wanted.take_over = request.overrides.take_over;
+    // Cursors that were deleted are given up like those that stand.
+    wanted.gives_up_deleted = true;
     let patience = request.profile.checkpoint.save_timeout;
     let held = HeldLease::take(
-        &store,
+        store,
         &wanted,
         &surroundings.lease_clock,
         &Ending::by(surroundings.clock.clone()),
@@ -116,9 +150,7 @@ pub async fn reset(
         done = done.and(reset.map_err(Error::from));
     }
     held.give_back(patience).await;
-    done?;
-    forget_verdict(request).await?;
-    named.report(&*store, true, &surroundings.clock).await
+    done
 }
 
 /// The outputs of a request, and what their cursors are called.
@@ -127,6 +159,9 @@ struct Named {
     pack_key: PackKey,
     /// In the order of the outputs.
     keys: Vec<CursorKey>,
+    /// The store in the platform's place of these cursors, if there is such a place and it is
+    /// another.
+    other: Option<FileStore>,
     index: TimeIndexCache,
     index_folder: PathBuf,
 }
@@ -144,10 +179,12 @@ impl Named {
         let pack_key = pack_key(pack_id.as_ref(), store);
         let index_folder = index_folder(request, &pack_key);
         let index = TimeIndexCache::load(&index_folder);
+        let engine_run_id = world.identified.receipt().run_id.to_string();
+        let run = platform_run::named(request)?.map(|(run, _)| run);
+        let other = TakeOver::new(request, run.as_ref(), &pack_key, &engine_run_id).other_store();
         let pack_key = if request.profile.checkpoint.scope == CheckpointScope::Pack {
             pack_key
         } else {
-            let engine_run_id = world.identified.receipt().run_id.to_string();
             scoped_key(request, &pack_key, &named_run(request)?, &engine_run_id)
         };
         let keys = world.outputs.iter().map(|output| {
@@ -156,6 +193,7 @@ impl Named {
         Ok(Self {
             keys: keys.collect::<Result<_, _>>()?,
             pack_key,
+            other,
             world,
             index,
             index_folder,
@@ -170,13 +208,14 @@ impl Named {
     ) -> Result<CursorsReport, Error> {
         let mut cursors = Vec::with_capacity(self.keys.len());
         for (key, output) in self.keys.iter().zip(&self.world.outputs) {
-            let stored = store.load(key).await;
+            let stored = load_of_two(store, self.other.as_ref(), key).await;
             let lease = store.lease_state(key).await?;
             let mut report = CursorReport {
                 output_id: key.output_id().clone(),
                 cursor: None,
                 percent: None,
                 age_s: None,
+                found_in: None,
                 error: None,
                 holder: lease.map(|lease| {
                     json!({"holder": lease.holder, "renewed_at_utc": lease.renewed_at_utc, "alive": lease.alive})
@@ -188,10 +227,12 @@ impl Named {
                     report.cursor = Some(stored_cursor_json(&record));
                     report.percent = self.percent(&output.entry, &record.cursor).await;
                     report.age_s = age_s(&record.updated_at_utc, EventTime::of_wall(clock.wall()));
+                    if let (Ok(None), Some(other)) = (store.load(key).await, &self.other) {
+                        report.found_in = Some(other.place());
+                    }
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let error = Error::from(error);
                     report.error = Some(json!({"reason": error.code(), "detail": error.detail()}));
                 }
             }
@@ -221,12 +262,11 @@ impl Named {
 async fn forget_verdict(request: &StreamRequest) -> Result<(), Error> {
     let request = request.clone();
     blocking(move || {
-        let runs_root = request.working_dir.join(&request.profile.runs_root);
         let named = platform_run::named(&request)?;
         let Some((run, _)) = named else {
             return Ok(());
         };
-        Ok(clear_verdict(&runs_root, &run)?)
+        Ok(places_of(&request)?.clear_verdict(&run)?)
     })
     .await
 }

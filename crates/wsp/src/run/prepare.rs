@@ -4,26 +4,28 @@
 //! the leases are held is read again under them: another producer may have moved
 //! the cursors in between.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
 use envelope::{PinValues, Pins, PlatformRunId, Provenance};
 use model::OutputId;
+use oracle_store::{Location, Posture};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::blocking::blocking;
 use crate::clock::{Clock as _, SharedRandom, Surroundings};
 use crate::plan::{Plan, plan};
-use crate::profile::CheckpointScope;
 use crate::profile::request::StreamRequest;
+use crate::profile::{CheckpointScope, control_root};
 use crate::run::audit::{AuditLog, EventKind};
 use crate::run::cursor_places::{TakeOver, scoped_key};
+use crate::run::places::{RunPlaces, places_of};
 use crate::run::platform_run::{self, PlatformRunSource};
 use crate::run::reading::index_folder;
 use crate::run::refusal;
-use crate::run::report::{SourceReport, StreamReport};
+use crate::run::report::{OutputLists, SourceReport, StreamReport};
 use crate::run::resume::{self, OutputStart, ResumeTerms};
 use crate::run::view_order;
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
@@ -58,8 +60,10 @@ pub(crate) struct Prepared {
     pub gate_book: GateBook,
     /// Where receipts are written, if they are.
     pub receipts: Option<Receipts>,
-    /// The folder of the platform run.
-    pub run_folder: PathBuf,
+    /// Where the records of platform runs lie.
+    pub places: Arc<dyn RunPlaces>,
+    /// The folder of this machine that the run's control socket is made in.
+    pub control_folder: PathBuf,
 }
 
 /// What a run would start from, without taking or writing anything.
@@ -163,20 +167,27 @@ pub(crate) async fn look_ahead(
 pub(crate) async fn prepare(
     request: &StreamRequest,
     store: Arc<dyn CheckpointStore>,
-    surroundings: &Surroundings,
+    (surroundings, session): (&Surroundings, &str),
     ending: &Ending,
     report: &mut StreamReport,
 ) -> Result<(Prepared, AuditLog), Error> {
     let mut open_audit = None;
     let going = Going {
         surroundings,
+        session,
         ending,
     };
     let prepared = Box::pin(begin(request, store, going, report, &mut open_audit)).await;
     if let Err(error) = &prepared {
         match open_audit {
-            Some(mut audit) => refusal::tell(&mut audit, error, report)?,
-            None => refusal::tell_of(request, error, report, &surroundings.clock).await,
+            Some(mut audit) => {
+                refusal::tell(&mut audit, error, report)?;
+                audit.flush().await?;
+            }
+            None => {
+                let by = (session, &surroundings.clock);
+                refusal::tell_of(request, error, report, by).await;
+            }
         }
     }
     prepared
@@ -186,6 +197,7 @@ pub(crate) async fn prepare(
 #[derive(Clone, Copy)]
 struct Going<'a> {
     surroundings: &'a Surroundings,
+    session: &'a str,
     ending: &'a Ending,
 }
 
@@ -199,15 +211,16 @@ async fn begin(
 ) -> Result<(Prepared, AuditLog), Error> {
     let Going {
         surroundings,
+        session,
         ending,
     } = going;
     let profile = &request.profile;
-    let runs_root = request.working_dir.join(&profile.runs_root);
+    let places = places_of(request)?;
     let mut outlook =
         unless_stopped(ending, look_ahead(request, &*store, surroundings, report)).await?;
     if !unless_stopped(
         ending,
-        is_run_agreed(&outlook, &runs_root, &surroundings.random),
+        is_run_agreed(&outlook, &places, &surroundings.random),
     )
     .await?
     {
@@ -229,15 +242,19 @@ async fn begin(
         refuse_cursors_in_world(request, place, &keys, &index)?;
     }
     let opening = {
-        let (runs_root, run, posture) = (runs_root.clone(), run.clone(), profile.posture);
-        let clock = surroundings.clock.clone();
-        blocking(move || AuditLog::open(&runs_root, &run, posture, &clock))
+        let (places, run, session) = (Arc::clone(&places), run.clone(), session.to_owned());
+        let (posture, clock) = (profile.posture, surroundings.clock.clone());
+        blocking(move || AuditLog::open(&*places, (&run, &session), posture, &clock))
     };
     let mut audit = unless_stopped(ending, opening).await?;
     *open_audit = audit.another();
-    let opening = open_quarantine(profile.rejects, &runs_root, &run);
+    let opening = {
+        let (places, run, session) = (Arc::clone(&places), run.clone(), session.to_owned());
+        let open = move || places.open_quarantine(&run, &session);
+        open_quarantine(profile.rejects, open)
+    };
     let quarantine = unless_stopped(ending, opening).await?;
-    let opening = open_books(request, &runs_root, &run);
+    let opening = open_books(request, &places, (&run, session));
     let (gate_book, receipts) = unless_stopped(ending, opening).await?;
     records?;
     audit.append(
@@ -276,7 +293,11 @@ async fn begin(
         quarantine,
         gate_book,
         receipts,
-        run_folder: runs_root.join(run.as_str()),
+        places,
+        control_folder: request
+            .working_dir
+            .join(control_root(&profile.runs_root))
+            .join(run.as_str()),
         run,
     };
     Ok((prepared, audit))
@@ -285,14 +306,28 @@ async fn begin(
 /// Opens what is kept of the gate's answers.
 async fn open_books(
     request: &StreamRequest,
-    runs_root: &Path,
-    run: &PlatformRunId,
+    places: &Arc<dyn RunPlaces>,
+    (run, session): (&PlatformRunId, &str),
 ) -> Result<(GateBook, Option<Receipts>), Error> {
     let (terms, run) = (request.profile.gate_quarantine, run.clone());
-    let runs_root = runs_root.to_owned();
+    let (places, session) = (Arc::clone(places), session.to_owned());
     let receipts = request.receipts();
+    // A damaged verdict on this machine is for its operator to mend.
+    let is_local = request.profile.posture == Posture::Local
+        && matches!(request.runs_location(), Ok(Location::S3 { .. }));
     blocking(move || {
-        let book = GateBook::open(terms, &runs_root, &run)?;
+        let book = match places.open_gate_book(terms, &run, &session) {
+            // As the audit, it is not what a local run ends for; a limit needs the list.
+            Err(error)
+                if is_local
+                    && terms.at_most.is_none()
+                    && error.code() == replay::ReasonCode::QuarantineUnreadable.as_str() =>
+            {
+                tracing::warn!(%error, "what the gate quarantined before is not known");
+                GateBook::unkept(terms)
+            }
+            opened => opened?,
+        };
         let receipts = receipts.as_deref().map(Receipts::open).transpose()?;
         Ok::<_, Error>((book, receipts))
     })
@@ -333,6 +368,7 @@ impl Beginning<'_> {
         let pins = pins(self.request, self.plan, self.run)?;
         let started = stream_started(self.request, self.plan, self.keys, &starts, self.order);
         audit.append(EventKind::StreamStart, started)?;
+        unless_stopped(ending, audit.flush()).await?;
         Ok((pins, starts))
     }
 }
@@ -357,16 +393,16 @@ pub(crate) async fn unless_stopped<T, E: Into<Error>>(
 /// another.
 async fn is_run_agreed(
     outlook: &Outlook,
-    runs_root: &Path,
+    places: &Arc<dyn RunPlaces>,
     random: &SharedRandom,
 ) -> Result<bool, Error> {
     let (run, source) = &outlook.run;
     if *source != PlatformRunSource::New || outlook.records.is_err() {
         return Ok(true);
     }
-    let (runs_root, run, random) = (runs_root.to_owned(), run.clone(), random.clone());
+    let (places, run, random) = (Arc::clone(places), run.clone(), random.clone());
     blocking(move || {
-        Ok(platform_run::claim(&runs_root, &run, &random).unwrap_or_else(|error| {
+        Ok(places.claim_active_run(&run, &random).unwrap_or_else(|error| {
             tracing::warn!(%error, "the active run file cannot be written; name the run to resume under it");
             true
         }))
@@ -464,6 +500,7 @@ fn stream_started(
     starts: &[OutputStart],
     order: OrderMode,
 ) -> Value {
+    let lists = OutputLists::of(plan.outputs.iter().map(|output| (output.id(), output.role)));
     let outputs = plan.outputs.iter().zip(starts).map(|(output, start)| {
         json!({
             "output_id": output.id(),
@@ -486,7 +523,10 @@ fn stream_started(
     json!({
         "engine_run_root": plan.store.root().as_str(),
         "scenario_id": plan.world_key.scenario_id,
-        "output_ids": outputs.collect::<Vec<_>>(),
+        "output_ids": lists.all,
+        "traffic_output_ids": lists.traffic,
+        "context_output_ids": lists.context,
+        "outputs": outputs.collect::<Vec<_>>(),
         "pack_key": keys.first().map(|key| key.pack_key().as_str()),
         "producer_id": plan.producer.as_str(),
         "policy_rev": request.profile.policy_rev,

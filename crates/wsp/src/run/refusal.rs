@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use envelope::PlatformRunId;
 use model::SharedClock;
+use oracle_store::{Location, refuse_platform_runs};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::blocking::blocking;
 use crate::profile::request::StreamRequest;
 use crate::run::audit::{AuditLog, EventKind};
+use crate::run::places::places_of;
 use crate::run::platform_run;
 use crate::run::report::{Status, StreamReport};
 use crate::run::written_places::refuse_run_in_world;
@@ -25,14 +28,15 @@ pub(crate) async fn tell_of(
     request: &StreamRequest,
     error: &Error,
     report: &StreamReport,
-    clock: &SharedClock,
+    (session, clock): (&str, &SharedClock),
 ) {
-    let (asked, by) = (request.clone(), clock.clone());
-    let opening = blocking(move || Ok(audit_of_named_run(&asked, &by)));
+    let (asked, by, session) = (request.clone(), clock.clone(), session.to_owned());
+    let opening = blocking(move || Ok(audit_of_named_run(&asked, &session, &by)));
     // The refusal is what counts: no audit may keep it back.
     let opened = clock.timeout(PATIENCE, opening).await;
     if let Ok(Ok(Some(mut audit))) = opened {
         let _ = tell(&mut audit, error, report);
+        let _ = clock.timeout(PATIENCE, audit.flush()).await;
     }
 }
 
@@ -70,11 +74,25 @@ pub(crate) fn quarantined(report: &StreamReport) -> u64 {
     outputs.map(|output| output.meters.quarantined).sum()
 }
 
-fn audit_of_named_run(request: &StreamRequest, clock: &SharedClock) -> Option<AuditLog> {
-    let runs_root = request.working_dir.join(&request.profile.runs_root);
+fn audit_of_named_run(
+    request: &StreamRequest,
+    session: &str,
+    clock: &SharedClock,
+) -> Option<AuditLog> {
+    let run = writable_run(request)?;
+    let places = places_of(request).ok()?;
+    AuditLog::open(&*places, (&run, session), request.profile.posture, clock).ok()
+}
+
+/// The platform run that is named, if its records would not lie in a world.
+pub(crate) fn writable_run(request: &StreamRequest) -> Option<PlatformRunId> {
     let (run, _) = platform_run::named(request).ok()??;
+    let runs_root = request.runs_location().ok()?;
     for world in request.read_only_places() {
         refuse_run_in_world(request, &world, &run).ok()?;
+        if matches!(runs_root, Location::S3 { .. }) {
+            refuse_platform_runs(&world, &runs_root).ok()?;
+        }
     }
-    AuditLog::open(&runs_root, &run, request.profile.posture, clock).ok()
+    Some(run)
 }

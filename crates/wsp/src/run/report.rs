@@ -256,6 +256,31 @@ pub(crate) fn or_no_fields<S: Serializer>(
     }
 }
 
+/// The ids of outputs, as the platform's own producer lists them in the audit.
+#[derive(Debug, Default)]
+pub(crate) struct OutputLists<'a> {
+    /// All of them, in the order of the list.
+    pub(crate) all: Vec<&'a OutputId>,
+    /// Those of the traffic.
+    pub(crate) traffic: Vec<&'a OutputId>,
+    /// Those of the context.
+    pub(crate) context: Vec<&'a OutputId>,
+}
+
+impl<'a> OutputLists<'a> {
+    pub(crate) fn of(outputs: impl Iterator<Item = (&'a OutputId, Role)>) -> Self {
+        let mut lists = Self::default();
+        for (id, role) in outputs {
+            lists.all.push(id);
+            match role {
+                Role::BusinessTraffic => lists.traffic.push(id),
+                Role::BehaviouralContext => lists.context.push(id),
+            }
+        }
+        lists
+    }
+}
+
 /// A cursor as reports and audit lines show it.
 pub(crate) fn cursor_json(cursor: &Cursor) -> Value {
     json!({

@@ -14,14 +14,18 @@ use crate::clock::{Clock, Surroundings, TokioClock};
 use crate::plan::Plan;
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, OnReject, Profile};
-use crate::run::audit::{AuditLog, EventKind};
+use crate::run::audit::{AuditLog, EventKind, flush_lists, flush_regularly};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
 use crate::run::failure::StreamFailure;
+use crate::run::kept_report::ReportKeeping;
+use crate::run::places::new_session;
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source, sort_cache};
 use crate::run::refusal::{self, failure, quarantined};
-use crate::run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
+use crate::run::report::{
+    OutputLists, OutputReport, ScheduleReport, SourceReport, Status, StreamReport,
+};
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
@@ -173,8 +177,11 @@ impl<K: Clock> Stream<K> {
             }
             Err(error) => {
                 let report = StreamReport::empty(profile.posture);
-                refusal::tell_of(&self.request, &error, &report, self.ending.clock()).await;
-                Err(StreamFailure::new(report, error))
+                let session = new_session(&self.surroundings);
+                let by = (session.as_str(), self.ending.clock());
+                refusal::tell_of(&self.request, &error, &report, by).await;
+                let keeping = ReportKeeping::new(&self.request, session, &self.surroundings);
+                keeping.keep(Err(StreamFailure::new(report, error))).await
             }
         }
     }
@@ -225,22 +232,26 @@ impl<K: Clock> Stream<K> {
         let began = self.ending.clock().now();
         let clock = self.ending.clock().clone();
         let mut report = StreamReport::empty(self.request.profile.posture);
+        let session = new_session(&self.surroundings);
         let preparing = prepare(
             &self.request,
             store,
-            &self.surroundings,
+            (&self.surroundings, &session),
             &self.ending,
             &mut report,
         );
-        let ended = match Box::pin(preparing).await {
+        let preparing = Box::pin(preparing).await;
+        let mut keeping = ReportKeeping::new(&self.request, session, &self.surroundings);
+        let ended = match preparing {
             Ok((prepared, audit)) => {
+                keeping.has_begun(&prepared);
                 let gate = (client, endpoint);
                 self.stream(prepared, audit, gate, &mut report).await
             }
             Err(error) => Err(error),
         };
         report.wall_seconds = clock.since(began).as_secs_f64();
-        match ended {
+        let ended = match ended {
             Ok(()) => Ok(report),
             Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
                 report.status = Status::Stopped;
@@ -249,7 +260,8 @@ impl<K: Clock> Stream<K> {
                 Ok(report)
             }
             Err(error) => Err(StreamFailure::new(report, error)),
-        }
+        };
+        keeping.keep(ended).await
     }
 
     /// Streams what is prepared, and gives the leases back.
@@ -264,13 +276,14 @@ impl<K: Clock> Stream<K> {
         let socket = self.has_control_socket.then(|| {
             let progress = self.progress.subscribe();
             ControlSocket::open(
-                &prepared.run_folder,
+                &prepared.control_folder,
                 self.steering.clone(),
                 progress,
                 ending.clock().clone(),
             )
         });
         let stop_timeout = stop_timeout(&self.request.profile);
+        let places = Arc::clone(&prepared.places);
         // An engine that cannot start does not give the audit back.
         let spare_audit = audit.another();
         let ran = self
@@ -287,6 +300,7 @@ impl<K: Clock> Stream<K> {
         if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
             // The failure is the one to report, whatever the audit says.
             let _ = audit.append(EventKind::StreamFailed, failure(error, report));
+            let _ = audit.flush().await;
         }
         let Ran {
             dispatched,
@@ -339,7 +353,13 @@ impl<K: Clock> Stream<K> {
             }
             (end, _) => end,
         };
-        conclude(report, end, ending.take_cause(), &mut audit)?;
+        let concluded = conclude(report, end, ending.take_cause(), &mut audit);
+        let flushed = audit.flush().await;
+        if let Err(error) = flush_lists(&places).await {
+            tracing::warn!(%error, "what the gate quarantined is not listed to the end");
+        }
+        // The first failure is the one to report, whatever the audit says.
+        concluded.and(flushed)?;
         if report.all_duplicates && report.status == Status::Streamed {
             report.detail = Some(format!(
                 "All {} answers were DUPLICATE: the ingestion gate had every event already.",
@@ -369,6 +389,7 @@ impl<K: Clock> Stream<K> {
         let quarantine = prepared.quarantine.take();
         let gate_book = std::mem::take(&mut prepared.gate_book);
         let receipts = prepared.receipts.take();
+        let give_up_after = self.request.profile.retry.give_up_after;
         let engine = self.engine(prepared, client, endpoint)?;
         let engine = engine
             .with_quarantine(quarantine)
@@ -378,6 +399,15 @@ impl<K: Clock> Stream<K> {
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
         watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
+        if let Some(lines) = audit.another() {
+            let places = Arc::clone(&prepared.places);
+            watching.spawn(flush_regularly(
+                lines,
+                places,
+                give_up_after,
+                ending.clone(),
+            ));
+        }
         let mut running = pin!(engine.run(audit));
         let ran = loop {
             tokio::select! {
@@ -546,7 +576,25 @@ fn conclude(
     cause: Option<Cause>,
     audit: &mut AuditLog,
 ) -> Result<(), Error> {
-    let details = |report: &StreamReport| json!({"emitted": report.emitted, "quarantined": quarantined(report), "status": report.status});
+    let details = |report: &StreamReport| {
+        json!({
+            "engine_run_root": report.engine_run_root,
+            "emitted": report.emitted,
+            "quarantined": quarantined(report),
+            "status": report.status,
+        })
+    };
+    let streamed = |report: &StreamReport| {
+        let outputs = report.per_output.iter();
+        let lists = OutputLists::of(outputs.map(|output| (&output.output_id, output.role)));
+        let mut streamed = details(report);
+        streamed["scenario_id"] = json!(report.scenario_id);
+        streamed["output_ids"] = json!(lists.all);
+        streamed["traffic_output_ids"] = json!(lists.traffic);
+        streamed["context_output_ids"] = json!(lists.context);
+        streamed["is_bounded"] = report.reason.is_some().into();
+        streamed
+    };
     let error = match (cause, end) {
         (Some(Cause::Failed(error)), _) => error,
         (_, DispatchEnd::Failed(error)) if error.code() != replay::ReasonCode::Stopped.as_str() => {
@@ -560,11 +608,12 @@ fn conclude(
         (None, DispatchEnd::MaxEvents) => {
             report.status = Status::Streamed;
             report.reason = Some(replay::ReasonCode::MaxEvents.as_str());
+            audit.append(EventKind::EngineWorldStreamed, streamed(report))?;
             return audit.append(EventKind::StreamComplete, details(report));
         }
         (None, DispatchEnd::Complete) => {
             report.status = Status::Streamed;
-            audit.append(EventKind::EngineWorldStreamed, details(report))?;
+            audit.append(EventKind::EngineWorldStreamed, streamed(report))?;
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };

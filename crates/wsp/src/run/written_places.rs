@@ -12,8 +12,8 @@ use oracle_store::{EngineRunRoot, Location, lies_in_world, world_around};
 
 use crate::profile::CheckpointBackend;
 use crate::profile::request::StreamRequest;
-use crate::run::audit::log_of_run;
 use crate::run::cursor_places::saved_in;
+use crate::run::places::{log_of_run, reports_of_run};
 use crate::{Error, ReasonCode};
 use replay::{file_of_run, gate_book_places, redriven_of};
 
@@ -26,15 +26,20 @@ pub(crate) fn refuse_run_in_world(
     world: &EngineRunRoot,
     run: &PlatformRunId,
 ) -> Result<(), Error> {
-    let runs_root = request.working_dir.join(&request.profile.runs_root);
+    let mut places: Vec<PathBuf> = request.receipts().into_iter().collect();
+    let runs_root = match request.runs_location()? {
+        Location::Local(runs_root) => runs_root,
+        // Nothing leads elsewhere there: the root alone decides, and the plan looked at it.
+        Location::S3 { .. } => return refuse(world, &places),
+    };
     let quarantine = file_of_run(&runs_root, run);
-    let mut places = vec![
+    places.extend([
         log_of_run(&runs_root, run),
         redriven_of(&quarantine),
         quarantine,
-    ];
+    ]);
     places.extend(gate_book_places(&runs_root, run));
-    places.extend(request.receipts());
+    places.extend(reports_of_run(&runs_root, run));
     refuse(world, &places)
 }
 
@@ -77,8 +82,10 @@ pub(crate) fn refuse_redrive_in_world(
     quarantine: &Path,
     run: Option<&PlatformRunId>,
 ) -> Result<(), Error> {
-    let runs_root = request.working_dir.join(&request.profile.runs_root);
-    let audit = run.map(|run| log_of_run(&runs_root, run));
+    let audit = match request.runs_location()? {
+        Location::Local(runs_root) => run.map(|run| log_of_run(&runs_root, run)),
+        Location::S3 { .. } => None,
+    };
     let places = [Some(redriven_of(quarantine)), audit];
     for place in places.into_iter().flatten() {
         if let Some(world) = world_around(&place) {

@@ -1,0 +1,183 @@
+//! Runs under a folder of this machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable::{Access, Disk, OsDisk, RunLog, create_once, make_folders, replace};
+use envelope::PlatformRunId;
+use model::SharedRandom;
+use replay::{
+    GateBook, GateQuarantineTerms, Quarantine, QuarantineFile, clear_verdict, file_of_run,
+};
+
+use super::active_run::{active_run_file, active_run_in, claim};
+use super::{AuditLines, RunPlaces};
+
+/// Runs as folders.
+#[derive(Debug)]
+pub(super) struct RunFolders {
+    root: PathBuf,
+}
+
+impl RunFolders {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+}
+
+/// The lines of a file that other programs append to without a lock.
+#[derive(Debug)]
+struct FileLines(RunLog);
+
+/// Opens, or starts, the lines of a file.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn open_lines(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Box<dyn AuditLines>> {
+    let log = RunLog::open(disk, path.to_owned(), Access::Default)?;
+    // Others append to the file without its lock, so nothing of it is cut off.
+    log.end_torn_line()?;
+    Ok(Box::new(FileLines(log)))
+}
+
+impl AuditLines for FileLines {
+    fn append(&self, line: &[u8], sync: bool) -> io::Result<()> {
+        self.0.append_shared(line, sync)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn another(&self) -> io::Result<Box<dyn AuditLines>> {
+        Ok(Box::new(Self(self.0.another()?)))
+    }
+}
+
+impl RunPlaces for RunFolders {
+    fn active_run_place(&self) -> String {
+        active_run_file(&self.root).display().to_string()
+    }
+
+    fn active_run(&self) -> io::Result<Option<String>> {
+        active_run_in(&self.root)
+    }
+
+    fn claim_active_run(&self, run: &PlatformRunId, random: &SharedRandom) -> io::Result<bool> {
+        claim(&self.root, run, random)
+    }
+
+    fn audit_place(&self, run: &PlatformRunId) -> String {
+        log_of_run(&self.root, run).display().to_string()
+    }
+
+    fn open_audit(&self, run: &PlatformRunId, _session: &str) -> io::Result<Box<dyn AuditLines>> {
+        open_lines(Arc::new(OsDisk), &log_of_run(&self.root, run))
+    }
+
+    fn open_quarantine(
+        &self,
+        run: &PlatformRunId,
+        _session: &str,
+    ) -> Result<Box<dyn Quarantine>, replay::Error> {
+        let file = QuarantineFile::open(file_of_run(&self.root, run))?;
+        Ok(Box::new(file))
+    }
+
+    fn open_gate_book(
+        &self,
+        terms: GateQuarantineTerms,
+        run: &PlatformRunId,
+        _session: &str,
+    ) -> Result<GateBook, replay::Error> {
+        GateBook::open(terms, &self.root, run)
+    }
+
+    fn clear_verdict(&self, run: &PlatformRunId) -> Result<(), replay::Error> {
+        clear_verdict(&self.root, run)
+    }
+
+    fn keep_report(&self, run: &PlatformRunId, session: &str, report: &[u8]) -> io::Result<()> {
+        keep_report(&OsDisk, &self.root, run, session, report)
+    }
+
+    fn flush_lists(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log of a platform run.
+pub(crate) fn log_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
+    runs_root.join(run.as_str()).join("session.jsonl")
+}
+
+/// The folder of a run's reports, and the latest of them.
+pub(crate) fn reports_of_run(runs_root: &Path, run: &PlatformRunId) -> [PathBuf; 2] {
+    let folder = runs_root.join(run.as_str()).join("wsp");
+    [folder.join("reports"), folder.join("wsp_summary.json")]
+}
+
+/// Whole or not at all, whatever crash comes; the latest one last.
+fn keep_report(
+    disk: &dyn Disk,
+    runs_root: &Path,
+    run: &PlatformRunId,
+    session: &str,
+    report: &[u8],
+) -> io::Result<()> {
+    let [reports, summary] = reports_of_run(runs_root, run);
+    if !disk.is_dir(&runs_root.join(run.as_str()))? {
+        // The audit made it: whoever deleted it since does not want it.
+        let text = "the folder of the run was deleted";
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    make_folders(disk, &reports, 2)?;
+    let staging = reports.join(format!(".{session}.new"));
+    let own = reports.join(format!("{session}.json"));
+    create_once(disk, &own, report, &staging)?;
+    replace(disk, &summary, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use durable::simulated::{Careless, CrashDisk};
+
+    use super::*;
+
+    const SESSION: &str = "20260101T000000Z-0123456789abcdef";
+
+    /// The first crash after which a report is torn, or not there though it was promised.
+    fn fault(careless: Careless) -> Option<String> {
+        let run: PlatformRunId = "platform_20260101T000000Z".parse().unwrap();
+        let (root, disk) = (Path::new("/platform/runs"), CrashDisk::new(careless));
+        make_folders(&disk, &root.join(run.as_str()), 0).unwrap();
+        keep_report(&disk, root, &run, SESSION, b"{\"run\":1}\n").unwrap();
+        disk.promise(1);
+        let [reports, summary] = reports_of_run(root, &run);
+        let own = reports.join(format!("{SESSION}.json"));
+        let (mut count, mut fault) = (0, None);
+        disk.each_crash(|promised, crashed| {
+            count += 1;
+            for path in [&own, &summary] {
+                let is_right = match crashed.read(path) {
+                    Ok(bytes) => bytes == b"{\"run\":1}\n",
+                    Err(_) => promised == 0,
+                };
+                if !is_right {
+                    fault = Some(format!("crash {count}: {}", path.display()));
+                }
+            }
+            fault.is_none()
+        });
+        fault
+    }
+
+    #[test]
+    fn every_crash_leaves_a_report_whole_or_absent() {
+        assert_eq!(fault(Careless::Not), None);
+        for careless in [Careless::AboutBytes, Careless::AboutNames] {
+            assert!(fault(careless).is_some(), "{careless:?} would be found out");
+        }
+    }
+}
