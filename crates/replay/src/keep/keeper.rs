@@ -43,6 +43,7 @@ use crate::tell::journal::{
     CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason, SteeredNote,
     StoreRemadeNote,
 };
+use crate::tell::progress::{OutputProgress, ReachedRow};
 use crate::tell::state::StateCell;
 use crate::{Error, ReasonCode};
 use push::{Decision, Trouble};
@@ -497,6 +498,20 @@ impl<J: Journal> Keeper<J> {
         });
     }
 
+    fn output_progress(&self) -> Vec<OutputProgress> {
+        let outputs = self.saves.cursors().outputs.iter().enumerate();
+        let progress = outputs.map(|(index, output)| OutputProgress {
+            output_id: output.key().output_id().clone(),
+            emitted: self.run.meters().reading(index).acknowledged,
+            reached: self.watermark.reached(index).map(|position| ReachedRow {
+                file: output.location(position.part).to_owned(),
+                row: position.row,
+                time: position.time,
+            }),
+        });
+        progress.collect()
+    }
+
     fn tell_progress(&mut self) {
         self.note_outages();
         self.note_remade();
@@ -505,10 +520,12 @@ impl<J: Journal> Keeper<J> {
         let gate_away = self.links.gate_trouble.current();
         let store_away = self.saves.cursors().store_trouble.current();
         let gate_quarantined = self.gate_book.report();
+        let outputs = self.output_progress();
         self.run.progress().send_modify(|progress| {
             progress.gate_away = gate_away;
             progress.store_away = store_away;
             progress.gate_quarantined = gate_quarantined;
+            progress.outputs = outputs;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_time = self.last_time.map(|position| position.time);

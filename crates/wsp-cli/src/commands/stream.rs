@@ -48,9 +48,13 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
     if args.dry_run {
         return conclude(wsp::outline(&request, &Surroundings::default()).await);
     }
+    let lines = match request.environment.progress_lines() {
+        Ok(lines) => lines,
+        Err(error) => return refuse(&error),
+    };
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());
-    let line = ProgressLine::start(stream.progress(), face);
+    let line = ProgressLine::start(stream.progress(), face, lines);
     let report = Box::pin(stream.run()).await;
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
