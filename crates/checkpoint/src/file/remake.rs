@@ -131,7 +131,11 @@ impl Inner {
     pub(super) fn remake_if_deleted(&self, session: &Session) -> Result<bool, Error> {
         let alone = session.remaking.lock();
         let _alone = alone.unwrap_or_else(PoisonError::into_inner);
-        let Some(home) = session.home.as_ref().filter(|home| home.may_be_made_again()) else {
+        let Some(home) = session
+            .home
+            .as_ref()
+            .filter(|home| home.may_be_made_again())
+        else {
             return Ok(false);
         };
         let (root, kept) = {
@@ -152,13 +156,19 @@ impl Inner {
         for place in &places {
             if let Some(taken) = place.lease(&*self.disk)? {
                 let taker = taken.holder;
-                return Err(lost(place.key, format!("the root was deleted, and {taker} took it")));
+                return Err(lost(
+                    place.key,
+                    format!("the root was deleted, and {taker} took it"),
+                ));
             }
             if place.record(&*self.disk)?.is_some() {
-                return Err(lost(place.key, "the root was deleted, and another wrote a cursor there"));
+                return Err(lost(
+                    place.key,
+                    "the root was deleted, and another wrote a cursor there",
+                ));
             }
         }
-        let mut made = kept;
+        let mut made = kept.clone();
         for place in &places {
             let Some(kept) = made.get_mut(place.key) else {
                 continue;
@@ -201,6 +211,7 @@ impl Inner {
         let Some(folder) = &self.made_again_with else {
             return Ok(None);
         };
-        Home::of(folder).map_err(|error| path_fault::at_path("look at the runs root", folder, error))
+        Home::of(folder)
+            .map_err(|error| path_fault::at_path("look at the runs root", folder, error))
     }
 }

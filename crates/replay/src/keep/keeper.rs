@@ -216,6 +216,7 @@ impl<J: Journal> Keeper<J> {
         self.note_quarantine(true);
         self.note_gate_quarantine(true);
         self.tell_progress();
+        self.check_aside();
         self.sync_receipts();
         let verdict = self.gate_book.close(self.decisions);
         Kept {
@@ -488,6 +489,14 @@ impl<J: Journal> Keeper<J> {
             cursors: cursors.collect(),
         };
         self.note(Happening::StoreRemade(note));
+        self.check_aside();
+    }
+
+    /// Ends the stream where events that were set aside are gone: no cursor brings them back.
+    fn check_aside(&self) {
+        if let Err(error) = self.aside.check_in_place() {
+            self.run.ending().wind_down(Cause::Failed(error));
+        }
     }
 
     fn note_told(&mut self, told: &Told) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use checkpoint::{BucketStore, CheckpointStore, FileStore, PostgresStore, SqliteStore};
-use oracle_store::{Location, object_store_at};
+use oracle_store::{Location, Posture, object_store_at};
 
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, Profile, PushClientKind};
@@ -23,7 +23,7 @@ pub(crate) fn open_checkpoint_store(
     let (profile, working_dir) = (&request.profile, request.working_dir.as_path());
     let settings = &profile.checkpoint;
     Ok(match settings.backend {
-        CheckpointBackend::File => Arc::new(FileStore::new(saved_in(request)?)),
+        CheckpointBackend::File => Arc::new(file_store(request)?),
         CheckpointBackend::Sqlite => Arc::new(SqliteStore::new(working_dir.join(&settings.root))),
         CheckpointBackend::Postgres => {
             let dsn = settings.dsn.as_ref().map(|dsn| dsn.reveal().to_owned());
@@ -31,6 +31,20 @@ pub(crate) fn open_checkpoint_store(
             Arc::new(PostgresStore::new(dsn)?)
         }
         CheckpointBackend::Object => Arc::new(bucket_store(profile, working_dir)?),
+    })
+}
+
+/// The store in a folder. One under the runs root is made again with it, in local posture.
+fn file_store(request: &StreamRequest) -> Result<FileStore, Error> {
+    let folder = saved_in(request)?;
+    let store = FileStore::new(&folder);
+    Ok(match request.runs_location()? {
+        Location::Local(runs_root)
+            if request.profile.posture == Posture::Local && folder.starts_with(&runs_root) =>
+        {
+            store.made_again_with(runs_root)
+        }
+        _ => store,
     })
 }
 
