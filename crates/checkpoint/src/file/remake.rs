@@ -51,17 +51,25 @@ struct Kept {
 pub(super) struct Left {
     key: CursorKey,
     lease: Option<LeaseRecord>,
-    /// `None` where the edit leaves the record as it was.
-    record: Option<Option<String>>,
+    record: RecordLeft,
+}
+
+/// What an edit leaves of a record.
+enum RecordLeft {
+    /// The record as it was.
+    AsItWas,
+    /// This text; `None` where there is no record any more.
+    Text(Option<String>),
 }
 
 impl Left {
     /// `found` is the record as a take finds it.
     pub(super) fn by(act: Act, key: &CursorKey, change: &Change, found: Option<String>) -> Self {
         let record = match &change.record {
-            RecordChange::Save(record) => Some(Some(record.to_json())),
-            RecordChange::Remove(_) => Some(None),
-            RecordChange::Keep => (act == Act::Take).then_some(found),
+            RecordChange::Save(record) => RecordLeft::Text(Some(record.to_json())),
+            RecordChange::Remove(_) => RecordLeft::Text(None),
+            RecordChange::Keep if act == Act::Take => RecordLeft::Text(found),
+            RecordChange::Keep => RecordLeft::AsItWas,
         };
         Self {
             key: key.clone(),
@@ -107,16 +115,19 @@ impl Session {
                 known.keys.remove(&key);
                 continue;
             }
-            match (known.keys.get_mut(&key), lease) {
-                (Some(kept), lease) => {
-                    kept.lease = lease.unwrap_or_else(|| kept.lease.clone());
-                    kept.record = record.unwrap_or_else(|| kept.record.take());
+            if let Some(kept) = known.keys.get_mut(&key) {
+                if let Some(lease) = lease {
+                    kept.lease = lease;
                 }
-                (None, Some(lease)) => {
-                    let record = record.flatten();
-                    known.keys.insert(key, Kept { lease, record });
+                if let RecordLeft::Text(text) = record {
+                    kept.record = text;
                 }
-                (None, None) => {}
+            } else if let Some(lease) = lease {
+                let record = match record {
+                    RecordLeft::Text(text) => text,
+                    RecordLeft::AsItWas => None,
+                };
+                known.keys.insert(key, Kept { lease, record });
             }
         }
     }
