@@ -9,6 +9,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{Bug, Random};
@@ -123,6 +124,8 @@ impl SessionId {
 pub struct Lease {
     session: SessionId,
     fences: Arc<BTreeMap<CursorKey, u64>>,
+    /// By how much all fences are above those, since the store was made again.
+    raised: Arc<AtomicU64>,
     period: Duration,
     /// The store's proof of life: dropped with the lease, known only to the store that made it.
     proof: Arc<dyn Any + Send + Sync>,
@@ -142,9 +145,16 @@ impl Lease {
         Self {
             session,
             fences: Arc::new(fences),
+            raised: Arc::default(),
             period,
             proof: Arc::new(proof),
         }
+    }
+
+    /// The same lease, whose fences the store raises by a number of its own.
+    #[must_use]
+    pub(crate) fn raised_by(self, raised: Arc<AtomicU64>) -> Self {
+        Self { raised, ..self }
     }
 
     /// The acquisition that the lease came from.
@@ -159,7 +169,8 @@ impl Lease {
 
     /// The fence of one key; `None` if the lease is not of that key.
     pub fn fence(&self, key: &CursorKey) -> Option<u64> {
-        self.fences.get(key).copied()
+        let granted = self.fences.get(key)?;
+        Some(granted + self.raised.load(Ordering::Acquire))
     }
 
     /// How long the lease lasts without renewal.
@@ -174,6 +185,7 @@ impl Lease {
         Self {
             session: self.session.clone(),
             fences: Arc::clone(&self.fences),
+            raised: Arc::clone(&self.raised),
             period: self.period,
             proof: Arc::clone(&self.proof),
         }

@@ -248,8 +248,10 @@ impl<S: Slots> CheckpointStore for S {
             adopted.extend(foreign.map(|record| (key.clone(), record)));
             fences.insert(key, fence);
         }
+        let raised = self.fences_raised(&proof);
         let granted = Granted { proof, adopted };
-        Ok(Lease::granted(session, fences, request.period, granted))
+        let lease = Lease::granted(session, fences, request.period, granted);
+        Ok(lease.raised_by(raised.unwrap_or_default()))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {

@@ -9,6 +9,7 @@
 //! | `disk` | the few things done to a disk, as an interface |
 //! | `os_lock` | OS locks on files, and who holds one |
 //! | `simulated` | disks for tests: one that crashes, one that fails (feature `simulated-disk`) |
+//! | `home` | a folder that may be made again after somebody deleted it |
 //! | `clock`, `random`, `host` | the machine's clocks, chance and name |
 //!
 //! Nothing is durable before its sync: a file's bytes once the file is synced, a name (made,
@@ -34,12 +35,14 @@ mod synced;
 pub mod simulated;
 mod disk;
 mod os_lock;
+mod home;
 mod clock;
 mod random;
 mod host;
 
 pub use clock::{BootClock, TokioClock};
 pub use disk::{Access, Disk, DiskFile, ListedFile, OsDisk};
+pub use home::{FileId, Home};
 pub use host::host_name;
 pub use lines::{LinesRead, LogFault};
 pub use objects::{MemoryObjects, ObjectLog, Objects, PendingLines};

@@ -167,7 +167,10 @@ impl RunLog {
     }
 
     /// Refuses a file that was moved or deleted: what is written there is lost.
-    fn check_in_place(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `NotFound`; what the file system says.
+    pub fn check_in_place(&self) -> io::Result<()> {
         if self.file.is_at(&self.path)? {
             return Ok(());
         }

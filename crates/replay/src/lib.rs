@@ -142,7 +142,7 @@ pub use tell::journal::{
     SteeredNote, StoreRemadeNote,
 };
 pub use tell::meters::{Meters, Reading};
-pub use tell::progress::{Progress, ProgressSink, tell_until_the_end};
+pub use tell::progress::{OutputProgress, Progress, ProgressSink, ReachedRow, tell_until_the_end};
 pub use tell::state::State;
 pub use tell::state_changes::{StateChange, StateChanges, StateChangesSender};
 pub use time::{Start, WallNs};

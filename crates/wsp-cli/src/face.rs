@@ -33,6 +33,9 @@ pub struct Face {
     pub colours: bool,
     /// Whether people watch: standard error is a terminal, and nobody asked for silence.
     pub is_watched: bool,
+    /// Whether the log says how far a stream is: standard error is no terminal, and nobody asked
+    /// for silence.
+    pub logs_progress: bool,
 }
 
 impl Face {
@@ -49,6 +52,7 @@ impl Face {
         Self {
             colours,
             is_watched: is_terminal && !quiet,
+            logs_progress: !is_terminal && !quiet,
         }
     }
 
@@ -58,6 +62,7 @@ impl Face {
         Self {
             colours: false,
             is_watched: false,
+            logs_progress: false,
         }
     }
 

@@ -12,6 +12,7 @@ mod face;
 mod logging;
 mod output;
 mod progress_line;
+mod progress_log;
 mod signals;
 mod summary;
 

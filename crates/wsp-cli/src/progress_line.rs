@@ -1,4 +1,4 @@
-//! The progress of a stream: a line on a terminal, nothing elsewhere.
+//! The progress of a stream: a line on a terminal, lines of the log elsewhere.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -7,25 +7,40 @@ use indicatif::{FormattedDuration, HumanCount, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wsp::Progress;
+use wsp::profile::ProgressLines;
 use wsp::replay::State;
 
 use crate::face::Face;
+use crate::logging::PROGRESS;
 use crate::output;
+use crate::progress_log::ProgressLog;
 
 const REDRAW: Duration = Duration::from_millis(250);
 
-/// The line, while it is drawn.
+/// The line, while it is drawn, or the lines of the log.
 pub struct ProgressLine {
     drawing: Option<(JoinHandle<()>, ProgressBar)>,
+    logging: Option<JoinHandle<()>>,
 }
 
 impl ProgressLine {
-    /// Draws a line if people watch standard error.
-    pub fn start(mut progress: watch::Receiver<Progress>, face: Face) -> Self {
+    /// Draws a line if people watch standard error, and writes lines to the log if it is no
+    /// terminal.
+    pub fn start(
+        mut progress: watch::Receiver<Progress>,
+        face: Face,
+        lines: ProgressLines,
+    ) -> Self {
         // A dumb terminal cannot take a line back.
         let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         if is_dumb || !face.is_watched {
-            return Self { drawing: None };
+            let logging = face
+                .logs_progress
+                .then(|| tokio::spawn(log(progress, lines)));
+            return Self {
+                drawing: None,
+                logging,
+            };
         }
         let bar = ProgressBar::new_spinner();
         let style = ProgressStyle::with_template("{spinner} {msg}");
@@ -49,17 +64,37 @@ impl ProgressLine {
         });
         Self {
             drawing: Some((task, bar)),
+            logging: None,
         }
     }
 
-    /// Takes the line off the terminal.
+    /// Takes the line off the terminal, or writes the last ones to the log.
     pub async fn finish(self) {
+        if let Some(logging) = self.logging {
+            // It ends with the stream.
+            let _ = logging.await;
+        }
         if let Some((task, bar)) = self.drawing {
             bar.finish_and_clear();
             output::write_above(None);
             task.abort();
             let _ = task.await;
         }
+    }
+}
+
+/// Writes lines to the log until the stream is gone.
+async fn log(mut progress: watch::Receiver<Progress>, lines: ProgressLines) {
+    let mut log = ProgressLog::new(lines, Instant::now());
+    while progress.changed().await.is_ok() {
+        let now = progress.borrow_and_update().clone();
+        for line in log.due(&now, Instant::now()) {
+            tracing::info!(target: PROGRESS, "{line}");
+        }
+    }
+    let now = progress.borrow().clone();
+    for line in log.last(&now) {
+        tracing::info!(target: PROGRESS, "{line}");
     }
 }
 

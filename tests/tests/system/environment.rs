@@ -29,6 +29,28 @@ fn sample_outputs(rig: &Rig) -> Vec<String> {
 }
 
 #[test]
+fn off_a_terminal_the_log_says_how_far_each_output_is() {
+    let rig = Rig::sample();
+    let mut command = rig.command(&["stream"], &[]);
+    let ran = Ran::of(command.env("WSP_PROGRESS_EVERY", "100"));
+    ran.expect(0, "");
+    for output in ran.report["per_output"].as_array().unwrap() {
+        let (id, emitted) = (
+            output["output_id"].as_str().unwrap(),
+            &output["acknowledged"],
+        );
+        let said = format!("output_id={id} emitted={emitted} last_file=");
+        assert!(ran.stderr.contains(&said), "{said}: {}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains('\u{1b}'), "without colours");
+    let mut quiet = rig.command(&["--quiet", "stream"], &[]);
+    assert!(!Ran::of(&mut quiet).stderr.contains("emitted="));
+    let mut unusable = rig.command(&["stream"], &[]);
+    let ran = Ran::of(unusable.env("WSP_PROGRESS_SECONDS", "often"));
+    ran.expect(2, "PROFILE_INVALID");
+}
+
+#[test]
 fn a_variable_wins_over_the_profile_and_a_flag_over_the_variable() {
     let rig = Rig::sample();
     let task = [

@@ -7,6 +7,7 @@ mod backpressure;
 mod checkpoints;
 mod contracts;
 mod damaged_parts;
+mod deleted_runs_root;
 mod dependency_counts;
 mod doctor;
 mod dropped_table;

@@ -17,7 +17,11 @@
 //! The existing producer takes no lock and shows no fence. It cannot be kept out of a folder, but
 //! it is noticed: the next save finds its record and ends with `LEASE_LOST` instead of
 //! overwriting it.
+//!
+//! A root that somebody deletes under a live lease is gone, and the store away; where the caller
+//! said that it may be made again, the session does that (`remake`).
 
+mod remake;
 mod place;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,19 +30,21 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use durable::{Disk, OsDisk, make_folders};
+use durable::{Disk, FileId, OsDisk, make_folders};
 use model::Clock as _;
 
 use self::place::Place;
+use self::remake::{Left, Session};
 use crate::blocking::blocking;
 use crate::error::{Error, key_mismatch};
 use crate::key::CursorKey;
 use crate::lease::{LeaseRequest, SessionId};
 use crate::path_fault;
-use crate::sessions::{SessionLock, Sessions};
+use crate::sessions::Sessions;
 use crate::slots::{Act, Change, Life, Needs, Observer, RecordChange, Slot, Slots, decide_all};
 
 /// The folder of the sessions' locks, under the root.
@@ -63,6 +69,10 @@ struct Inner {
     sessions: Sessions,
     observer: Observer,
     guard_wait: Duration,
+    /// The folder around the root with which it may be made again after it was deleted; `None`
+    /// leaves it deleted.
+    made_again_with: Option<PathBuf>,
+    times_remade: AtomicU64,
 }
 
 impl FileStore {
@@ -76,6 +86,17 @@ impl FileStore {
         let root = root.into();
         let sessions = Sessions::new(root.join(SESSIONS));
         Self::on_disk(root, observer, Arc::new(OsDisk), sessions)
+    }
+
+    /// Has the root made again where `folder`, which holds it, is deleted while a lease is held:
+    /// with the cursors of that lease, and only where the folder above `folder` is the same.
+    /// Without it, a store whose root was deleted is away. To be said before the store is cloned.
+    #[must_use]
+    pub fn made_again_with(mut self, folder: impl Into<PathBuf>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.made_again_with = Some(folder.into());
+        }
+        self
     }
 
     /// Every folder and file that the store writes for some keys, so that a caller can look
@@ -100,6 +121,8 @@ impl FileStore {
                 sessions,
                 observer,
                 guard_wait: GUARD_WAIT,
+                made_again_with: None,
+                times_remade: AtomicU64::new(0),
             }),
         }
     }
@@ -107,7 +130,7 @@ impl FileStore {
 
 #[async_trait]
 impl Slots for FileStore {
-    type Proof = SessionLock;
+    type Proof = Session;
 
     fn location(&self) -> String {
         self.inner.root.display().to_string()
@@ -127,11 +150,7 @@ impl Slots for FileStore {
         blocking(move || inner.place(&key).lines(&*inner.disk)).await
     }
 
-    async fn begin(
-        &self,
-        session: &SessionId,
-        request: &LeaseRequest,
-    ) -> Result<SessionLock, Error> {
+    async fn begin(&self, session: &SessionId, request: &LeaseRequest) -> Result<Session, Error> {
         let (inner, session, keys) = (
             Arc::clone(&self.inner),
             session.clone(),
@@ -142,9 +161,11 @@ impl Slots for FileStore {
             check_distinct(&places)?;
             inner.ensure_folders(&places)?;
             let now = inner.observer.clock().wall();
-            inner.sessions.start(&session, now).map_err(|error| {
+            let lock = inner.sessions.start(&session, now).map_err(|error| {
                 path_fault::at_path("lock the session", inner.sessions.folder(), error)
-            })
+            })?;
+            let root = FileId::of(&inner.root).unwrap_or_default();
+            Ok(Session::new(lock, inner.home()?, root))
         })
         .await
     }
@@ -152,7 +173,7 @@ impl Slots for FileStore {
     async fn edit<T, F>(
         &self,
         act: Act,
-        _proof: &Arc<SessionLock>,
+        proof: &Arc<Session>,
         keys: Vec<CursorKey>,
         decide: F,
     ) -> Result<Vec<T>, Error>
@@ -160,22 +181,59 @@ impl Slots for FileStore {
         T: Send + 'static,
         F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let deciding = Arc::clone(&self.inner);
-        let decided = blocking(move || deciding.decide(act, keys, &decide)).await?;
-        inner.write_all(act, decided).await
+        let inner = &self.inner;
+        let decide = Arc::new(decide);
+        let raised = proof.raised().load(Ordering::Acquire);
+        let outcome = inner.edit(act, proof, keys.clone(), &decide).await;
+        let is_held = matches!(act, Act::Save | Act::Renew) && proof.has_home();
+        if !is_held || outcome.is_ok() {
+            return outcome;
+        }
+        let (remaking, session) = (Arc::clone(inner), Arc::clone(proof));
+        let is_remade = blocking(move || remaking.remake_if_deleted(&session)).await?;
+        if is_remade || proof.raised().load(Ordering::Acquire) != raised {
+            return inner.edit(act, proof, keys, &decide).await;
+        }
+        outcome
     }
 
-    fn set_named(&self, proof: &SessionLock, is_named: bool) {
-        proof.set_named(is_named);
+    fn set_named(&self, proof: &Session, is_named: bool) {
+        proof.lock.set_named(is_named);
     }
 
-    fn renewed(&self, proof: &SessionLock) {
-        proof.keep();
+    fn renewed(&self, proof: &Session) {
+        proof.lock.keep();
+    }
+
+    fn remakes(&self) -> u64 {
+        self.inner.times_remade.load(Ordering::Relaxed)
+    }
+
+    fn fences_raised(&self, proof: &Session) -> Option<Arc<AtomicU64>> {
+        proof.has_home().then(|| Arc::clone(proof.raised()))
     }
 }
 
 impl Inner {
+    async fn edit<T, F>(
+        self: &Arc<Self>,
+        act: Act,
+        session: &Arc<Session>,
+        keys: Vec<CursorKey>,
+        decide: &Arc<F>,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
+    {
+        let (deciding, decide) = (Arc::clone(self), Arc::clone(decide));
+        let mut decided = blocking(move || deciding.decide(act, keys, &*decide)).await?;
+        let left = std::mem::take(&mut decided.left);
+        let told = self.write_all(act, decided).await?;
+        session.remember(act, left);
+        Ok(told)
+    }
+
     fn place<'a>(&self, key: &'a CursorKey) -> Place<'a> {
         Place::new(&self.root, key)
     }
@@ -231,8 +289,14 @@ impl Inner {
             let slot = self.slot(&place, act.needs())?;
             slots.push((key, slot));
         }
-        let (mut changes, mut told) = (Vec::new(), Vec::new());
-        for (key, change, said) in decide_all(slots, decide)? {
+        let text = |slot: &Slot| slot.record.as_ref().map(|record| record.text.clone());
+        let found: Vec<Option<String>> = match act {
+            Act::Take => slots.iter().map(|(_, slot)| text(slot)).collect(),
+            _ => slots.iter().map(|_| None).collect(),
+        };
+        let (mut changes, mut told, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for ((key, change, said), found) in decide_all(slots, decide)?.into_iter().zip(found) {
+            left.push(Left::by(act, &key, &change, found));
             changes.push((key, change));
             told.push(said);
         }
@@ -244,6 +308,7 @@ impl Inner {
             guards: Arc::new(guards),
             changes,
             told,
+            left,
         })
     }
 
@@ -258,6 +323,7 @@ impl Inner {
             guards,
             mut changes,
             told,
+            left: _,
         } = decided;
         let share = changes.len().div_ceil(SYNCS_AT_ONCE).max(1);
         let mut writing = Vec::new();
@@ -363,6 +429,8 @@ struct Decided<T> {
     changes: Vec<(CursorKey, Change)>,
     /// What was decided beside each change.
     told: Vec<T>,
+    /// What it leaves, for the session to remember.
+    left: Vec<Left>,
 }
 
 /// The lock of a key, held.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable::{Disk, replace};
+use durable::{Disk, create_once, replace};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, corrupt};
@@ -108,12 +108,25 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn write_lease(&self, disk: &dyn Disk, lease: &LeaseRecord) -> Result<(), Error> {
-        let file = LeaseFile {
+        let text = self.lease_text(lease);
+        Self::replace(disk, &self.lease_file(), &text, "write the lease")
+    }
+
+    fn lease_text(&self, lease: &LeaseRecord) -> String {
+        json(&LeaseFile {
             lease: lease.clone(),
             output_id: self.key.output_id().to_string(),
             pack_key: self.key.pack_key().as_str().to_owned(),
-        };
-        Self::replace(disk, &self.lease_file(), &json(&file), "write the lease")
+        })
+    }
+
+    /// Makes the lease unless there is one; whether it was made.
+    pub(super) fn create_lease(&self, disk: &dyn Disk, lease: &LeaseRecord) -> Result<bool, Error> {
+        let path = self.lease_file();
+        let staging = path.with_extension("json.tmp");
+        let text = self.lease_text(lease);
+        create_once(disk, &path, text.as_bytes(), &staging)
+            .map_err(|error| path_fault::at_path("write the lease", &path, error))
     }
 
     /// Puts `text` in the place of `path`, durably: after a crash the old bytes are there or the

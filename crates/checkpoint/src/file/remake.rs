@@ -51,17 +51,25 @@ struct Kept {
 pub(super) struct Left {
     key: CursorKey,
     lease: Option<LeaseRecord>,
-    /// `None` where the edit leaves the record as it was.
-    record: Option<Option<String>>,
+    record: RecordLeft,
+}
+
+/// What an edit leaves of a record.
+enum RecordLeft {
+    /// The record as it was.
+    AsItWas,
+    /// This text; `None` where there is no record any more.
+    Text(Option<String>),
 }
 
 impl Left {
     /// `found` is the record as a take finds it.
     pub(super) fn by(act: Act, key: &CursorKey, change: &Change, found: Option<String>) -> Self {
         let record = match &change.record {
-            RecordChange::Save(record) => Some(Some(record.to_json())),
-            RecordChange::Remove(_) => Some(None),
-            RecordChange::Keep => (act == Act::Take).then_some(found),
+            RecordChange::Save(record) => RecordLeft::Text(Some(record.to_json())),
+            RecordChange::Remove(_) => RecordLeft::Text(None),
+            RecordChange::Keep if act == Act::Take => RecordLeft::Text(found),
+            RecordChange::Keep => RecordLeft::AsItWas,
         };
         Self {
             key: key.clone(),
@@ -107,16 +115,19 @@ impl Session {
                 known.keys.remove(&key);
                 continue;
             }
-            match (known.keys.get_mut(&key), lease) {
-                (Some(kept), lease) => {
-                    kept.lease = lease.unwrap_or_else(|| kept.lease.clone());
-                    kept.record = record.unwrap_or_else(|| kept.record.take());
+            if let Some(kept) = known.keys.get_mut(&key) {
+                if let Some(lease) = lease {
+                    kept.lease = lease;
                 }
-                (None, Some(lease)) => {
-                    let record = record.flatten();
-                    known.keys.insert(key, Kept { lease, record });
+                if let RecordLeft::Text(text) = record {
+                    kept.record = text;
                 }
-                (None, None) => {}
+            } else if let Some(lease) = lease {
+                let record = match record {
+                    RecordLeft::Text(text) => text,
+                    RecordLeft::AsItWas => None,
+                };
+                known.keys.insert(key, Kept { lease, record });
             }
         }
     }
@@ -131,7 +142,11 @@ impl Inner {
     pub(super) fn remake_if_deleted(&self, session: &Session) -> Result<bool, Error> {
         let alone = session.remaking.lock();
         let _alone = alone.unwrap_or_else(PoisonError::into_inner);
-        let Some(home) = session.home.as_ref().filter(|home| home.may_be_made_again()) else {
+        let Some(home) = session
+            .home
+            .as_ref()
+            .filter(|home| home.may_be_made_again())
+        else {
             return Ok(false);
         };
         let (root, kept) = {
@@ -152,13 +167,19 @@ impl Inner {
         for place in &places {
             if let Some(taken) = place.lease(&*self.disk)? {
                 let taker = taken.holder;
-                return Err(lost(place.key, format!("the root was deleted, and {taker} took it")));
+                return Err(lost(
+                    place.key,
+                    format!("the root was deleted, and {taker} took it"),
+                ));
             }
             if place.record(&*self.disk)?.is_some() {
-                return Err(lost(place.key, "the root was deleted, and another wrote a cursor there"));
+                return Err(lost(
+                    place.key,
+                    "the root was deleted, and another wrote a cursor there",
+                ));
             }
         }
-        let mut made = kept;
+        let mut made = kept.clone();
         for place in &places {
             let Some(kept) = made.get_mut(place.key) else {
                 continue;
@@ -201,6 +222,7 @@ impl Inner {
         let Some(folder) = &self.made_again_with else {
             return Ok(None);
         };
-        Home::of(folder).map_err(|error| path_fault::at_path("look at the runs root", folder, error))
+        Home::of(folder)
+            .map_err(|error| path_fault::at_path("look at the runs root", folder, error))
     }
 }

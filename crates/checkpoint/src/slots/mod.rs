@@ -43,6 +43,7 @@ mod slot;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 
@@ -131,6 +132,12 @@ pub trait Slots: Debug + Send + Sync + 'static {
 
     /// Notes whether a stored lease may name the session of a proof from now on.
     fn set_named(&self, _proof: &Self::Proof, _is_named: bool) {}
+
+    /// By how much the fences of a session are above those that it was granted, where the store may
+    /// raise them: when it is made again after it was deleted.
+    fn fences_raised(&self, _proof: &Self::Proof) -> Option<Arc<AtomicU64>> {
+        None
+    }
 
     /// How often the store was made again from memory after it was deleted; see
     /// [`CheckpointStore::times_remade`](crate::CheckpointStore::times_remade).

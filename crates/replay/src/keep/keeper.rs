@@ -47,6 +47,7 @@ use crate::tell::journal::{
     StoreRemadeNote,
 };
 use crate::tell::meters::Reading;
+use crate::tell::progress::{OutputProgress, ReachedRow};
 use crate::tell::state::{State, StateCell};
 use crate::tell::state_changes::{StateChange, StateChangesSender};
 use crate::{Error, ReasonCode};
@@ -234,6 +235,7 @@ impl<J: Journal> Keeper<J> {
         self.note_quarantine(true);
         self.note_gate_quarantine(true);
         self.tell_progress();
+        self.check_aside();
         self.sync_receipts();
         let verdict = self.gate_book.close(self.decisions);
         Kept {
@@ -507,6 +509,14 @@ impl<J: Journal> Keeper<J> {
             cursors: cursors.collect(),
         };
         self.note(Happening::StoreRemade(note));
+        self.check_aside();
+    }
+
+    /// Ends the stream where events that were set aside are gone: no cursor brings them back.
+    fn check_aside(&self) {
+        if let Err(error) = self.aside.check_in_place() {
+            self.run.ending().wind_down(Cause::Failed(error));
+        }
     }
 
     fn note_told(&mut self, told: &Told) {
@@ -592,6 +602,20 @@ impl<J: Journal> Keeper<J> {
         Some(now.saturating_duration_since(since))
     }
 
+    fn output_progress(&self) -> Vec<OutputProgress> {
+        let outputs = self.saves.cursors().outputs.iter().enumerate();
+        let progress = outputs.map(|(index, output)| OutputProgress {
+            output_id: output.key().output_id().clone(),
+            emitted: self.run.meters().reading(index).acknowledged,
+            reached: self.watermark.reached(index).map(|position| ReachedRow {
+                file: output.location(position.part).to_owned(),
+                row: position.row,
+                time: position.time,
+            }),
+        });
+        progress.collect()
+    }
+
     fn tell_progress(&mut self) {
         self.note_outages();
         self.tell_change();
@@ -606,10 +630,12 @@ impl<J: Journal> Keeper<J> {
         let gate_away = self.links.gate_trouble.current();
         let store_away = self.saves.cursors().store_trouble.current();
         let gate_quarantined = self.gate_book.report();
+        let outputs = self.output_progress();
         self.run.progress().send_modify(|progress| {
             progress.gate_away = gate_away;
             progress.store_away = store_away;
             progress.gate_quarantined = gate_quarantined;
+            progress.outputs = outputs;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_times = event_times;

@@ -184,6 +184,16 @@ impl Aside {
         (batch, error)
     }
 
+    /// Whether what was set aside is still there.
+    ///
+    /// # Errors
+    /// `QUARANTINE_UNWRITABLE` where it was deleted.
+    pub(crate) fn check_in_place(&self) -> Result<(), Error> {
+        // One that is at work finds out itself.
+        let quarantine = self.quarantine.as_ref();
+        quarantine.map_or(Ok(()), |quarantine| quarantine.check_in_place())
+    }
+
     /// What to note next, if it is time for one; at the `end` of a run, if anything is untold.
     pub(crate) fn tell(&mut self, end: bool) -> Option<QuarantinedNote> {
         let recent = self.told_at.is_some_and(|at| self.clock.since(at) < TELL);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use durable::{Access, Disk, LinesRead, OsDisk, RunLog};
+use durable::{Access, Disk, Home, LinesRead, OsDisk, RunLog};
 use oracle_store::Hex64;
 
 use super::fault::{faulty, refuse_pipe, unwritable};
@@ -29,6 +29,8 @@ pub struct QuarantineFile {
     log: RunLog,
     redriven_read: LinesRead,
     events: OpenEvents,
+    /// The folder with which the file may be made again after it was deleted.
+    home: Option<Home>,
 }
 
 impl QuarantineFile {
@@ -53,9 +55,27 @@ impl QuarantineFile {
             log: opened.map_err(|error| unwritable(&path, error))?,
             redriven_read: LinesRead::default(),
             events: OpenEvents::default(),
+            home: None,
         };
         quarantine.locked(Self::catch_up)?;
         Ok(quarantine)
+    }
+
+    /// Has a file in which nothing waits made again, where it is deleted with the folder of a home.
+    #[must_use]
+    pub fn made_again_with(self, home: Option<Home>) -> Self {
+        Self { home, ..self }
+    }
+
+    /// Opens another file in the place of one that was deleted, if that may be; whether it did.
+    fn is_made_again(&mut self) -> Result<bool, Error> {
+        let home = self.home.as_ref().filter(|home| home.may_be_made_again());
+        if home.is_none() || self.events.waiting() > 0 || self.log.check_in_place().is_ok() {
+            return Ok(false);
+        }
+        let (disk, path) = (Arc::clone(&self.disk), self.log.path().to_owned());
+        *self = Self::open_on(disk, path)?.made_again_with(self.home.take());
+        Ok(true)
     }
 
     /// Does something with the file while no other producer does.
@@ -125,7 +145,19 @@ impl QuarantineFile {
 
 impl Quarantine for QuarantineFile {
     fn set_aside(&mut self, events: &[RejectedEvent]) -> Result<(), Error> {
-        self.locked(|this| this.append(events))
+        match self.locked(|this| this.append(events)) {
+            Err(_) if self.is_made_again()? => self.locked(|this| this.append(events)),
+            done => done,
+        }
+    }
+
+    fn check_in_place(&self) -> Result<(), Error> {
+        if self.events.waiting() == 0 {
+            return Ok(());
+        }
+        self.log
+            .check_in_place()
+            .map_err(|error| self.unwritable(error))
     }
 
     fn waiting(&self) -> u64 {

@@ -87,6 +87,14 @@ pub trait Quarantine: Send {
     /// The number of events that wait in the quarantine, those of earlier runs included.
     fn waiting(&self) -> u64;
 
+    /// Whether what was set aside is still there: somebody may have deleted it.
+    ///
+    /// # Errors
+    /// `QUARANTINE_UNWRITABLE` where events waited there and are gone.
+    fn check_in_place(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The place of the quarantine, shown to operators.
     fn place(&self) -> String;
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use envelope::EventTime;
+use model::OutputId;
 use tokio::sync::watch;
 
 use crate::gate_book::GateQuarantineReport;
@@ -52,6 +53,30 @@ pub struct Progress {
     pub last_failure: Option<String>,
     /// What the gate quarantined; `None` as long as that is nothing.
     pub gate_quarantined: Option<GateQuarantineReport>,
+    /// How far each output is, in the order of the list; empty before the first event.
+    pub outputs: Vec<OutputProgress>,
+}
+
+/// How far one output of a running stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputProgress {
+    /// The id of the output.
+    pub output_id: OutputId,
+    /// The events of the output that the gate acknowledged in this run.
+    pub emitted: u64,
+    /// The last row of the part that is done with all before it; `None` before the first.
+    pub reached: Option<ReachedRow>,
+}
+
+/// A row that is done, with all before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReachedRow {
+    /// The place of the row's part, as the platform's producers spell it.
+    pub file: String,
+    /// The row in its part, counted from 0.
+    pub row: u64,
+    /// The event time of the row.
+    pub time: EventTime,
 }
 
 /// Takes snapshots of a stream: a few times a second, and once more at its end. Callers who watch a

@@ -48,9 +48,13 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
     if args.dry_run {
         return conclude(wsp::outline(&request, &Surroundings::default()).await);
     }
+    let lines = match request.environment.progress_lines() {
+        Ok(lines) => lines,
+        Err(error) => return refuse(&error),
+    };
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());
-    let line = ProgressLine::start(stream.progress(), face);
+    let line = ProgressLine::start(stream.progress(), face, lines);
     let ran = Box::pin(stream.run()).await;
     let report = ran.unwrap_or_else(StreamFailure::into_report);
     line.finish().await;

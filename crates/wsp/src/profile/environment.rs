@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use envelope::EventTime;
 use oracle_store::edit_distance;
@@ -198,6 +199,8 @@ const RATE_PLAN: &str = "WSP_RATE_PLAN_JSON";
 const RATE_PLAN_START: &str = "WSP_RATE_PLAN_START_UTC";
 const CAMPAIGN_START: &str = "WSP_CAMPAIGN_START_UTC";
 const PLAN_ALONE: &str = "WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN";
+const PROGRESS_EVERY: &str = "WSP_PROGRESS_EVERY";
+const PROGRESS_SECONDS: &str = "WSP_PROGRESS_SECONDS";
 const LANE_COUNT: &str = "WSP_LANE_COUNT";
 const LANE_INDEX: &str = "WSP_LANE_INDEX";
 
@@ -208,7 +211,28 @@ const TOGETHER: &[&str] = &[
     PLAN_ALONE,
     LANE_COUNT,
     LANE_INDEX,
+    PROGRESS_EVERY,
+    PROGRESS_SECONDS,
 ];
+
+/// How often the log says how far each output is, where no terminal shows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProgressLines {
+    /// Events of an output between two of its lines; at least 1.
+    pub every: u64,
+    /// The longest time between two lines of an output that goes on.
+    pub within: Duration,
+}
+
+/// As the platform's producer has it.
+impl Default for ProgressLines {
+    fn default() -> Self {
+        Self {
+            every: 1_000,
+            within: Duration::from_secs(30),
+        }
+    }
+}
 
 /// Variables that the platform's tasks set and that mean nothing here, and those that this
 /// product's own make targets and command line read: known, so that nobody is warned of them.
@@ -221,8 +245,6 @@ const WITHOUT_MEANING: &[&str] = &[
     "WSP_PROFILE",
     "WSP_PROFILE_PARITY",
     "WSP_PROFILE_PATH",
-    "WSP_PROGRESS_EVERY",
-    "WSP_PROGRESS_SECONDS",
     "WSP_RESUME_EVENTS",
     "WSP_SCENARIO_ID",
     "WSP_STREAM_VIEW_BATCH_SIZE",
@@ -260,6 +282,28 @@ impl Environment {
         self.values.get(PLATFORM_RUN_ID)?.to_str()
     }
 
+    /// How often the log says how far each output is: `WSP_PROGRESS_EVERY` and
+    /// `WSP_PROGRESS_SECONDS`, of which less than 1 counts as 1, as at the platform.
+    ///
+    /// # Errors
+    /// `PROFILE_INVALID` for a value that is no number.
+    pub fn progress_lines(&self) -> Result<ProgressLines, Error> {
+        let mut lines = ProgressLines::default();
+        if let Some(text) = self.text(PROGRESS_EVERY)? {
+            let every: u64 = parsed(text, "a whole number")
+                .map_err(|problem| unusable(PROGRESS_EVERY, &problem))?;
+            lines.every = every.max(1);
+        }
+        if let Some(text) = self.text(PROGRESS_SECONDS)? {
+            let seconds: f64 =
+                parsed(text, "a number").map_err(|problem| unusable(PROGRESS_SECONDS, &problem))?;
+            let within = Duration::try_from_secs_f64(seconds.max(1.0));
+            lines.within = within
+                .map_err(|_| unusable(PROGRESS_SECONDS, &not(text, "a number of seconds")))?;
+        }
+        Ok(lines)
+    }
+
     /// A variable's value, without the blanks around it; `None` if it is unset or blank.
     ///
     /// # Errors
@@ -284,6 +328,7 @@ impl Environment {
         overrides: &mut Overrides,
     ) -> Result<BTreeMap<Target, &'static str>, Error> {
         self.check_lanes()?;
+        self.progress_lines()?;
         // Before the rate of one step, which a plan stands in for.
         let planned = self.apply_rate_plan(profile, overrides)?;
         let mut asked = Asked { profile, overrides };

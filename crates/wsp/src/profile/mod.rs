@@ -34,7 +34,7 @@ pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind, StreamSourc
 use blocks::{PolicyBlock, ProfileBlock, Texts, Written};
 pub use builder::StreamRequestBuilder;
 use document::{Document, invalid};
-pub use environment::Environment;
+pub use environment::{Environment, ProgressLines};
 pub use expand::Env;
 use node::AsWritten;
 pub use origins::Setting;

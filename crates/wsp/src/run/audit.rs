@@ -15,7 +15,7 @@ use model::{Clock as _, SharedClock};
 use oracle_store::Posture;
 use replay::{Cause, Ending, Happening, Journal};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::blocking::blocking_as;
@@ -44,6 +44,8 @@ pub(crate) enum EventKind {
     OutageEnded,
     /// The checkpoint store was deleted, and made again with the cursors of this run.
     CheckpointStoreRemade,
+    /// The runs root was deleted, and made again with the active run and this log.
+    RunsRootRemade,
     /// Events were set aside; at most one line a second.
     EventQuarantined,
     /// The gate quarantined events; at most one line a second and reason.
@@ -81,6 +83,7 @@ impl EventKind {
             | Self::StreamFailed
             | Self::StreamStopped
             | Self::CheckpointStoreRemade
+            | Self::RunsRootRemade
             | Self::EventsRedriven
             | Self::EventsGivenUp => true,
         }
@@ -106,6 +109,8 @@ pub(crate) struct AuditLog {
     clock: SharedClock,
     /// Absent once writing failed in local posture.
     lines: Option<Box<dyn AuditLines>>,
+    /// How often the log was made again, as far as it says so itself.
+    remade_told: u64,
 }
 
 impl AuditLog {
@@ -137,6 +142,7 @@ impl AuditLog {
             posture,
             clock: clock.clone(),
             lines: None,
+            remade_told: 0,
         };
         match opened {
             Ok(lines) => audit.lines = Some(lines),
@@ -155,6 +161,7 @@ impl AuditLog {
             posture: self.posture,
             clock: self.clock.clone(),
             lines: Some(lines),
+            remade_told: self.remade_told,
         })
     }
 
@@ -190,6 +197,17 @@ impl AuditLog {
     }
 
     fn write(&mut self, event_kind: EventKind, details: Value) -> Result<(), replay::Error> {
+        self.write_one(event_kind, details)?;
+        let times = self.lines.as_ref().map_or(0, |lines| lines.times_remade());
+        if times > self.remade_told {
+            self.remade_told = times;
+            let details = json!({"audit_log": self.place, "times": times});
+            return self.write_one(EventKind::RunsRootRemade, details);
+        }
+        Ok(())
+    }
+
+    fn write_one(&mut self, event_kind: EventKind, details: Value) -> Result<(), replay::Error> {
         let Some(lines) = &self.lines else {
             return Ok(());
         };

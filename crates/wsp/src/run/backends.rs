@@ -14,7 +14,8 @@ use checkpoint::PostgresStore;
 #[cfg(feature = "sqlite")]
 use checkpoint::SqliteStore;
 #[cfg(feature = "object")]
-use oracle_store::{Location, object_store_at};
+use oracle_store::object_store_at;
+use oracle_store::{Location, Posture};
 
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, Profile, PushClientKind};
@@ -45,7 +46,7 @@ pub(crate) fn open_checkpoint_store(
     let settings = &request.profile.checkpoint;
     Ok(match settings.backend {
         #[cfg(feature = "file")]
-        CheckpointBackend::File => Arc::new(FileStore::new(saved_in(request)?)),
+        CheckpointBackend::File => Arc::new(file_store(request)?),
         #[cfg(feature = "sqlite")]
         CheckpointBackend::Sqlite => {
             Arc::new(SqliteStore::new(request.working_dir.join(&settings.root)))
@@ -85,6 +86,21 @@ fn not_built(key: &str, value: &str) -> Error {
         format!("The profile's `{key}` is `{value}`, and this program was built without that"),
         format!("Name another, or build with the feature `{value}` of the crate `wsp`."),
     )
+}
+
+/// The store in a folder. One under the runs root is made again with it, in local posture.
+#[cfg(feature = "file")]
+fn file_store(request: &StreamRequest) -> Result<FileStore, Error> {
+    let folder = saved_in(request)?;
+    let store = FileStore::new(&folder);
+    Ok(match request.runs_location()? {
+        Location::Local(runs_root)
+            if request.profile.posture == Posture::Local && folder.starts_with(&runs_root) =>
+        {
+            store.made_again_with(runs_root)
+        }
+        _ => store,
+    })
 }
 
 /// The store in a bucket: only there can a write be made conditional.

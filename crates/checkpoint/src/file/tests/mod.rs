@@ -1,6 +1,7 @@
 //! The file backend: the conformance suite, crashes, and what only a folder can suffer.
 
 mod crashes;
+mod remake;
 mod troubles;
 
 use model::SharedClock;

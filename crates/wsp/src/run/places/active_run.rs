@@ -53,13 +53,26 @@ fn claim_on(
     id: &PlatformRunId,
     random: &SharedRandom,
 ) -> std::io::Result<bool> {
-    make_folders(disk, runs_root, 1)?;
-    let active = runs_root.join(ACTIVE_RUN_FILE);
     let own = runs_root.join(format!(".{ACTIVE_RUN_FILE}.{:016x}", random.clone().bits()));
+    claim_by(disk, runs_root, id, &own)
+}
+
+/// The same by way of a name that nobody else uses.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn claim_by(
+    disk: &dyn Disk,
+    runs_root: &Path,
+    id: &PlatformRunId,
+    own: &Path,
+) -> std::io::Result<bool> {
+    make_folders(disk, runs_root, 1)?;
+    let active = active_run_file(runs_root);
     let text = format!("{id}\n");
-    if !create_once(disk, &active, text.as_bytes(), &own)? && is_blank(disk, &active)? {
-        disk.create_synced(&own, text.as_bytes())?;
-        disk.rename(&own, &active)?;
+    if !create_once(disk, &active, text.as_bytes(), own)? && is_blank(disk, &active)? {
+        disk.create_synced(own, text.as_bytes())?;
+        disk.rename(own, &active)?;
         disk.sync_dir(runs_root)?;
     }
     let text = disk.read(&active)?;

@@ -2,56 +2,132 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use durable::{Access, Disk, OsDisk, RunLog, create_once, make_folders, replace};
+use durable::{Access, Disk, Home, OsDisk, RunLog, create_once, make_folders, replace};
 use envelope::PlatformRunId;
 use model::SharedRandom;
 use replay::{
     GateBook, GateQuarantineTerms, Quarantine, QuarantineFile, clear_verdict, file_of_run,
 };
 
-use super::active_run::{active_run_file, active_run_in, claim};
+use super::active_run::{active_run_file, active_run_in, claim, claim_by};
 use super::{AuditLines, RunPlaces};
 
 /// Runs as folders.
 #[derive(Debug)]
 pub(super) struct RunFolders {
     root: PathBuf,
+    /// Whether a root that is deleted in mid-run is made again.
+    is_made_again: bool,
 }
 
 impl RunFolders {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(super) fn new(root: PathBuf, is_made_again: bool) -> Self {
+        Self {
+            root,
+            is_made_again,
+        }
+    }
+
+    /// The home of the root, if that may be made again.
+    fn home(&self) -> io::Result<Option<Home>> {
+        if self.is_made_again {
+            Home::of(&self.root)
+        } else {
+            Ok(None)
+        }
     }
 }
 
 /// The lines of a file that other programs append to without a lock.
+#[derive(Debug, Clone)]
+struct FileLines(Arc<OpenFile>);
+
 #[derive(Debug)]
-struct FileLines(RunLog);
+struct OpenFile {
+    path: PathBuf,
+    log: Mutex<RunLog>,
+    again: Option<Again>,
+    times_remade: AtomicU64,
+}
+
+/// What is made again with a runs root that was deleted.
+#[derive(Debug)]
+struct Again {
+    home: Home,
+    /// The run, where it was the active one, and the name that its file has before it is whole.
+    active: Option<(PlatformRunId, PathBuf)>,
+}
 
 /// Opens, or starts, the lines of a file.
 ///
 /// # Errors
 /// What the file system says.
+#[cfg(test)]
 pub(crate) fn open_lines(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Box<dyn AuditLines>> {
+    Ok(Box::new(FileLines::new(disk, path)?))
+}
+
+fn open_log(disk: Arc<dyn Disk>, path: &Path) -> io::Result<RunLog> {
     let log = RunLog::open(disk, path.to_owned(), Access::Default)?;
     // Others append to the file without its lock, so nothing of it is cut off.
     log.end_torn_line()?;
-    Ok(Box::new(FileLines(log)))
+    Ok(log)
+}
+
+impl FileLines {
+    fn new(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
+        Ok(Self(Arc::new(OpenFile {
+            path: path.to_owned(),
+            log: Mutex::new(open_log(disk, path)?),
+            again: None,
+            times_remade: AtomicU64::new(0),
+        })))
+    }
+
+    fn made_again_with(self, again: Option<Again>) -> Self {
+        match Arc::try_unwrap(self.0) {
+            Ok(file) => Self(Arc::new(OpenFile { again, ..file })),
+            Err(shared) => Self(shared),
+        }
+    }
 }
 
 impl AuditLines for FileLines {
     fn append(&self, line: &[u8], sync: bool) -> io::Result<()> {
-        self.0.append_shared(line, sync)
+        let OpenFile {
+            path, log, again, ..
+        } = &*self.0;
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        match (log.append_shared(line, sync), again) {
+            (Err(error), Some(again))
+                if error.kind() == io::ErrorKind::NotFound && again.home.may_be_made_again() =>
+            {
+                *log = open_log(Arc::new(OsDisk), path)?;
+                if let Some((run, staging)) = &again.active {
+                    claim_by(&OsDisk, again.home.folder(), run, staging)?;
+                }
+                log.append_shared(line, sync)?;
+                self.0.times_remade.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(path = %path.display(), "the runs root was deleted; it was made again");
+                Ok(())
+            }
+            (appended, _) => appended,
+        }
     }
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
     }
 
+    fn times_remade(&self) -> u64 {
+        self.0.times_remade.load(Ordering::Relaxed)
+    }
+
     fn another(&self) -> io::Result<Box<dyn AuditLines>> {
-        Ok(Box::new(Self(self.0.another()?)))
+        Ok(Box::new(self.clone()))
     }
 }
 
@@ -72,8 +148,16 @@ impl RunPlaces for RunFolders {
         log_of_run(&self.root, run).display().to_string()
     }
 
-    fn open_audit(&self, run: &PlatformRunId, _session: &str) -> io::Result<Box<dyn AuditLines>> {
-        open_lines(Arc::new(OsDisk), &log_of_run(&self.root, run))
+    fn open_audit(&self, run: &PlatformRunId, session: &str) -> io::Result<Box<dyn AuditLines>> {
+        let lines = FileLines::new(Arc::new(OsDisk), &log_of_run(&self.root, run))?;
+        let active = active_run_in(&self.root)?;
+        let is_active = active.is_some_and(|text| text.trim() == run.as_str());
+        let staging = active_run_file(&self.root).with_extension(session);
+        let again = self.home()?.map(|home| Again {
+            home,
+            active: is_active.then(|| (run.clone(), staging)),
+        });
+        Ok(Box::new(lines.made_again_with(again)))
     }
 
     fn open_quarantine(
@@ -82,7 +166,9 @@ impl RunPlaces for RunFolders {
         _session: &str,
     ) -> Result<Box<dyn Quarantine>, replay::Error> {
         let file = QuarantineFile::open(file_of_run(&self.root, run))?;
-        Ok(Box::new(file))
+        Ok(Box::new(
+            file.made_again_with(self.home().unwrap_or_default()),
+        ))
     }
 
     fn open_gate_book(

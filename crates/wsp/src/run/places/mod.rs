@@ -26,7 +26,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use envelope::PlatformRunId;
 use model::{Clock as _, Random as _, SharedRandom};
-use oracle_store::{BucketFolder, Location};
+use oracle_store::{BucketFolder, Location, Posture};
 use replay::{GateBook, GateQuarantineTerms, Quarantine};
 
 #[cfg(test)]
@@ -51,6 +51,11 @@ pub(crate) trait AuditLines: Debug + Send + Sync {
     /// # Errors
     /// What disk or bucket say; a later flush tries again.
     fn flush(&self) -> io::Result<()>;
+
+    /// How often the lines were begun again, after somebody deleted them with their folder.
+    fn times_remade(&self) -> u64 {
+        0
+    }
 
     /// Another handle on the same lines.
     ///
@@ -134,7 +139,8 @@ pub(crate) fn places_of(request: &StreamRequest) -> Result<Arc<dyn RunPlaces>, E
     Ok(match bucket_of(request)? {
         None => {
             let root = request.working_dir.join(&request.profile.runs_root);
-            Arc::new(folder::RunFolders::new(root))
+            let is_local = request.profile.posture == Posture::Local;
+            Arc::new(folder::RunFolders::new(root, is_local))
         }
         Some(objects) => Arc::new(bucket::RunObjects::new(Arc::new(objects))),
     })
@@ -143,7 +149,7 @@ pub(crate) fn places_of(request: &StreamRequest) -> Result<Arc<dyn RunPlaces>, E
 /// The places of runs under a folder.
 #[cfg(test)]
 pub(crate) fn folder_places(root: &std::path::Path) -> Arc<dyn RunPlaces> {
-    Arc::new(folder::RunFolders::new(root.to_owned()))
+    Arc::new(folder::RunFolders::new(root.to_owned(), false))
 }
 
 /// The bucket that a request's runs lie in; `None` for a folder.
