@@ -9,6 +9,11 @@
 //! | `os_lock` | OS locks on files, and who holds one |
 //! | `simulated` | disks for tests: one that crashes, one that fails (feature `simulated-disk`) |
 //! | `clock`, `random`, `host` | the machine's clocks, chance and name |
+//! | `runtime` | a tokio runtime for callers that have none |
+//!
+//! Everything here is synchronous but the sleeps of the clocks and `runtime`, which go under any
+//! executor: outside of a tokio runtime they use one thread, `durable-runtime`, that stays until the
+//! process ends. Nothing else here has a thread.
 //!
 //! Nothing is durable before its sync: a file's bytes once the file is synced, a name (made,
 //! renamed, removed) once the folder that holds it is.
@@ -33,6 +38,7 @@ pub mod simulated;
 mod disk;
 mod os_lock;
 mod clock;
+mod runtime;
 mod random;
 mod host;
 
@@ -43,4 +49,5 @@ pub use lines::{LinesRead, LogFault};
 pub use os_lock::{OsLock, blame};
 pub use random::SystemRandom;
 pub use run_log::RunLog;
+pub use runtime::{in_runtime, runtime, spawn_blocking};
 pub use synced::{create_once, make_folders, replace};

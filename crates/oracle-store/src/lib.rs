@@ -27,6 +27,16 @@
 //!   pack ─► contents index ─► manifest ─► seal            the only writes, each once
 //! ```
 //!
+//! | question | answer |
+//! |---|---|
+//! | where does a world lie, and is it there? | [`resolve_engine_run_root`], [`WorldStore::open`] |
+//! | which world is it? | [`RunReceipt::load`], [`RunReceipt::world_key`] |
+//! | which outputs are there, and which parts have they? | [`Catalogue`], [`locate`] |
+//! | how many rows has a part, and from when to when? | [`part_span`] |
+//! | may I read its rows? | `gates::attest`, which gives the [`ReadGrant`] |
+//! | the rows from here on, or from noon on? | [`open_rows`], [`open_rows_from`] |
+//! | what went wrong, and does a retry help? | [`Refusal`], [`ReasonCode`] |
+//!
 //! # What holds
 //! - **Named, not discovered.** The only listings are the folder of one located output, the
 //!   `scenario_id=` level of the selected outputs' paths, what a caller lists by name, and
@@ -44,7 +54,8 @@
 //!
 //! # Blocking and async
 //! Lookups are `async` and run on any executor: this crate keeps one small runtime of its
-//! own, on which every connection lives. Rows are synchronous, for plain threads.
+//! own, on which every connection lives. Its thread, `oracle-store-io`, is started by the first
+//! lookup and stays until the process ends, as do at most 8 more that reads and digests start. Rows are synchronous, for plain threads ([`WorldStore::start_work`] lends one).
 //!
 //! # Example
 //! What a world is, and which event times the first part of an output spans, without opening its

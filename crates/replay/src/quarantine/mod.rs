@@ -120,7 +120,9 @@ pub async fn open_quarantine(
         return Ok(None);
     }
     let file = file_of_run(runs_root, run);
-    let opening = tokio::task::spawn_blocking(move || QuarantineFile::open(file));
+    let opening = durable::spawn_blocking(move || QuarantineFile::open(file));
+    let opening =
+        opening.map_err(|source| Error::no_thread("The quarantine cannot be opened", source))?;
     let quarantine = opening
         .await
         .map_err(|panic| Error::died("The quarantine was not opened to the end", panic))??;
