@@ -94,6 +94,7 @@ mod view;
 mod instance_proof;
 mod packer;
 mod contents;
+mod rows_from;
 mod locator;
 mod platform_runs;
 mod posture;
@@ -136,10 +137,11 @@ pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{
-    ColumnReader, EventTimesReader, JsonLines, PartFooter, PartRows, PartSpan, ReadOptions,
-    RowBatch, RowReader, Rows, RowsFrom, SourceOfParts, footer, open_rows, open_rows_from,
-    part_span, read_column, read_event_times, silence_decoder_panics,
+    ColumnReader, EventTimesReader, JsonLines, PartFooter, PartSpan, ReadOptions, RowBatch,
+    RowReader, Rows, SourceOfParts, footer, open_rows, part_span, read_column, read_event_times,
+    silence_decoder_panics,
 };
+pub use rows_from::{PartRows, RowsFrom, open_rows_from};
 pub use scenario::resolve_scenario_id;
 pub use schema::{
     ENGINE_OUTPUTS_CATALOGUE_SCHEMA, ORACLE_PACK_CONTENTS_SCHEMA, ORACLE_PACK_MANIFEST_SCHEMA,
