@@ -7,23 +7,13 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 
+use super::address::{ObjectStoreConfig, invalid};
 #[cfg(feature = "s3")]
 use super::s3::s3;
-use crate::error::{Error, ReasonCode};
+use crate::error::Error;
+#[cfg(not(feature = "s3"))]
+use crate::error::ReasonCode;
 use crate::location::Location;
-
-/// How buckets are addressed. Never credentials: those come by the AWS environment
-/// chain (keys, web identity, container or instance role).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ObjectStoreConfig {
-    /// `http://` or `https://` and a host; none for AWS itself (or `AWS_ENDPOINT_URL`).
-    /// Only an endpoint that says `http` is talked to without TLS.
-    pub endpoint: Option<String>,
-    /// The region; else `AWS_REGION`, else `us-east-1`.
-    pub region: Option<String>,
-    /// Whether the bucket is named in the path (the default) or in the host.
-    pub path_style: Option<bool>,
-}
 
 /// An object store for a location, with its own retries, and the prefix within it.
 /// For callers that keep objects of their own, such as checkpoints.
@@ -87,12 +77,4 @@ fn s3(
     Err(Error::new(ReasonCode::ObjectStoreInvalid, what)
         .object(location.full_name(""))
         .advise("Name a folder, or build with the feature `s3` of the crate `oracle-store`."))
-}
-
-pub(super) fn invalid(location: &Location) -> Error {
-    Error::new(
-        ReasonCode::ObjectStoreInvalid,
-        "The object store cannot be addressed",
-    )
-    .object(location.full_name(""))
 }

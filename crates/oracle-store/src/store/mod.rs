@@ -10,6 +10,7 @@
 mod connect;
 #[cfg(feature = "s3")]
 mod s3;
+mod address;
 mod disk;
 mod memory;
 mod pinned_file;
@@ -45,7 +46,8 @@ use disk::Disk;
 use pinned_file::PinnedFile;
 use windows::RemotePart;
 
-pub use connect::{ObjectStoreConfig, object_store_at};
+pub use address::ObjectStoreConfig;
+pub use connect::object_store_at;
 pub use memory::{HeldMemory, ReadMemory};
 pub use proofs::{KnownDigests, Proofs, Prover};
 pub use retry::RetryPolicy;

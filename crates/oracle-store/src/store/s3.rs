@@ -6,7 +6,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::client::SpawnedReqwestConnector;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
-use super::connect::{ObjectStoreConfig, invalid};
+use super::address::{ObjectStoreConfig, invalid};
 use super::io;
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
