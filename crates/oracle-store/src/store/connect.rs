@@ -1,11 +1,10 @@
 //! Object-store handles, made in this one place.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, RetryConfig};
 
 use super::address::{ObjectStoreConfig, invalid};
 #[cfg(feature = "s3")]
@@ -35,13 +34,8 @@ pub fn object_store_at(
             Ok((Arc::new(store), Path::default()))
         }
         Location::S3 { bucket, prefix } => {
-            let retry = RetryConfig {
-                max_retries: 5,
-                retry_timeout: Duration::from_secs(30),
-                ..RetryConfig::default()
-            };
             let prefix = Path::parse(prefix).map_err(|e| invalid(location).because(e))?;
-            Ok((s3(location, bucket, config, retry)?, prefix))
+            Ok((s3(location, bucket, config, 5)?, prefix))
         }
     }
 }
@@ -54,15 +48,7 @@ pub(crate) fn for_reads(
     let Location::S3 { bucket, .. } = location else {
         return Err(invalid(location));
     };
-    s3(
-        location,
-        bucket,
-        config,
-        RetryConfig {
-            max_retries: 0,
-            ..RetryConfig::default()
-        },
-    )
+    s3(location, bucket, config, 0)
 }
 
 /// Without the feature `s3` nothing is known of buckets.
@@ -71,7 +57,7 @@ fn s3(
     location: &Location,
     _bucket: &str,
     _config: &ObjectStoreConfig,
-    _retry: RetryConfig,
+    _max_retries: usize,
 ) -> Result<Arc<dyn ObjectStore>, Error> {
     let what = "The location is in a bucket, and this program was built without S3";
     Err(Error::new(ReasonCode::ObjectStoreInvalid, what)

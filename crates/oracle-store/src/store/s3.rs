@@ -1,6 +1,7 @@
 //! Handles of S3 buckets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::client::SpawnedReqwestConnector;
@@ -11,13 +12,21 @@ use super::io;
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
 
+/// How long a request is tried again at most.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The store of a bucket, which `location` names in errors.
 pub(super) fn s3(
     location: &Location,
     bucket: &str,
     config: &ObjectStoreConfig,
-    retry: RetryConfig,
+    max_retries: usize,
 ) -> Result<Arc<dyn ObjectStore>, Error> {
+    let retry = RetryConfig {
+        max_retries,
+        retry_timeout: RETRY_TIMEOUT,
+        ..RetryConfig::default()
+    };
     let endpoint = config
         .endpoint
         .clone()
