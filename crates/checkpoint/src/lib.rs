@@ -49,15 +49,21 @@
 //!
 //! | for | look at |
 //! |---|---|
-//! | a stream's place | [`CheckpointStore`], [`Cursor`], [`resume_check`] |
+//! | where am I? | [`CheckpointStore::load`], [`Record`], [`Cursor`] |
+//! | may I go on from there? | [`resume_check`] |
+//! | who else is at work? | [`CheckpointStore::lease_state`], [`Held`] |
 //! | the right to save | [`LeaseKeeper`], [`LeaseWatch`], [`acquire_or_wait`] |
 //! | a store | [`MemoryStore`], [`FileStore`], [`SqliteStore`], [`PostgresStore`], [`BucketStore`] |
 //! | a store of one's own | [`KeyedBlobStore`], [`slots`], `conformance` (a feature) |
-//! | what goes wrong | [`Error`], [`ReasonCode`] |
+//! | what went wrong, and does a retry help? | [`Refusal`], [`Error`], [`ReasonCode`] |
 //!
-//! The file and SQLite stores work on the blocking threads of the caller's tokio runtime; the
-//! Postgres store has a runtime of its own, which ends when the store is dropped; a
-//! [`LeaseKeeper`] has a thread of its own, which ends when the keeper is dropped.
+//! # Threads and runtimes
+//! All stores go under any executor. The file and SQLite stores work on the blocking threads of the
+//! caller's tokio runtime; outside of one, on those of the crate `durable` (a thread
+//! `durable-runtime` that stays until the process ends, and up to 8 that end after 10 s without
+//! work). The Postgres store has a runtime of its own, which ends when the store is dropped. A
+//! [`LeaseKeeper`] has a thread of its own, which ends when the keeper is dropped; it does not give
+//! the lease back, which [`CheckpointStore::release`] does.
 
 #![cfg_attr(
     test,

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use model::Clock;
 
-/// The machine's clock, sleeping by tokio's timer, and a thread by the system's own.
+use crate::runtime::in_runtime;
+
+/// The machine's clock, sleeping by tokio's timer, under any executor, and a thread by the system's
+/// own.
 ///
 /// On Linux it stands still while the machine sleeps.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,7 +24,7 @@ impl Clock for TokioClock {
     }
 
     async fn sleep(&self, delay: Duration) {
-        tokio::time::sleep(delay).await;
+        in_runtime(async { tokio::time::sleep(delay).await }).await;
     }
 }
 
@@ -48,7 +51,7 @@ impl Clock for BootClock {
     }
 
     async fn sleep(&self, delay: Duration) {
-        tokio::time::sleep(delay).await;
+        in_runtime(async { tokio::time::sleep(delay).await }).await;
     }
 }
 

@@ -11,6 +11,11 @@
 //! | `simulated` | disks for tests: one that crashes, one that fails (feature `simulated-disk`) |
 //! | `home` | a folder that may be made again after somebody deleted it |
 //! | `clock`, `random`, `host` | the machine's clocks, chance and name |
+//! | `runtime` | a tokio runtime for callers that have none |
+//!
+//! Everything here is synchronous but the sleeps of the clocks and `runtime`, which go under any
+//! executor: outside of a tokio runtime they use one thread, `durable-runtime`, that stays until the
+//! process ends. Nothing else here has a thread.
 //!
 //! Nothing is durable before its sync: a file's bytes once the file is synced, a name (made,
 //! renamed, removed) once the folder that holds it is.
@@ -37,6 +42,7 @@ mod disk;
 mod os_lock;
 mod home;
 mod clock;
+mod runtime;
 mod random;
 mod host;
 
@@ -49,4 +55,5 @@ pub use objects::{MemoryObjects, ObjectLog, Objects, PendingLines};
 pub use os_lock::{OsLock, blame};
 pub use random::SystemRandom;
 pub use run_log::RunLog;
+pub use runtime::{in_runtime, runtime, spawn_blocking};
 pub use synced::{create_once, make_folders, replace};

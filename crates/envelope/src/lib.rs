@@ -4,7 +4,19 @@
 //! the row itself as payload. This crate reads no file and no clock; the same row of the same world
 //! is the same bytes wherever and whenever it is framed.
 //!
+//! | question | answer |
+//! |---|---|
+//! | what is this event's id? | [`EventId::of_payload`] |
+//! | is this an envelope, and what does it say? | [`validate`], [`Envelope`] |
+//! | which world does it come from? | [`Envelope::world_key`] |
+//! | how do I make envelopes of rows? | `Framer` (feature `rows`, on by default) |
+//! | which events must keep their order? | [`ordering_key()`] |
+//! | what is wrong with it? | [`Refusal`], [`ReasonCode`] |
+//!
+//! It has no thread and nothing async.
+//!
 //! ```
+//! # #[cfg(feature = "rows")] {
 //! use std::sync::Arc;
 //!
 //! use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -39,6 +51,7 @@
 //! let payload = validate(&body)?.payload.unwrap();
 //! let id = EventId::of_payload(&spec.output_id, &spec.primary_key, &world, payload.as_bytes())?;
 //! assert_eq!(id, framed.event_id(0));
+//! # }
 //! # Ok::<(), envelope::Error>(())
 //! ```
 

@@ -30,6 +30,17 @@
 //! # }
 //! ```
 //!
+//! | question | answer |
+//! |---|---|
+//! | may I read this world? | [`attest`] |
+//! | why not, and what do I do? | [`AttestError`], through [`Refusal`] |
+//! | which world is it, and which gates passed? | [`AttestedWorld`]: `world_key`, `pack`, `receipts` |
+//! | how do I open its rows? | [`AttestedWorld::grant`], then [`oracle_store::open_rows`] |
+//! | what would be found if all was looked at? | [`IdentifiedWorld::examine`] |
+//!
+//! Everything async here goes under any executor and starts no thread of its own: reads and digests
+//! are on the threads of [`oracle_store`], which stay until the process ends.
+//!
 //! Callers with checks of their own in between go in three steps, [`AttestRequest::identify`],
 //! [`IdentifiedWorld::clear`] and [`ClearedWorld::attest`]; who wants to know everything that is
 //! wrong with a world asks for [`IdentifiedWorld::examine`], which walks the same list to its

@@ -27,6 +27,16 @@
 //!   pack ─► contents index ─► manifest ─► seal            the only writes, each once
 //! ```
 //!
+//! | question | answer |
+//! |---|---|
+//! | where does a world lie, and is it there? | [`resolve_engine_run_root`], [`WorldStore::open`] |
+//! | which world is it? | [`RunReceipt::load`], [`RunReceipt::world_key`] |
+//! | which outputs are there, and which parts have they? | [`Catalogue`], [`locate`] |
+//! | how many rows has a part, and from when to when? | [`part_span`] |
+//! | may I read its rows? | `gates::attest`, which gives the [`ReadGrant`] |
+//! | the rows from here on, or from noon on? | [`open_rows`], [`open_rows_from`] |
+//! | what went wrong, and does a retry help? | [`Refusal`], [`ReasonCode`] |
+//!
 //! # What holds
 //! - **Named, not discovered.** The only listings are the folder of one located output, the
 //!   `scenario_id=` level of the selected outputs' paths, what a caller lists by name, and
@@ -44,7 +54,8 @@
 //!
 //! # Blocking and async
 //! Lookups are `async` and run on any executor: this crate keeps one small runtime of its
-//! own, on which every connection lives. Rows are synchronous, for plain threads.
+//! own, on which every connection lives. Its thread, `oracle-store-io`, is started by the first
+//! lookup and stays until the process ends, as do at most 8 more that reads and digests start. Rows are synchronous, for plain threads ([`WorldStore::start_work`] lends one).
 //!
 //! # Example
 //! What a world is, and which event times the first part of an output spans, without opening its
@@ -83,6 +94,7 @@ mod view;
 mod instance_proof;
 mod packer;
 mod contents;
+mod rows_from;
 mod locator;
 mod platform_runs;
 mod posture;
@@ -125,10 +137,11 @@ pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{
-    ColumnReader, EventTimesReader, JsonLines, PartFooter, PartRows, PartSpan, ReadOptions,
-    RowBatch, RowReader, Rows, RowsFrom, SourceOfParts, footer, open_rows, open_rows_from,
-    part_span, read_column, read_event_times, silence_decoder_panics,
+    ColumnReader, EventTimesReader, JsonLines, PartFooter, PartSpan, ReadOptions, RowBatch,
+    RowReader, Rows, SourceOfParts, footer, open_rows, part_span, read_column, read_event_times,
+    silence_decoder_panics,
 };
+pub use rows_from::{PartRows, RowsFrom, open_rows_from};
 pub use scenario::resolve_scenario_id;
 pub use schema::{
     ENGINE_OUTPUTS_CATALOGUE_SCHEMA, ORACLE_PACK_CONTENTS_SCHEMA, ORACLE_PACK_MANIFEST_SCHEMA,

@@ -3,6 +3,15 @@
 //! A [`Pusher`] drives one lane of a [`PushClient`]: it pushes one envelope after the other, each
 //! until a [`PushOutcome`] is final, and shares a [`GateWatch`] with the pushers of all other lanes.
 //!
+//! | question | answer |
+//! |---|---|
+//! | is the gate there? | [`ask_health`] |
+//! | how do I push an event? | [`Pusher::push`] |
+//! | has the gate taken it? | [`PushOutcome`], [`PushOutcome::into_decision`] |
+//! | why is it slow, and how often was it retried? | [`GateWatch::trouble`], [`GateWatch::retries`] |
+//! | stop now | [`Stop::throw`] |
+//! | what went wrong, and does a retry help? | [`Refusal`], [`ReasonCode`] |
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -37,7 +46,10 @@
 //!          PushOutcome
 //! ```
 //!
-//! It uses the threads and the runtime of its caller and makes none. Network and time are reached
+//! It goes under any executor, on the threads of its caller, and makes none where the caller is
+//! within a tokio runtime (with timers and IO enabled). Elsewhere sockets and timers are driven by
+//! the one thread of [`durable`], `durable-runtime`, which stays until the process ends. A lane's
+//! connection ends when the lane is dropped. Network and time are reached
 //! through a [`Connector`] and a [`Clock`](model::Clock) alone, but by the adapters `wire` and
 //! `reqwest_client`, so that a simulation can replace both.
 //!

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use durable::in_runtime;
 use reqwest::redirect::Policy;
 
 use super::client::{Answer, BodyBuffer, ClientError, ClientOptions, PushClient, PushLane};
@@ -85,6 +86,12 @@ pub struct ReqwestLane {
 
 impl PushLane for ReqwestLane {
     async fn post(&mut self, body: Bytes) -> Result<Answer, PushFault> {
+        in_runtime(self.posted(body)).await
+    }
+}
+
+impl ReqwestLane {
+    async fn posted(&mut self, body: Bytes) -> Result<Answer, PushFault> {
         let Target { client, url, token } = &*self.target;
         let response = client.post(url.clone()).body(body).send().await;
         let mut response = response.map_err(|error| fault(error, Stage::Waiting))?;

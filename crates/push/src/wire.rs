@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use durable::in_runtime;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -83,6 +84,12 @@ impl Connector for TcpConnector {
     type Stream = Wire;
 
     async fn connect(&self) -> Result<Wire, PushFault> {
+        in_runtime(self.connected()).await
+    }
+}
+
+impl TcpConnector {
+    async fn connected(&self) -> Result<Wire, PushFault> {
         let tcp = self.dial().await?;
         // A body is one write; waiting for more would only delay it.
         tcp.set_nodelay(true)

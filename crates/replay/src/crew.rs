@@ -82,8 +82,9 @@ impl Crew {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let Some(steps) = &self.0 else {
-            let done = tokio::task::spawn_blocking(work).await;
-            return done.map_err(|panic| Error::died(died, panic));
+            let started = durable::spawn_blocking(work);
+            let started = started.map_err(|source| Error::no_thread(died, source))?;
+            return started.await.map_err(|panic| Error::died(died, panic));
         };
         let (done, result) = oneshot::channel();
         steps.take_on(Box::new(Once(Some(move || {

@@ -179,8 +179,8 @@ pub struct Ran<J> {
 }
 
 impl<C: PushClient, K: Clock> Engine<C, K> {
-    /// Streams until the end, on the calling task's runtime and threads of its own. To drop
-    /// the future is a crash: the threads give up what they hold and end.
+    /// Streams until the end, under any executor, and on threads of its own, which end with it. To
+    /// drop the future is a crash: the threads give up what they hold and end.
     ///
     /// # Errors
     /// `STREAM_INTERNAL` if the system gives no thread. Whatever else ends the stream, a thread

@@ -43,6 +43,19 @@
 //! }
 //! ```
 //!
+//! | question | answer |
+//! |---|---|
+//! | where is the stream, and why does it stand still? | [`Progress`] |
+//! | what has it been at? | [`StateChanges`] |
+//! | pause, step, another pace, stop now | [`Steering`], [`Ending`] |
+//! | what has it done? | [`Ran`], [`Journal`] |
+//! | what went wrong, and does a retry help? | [`Refusal`], [`Error`] |
+//!
+//! [`Engine::run`] goes under any executor. Its threads (`wsp-dispatch`, `wsp-lanes-N`, and
+//! `wsp-feed-N` of a [`FeedPool`]) end with it, and when its future is dropped; [`Ending`] ends it in
+//! good order. Outside of a tokio runtime, timers and work that blocks are on those of the crate
+//! `durable`, whose thread `durable-runtime` stays until the process ends.
+//!
 //! | folder | the question it answers |
 //! |---|---|
 //! | `engine` | the whole way of events, joined by bounded queues |

@@ -19,10 +19,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ///
 /// # Errors
 /// As [`blocking`].
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where work is handed to a thread that may block"
-)]
 pub(crate) async fn blocking_as<T, E>(
     what: &'static str,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
@@ -31,8 +27,10 @@ where
     T: Send + 'static,
     E: Into<Error> + Send + 'static,
 {
-    let working = tokio::task::spawn_blocking(work).await;
+    let working = durable::spawn_blocking(work);
+    let working = working.map_err(|source| replay::Error::no_thread(what, source))?;
     working
+        .await
         .map_err(|panic| Error::died(what, panic))?
         .map_err(Into::into)
 }

@@ -5,6 +5,10 @@
 //!
 //! | for | look at |
 //! |---|---|
+//! | a stream without a profile | [`StreamRequest::builder`](profile::StreamRequest::builder) |
+//! | where am I? | [`cursors::show`], [`Stream::progress`] |
+//! | why does it stand still? | [`Progress`], [`Stream::state_changes`] |
+//! | start paused, step, stop now | [`Stream::start_paused`], [`Steering`], [`Stream::ending`] |
 //! | what is asked for | [`profile`], [`Overrides`], [`StreamRequest`] |
 //! | what is proven before a row is opened | [`plan`](mod@plan), [`verify`](mod@verify) |
 //! | one run, and what it reports | [`Stream`], [`StreamReport`], [`StreamFailure`] |
@@ -14,7 +18,7 @@
 //! | whether world and gate are fit | [`doctor`] |
 //! | packing a world | [`pack`] |
 //! | time and chance | [`clock`] |
-//! | what goes wrong | [`Refusal`], [`Error`], [`ReasonCode`], [`all_reason_codes`] |
+//! | what went wrong, and does a retry help? | [`Refusal`], [`StreamFailure`], [`Error`], [`ReasonCode`], [`all_reason_codes`] |
 //!
 //! Most callers want [`Stream`]: a [`Profile`](profile::Profile) and [`Overrides`] make
 //! a [`StreamRequest`], and that makes a stream.
@@ -43,6 +47,14 @@
 //! | [`Clock`](clock::Clock) | time | `own_clock` |
 //! | [`Plan`](plan::Plan) | use of cleared rows | `rows_through_a_clearance` |
 //! | [`Steering`] | hand on a running stream | `steer_a_stream` |
+//!
+//! # Threads and runtimes
+//! Everything async goes under any executor. Within a tokio runtime that one is used; outside of
+//! one, timers, sockets and work that blocks are on a thread `durable-runtime` that stays until the
+//! process ends. A run has threads of its own (`wsp-dispatch`, `wsp-lanes-N`, `wsp-feed-N`,
+//! `wsp-lease`), which end with it: [`Steering::stop`] or [`Stream::ending`] ends it in good order
+//! within [`Stream::stop_timeout`], and to drop its future ends it as a crash does. Worlds are read
+//! on `oracle-store-io` and at most 8 threads for work, which stay for the next read.
 //!
 //! [`replay::Engine`] is below it, for those with an order or a quarantine of their own.
 //!

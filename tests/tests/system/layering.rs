@@ -111,7 +111,7 @@ fn nothing_points_up() {
 const DIALLERS: [&str; 4] = [
     "push/src/wire.rs",
     "push/src/reqwest_client.rs",
-    "oracle-store/src/store/connect.rs",
+    "oracle-store/src/store/s3.rs",
     "checkpoint/src/postgres",
 ];
 

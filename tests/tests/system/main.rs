@@ -16,6 +16,7 @@ mod every_reason;
 mod examples;
 mod fault_matrix;
 mod faulty_store;
+mod first_pages;
 mod floors;
 mod gate_answers;
 mod gate_quarantine;

@@ -1,6 +1,5 @@
 //! Rows of one part from a position, for plain threads.
 
-mod rows_from;
 mod part_span;
 mod event_times;
 mod json_field;
@@ -18,12 +17,14 @@ mod source;
 mod containment;
 mod thrift;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, SchemaRef};
 use bytes::Bytes;
+use model::EventTime;
 use parquet::arrow::ProjectionMask;
 
 use crate::error::{Error, ReasonCode};
@@ -34,14 +35,13 @@ use crate::store::WorldStore;
 pub use containment::silence_decoder_panics;
 pub use event_times::{EventTimesReader, read_event_times};
 pub use part_span::{PartSpan, SourceOfParts, part_span};
-pub use rows_from::{PartRows, RowsFrom, open_rows_from};
 
 use json_lines::{BLOCK_BYTES, LineRows};
 use parquet_rows::{ParquetPart, ParquetRows};
 use source::PartSource;
 
 /// Rows of a batch of a time column that is gone through whole.
-const SCAN_ROWS: usize = 8 * 1024;
+pub(crate) const SCAN_ROWS: usize = 8 * 1024;
 
 /// The row that reading starts with, and how many rows come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,30 @@ pub struct RowBatch {
     pub first_row: u64,
     /// The rows, at least one.
     pub rows: Rows,
+}
+
+impl RowBatch {
+    /// Some rows of the batch, by their places in it.
+    pub(crate) fn cut(&self, rows: Range<usize>) -> Self {
+        let first_row = self.first_row + rows.start as u64;
+        let rows = match &self.rows {
+            Rows::Arrow(columns) => Rows::Arrow(columns.slice(rows.start, rows.len())),
+            Rows::JsonLines(lines) => Rows::JsonLines(JsonLines {
+                bytes: lines.bytes.clone(),
+                ranges: lines.ranges[rows.clone()].to_vec(),
+                times: lines
+                    .times
+                    .as_ref()
+                    .map(|times| times.slice(rows.start, rows.len())),
+            }),
+        };
+        Self { first_row, rows }
+    }
+
+    /// The event times of the rows, which are in `column`.
+    pub(crate) fn event_times(&self, column: &str) -> Vec<Option<EventTime>> {
+        event_times::of_rows(&self.rows, column)
+    }
 }
 
 /// Rows as their part holds them.

@@ -11,6 +11,7 @@ mod bucket_folder;
 mod connect;
 #[cfg(feature = "s3")]
 mod s3;
+mod address;
 mod disk;
 mod memory;
 mod pinned_file;
@@ -46,8 +47,9 @@ use disk::Disk;
 use pinned_file::PinnedFile;
 use windows::RemotePart;
 
+pub use address::ObjectStoreConfig;
 pub use bucket_folder::BucketFolder;
-pub use connect::{ObjectStoreConfig, object_store_at};
+pub use connect::object_store_at;
 pub use memory::{HeldMemory, ReadMemory};
 pub use proofs::{KnownDigests, Proofs, Prover};
 pub use retry::RetryPolicy;

@@ -1,23 +1,32 @@
 //! Handles of S3 buckets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::client::SpawnedReqwestConnector;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
-use super::connect::{ObjectStoreConfig, invalid};
+use super::address::{ObjectStoreConfig, invalid};
 use super::io;
 use crate::error::{Error, ReasonCode};
 use crate::location::Location;
+
+/// How long a request is tried again at most.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The store of a bucket, which `location` names in errors.
 pub(super) fn s3(
     location: &Location,
     bucket: &str,
     config: &ObjectStoreConfig,
-    retry: RetryConfig,
+    max_retries: usize,
 ) -> Result<Arc<dyn ObjectStore>, Error> {
+    let retry = RetryConfig {
+        max_retries,
+        retry_timeout: RETRY_TIMEOUT,
+        ..RetryConfig::default()
+    };
     let endpoint = config
         .endpoint
         .clone()

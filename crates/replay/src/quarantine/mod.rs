@@ -129,7 +129,9 @@ pub async fn open_quarantine(
     if settings.on_reject == OnReject::Stop {
         return Ok(None);
     }
-    let opening = tokio::task::spawn_blocking(open);
+    let opening = durable::spawn_blocking(open);
+    let opening =
+        opening.map_err(|source| Error::no_thread("The quarantine cannot be opened", source))?;
     let quarantine = opening
         .await
         .map_err(|panic| Error::died("The quarantine was not opened to the end", panic))??;

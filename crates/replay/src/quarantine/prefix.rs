@@ -78,9 +78,12 @@ impl Prefix {
 
     /// Every event that waits, once, in the order of their last lines; read on a thread of its
     /// own, a few events ahead.
-    pub fn feed(self) -> mpsc::Receiver<Result<Waiting, Error>> {
+    ///
+    /// # Errors
+    /// `STREAM_INTERNAL` if the system gives no thread.
+    pub fn feed(self) -> Result<mpsc::Receiver<Result<Waiting, Error>>, Error> {
         let (events, feed) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
+        let reading = durable::spawn_blocking(move || {
             let mut read = LinesRead::default();
             let all = read.catch_up(&self.file, |line, text| {
                 let event = QuarantinedEvent::parse(text)?;
@@ -95,6 +98,7 @@ impl Prefix {
                 let _ = events.blocking_send(Err(faulty(&self.path, fault)));
             }
         });
-        feed
+        reading.map_err(|source| Error::no_thread("The quarantine cannot be read", source))?;
+        Ok(feed)
     }
 }

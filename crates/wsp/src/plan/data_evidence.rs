@@ -5,6 +5,8 @@ use oracle_store::Part;
 use replay::ProvePart;
 use tokio::runtime::Handle;
 
+use crate::Error;
+
 /// Proves each part of a plan before its first row is used.
 #[derive(Debug, Clone)]
 pub struct DataProof {
@@ -13,12 +15,16 @@ pub struct DataProof {
 }
 
 impl DataProof {
-    /// Proves parts by what is known of the data, with reads on the runtime of the caller.
-    pub(crate) fn new(evidence: DataEvidence) -> Self {
-        Self {
-            evidence,
-            runtime: Handle::current(),
-        }
+    /// Proves parts by what is known of the data, with reads on the runtime of the caller, or else
+    /// of the crate `durable`.
+    ///
+    /// # Errors
+    /// `STREAM_INTERNAL` if the system gives no thread.
+    pub(crate) fn new(evidence: DataEvidence) -> Result<Self, Error> {
+        let runtime = durable::runtime();
+        let runtime =
+            runtime.map_err(|source| replay::Error::no_thread("Parts cannot be proven", source))?;
+        Ok(Self { evidence, runtime })
     }
 
     /// How the data is proven.

@@ -215,7 +215,7 @@ pub async fn plan(request: &StreamRequest) -> Result<Plan, Error> {
         clearance: attested.clearance,
         producer,
         outputs,
-        data: DataProof::new(attested.data),
+        data: DataProof::new(attested.data)?,
     })
 }
 
@@ -289,7 +289,7 @@ fn given_plan(request: &StreamRequest, given: &GivenWorld) -> Result<Plan, Error
         clearance: world.clearance.clone(),
         producer: AllowedProducer::trusted(&given.producer),
         outputs,
-        data: DataProof::new(world.data.clone()),
+        data: DataProof::new(world.data.clone())?,
     })
 }
 

@@ -248,7 +248,8 @@ impl Redrive {
     /// Redrives with a push client of the caller's own; `endpoint` names where it pushes to.
     pub async fn run_with<C: PushClient>(self, client: C, endpoint: &str) -> RedriveReport {
         let mut report = RedriveReport::empty();
-        match self.redrive(client, endpoint, &mut report).await {
+        let redriving = self.redrive(client, endpoint, &mut report);
+        match durable::in_runtime(redriving).await {
             Ok(()) => report,
             Err(error) => report.failed(&error),
         }
@@ -369,7 +370,7 @@ impl Redrive {
             patient: pusher(),
         };
         let pushing = Pushing::new(pushers, &self.ending, endpoint, redriven, report);
-        let ended = pushing.push_all(prefix.feed()).await;
+        let ended = pushing.push_all(prefix.feed()?).await;
         drain.abort();
         report.retries = Some(watch.retries().read());
         if let Ok(status) = ended {
@@ -431,7 +432,7 @@ async fn give_up(
     ids: &[Hex64],
 ) -> Result<Vec<Closed>, Error> {
     let mut closed = Vec::new();
-    let mut feed = prefix.feed();
+    let mut feed = prefix.feed()?;
     while let Some(waiting) = feed.recv().await {
         let Waiting { event, line } = waiting?;
         if ids.contains(&event.event_id) {

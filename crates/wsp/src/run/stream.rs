@@ -138,9 +138,10 @@ impl<K: Clock> Stream<K> {
     /// Has a sink told of the progress, on a task that ends with this run and gives the sink back.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// If it is called outside of a tokio runtime and the system gives no thread for one.
     pub fn tell<S: ProgressSink>(&self, sink: S) -> JoinHandle<S> {
-        tokio::spawn(tell_until_the_end(self.progress(), sink))
+        let runtime = durable::runtime().expect("the system gives a thread for a runtime");
+        runtime.spawn(tell_until_the_end(self.progress(), sink))
     }
 
     /// Has other processes of this machine steer the run too, through a
@@ -225,6 +226,15 @@ impl<K: Clock> Stream<K> {
     }
 
     async fn run_over<C: PushClient>(
+        self,
+        store: Arc<dyn CheckpointStore>,
+        client: C,
+        endpoint: &str,
+    ) -> Result<StreamReport, StreamFailure> {
+        durable::in_runtime(self.ran_over(store, client, endpoint)).await
+    }
+
+    async fn ran_over<C: PushClient>(
         self,
         store: Arc<dyn CheckpointStore>,
         client: C,

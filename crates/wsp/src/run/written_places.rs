@@ -6,7 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use checkpoint::{CursorKey, FileStore, SqliteStore};
+#[cfg(feature = "sqlite")]
+use checkpoint::SqliteStore;
+use checkpoint::{CursorKey, FileStore};
 use envelope::PlatformRunId;
 use oracle_store::{EngineRunRoot, Location, lies_in_world, world_around};
 
@@ -57,7 +59,11 @@ pub(crate) fn refuse_cursors_in_world(
     let root = request.working_dir.join(&checkpoint.root);
     let mut places = match checkpoint.backend {
         CheckpointBackend::File => FileStore::new(saved_in(request)?).places(keys),
+        #[cfg(feature = "sqlite")]
         CheckpointBackend::Sqlite => SqliteStore::new(root).places(),
+        // Such a store is not opened.
+        #[cfg(not(feature = "sqlite"))]
+        CheckpointBackend::Sqlite => vec![root],
         CheckpointBackend::Postgres | CheckpointBackend::Object => Vec::new(),
     };
     places.push(time_index.to_owned());

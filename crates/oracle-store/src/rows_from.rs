@@ -5,12 +5,11 @@ use std::ops::Range;
 
 use model::EventTime;
 
-use super::event_times::{of_rows, read_event_times};
-use super::{JsonLines, ReadOptions, RowBatch, RowReader, Rows, SCAN_ROWS, open_rows};
 use crate::error::Error;
 use crate::grant::ReadGrant;
 use crate::locator::OutputLocator;
 use crate::part::Part;
+use crate::rows::{ReadOptions, RowBatch, RowReader, SCAN_ROWS, open_rows, read_event_times};
 
 /// Some rows of one part of an output.
 #[derive(Debug, Clone)]
@@ -34,7 +33,7 @@ pub struct RowsFrom {
 
 /// Opens the rows of an output whose event time is `from` or later: part by part in the order of
 /// the locator, each in file order. A part need not be in time order. Rows without an event time
-/// that can be read are left out ([`part_span`](super::part_span) counts them).
+/// that can be read are left out ([`part_span`](crate::part_span) counts them).
 ///
 /// Of each part the time column is read until the first such row, and other columns only from
 /// there. Blocks; call it from a plain thread, and go through the rows there.
@@ -79,11 +78,11 @@ impl RowsFrom {
                 self.open = None;
                 continue;
             };
-            let times = of_rows(&batch.rows, part.time_column());
+            let times = batch.event_times(part.time_column());
             for rows in stretches(&times, self.from) {
                 self.ready.push_back(PartRows {
                     part: part.clone(),
-                    batch: cut(&batch, rows),
+                    batch: batch.cut(rows),
                 });
             }
         }
@@ -139,21 +138,4 @@ fn stretches(times: &[Option<EventTime>], from: EventTime) -> Vec<Range<usize>> 
         }
     }
     stretches
-}
-
-/// Some rows of a batch.
-fn cut(batch: &RowBatch, rows: Range<usize>) -> RowBatch {
-    let first_row = batch.first_row + rows.start as u64;
-    let rows = match &batch.rows {
-        Rows::Arrow(columns) => Rows::Arrow(columns.slice(rows.start, rows.len())),
-        Rows::JsonLines(lines) => Rows::JsonLines(JsonLines {
-            bytes: lines.bytes.clone(),
-            ranges: lines.ranges[rows.clone()].to_vec(),
-            times: lines
-                .times
-                .as_ref()
-                .map(|times| times.slice(rows.start, rows.len())),
-        }),
-    };
-    RowBatch { first_row, rows }
 }
