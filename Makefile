@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test check fmt loom soak bench bench-push audit platform-wsp-ready-once
+.PHONY: help demo test check fmt loom simulate simulate-bugs soak bench bench-push audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -30,6 +30,13 @@ fmt: ## Format
 
 loom: ## Every order in which threads may meet at meters, window and sending
 	$(CARGO) test -p replay --features loom --lib models
+
+simulate: ## Seeds of the simulated system: SEEDS=1000, MINUTES=…, FIRST=1, or SEED=… with its trace
+	@$(CARGO) run --quiet --release --workspace --bin simulate -- $(if $(SEED),--seed $(SEED)) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+simulate-bugs: ## Plant bugs in the production code, and see that the simulation finds each
+	$(CARGO) test -p simulation --features planted-bugs --test planted -- --nocapture
 
 soak: ## The long forms of crash, race and outage tests (hours)
 	scripts/test soak

@@ -126,6 +126,7 @@ pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use keyed_blobs::{KeyedBlobStore, KeyedBlobs};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState, SHORTEST_PERIOD};
 pub use memory::MemoryStore;
+pub use model::{Class, Place, Refusal};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use record::{HistoryEntry, HistoryEvent, Record};

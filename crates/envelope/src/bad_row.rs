@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use model::{Class, Place, Refusal};
+
 use crate::error::Error;
 
 /// A bad row, and what was made of the rows before it.
@@ -43,6 +45,28 @@ impl<T> fmt::Display for BadRow<T> {
 impl<T: fmt::Debug> StdError for BadRow<T> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.error().source()
+    }
+}
+
+impl<T: fmt::Debug> Refusal for BadRow<T> {
+    fn code(&self) -> &'static str {
+        self.error().code().as_str()
+    }
+
+    fn class(&self) -> Class {
+        self.error().code().class()
+    }
+
+    fn place(&self) -> &Place {
+        self.error().place()
+    }
+
+    fn advice(&self) -> &str {
+        self.error().advice()
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.error().is_retryable()
     }
 }
 

@@ -12,13 +12,14 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use crate::bad_row::{BadRow, unless_bad};
+use crate::batch_identity::Identities;
 use crate::constant_column::is_constant;
 use crate::error::{Error, RowPlace};
 use crate::event_id::EventId;
 use crate::event_times::event_times;
 use crate::framed_batch::FramedBatch;
 use crate::head::EnvelopeHead;
-use crate::identity::{Identities, Identity};
+use crate::identity::Identity;
 use crate::json_lines::{LineReader, payload_of};
 use crate::payload::{PayloadEncoder, Unsupported};
 use crate::pins::{Pins, bounded};

@@ -42,19 +42,35 @@
 //! # Ok::<(), envelope::Error>(())
 //! ```
 
+#![cfg_attr(
+    not(feature = "rows"),
+    allow(dead_code, reason = "framing rows uses what is left over")
+)]
+
+#[cfg(feature = "rows")]
 mod stored_rows;
+#[cfg(feature = "rows")]
 mod frame;
+#[cfg(feature = "rows")]
 mod constant_column;
+#[cfg(feature = "rows")]
 mod event_times;
+#[cfg(feature = "rows")]
 mod bad_row;
+#[cfg(feature = "rows")]
 mod framed_batch;
+#[cfg(feature = "rows")]
 mod head;
 mod payload_id;
 mod document;
 mod json_lines;
+#[cfg(feature = "rows")]
+mod batch_identity;
 mod identity;
 mod ordering_key;
+#[cfg(feature = "rows")]
 mod payload;
+#[cfg(feature = "rows")]
 mod json_text;
 mod pins;
 mod event_id;
@@ -62,18 +78,29 @@ mod schema;
 mod time_fault;
 mod error;
 
+#[cfg(feature = "rows")]
+/// The crate of the Arrow types in this crate's signatures, in the version that it uses.
+pub use arrow_array;
+#[cfg(feature = "rows")]
 pub use bad_row::BadRow;
 pub use document::{Envelope, validate};
 pub use error::{Error, ReasonCode};
 pub use event_id::EventId;
+#[cfg(feature = "rows")]
 pub use event_times::{event_times, event_times_of_json_lines};
+#[cfg(feature = "rows")]
 pub use frame::{FrameSpec, Framer};
+#[cfg(feature = "rows")]
 pub use framed_batch::FramedBatch;
 pub use model::{
-    EngineRunId, EventTime, Hex64, OutputId, PlatformRunId, ScenarioId, UnreadableTime, WorldKey,
+    Class, EngineRunId, EventTime, Hex64, OutputId, Place, PlatformRunId, Refusal, ScenarioId,
+    UnreadableTime, WorldKey,
 };
 pub use ordering_key::ordering_key;
 pub use pins::{PinValues, Pins, Provenance};
-pub use schema::{CANONICAL_EVENT_ENVELOPE_SCHEMA, EnvelopeValidator};
+pub use schema::CANONICAL_EVENT_ENVELOPE_SCHEMA;
+#[cfg(feature = "validate")]
+pub use schema::EnvelopeValidator;
+#[cfg(feature = "rows")]
 pub use stored_rows::StoredRow;
 pub use time_fault::TIME_COLUMN;

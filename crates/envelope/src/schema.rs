@@ -1,7 +1,9 @@
 //! The envelope's JSON Schema, and a validator of whole documents.
 
+#[cfg(feature = "validate")]
 use serde_json::Value;
 
+#[cfg(feature = "validate")]
 use crate::error::{Error, ReasonCode};
 
 /// The JSON Schema (draft 2020-12) of the canonical event envelope, as YAML.
@@ -13,11 +15,13 @@ pub const CANONICAL_EVENT_ENVELOPE_SCHEMA: &str =
 /// It is the schema itself, by a general validator, for tests and stand-in gates.
 /// [`validate`](crate::validate) does the same many times faster and gives the envelope as a value;
 /// the event path needs neither, because framing can only make envelopes.
+#[cfg(feature = "validate")]
 #[derive(Debug)]
 pub struct EnvelopeValidator {
     schema: jsonschema::Validator,
 }
 
+#[cfg(feature = "validate")]
 impl EnvelopeValidator {
     /// Compiles the schema.
     ///
@@ -51,13 +55,14 @@ impl EnvelopeValidator {
     }
 }
 
+#[cfg(feature = "validate")]
 impl Default for EnvelopeValidator {
     fn default() -> Self {
         Self::new()
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "validate"))]
 mod tests {
     #![allow(clippy::unwrap_used)]
 

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use model::{Class, Place, Refusal};
+
 use crate::check::Check;
 use crate::error::{Error, ReasonCode};
 use crate::gate_id::GateId;
@@ -73,6 +75,28 @@ impl fmt::Display for AttestError {
 impl StdError for AttestError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.error.source()
+    }
+}
+
+impl Refusal for AttestError {
+    fn code(&self) -> &'static str {
+        Refusal::code(&self.error)
+    }
+
+    fn class(&self) -> Class {
+        Refusal::class(&self.error)
+    }
+
+    fn place(&self) -> &Place {
+        Refusal::place(&self.error)
+    }
+
+    fn advice(&self) -> &str {
+        self.advice()
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.is_retryable()
     }
 }
 

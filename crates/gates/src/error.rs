@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use model::{Cause, Failure};
+use model::{Cause, Class, Failure, Place, Refusal};
 use oracle_store::Hex64;
 
 use crate::gate_id::GateId;
@@ -183,5 +183,27 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.failure.source()
+    }
+}
+
+impl Refusal for Error {
+    fn code(&self) -> &'static str {
+        self.code().as_str()
+    }
+
+    fn class(&self) -> Class {
+        self.code().class()
+    }
+
+    fn place(&self) -> &Place {
+        self.0.failure.place()
+    }
+
+    fn advice(&self) -> &str {
+        self.advice()
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.is_retryable()
     }
 }

@@ -110,6 +110,7 @@ pub use error::{DigestPair, Error, ReasonCode};
 pub use gate_map::{GateId, GateMap};
 pub use identify::{AttestRequest, IdentifiedWorld, Source};
 pub use located::LocatedOutput;
+pub use model::{Class, Place, Refusal};
 pub use receipt::{
     Artifact, ArtifactRole, BoundItem, FailureReceipt, GateReceipt, GateStatus, MethodReceipt,
     UnboundItem, UnboundReason, VerificationMode,

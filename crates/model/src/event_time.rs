@@ -108,6 +108,13 @@ impl fmt::Display for EventTime {
     }
 }
 
+impl serde::Serialize for EventTime {
+    /// The text of the envelope's form, as [`Display`](fmt::Display) writes it.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl FromStr for EventTime {
     type Err = UnreadableTime;
 

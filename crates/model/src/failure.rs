@@ -152,6 +152,21 @@ pub struct Place {
 }
 
 impl Place {
+    /// No place: no object, row or field is known.
+    pub const UNKNOWN: &'static Self = &Self {
+        object: None,
+        row: None,
+        field: None,
+    };
+
+    /// The place of a field, column, key or parameter alone.
+    pub fn of_field(field: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..Self::default()
+        }
+    }
+
     /// The full name of the object (a local path, `s3://bucket/key`, a table or a key); `None` if
     /// none is concerned.
     pub fn object(&self) -> Option<&str> {

@@ -2,7 +2,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `failure` | one design of errors: code, what, where, what to do, cause |
+//! | `failure`, `refusal` | one design of errors: code, what, where, what to do, cause |
 //! | `world_key`, `ids`, `hex` | names and digests, well-formed by construction |
 //! | `event_time`, `calendar` | an event's time, and its text |
 //! | `backoff`, `random`, `clock` | waits, chance and time, injected |
@@ -19,6 +19,7 @@
 //! assert_eq!(key.as_str().len(), 64);
 //! ```
 
+mod refusal;
 mod failure;
 mod world_key;
 mod ids;
@@ -41,4 +42,5 @@ pub use planted::Bug;
 #[cfg(feature = "planted-bugs")]
 pub use planted::plant;
 pub use random::{Random, SharedRandom};
+pub use refusal::{Refusal, RefusalRecord};
 pub use world_key::WorldKey;

@@ -17,10 +17,10 @@
 //!                      │
 //!                      ▼
 //!                OutputLocator ─► parts, each under its Pin
-//!                      │  ├─ footer, read_column          inspection: no grant
+//!                      │  ├─ footer, part_span, read_event_times   inspection: no grant
 //!                      │  ├─ ContentsIndex, instance proofs   is it what was packed?
 //!                      │  ├─ StreamView              the platform's sorted copy, checked
-//!                      │  └─ open_rows(&ReadGrant, ..)    rows: only `gates` grants
+//!                      │  └─ open_rows(&ReadGrant, ..), open_rows_from   rows: only `gates` grants
 //!                      ▼
 //!                RowReader: Arrow batches or JSON lines, for plain threads
 //!
@@ -47,13 +47,14 @@
 //! own, on which every connection lives. Rows are synchronous, for plain threads.
 //!
 //! # Example
-//! What a world is, and when the events of one output begin, without opening its rows:
+//! What a world is, and which event times the first part of an output spans, without opening its
+//! rows:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use oracle_store::{
-//!     Catalogue, ObjectStoreConfig, OutputId, ReadOptions, RunReceipt, Tokens, WorldStore,
-//!     locate, read_column, resolve_engine_run_root, resolve_scenario_id,
+//!     Catalogue, ObjectStoreConfig, OutputId, RunReceipt, Tokens, WorldStore, locate, part_span,
+//!     resolve_engine_run_root, resolve_scenario_id,
 //! };
 //! use std::path::Path;
 //!
@@ -70,11 +71,8 @@
 //! let output = locate(&store, entry, &tokens.with_scenario(&scenario)).await?;
 //! let first = output.parts[0].clone();
 //! let of_thread = store.clone();
-//! let times = store.start_work(move || {
-//!     let mut times = read_column(&of_thread, &first, "ts_utc", &ReadOptions::default())?;
-//!     times.next().transpose()
-//! });
-//! println!("{:?}", times.await??);
+//! let span = store.start_work(move || part_span(&of_thread, &first)).await??;
+//! println!("{} rows from {:?} to {:?}", span.rows, span.first, span.last);
 //! # Ok(())
 //! # }
 //! ```
@@ -105,6 +103,9 @@ mod error;
 mod part;
 mod yaml;
 
+/// The crates of the Arrow types in this crate's signatures, in the versions that it uses.
+pub use {arrow_array, arrow_schema};
+
 pub use catalogue::{Catalogue, CatalogueEntry, OutputClass};
 pub use contents::{ContentsEntry, ContentsIndex, ContentsReport, DataVerification};
 pub use error::{Error, ReasonCode};
@@ -114,7 +115,9 @@ pub use json::from_json;
 pub use location::{EngineRunRoot, Location, resolve_engine_run_root};
 pub use locator::{DataPlaces, OutputLocator, locate};
 pub use manifest::{PackFacts, PackManifest};
-pub use model::{EngineRunId, Hex64, OutputId, PackId, ScenarioId, WorldKey};
+pub use model::{
+    Class, EngineRunId, EventTime, Hex64, OutputId, PackId, Place, Refusal, ScenarioId, WorldKey,
+};
 pub use named_file::{read_named_file, refuse_special_file};
 pub use packer::{PackAction, PackFile, PackOutcome, PackReport, PackRequest, pack};
 pub use part::{Part, PartFormat, Pin, STREAM_VIEW_BASE, TIME_COLUMN};
@@ -122,8 +125,9 @@ pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{
-    ColumnReader, JsonLines, PartFooter, ReadOptions, RowBatch, RowReader, Rows, footer, open_rows,
-    read_column, silence_decoder_panics,
+    ColumnReader, EventTimesReader, JsonLines, PartFooter, PartRows, PartSpan, ReadOptions,
+    RowBatch, RowReader, Rows, RowsFrom, SourceOfParts, footer, open_rows, open_rows_from,
+    part_span, read_column, read_event_times, silence_decoder_panics,
 };
 pub use scenario::resolve_scenario_id;
 pub use schema::{

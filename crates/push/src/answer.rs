@@ -26,7 +26,7 @@ use super::client::Answer;
 use super::retry_after::RetryAfter;
 use super::said::Said;
 
-/// The most characters of an answer's body that a [`Refusal`] repeats.
+/// The most characters of an answer's body that a [`GateRefusal`] repeats.
 pub const EXCERPT_CHARS: usize = 256;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -78,12 +78,12 @@ impl AnswerDetails {
     }
 }
 
-/// The status of a [`Refusal`] without an answer, where the connection failed on the event.
+/// The status of a [`GateRefusal`] without an answer, where the connection failed on the event.
 pub const NO_ANSWER: u16 = 0;
 
 /// An answer that is no acknowledgement: its status and how its body begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct GateRefusal {
     /// HTTP status; [`NO_ANSWER`] if no answer came, and `excerpt` then says why.
     pub status: u16,
     /// The first [`EXCERPT_CHARS`] characters of the body, control characters escaped.
@@ -92,7 +92,7 @@ pub struct Refusal {
     pub reason_codes: Vec<String>,
 }
 
-impl Refusal {
+impl GateRefusal {
     /// Whether the gate would refuse every event of this sender: 401, 403, 404, 405, 407 and
     /// redirects.
     pub fn judges_the_sender(&self) -> bool {
@@ -100,7 +100,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for GateRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.status == NO_ANSWER {
             return f.write_str(&self.excerpt);
@@ -128,18 +128,18 @@ pub(crate) enum Verdict {
         /// How long the gate asks to wait.
         retry_after: Option<RetryAfter>,
         /// The answer.
-        refusal: Refusal,
+        refusal: GateRefusal,
     },
     /// The gate failed (408, 5xx): push again.
-    Retry(Refusal),
+    Retry(GateRefusal),
     /// The gate says that it takes no event at all: push again.
-    Away(Refusal),
+    Away(GateRefusal),
     /// The gate does not know whether the event is on its bus: push again, and it may find out.
-    InDoubt(Refusal),
+    InDoubt(GateRefusal),
     /// The gate will not have it. Final.
-    Rejected(Refusal),
+    Rejected(GateRefusal),
     /// A whole 2xx answer without a decision: nobody knows what became of the event.
-    Unknown(Refusal),
+    Unknown(GateRefusal),
 }
 
 /// Judges an answer; `transient_errors` are more values of its `error` field by which this gate
@@ -200,8 +200,8 @@ fn says_in_doubt(said: &Said) -> bool {
 }
 
 /// The answer as a refusal: what it names first, then how its body begins.
-fn refusal(answer: &Answer, said: &Said) -> Refusal {
-    let mut refusal = Refusal {
+fn refusal(answer: &Answer, said: &Said) -> GateRefusal {
+    let mut refusal = GateRefusal {
         status: answer.status,
         excerpt: excerpt(&answer.body),
         reason_codes: said.reason_codes.iter().map(|code| escaped(code)).collect(),
@@ -478,7 +478,7 @@ mod tests {
     fn only_what_would_refuse_every_event_judges_the_sender() {
         let judging: Vec<u16> = (100..=999)
             .filter(|&status| {
-                Refusal {
+                GateRefusal {
                     status,
                     excerpt: String::new(),
                     reason_codes: Vec::new(),
@@ -489,7 +489,7 @@ mod tests {
             .collect();
         assert_eq!(judging, [401, 403, 404, 405, 407]);
         assert!(
-            Refusal {
+            GateRefusal {
                 status: 302,
                 excerpt: String::new(),
                 reason_codes: Vec::new(),

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::{Bug, Clock, Random};
 
-use super::answer::{self, AnswerDetails, Decision, Refusal, Verdict};
+use super::answer::{self, AnswerDetails, Decision, GateRefusal, Verdict};
 use super::client::PushLane;
 use super::concurrency::Permit;
 use super::fault::FaultKind;
-use super::gate_watch::{GateWatch, RetryCause};
-use super::leave::{ASK_AGAIN, Leave, PostLeave};
+use super::gate_watch::GateWatch;
+use super::leave::{ASK_AGAIN, Leave, PostLeave, Posted};
 use super::outcome::{Failure, PushOutcome};
+use super::retries::RetryCause;
 use super::retry::Next;
 use super::retry_after::RetryAfter;
 use super::suspects::{Before, Suspicion};
@@ -28,6 +29,8 @@ const OTHERS_REST: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Trial<'a> {
     attempts: u32,
+    /// Whether leave was given for a post of the event.
+    was_let: bool,
     failures: u32,
     backpressure: u32,
     sent_at: Option<Instant>,
@@ -61,6 +64,16 @@ pub(crate) struct Drive<'a, 'w, L, C> {
     pub(crate) trial: &'a mut Trial<'w>,
 }
 
+impl Trial<'_> {
+    fn posted(&self) -> Posted {
+        match (self.maybe_sent, self.was_let) {
+            (true, _) => Posted::MaybeSent,
+            (false, true) => Posted::NotSent,
+            (false, false) => Posted::Never,
+        }
+    }
+}
+
 /// What follows from one try.
 enum Step {
     Done(PushOutcome),
@@ -84,13 +97,13 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         } else {
             quiet_and_permit(watch).await
         };
-        if self.leave.is_over(self.trial.maybe_sent) {
+        if self.leave.is_over(self.trial.posted()) {
             return self.cancelled();
         }
         // Before leave is asked for: to connect may take longer than a lease lasts.
         let ready = self.lane.ready().await;
         let leave = match &ready {
-            Ok(()) => self.leave.ask(self.trial.maybe_sent),
+            Ok(()) => self.leave.ask(self.trial.posted()),
             Err(_) => Leave::Now,
         };
         match leave {
@@ -102,6 +115,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             }
             Leave::Never => return self.cancelled(),
         }
+        self.trial.was_let |= ready.is_ok();
         if let Some(cause) = self.trial.last_cause {
             watch.retries().count(cause);
         }
@@ -218,7 +232,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     }
 
     /// What follows if the gate says that it takes no event at all: no event is to blame.
-    fn away(&mut self, now: Instant, refusal: Refusal) -> Step {
+    fn away(&mut self, now: Instant, refusal: GateRefusal) -> Step {
         let failure = Failure::Answer(refusal);
         let failing = self.failing(now);
         let watch = self.watch;
@@ -237,7 +251,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
 
     /// What follows if the gate does not know whether it has the event: the same id again, since
     /// it may find out, and after `max_attempts` tries and [`DOUBTED_FOR`] no more.
-    fn in_doubt(&mut self, now: Instant, refusal: Refusal) -> Step {
+    fn in_doubt(&mut self, now: Instant, refusal: GateRefusal) -> Step {
         let watch = self.watch;
         watch.answered();
         self.trial.failing = None;
@@ -259,7 +273,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         &mut self,
         now: Instant,
         retry_after: Option<RetryAfter>,
-        refusal: Refusal,
+        refusal: GateRefusal,
     ) -> Step {
         let watch = self.watch;
         let failing = if refusal.status == 503 {
@@ -330,7 +344,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     /// What follows if the gate asks this event to slow down and no other: after
     /// `max_attempts` such answers and [`SLOWED_FOR`], one more try while all others rest, and
     /// then the event is singled out.
-    fn slowed_alone(&mut self, now: Instant, refusal: &Refusal) -> Option<Step> {
+    fn slowed_alone(&mut self, now: Instant, refusal: &GateRefusal) -> Option<Step> {
         let policy = self.watch.policy;
         let suspicion = self.suspicion();
         suspicion.slowed();

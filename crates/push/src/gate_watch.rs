@@ -8,7 +8,7 @@ use durable::TokioClock;
 use model::Clock;
 
 use super::concurrency::ConcurrencyLimit;
-use super::fault::FaultKind;
+use super::retries::RetryCounts;
 use super::retry::RetryPolicy;
 use super::suspects::Suspects;
 use super::trouble::Trouble;
@@ -146,105 +146,5 @@ impl<C: Clock> GateWatch<C> {
     pub(crate) fn hold(&self, now: Instant, wait: Duration) {
         let until = self.since_origin(now) + wait;
         self.held_until.fetch_max(until.as_nanos() as u64, Relaxed);
-    }
-}
-
-/// Why an event was pushed again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RetryCause {
-    /// There was no connection (refused, unreachable, name or TLS), so the gate has not seen the
-    /// request.
-    NotConnected,
-    /// The connection was lost before a whole answer came.
-    ConnectionLost,
-    /// No whole answer came within the timeout.
-    Timeout,
-    /// The gate answered with HTTP 408.
-    Http408,
-    /// The gate answered with HTTP 429.
-    Http429,
-    /// The gate answered with HTTP 503.
-    Http503,
-    /// The gate answered with another HTTP 5xx.
-    Http5xx,
-    /// The gate said that it takes no event at all.
-    GateUnhealthy,
-    /// The gate did not know whether it has the event.
-    InDoubt,
-}
-
-impl RetryCause {
-    /// Every cause, in the order in which reports list them.
-    pub const ALL: [Self; 9] = [
-        Self::NotConnected,
-        Self::ConnectionLost,
-        Self::Timeout,
-        Self::Http408,
-        Self::Http429,
-        Self::Http503,
-        Self::Http5xx,
-        Self::GateUnhealthy,
-        Self::InDoubt,
-    ];
-
-    /// The cause as reports spell it, for example `http_429`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotConnected => "not_connected",
-            Self::ConnectionLost => "connection_lost",
-            Self::Timeout => "timeout",
-            Self::Http408 => "http_408",
-            Self::Http429 => "http_429",
-            Self::Http503 => "http_503",
-            Self::Http5xx => "http_5xx",
-            Self::GateUnhealthy => "gate_unhealthy",
-            Self::InDoubt => "in_doubt",
-        }
-    }
-
-    pub(crate) fn of_fault(kind: FaultKind) -> Self {
-        match kind {
-            FaultKind::Timeout => Self::Timeout,
-            kind if kind.never_sent() => Self::NotConnected,
-            _ => Self::ConnectionLost,
-        }
-    }
-
-    pub(crate) fn of_status(status: u16) -> Self {
-        match status {
-            408 => Self::Http408,
-            429 => Self::Http429,
-            503 => Self::Http503,
-            _ => Self::Http5xx,
-        }
-    }
-}
-
-/// How often pushes were repeated, by cause. Every repeat that the gate may see is counted here.
-#[derive(Debug, Default)]
-pub struct RetryCounts([AtomicU64; RetryCause::ALL.len()]);
-
-impl RetryCounts {
-    /// The number of pushes repeated for this cause.
-    pub fn get(&self, cause: RetryCause) -> u64 {
-        self.0[cause as usize].load(Relaxed)
-    }
-
-    /// Each cause as reports spell it, with the number of pushes repeated for it.
-    pub fn by_cause(&self) -> Vec<(&'static str, u64)> {
-        let causes = RetryCause::ALL.iter();
-        causes
-            .map(|cause| (cause.as_str(), self.get(*cause)))
-            .collect()
-    }
-
-    /// The number of pushes repeated for any cause.
-    pub fn total(&self) -> u64 {
-        self.0.iter().map(|count| count.load(Relaxed)).sum()
-    }
-
-    pub(crate) fn count(&self, cause: RetryCause) {
-        self.0[cause as usize].fetch_add(1, Relaxed);
     }
 }

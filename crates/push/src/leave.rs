@@ -20,17 +20,27 @@ pub enum Leave {
     Never,
 }
 
+/// What came of the posts of one event so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// No leave was given for a post of the event.
+    Never,
+    /// Leave was given, and no post has reached the gate.
+    NotSent,
+    /// The gate may have the event.
+    MaybeSent,
+}
+
 /// Decides whether lanes may post. A [`Pusher`](super::Pusher) asks it on the way of every event,
 /// so it takes no lock and does not wait.
 pub trait PostLeave: Debug + Send + Sync {
-    /// Whether an event may be posted now; `was_posted` says that the gate may have it already,
-    /// from a post before.
-    fn ask(&self, was_posted: bool) -> Leave;
+    /// Whether an event may be posted now, after the posts of it that were made.
+    fn ask(&self, posted: Posted) -> Leave;
 
     /// Whether no event will ever get leave again, so that a lane need not connect for it; `false`
-    /// by default. `was_posted` as in [`ask`](Self::ask).
-    fn is_over(&self, was_posted: bool) -> bool {
-        let _ = was_posted;
+    /// by default.
+    fn is_over(&self, posted: Posted) -> bool {
+        let _ = posted;
         false
     }
 }
@@ -40,7 +50,7 @@ pub trait PostLeave: Debug + Send + Sync {
 pub(crate) struct Always;
 
 impl PostLeave for Always {
-    fn ask(&self, _: bool) -> Leave {
+    fn ask(&self, _: Posted) -> Leave {
         Leave::Now
     }
 }

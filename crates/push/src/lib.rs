@@ -8,7 +8,7 @@
 //!
 //! use push::{
 //!     Bytes, ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, PushClient, PushEndpoint,
-//!     PushOutcome, Pusher, RetryPolicy, Stop,
+//!     Pusher, RetryPolicy, Stop,
 //! };
 //!
 //! # async fn backfill(envelopes: Vec<Bytes>) -> Result<(), Box<dyn std::error::Error>> {
@@ -18,12 +18,10 @@
 //! let watch = Arc::new(watch);
 //! let mut pusher = Pusher::new(client.lane(), Arc::clone(&watch), &Stop::new());
 //! for envelope in envelopes {
-//!     match pusher.push(envelope).await {
-//!         PushOutcome::Acknowledged { decision, .. } => println!("{}", decision.as_str()),
-//!         other => return Err(format!("{other:?}").into()),
-//!     }
+//!     let decision = pusher.push(envelope).await.into_decision()?;
+//!     println!("{}", decision.as_str());
 //! }
-//! println!("pushed again: {:?}", watch.retries().by_cause());
+//! println!("pushed again: {:?}", watch.retries().read());
 //! # Ok(())
 //! # }
 //! ```
@@ -57,9 +55,11 @@
 //! | `retry` | how long to go on trying | pure |
 //! | `adaptive` | how many requests the gate bears | pure |
 //! | `concurrency`, `gate_watch`, `suspects` | what all lanes know together | atomics |
+//! | `retries` | how often pushes were repeated, by cause | atomics |
 //! | `trouble` | what is wrong with a gate that is away, for people | lock |
 //! | `leave` | whether a lane may post at this moment | trait |
 //! | `pusher`, `drive`, `outcome` | one event, pushed until something final is known | clock |
+//! | `not_acknowledged`, `refusals`, `reason` | what went wrong, under stable codes | pure |
 //!
 //! Invariants:
 //! - One request in flight a lane, one connection a lane: the events of a lane
@@ -70,6 +70,8 @@
 //!   allocation but for the bytes of its answer. (The libraries make their own.)
 //! - No error, and nothing else here, ever shows the token.
 
+mod refusals;
+mod not_acknowledged;
 mod clear_text_proxy;
 mod direct_client;
 mod deadline;
@@ -85,8 +87,10 @@ mod concurrency;
 mod adaptive;
 mod leave;
 mod received;
+#[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;
+mod retries;
 mod said;
 mod stop;
 mod suspects;
@@ -97,8 +101,9 @@ mod client;
 mod endpoint;
 mod fault;
 mod retry_after;
+mod reason;
 
-pub use answer::{AnswerDetails, Decision, EXCERPT_CHARS, NO_ANSWER, Refusal};
+pub use answer::{AnswerDetails, Decision, EXCERPT_CHARS, GateRefusal, NO_ANSWER};
 pub use bytes::Bytes;
 pub use clear_text_proxy::clear_text_proxy;
 pub use client::{ANSWER_LIMIT, Answer, ClientError, ClientOptions, PushClient, PushLane};
@@ -107,11 +112,16 @@ pub use connector::Connector;
 pub use direct_client::{DirectClient, DirectLane, HealthError, ask_health};
 pub use endpoint::{EndpointError, PUSH_PATH, PushEndpoint, PushToken};
 pub use fault::{FaultKind, PushFault};
-pub use gate_watch::{GateWatch, MAX_EVENT_BYTES, RetryCause, RetryCounts};
-pub use leave::{Leave, PostLeave};
+pub use gate_watch::{GateWatch, MAX_EVENT_BYTES};
+pub use leave::{Leave, PostLeave, Posted};
+pub use model::{Class, Place, Refusal};
+pub use not_acknowledged::NotAcknowledged;
 pub use outcome::{Failure, PushOutcome};
 pub use pusher::Pusher;
+pub use reason::ReasonCode;
+#[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestLane};
+pub use retries::{Retries, RetryCause, RetryCounts};
 pub use retry::RetryPolicy;
 pub use retry_after::RetryAfter;
 pub use stop::Stop;

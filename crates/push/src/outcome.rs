@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::with_causes;
 
-use super::answer::{AnswerDetails, Decision, NO_ANSWER, Refusal};
+use super::answer::{AnswerDetails, Decision, GateRefusal, NO_ANSWER};
 use super::fault::PushFault;
 
 /// What became of an event that was pushed.
@@ -32,13 +32,13 @@ pub enum PushOutcome {
     /// The gate refuses the event for good: `IG_PUSH_REJECTED`.
     Rejected {
         /// The answer.
-        refusal: Refusal,
+        refusal: GateRefusal,
         /// The number of posts that were made.
         attempts: u32,
     },
     /// The gate answered 2xx without a known decision, so that nobody knows what became of the
     /// event: `IG_RESPONSE_UNKNOWN`.
-    Unknown(Refusal),
+    Unknown(GateRefusal),
     /// The gate fails on this event alone, as [`RetryPolicy::single_out`](super::RetryPolicy) tells;
     /// never without that setting.
     ///
@@ -46,7 +46,7 @@ pub enum PushOutcome {
     /// then counts as away.
     SingledOut {
         /// The last answer.
-        refusal: Refusal,
+        refusal: GateRefusal,
         /// The number of posts that were made.
         attempts: u32,
     },
@@ -54,7 +54,7 @@ pub enum PushOutcome {
     /// its bus: `IG_PUBLISH_AMBIGUOUS`.
     InDoubt {
         /// The last answer.
-        refusal: Refusal,
+        refusal: GateRefusal,
         /// The number of posts that were made.
         attempts: u32,
     },
@@ -81,7 +81,7 @@ pub enum Failure {
     /// No whole answer came.
     Fault(PushFault),
     /// The gate answered that it failed (408, 5xx).
-    Answer(Refusal),
+    Answer(GateRefusal),
 }
 
 impl fmt::Display for Failure {
@@ -97,10 +97,10 @@ impl StdError for Failure {}
 
 impl Failure {
     /// The failure as what an event is refused for.
-    pub(crate) fn into_refusal(self) -> Refusal {
+    pub(crate) fn into_refusal(self) -> GateRefusal {
         match self {
             Self::Answer(refusal) => refusal,
-            Self::Fault(fault) => Refusal {
+            Self::Fault(fault) => GateRefusal {
                 status: NO_ANSWER,
                 excerpt: with_causes(&fault),
                 reason_codes: Vec::new(),

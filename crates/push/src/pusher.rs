@@ -9,7 +9,7 @@ use bytes::Bytes;
 use durable::{SystemRandom, TokioClock};
 use model::{Clock, Random};
 
-use super::answer::{NO_ANSWER, Refusal};
+use super::answer::{GateRefusal, NO_ANSWER};
 use super::client::PushLane;
 use super::drive::{Drive, Trial};
 use super::gate_watch::GateWatch;
@@ -116,7 +116,7 @@ impl<L, C> Pusher<L, C> {
     fn too_large(&self, bytes: usize) -> PushOutcome {
         let most = self.watch.max_event_bytes;
         PushOutcome::Rejected {
-            refusal: Refusal {
+            refusal: GateRefusal {
                 status: NO_ANSWER,
                 excerpt: format!(
                     "not sent: the envelope has {bytes} bytes, and `wsp_push.max_event_bytes` is {most}"

@@ -46,6 +46,8 @@ struct Lasting {
 struct Known {
     current: Option<Lasting>,
     over: Outages,
+    /// The cause of the last failure that is over, however short it was.
+    last: Option<String>,
 }
 
 /// Keeps the outages of a gate or store, and logs them. Clones share it.
@@ -86,6 +88,14 @@ impl Trouble {
             seconds: trouble.failing.as_secs(),
             cause: trouble.cause.clone(),
         })
+    }
+
+    /// The last failure with its causes, however short it was and whether or not it is over; `None`
+    /// before the first.
+    pub fn last_failure(&self) -> Option<String> {
+        let known = self.lock();
+        let current = known.current.as_ref().map(|trouble| &trouble.cause);
+        current.or(known.last.as_ref()).cloned()
     }
 
     /// All outages so far, one that goes on included.
@@ -129,10 +139,13 @@ impl Trouble {
     /// Ends the outage that goes on, if there is one.
     pub fn is_over(&self) {
         let mut known = self.lock();
-        let over = known.current.take();
-        let Some(trouble) = over.filter(|trouble| trouble.told.is_some()) else {
+        let Some(trouble) = known.current.take() else {
             return;
         };
+        known.last = Some(trouble.cause.clone());
+        if trouble.told.is_none() {
+            return;
+        }
         let seconds = trouble.failing.as_secs();
         known.over.times += 1;
         known.over.seconds += seconds;
@@ -167,7 +180,15 @@ mod tests {
         assert_eq!(failed(5_500, "d"), away(5, "d"));
         trouble.is_over();
         assert_eq!(trouble.current(), None);
+        assert_eq!(trouble.last_failure().as_deref(), Some("d"));
         assert_eq!(failed(0, "e"), None, "another trouble");
+        assert_eq!(trouble.last_failure().as_deref(), Some("e"));
+        trouble.is_over();
+        assert_eq!(
+            trouble.last_failure().as_deref(),
+            Some("e"),
+            "however short"
+        );
         let all = Outages {
             times: 1,
             seconds: 5,

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use durable::{SystemRandom, TokioClock};
 use model::{Bug, Clock, SharedRandom};
-use push::{PostLeave, PushClient, Pusher};
+use push::{PostLeave, PushClient, Pusher, Retries};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
@@ -39,13 +39,14 @@ use crate::lanes::lane_threads::{LaneThreads, lane_threads};
 use crate::lead::course::Course;
 use crate::lead::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher};
 use crate::lead::pilot::Pilot;
-use crate::lead::steering::Helm;
+use crate::lead::steering::{Helm, Shown};
 use crate::quarantine::SetAside;
 use crate::receipts::Receipts;
 use crate::run::Run;
 use crate::tell::journal::{Journal, SaveReason};
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
+use crate::tell::state_changes::StateChangesSender;
 use crate::timer_slack::sleep_sharply;
 use crate::window::Window;
 
@@ -65,6 +66,7 @@ pub struct Engine<C, K = TokioClock> {
     quarantine: Option<SetAside>,
     gate_book: GateBook,
     receipts: Option<Receipts>,
+    changes: Vec<StateChangesSender>,
     crew: Crew,
     random: SharedRandom,
 }
@@ -86,6 +88,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             quarantine: None,
             gate_book: GateBook::default(),
             receipts: None,
+            changes: Vec::new(),
             crew: Crew::default(),
             random: SharedRandom::new(SystemRandom::default()),
         }
@@ -109,6 +112,13 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
     #[must_use]
     pub fn shown_to(mut self, progress: watch::Sender<Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Tells each of `changes` of every change of the stream's state.
+    #[must_use]
+    pub fn telling(mut self, changes: Vec<StateChangesSender>) -> Self {
+        self.changes = changes;
         self
     }
 
@@ -162,8 +172,8 @@ pub struct Ran<J> {
     pub kept: Kept<J>,
     /// The counters of the stream's events.
     pub meters: Arc<Meters>,
-    /// Retried posts, by cause.
-    pub retries: Vec<(&'static str, u64)>,
+    /// The number of posts that were made again, by cause.
+    pub retries: Retries,
     /// The time from the start of the engine to the last save.
     pub elapsed: Duration,
 }
@@ -188,9 +198,13 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             quarantine,
             gate_book,
             receipts,
+            changes,
             crew,
             random,
         } = self;
+        // Whoever waits for events to be done waits no longer than the engine runs.
+        let bell = helm.bell().clone();
+        let _over = bell.until_dropped();
         let mut crash = Crash(Some(ending.clone()));
         let began = clock.now();
         let outputs = cursors.outputs().len();
@@ -230,7 +244,10 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         drop(answers);
 
         let state = helm.state().clone();
-        helm.show(Arc::clone(run.meters()));
+        helm.show(Shown {
+            meters: Arc::clone(run.meters()),
+            sending: run.sending().clone(),
+        });
         let (pilot, acts) = Pilot::new(run.clone(), clock.clone(), course.schedule, lanes, helm);
         let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.bounds);
         let dispatched = spawn_dispatcher(dispatcher, run.crew(), run.ending())?;
@@ -238,6 +255,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             state,
             acts,
             gate_trouble: watch.trouble().clone(),
+            bell,
+            changes,
         };
         let mut keeper = Keeper::new(run.clone(), cursors, quarantine, journal, links)
             .judging_by(gate_book)
@@ -263,7 +282,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             dispatched,
             kept,
             meters: Arc::clone(run.meters()),
-            retries: watch.retries().by_cause(),
+            retries: watch.retries().read(),
             elapsed: clock.now().saturating_duration_since(began),
         })
     }

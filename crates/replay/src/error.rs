@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use model::{Class, Failure, with_causes};
+use model::{Class, Failure, Place, Refusal, with_causes};
 
 use crate::ReasonCode;
 
@@ -83,30 +83,59 @@ impl Error {
         Self::caused(ReasonCode::StreamInternal, what, fix, source)
     }
 
+    /// The error of the room below, or the core's own.
+    fn refusal(&self) -> &dyn Refusal {
+        match self {
+            Self::Oracle(error) => error,
+            Self::Envelope(error) => error,
+            Self::Checkpoint(error) => error,
+            Self::Lease(error) => &**error,
+            Self::Stream(fault) => fault,
+        }
+    }
+
     /// The stable reason code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Oracle(error) => error.code().as_str(),
-            Self::Envelope(error) => error.code().as_str(),
-            Self::Checkpoint(error) => error.code().as_str(),
-            Self::Lease(error) => error.code().as_str(),
-            Self::Stream(fault) => fault.code().as_str(),
-        }
+        self.refusal().code()
     }
 
     /// What the reason code says about the command: [`Class::exit_status`] is its exit status.
     pub fn class(&self) -> Class {
-        match self {
-            Self::Oracle(error) => error.code().class(),
-            Self::Envelope(error) => error.code().class(),
-            Self::Checkpoint(error) => error.code().class(),
-            Self::Lease(error) => error.code().class(),
-            Self::Stream(fault) => fault.code().class(),
-        }
+        self.refusal().class()
     }
 
     /// The message with its causes, outermost first, for people.
     pub fn detail(&self) -> String {
         with_causes(self)
+    }
+}
+
+impl Refusal for Error {
+    fn code(&self) -> &'static str {
+        self.refusal().code()
+    }
+
+    fn class(&self) -> Class {
+        self.refusal().class()
+    }
+
+    fn place(&self) -> &Place {
+        self.refusal().place()
+    }
+
+    fn advice(&self) -> &str {
+        self.refusal().advice()
+    }
+
+    /// True where the storage or the checkpoint store failed in passing, and for
+    /// `IG_PUSH_RETRY_EXHAUSTED` and `SORT_CACHE_DAMAGED`, which a rerun mends or outlasts.
+    fn is_retryable(&self) -> bool {
+        let of_own = |fault: &Fault| {
+            matches!(
+                fault.code(),
+                ReasonCode::IgPushRetryExhausted | ReasonCode::SortCacheDamaged
+            )
+        };
+        matches!(self, Self::Stream(fault) if of_own(fault)) || self.refusal().is_retryable()
     }
 }

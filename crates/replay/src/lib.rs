@@ -108,6 +108,7 @@ pub use lead::course::{Bounds, Course};
 pub use lead::dispatch::{DispatchEnd, Dispatched, Scheduled};
 pub use lead::schedule::{Origin, Schedule, WhenLate};
 pub use lead::steering::{Helm, Steering};
+pub use model::{Class, Place, Refusal, RefusalRecord};
 pub use order::chunk_budget::{ChunkBudget, ChunkShare};
 pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
 pub use order::part_proofs::PartProofs;
@@ -135,6 +136,7 @@ pub use quarantine::{
 pub use reason::ReasonCode;
 pub use receipts::Receipts;
 pub use tell::acts::{Act, Refused};
+pub use tell::borders::BorderTimes;
 pub use tell::journal::{
     CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason,
     SteeredNote, StoreRemadeNote,
@@ -142,5 +144,6 @@ pub use tell::journal::{
 pub use tell::meters::{Meters, Reading};
 pub use tell::progress::{OutputProgress, Progress, ProgressSink, ReachedRow, tell_until_the_end};
 pub use tell::state::State;
+pub use tell::state_changes::{StateChange, StateChanges, StateChangesSender};
 pub use time::{Start, WallNs};
 pub use window::Window;

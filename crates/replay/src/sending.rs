@@ -3,6 +3,9 @@
 //! Events wait in the lanes' queues before they are sent. A pause must hold those back too:
 //! after it, nothing leaves that was not in flight. While paused, a step lets lanes begin as
 //! many events as it names, whichever lane holds them; each key keeps its order.
+//!
+//! Events are counted as lanes begin them, and a pause is a limit of that count. So it is known
+//! which count of done events means that all that was let leave is done.
 
 use std::sync::Arc;
 
@@ -10,46 +13,81 @@ use model::Bug;
 use tokio::sync::Notify;
 
 use crate::ending::Ending;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
-#[derive(Debug, Default)]
+/// The limit of a stream that is not paused.
+const NO_LIMIT: u64 = u64::MAX;
+
+#[derive(Debug)]
 struct Shared {
-    paused: AtomicBool,
-    steps: AtomicU64,
+    /// The number of events that lanes began.
+    begun: AtomicU64,
+    /// Lanes begin no event beyond this number of them.
+    limit: AtomicU64,
     changed: Notify,
 }
 
 /// The shared switch between the pilot and the lanes of one stream. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sending {
     shared: Arc<Shared>,
 }
 
-impl Sending {
-    /// Lets no lane begin another event, and takes back steps that no lane has used.
-    pub(crate) fn pause(&self) {
-        if Bug::PauseLeavesLanesOpen.is_planted() {
-            return;
+impl Default for Sending {
+    fn default() -> Self {
+        let shared = Shared {
+            begun: AtomicU64::new(0),
+            limit: AtomicU64::new(NO_LIMIT),
+            changed: Notify::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
         }
-        self.shared.steps.store(0, Ordering::Release);
-        self.shared.paused.store(true, Ordering::Release);
+    }
+}
+
+impl Sending {
+    /// Lets no lane begin another event, and takes back steps that no lane has used. Gives the
+    /// number of events that lanes began.
+    pub(crate) fn pause(&self) -> u64 {
+        let begun = self.begun();
+        if !Bug::PauseLeavesLanesOpen.is_planted() {
+            self.pause_at(begun);
+        }
+        begun
+    }
+
+    /// Lets lanes begin `events` events of the whole stream, and no other.
+    pub(crate) fn pause_at(&self, events: u64) {
+        self.shared.limit.store(events, Ordering::Release);
     }
 
     /// Lets lanes begin events as they come.
     pub(crate) fn resume(&self) {
-        self.shared.paused.store(false, Ordering::Release);
+        self.shared.limit.store(NO_LIMIT, Ordering::Release);
         self.shared.changed.notify_waiters();
     }
 
-    /// Lets lanes begin this many events more while paused.
-    pub(crate) fn step(&self, events: u64) {
+    /// Lets lanes begin this many events more while paused. Gives the number of events of the whole
+    /// stream that they may begin.
+    pub(crate) fn step(&self, events: u64) -> u64 {
         let events = events + u64::from(Bug::StepOneMore.is_planted());
-        let add = |steps: u64| Some(steps.saturating_add(events));
-        let _ = self
-            .shared
-            .steps
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        // A lane that saw no limit just before a pause may have begun one beyond it.
+        let limit = self.shared.limit.load(Ordering::Acquire).max(self.begun());
+        let limit = limit.saturating_add(events);
+        self.shared.limit.store(limit, Ordering::Release);
         self.shared.changed.notify_waiters();
+        limit
+    }
+
+    /// The number of events that lanes began.
+    fn begun(&self) -> u64 {
+        self.shared.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether all is done that lanes began, where they are held back and `done` events are done.
+    pub(crate) fn is_quiet(&self, done: u64) -> bool {
+        self.shared.limit.load(Ordering::Acquire) == NO_LIMIT || done >= self.begun()
     }
 
     /// Waits until a lane may have an event to begin; `false` if the stream winds down first. While
@@ -68,7 +106,7 @@ impl Sending {
     }
 
     fn is_open(&self) -> bool {
-        !self.shared.paused.load(Ordering::Acquire) || self.shared.steps.load(Ordering::Acquire) > 0
+        self.begun() < self.shared.limit.load(Ordering::Acquire)
     }
 
     /// Waits while lanes are held back, but no longer than until the stream winds down.
@@ -86,14 +124,14 @@ impl Sending {
 
     /// Whether a lane may post an event for the first time now; while paused, that takes a step.
     pub(crate) fn begins(&self) -> bool {
-        !self.shared.paused.load(Ordering::Acquire) || self.takes_step()
-    }
-
-    fn takes_step(&self) -> bool {
-        let take = |steps: u64| steps.checked_sub(1);
-        self.shared
-            .steps
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+        let Shared { begun, limit, .. } = &*self.shared;
+        if limit.load(Ordering::Acquire) == NO_LIMIT {
+            begun.fetch_add(1, Ordering::AcqRel);
+            return true;
+        }
+        let begin = |begun: u64| (begun < limit.load(Ordering::Acquire)).then(|| begun + 1);
+        begun
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, begin)
             .is_ok()
     }
 }
@@ -161,6 +199,21 @@ mod tests {
         assert!(!sending.begins());
         sending.resume();
         assert!(sending.may_begin(&ending).await && sending.begins());
+    }
+
+    #[test]
+    fn it_is_known_how_many_events_are_done_once_all_that_may_leave_are() {
+        let sending = Sending::default();
+        for _ in 0..3 {
+            assert!(sending.begins());
+        }
+        assert_eq!(sending.pause(), 3);
+        assert!(!sending.is_quiet(2) && sending.is_quiet(3));
+        assert_eq!(sending.step(2), 5);
+        assert!(sending.begins() && sending.begins() && !sending.begins());
+        assert!(!sending.is_quiet(4) && sending.is_quiet(5));
+        sending.pause_at(6);
+        assert!(sending.begins() && !sending.begins());
     }
 
     #[tokio::test]

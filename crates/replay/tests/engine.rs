@@ -15,11 +15,12 @@ use checkpoint::{
 use durable::{BootClock, TokioClock};
 use envelope::{FrameSpec, FramedBatch, Framer, PinValues, Pins};
 use model::{Clock, SharedClock};
-use push::{Answer, PushClient, PushFault, PushLane, RetryPolicy};
+use push::{Answer, FaultKind, PushClient, PushFault, PushLane, RetryPolicy};
 use replay::{
-    Bounds, Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event, EventOrder,
-    Gateway, Happening, Journal, KeptOutput, LaneCount, LaneOrdering, LaneSettings, NamePosition,
-    Position, Progress, Quarantine, Ran, RejectedEvent, Schedule, SetAside, Speedup, Start,
+    Act, Bounds, Cause, Concurrency, Course, Cursors, DispatchEnd, Ending, Engine, Event,
+    EventOrder, Gateway, Happening, Helm, Journal, KeptOutput, LaneCount, LaneOrdering,
+    LaneSettings, NamePosition, Position, Progress, Quarantine, Ran, Refused, RejectedEvent,
+    Schedule, SetAside, Speedup, Start, State, StateChanges, StateChangesSender, Steering,
     WhenLate,
 };
 use tokio::sync::watch;
@@ -113,6 +114,8 @@ struct Gate {
     delay: Duration,
     /// Every post whose number is divisible by this is answered 429.
     busy_every: Option<u64>,
+    /// Every post whose number is divisible by this finds nobody who listens.
+    unreachable_every: Option<u64>,
     /// What the post with this number stops.
     stops: Mutex<Option<(u64, Ending)>>,
     /// Events that are refused whenever they come.
@@ -183,6 +186,10 @@ impl PushLane for Client {
             }
         }
         tokio::time::sleep(self.0.delay).await;
+        let is_unreachable = |every| number.is_multiple_of(every);
+        if self.0.unreachable_every.is_some_and(is_unreachable) {
+            return Err(PushFault::new(FaultKind::ConnectRefused));
+        }
         let answer = |status, body: &'static str| Answer::new(status, body);
         if let Some((from, status, body)) = self.0.from_post
             && number >= from
@@ -270,6 +277,9 @@ struct Run {
     stop_at_post: Option<u64>,
     progress: watch::Sender<Progress>,
     quarantine: Option<AsideAs>,
+    ending: Ending,
+    helm: Helm,
+    changes: Vec<StateChangesSender>,
 }
 
 impl Default for Run {
@@ -286,6 +296,9 @@ impl Default for Run {
             stop_at_post: None,
             progress: watch::Sender::new(Progress::default()),
             quarantine: None,
+            ending: Ending::default(),
+            helm: Helm::unmanned(),
+            changes: Vec::new(),
         }
     }
 }
@@ -309,7 +322,7 @@ impl Run {
         let key = CursorKey::new(PackKey::of_root("world"), "events").unwrap();
         let request = LeaseRequest::new([key.clone()], Holder::this_process("test"));
         let lease = Arc::new(store.acquire(&request).await.unwrap());
-        let ending = Ending::default();
+        let ending = self.ending;
         let aside = Arc::new(Mutex::new(Vec::new()));
         let quarantine = self.quarantine.map(|AsideAs { at_most, fails }| SetAside {
             quarantine: Box::new(Aside {
@@ -362,6 +375,8 @@ impl Run {
         });
         let engine = Engine::new(course, gateway, cursors, TokioClock)
             .ended_by(ending.clone())
+            .steered_by(self.helm)
+            .telling(self.changes)
             .shown_to(self.progress)
             .with_quarantine(quarantine);
         let stops = self.stop_at_post.map(|post| (post, ending.clone()));
@@ -779,4 +794,156 @@ async fn the_stream_digest_depends_on_the_events_alone() {
     .dispatched
     .digest;
     assert_ne!(one, fewer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_starts_paused_lets_exactly_so_many_events_leave_and_says_when_they_are_done()
+{
+    let gate = Arc::new(Gate {
+        delay: Duration::from_millis(2),
+        ..Gate::default()
+    });
+    let ending = Ending::default();
+    let (steering, mut helm) = Steering::new(ending.clone());
+    helm.start_paused("test");
+    let (sender, mut changes) = StateChanges::channel();
+    let progress = watch::Sender::new(Progress::default());
+    let run = Run {
+        gate: Arc::clone(&gate),
+        ending,
+        helm,
+        changes: vec![sender],
+        progress: progress.clone(),
+        ..Run::default()
+    };
+    let running = tokio::spawn(run.go());
+    let sent = || gate.posts.load(Ordering::SeqCst);
+
+    let paused = steering.act_until_acknowledged(Act::Pause, "test").await;
+    assert_eq!((paused.unwrap().state, sent()), (State::Paused, 0));
+    let stepped = steering.step_until_acknowledged(5, "test").await.unwrap();
+    assert_eq!(
+        (stepped.meters.acknowledged, stepped.meters.in_flight),
+        (5, 0)
+    );
+    assert_eq!(sequences(&gate), (0..5).collect::<Vec<_>>());
+
+    let (behind, resumed) = tokio::join!(
+        steering.act_until_acknowledged(Act::PauseAfter(100), "test"),
+        steering.resume("test"),
+    );
+    assert!(resumed.is_ok());
+    let behind = behind.unwrap();
+    assert_eq!(
+        (behind.state, behind.meters.acknowledged),
+        (State::Paused, 105)
+    );
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(sent(), 105, "nothing leaves behind the pause");
+
+    let beyond = steering.step_until_acknowledged(10_000, "test").await;
+    assert_eq!(beyond.unwrap_err(), Refused::Ended, "395 were left");
+    let outcome = running.await.unwrap();
+    assert_eq!((outcome.cursor, sent()), (Some(499), 500));
+    let mut told = Vec::new();
+    while let Some(change) = changes.next().await {
+        told.push((change.from, change.to, change.acknowledged));
+    }
+    let states: Vec<_> = told.iter().map(|&(from, to, _)| (from, to)).collect();
+    assert_eq!(
+        states,
+        [
+            (State::Starting, State::Paused),
+            (State::Paused, State::Running),
+            (State::Running, State::Paused),
+            (State::Paused, State::Ending),
+        ]
+    );
+    assert_eq!((told[0].2, told[1].2), (0, 5));
+    let last = Some(events(500).time(499));
+    let times = progress.borrow().event_times;
+    assert_eq!(
+        (times.handed_over, times.acknowledged, times.durable),
+        (last, last, last)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_times_of_the_borders_follow_each_other() {
+    let gate = Gate {
+        delay: Duration::from_millis(20),
+        ..Gate::default()
+    };
+    let progress = watch::Sender::new(Progress::default());
+    let mut seen = progress.subscribe();
+    let looking = tokio::spawn(async move {
+        let mut snapshots = Vec::new();
+        while seen.changed().await.is_ok() {
+            snapshots.push(seen.borrow_and_update().event_times);
+        }
+        snapshots
+    });
+    Run {
+        gate: Arc::new(gate),
+        progress,
+        ..Run::default()
+    }
+    .go()
+    .await;
+    let snapshots = looking.await.unwrap();
+    assert!(snapshots.len() > 2, "{snapshots:?}");
+    for times in snapshots {
+        assert!(times.durable <= times.acknowledged, "{times:?}");
+        assert!(times.acknowledged <= times.handed_over, "{times:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_failure_is_told_of_after_the_stream_gave_up_too() {
+    let gate = Gate {
+        from_post: Some((20, 500, "the bus is down")),
+        ..Gate::default()
+    };
+    let progress = watch::Sender::new(Progress::default());
+    let outcome = Run {
+        gate: Arc::new(gate),
+        progress: progress.clone(),
+        ..Run::default()
+    }
+    .go()
+    .await;
+    assert_eq!(failure(outcome).0, "IG_PUSH_RETRY_EXHAUSTED");
+    let last = progress.borrow().last_failure.clone().unwrap();
+    assert!(last.contains("the bus is down"), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_posts_reach_nobody_takes_one_step_and_is_waited_for() {
+    let gate = Arc::new(Gate {
+        unreachable_every: Some(2),
+        ..Gate::default()
+    });
+    let ending = Ending::default();
+    let (steering, mut helm) = Steering::new(ending.clone());
+    helm.start_paused("test");
+    let run = Run {
+        gate: Arc::clone(&gate),
+        ending,
+        helm,
+        ..Run::default()
+    };
+    let running = tokio::spawn(run.go());
+    for steps in 1..=4 {
+        let stepped = steering.step_until_acknowledged(5, "test");
+        let stepped = tokio::time::timeout(PATIENCE, stepped).await.unwrap();
+        assert_eq!(stepped.unwrap().meters.acknowledged, 5 * steps);
+    }
+    assert_eq!(sequences(&gate), (0..20).collect::<Vec<_>>());
+    steering.resume("test").await.unwrap();
+    let paused = steering.act_until_acknowledged(Act::Pause, "test");
+    let paused = tokio::time::timeout(PATIENCE, paused).await.unwrap();
+    let done = paused.unwrap().meters.acknowledged;
+    assert_eq!(sequences(&gate).len() as u64, done, "nothing is on its way");
+    steering.resume("test").await.unwrap();
+    assert_eq!(running.await.unwrap().cursor, Some(499));
 }

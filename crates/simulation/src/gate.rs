@@ -194,6 +194,13 @@ impl SimGate {
         let mut state = self.state();
         let reaction = state.react(event, &self.laws);
         drop(state);
+        // It may be singled out for this, and is then set aside while others go on.
+        if !matches!(
+            &reaction,
+            Reaction::Answer(200, ..) | Reaction::AnswerAndClose(200, _)
+        ) {
+            self.laws.may_be_given_up(event);
+        }
         let told = match &reaction {
             Reaction::Answer(status, _, body) => format!("answers {status} {body} to {event}"),
             Reaction::AnswerAndClose(status, _) => format!("answers {status} to {event}, closes"),

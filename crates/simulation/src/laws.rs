@@ -18,7 +18,8 @@ struct Told {
     taken: bool,
     /// Posts that reached the gate.
     arrivals: u32,
-    /// The gate refuses it, or fails on it: the next event of its key leaves while it is set aside.
+    /// The gate refused it, or failed on it: the next event of its key may leave while it is set
+    /// aside.
     may_be_given_up: bool,
 }
 
@@ -173,7 +174,8 @@ impl Laws {
         self.watched().steered.insert(process);
     }
 
-    /// The gate will not have an event, so events of its key need not wait for it.
+    /// The gate did not take an event, so events of its key need not wait for it: it may be given
+    /// up.
     pub(crate) fn may_be_given_up(&self, event: EventNumber) {
         self.watched().told[event].may_be_given_up = true;
     }

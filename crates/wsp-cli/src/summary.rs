@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration};
-use serde_json::Value;
+use wsp::push::{Retries, RetryCause};
 use wsp::replay::Percentiles;
 use wsp::{Status, StreamReport};
 
@@ -19,10 +19,8 @@ pub fn summary(report: &StreamReport, face: Face) -> String {
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<9}{text}"));
     line("events", events(report));
     for output in report.per_output.iter().take(LISTED_OUTPUTS) {
-        let at = output
-            .cursor
-            .as_ref()
-            .and_then(|cursor| cursor["last_ts_utc"].as_str());
+        let cursor = output.cursor.as_ref();
+        let at = cursor.and_then(|cursor| cursor.last_ts_utc.as_deref());
         let at = at.map_or_else(
             || "no cursor".to_owned(),
             |time| format!("cursor at {time}"),
@@ -43,8 +41,8 @@ pub fn summary(report: &StreamReport, face: Face) -> String {
     if let Some(late) = &report.lateness_ms.send {
         line("late", lateness(late));
     }
-    if let Some(retries) = retries(&report.retries) {
-        line("retries", retries);
+    if let Some(retries) = report.retries.filter(|retries| retries.total() > 0) {
+        line("retries", repeated(retries));
     }
     let outages = [
         ("gate", &report.outages.ingestion_gate),
@@ -149,17 +147,15 @@ fn lateness(late: &Percentiles) -> String {
     )
 }
 
-/// The causes that posts were made again for; `None` if none was.
-fn retries(retries: &Value) -> Option<String> {
-    let causes = retries.as_object()?.iter();
-    let causes = causes.filter_map(|(cause, count)| Some((cause, count.as_u64()?)));
-    let causes: Vec<_> = causes.filter(|(_, count)| *count > 0).collect();
-    let total: u64 = causes.iter().map(|(_, count)| count).sum();
-    let named: Vec<String> = causes
-        .iter()
+/// The causes that posts were made again for, by name.
+fn repeated(retries: Retries) -> String {
+    let causes = RetryCause::ALL.map(|cause| (cause.as_str(), retries.get(cause)));
+    let causes = causes.iter().filter(|(_, count)| *count > 0);
+    let mut named: Vec<String> = causes
         .map(|(cause, count)| format!("{} {count}", cause.replace('_', " ")))
         .collect();
-    (total > 0).then(|| format!("{} ({})", HumanCount(total), named.join(", ")))
+    named.sort_unstable();
+    format!("{} ({})", HumanCount(retries.total()), named.join(", "))
 }
 
 fn next(report: &StreamReport) -> String {
@@ -184,7 +180,6 @@ fn next(report: &StreamReport) -> String {
 #[cfg(test)]
 mod tests {
     use oracle_store::Posture;
-    use serde_json::json;
 
     use super::*;
 
@@ -215,7 +210,9 @@ mod tests {
         report.status = Status::Failed;
         report.reason = Some("IG_PUSH_REJECTED");
         report.decisions.duplicate = 5;
-        report.retries = json!({"http_503": 3, "timeout": 0});
+        let mut retries = Retries::default();
+        retries.http_503 = 3;
+        report.retries = Some(retries);
         report.outages.ingestion_gate.times = 2;
         let text = summary(&report, Face::plain());
         for part in [

@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ahead: Arc::default(),
     };
     let request = StreamRequest::of_process(profile, overrides)?;
-    let report = Stream::with_clock(request, clock).run().await;
+    let report = Stream::with_clock(request, clock).run().await?;
     let schedule = report.schedule.ok_or("the stream was not paced")?;
     println!(
         "{:?}: {} events, the last one due after {:.0} s, in {:.1} s",

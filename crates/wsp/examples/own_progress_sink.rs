@@ -39,7 +39,7 @@ async fn main() -> Result<(), Anything> {
     })?;
     let stream = Stream::new(request);
     let telling = stream.tell(Printer::default());
-    let report = stream.run().await;
+    let report = stream.run().await?;
     assert_eq!(report.status, Status::Streamed, "{:?}", report.detail);
     let printer = telling.await?;
     assert_eq!(printer.last.meters.acknowledged, report.emitted);

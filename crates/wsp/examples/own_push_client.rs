@@ -66,7 +66,7 @@ async fn main() -> Result<(), Anything> {
     let request = playground.request(Overrides::default())?;
     let report = Stream::new(request)
         .run_with(Arc::new(MemoryStore::default()), client, "this process")
-        .await;
+        .await?;
     assert_eq!(report.status, Status::Streamed, "{:?}", report.detail);
     let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     for (event_type, events) in counts.iter() {

@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     steering.stop(me).await?;
 
-    let report = running.await?;
+    let report = running.await??;
     println!("{:?} after {} events", report.status, report.emitted);
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::clock::Surroundings;
 use crate::profile::Profile;
 use crate::profile::request::StreamRequest;
 use crate::run::backends::{ProfileClient, push_client, push_endpoint};
+use crate::run::failure::StreamFailure;
 use crate::run::outline::{Outline, outline};
 use crate::run::report::{Status, StreamReport};
 use crate::run::stream::Stream;
@@ -336,14 +337,16 @@ async fn push(request: &StreamRequest, events: u64, cursors: &Arc<MemoryStore>) 
     let stream = Stream::new(request);
     let store = Arc::clone(cursors);
     // On the heap: there is a future for each kind of client.
-    match client {
+    let ran = match client {
         ProfileClient::Direct(client) => {
             Box::pin(stream.run_with(store, client, endpoint.as_str())).await
         }
+        #[cfg(feature = "reqwest")]
         ProfileClient::Reqwest(client) => {
             Box::pin(stream.run_with(store, client, endpoint.as_str())).await
         }
-    }
+    };
+    ran.unwrap_or_else(StreamFailure::into_report)
 }
 
 fn look_at_run(

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use model::{Class, Failure, with_causes};
+use model::{Class, Failure, Place, Refusal, with_causes};
 
 use crate::ReasonCode;
 
@@ -77,26 +77,86 @@ impl Error {
         replay::Error::died(what, source).into()
     }
 
+    /// The error of the room below, or the stream's own.
+    fn refusal(&self) -> &dyn Refusal {
+        match self {
+            Self::Gates(error) => error,
+            Self::Replay(error) => error,
+            Self::Stream(fault) => fault,
+        }
+    }
+
     /// The stable reason code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Gates(error) => error.code().as_str(),
-            Self::Replay(error) => error.code(),
-            Self::Stream(fault) => fault.code().as_str(),
-        }
+        self.refusal().code()
     }
 
     /// What the reason code says about the command: [`Class::exit_status`] is its exit status.
     pub fn class(&self) -> Class {
-        match self {
-            Self::Gates(error) => error.code().class(),
-            Self::Replay(error) => error.class(),
-            Self::Stream(fault) => fault.code().class(),
-        }
+        self.refusal().class()
     }
 
     /// The message with its causes, outermost first, for people.
     pub fn detail(&self) -> String {
         with_causes(self)
+    }
+}
+
+impl Refusal for Error {
+    fn code(&self) -> &'static str {
+        self.refusal().code()
+    }
+
+    fn class(&self) -> Class {
+        self.refusal().class()
+    }
+
+    fn place(&self) -> &Place {
+        self.refusal().place()
+    }
+
+    fn advice(&self) -> &str {
+        self.refusal().advice()
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.refusal().is_retryable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope::EventTime;
+
+    use super::*;
+
+    #[test]
+    fn the_errors_of_all_crates_are_refusals() {
+        fn is_refusal<E: Refusal + Send + Sync + 'static>() {}
+        is_refusal::<oracle_store::Error>();
+        is_refusal::<gates::Error>();
+        is_refusal::<gates::AttestError>();
+        is_refusal::<envelope::Error>();
+        is_refusal::<envelope::BadRow<Vec<EventTime>>>();
+        is_refusal::<checkpoint::Error>();
+        is_refusal::<push::NotAcknowledged>();
+        is_refusal::<push::EndpointError>();
+        is_refusal::<push::ClientError>();
+        is_refusal::<push::HealthError>();
+        is_refusal::<push::PushFault>();
+        is_refusal::<replay::Error>();
+        is_refusal::<Error>();
+        is_refusal::<crate::StreamFailure>();
+    }
+
+    #[test]
+    fn a_refusal_from_below_says_the_same_from_above() {
+        let below = checkpoint::unavailable("save the cursor", "cursors/a", "Bring it back");
+        let (text, place) = (below.to_string(), below.place().clone());
+        let above: Box<dyn Refusal> = Box::new(Error::from(below));
+        assert_eq!(above.code(), "CHECKPOINT_UNAVAILABLE");
+        assert_eq!((above.to_string(), above.place()), (text, &place));
+        assert_eq!(above.advice(), "Bring it back.");
+        assert!(above.is_retryable());
     }
 }

@@ -7,14 +7,14 @@
 //! |---|---|
 //! | what is asked for | [`profile`], [`Overrides`], [`StreamRequest`] |
 //! | what is proven before a row is opened | [`plan`](mod@plan), [`verify`](mod@verify) |
-//! | one run, and what it reports | [`Stream`], [`StreamReport`] |
+//! | one run, and what it reports | [`Stream`], [`StreamReport`], [`StreamFailure`] |
 //! | what it would do, and where it stands | [`outline`], [`cursors`] |
 //! | steering it, from the program or another process | [`Steering`], [`control`] |
 //! | rejected events, pushed again | [`redrive`] |
 //! | whether world and gate are fit | [`doctor`] |
 //! | packing a world | [`pack`] |
 //! | time and chance | [`clock`] |
-//! | what goes wrong | [`Error`], [`ReasonCode`], [`all_reason_codes`] |
+//! | what goes wrong | [`Refusal`], [`Error`], [`ReasonCode`], [`all_reason_codes`] |
 //!
 //! Most callers want [`Stream`]: a [`Profile`](profile::Profile) and [`Overrides`] make
 //! a [`StreamRequest`], and that makes a stream.
@@ -23,11 +23,11 @@
 //! use wsp::profile::Profile;
 //! use wsp::{Overrides, Stream, StreamRequest};
 //!
-//! # async fn example() -> Result<(), wsp::Error> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let environment = |name: &str| std::env::var(name).ok();
 //! let profile = Profile::load("profile.yaml".as_ref(), &environment)?;
 //! let request = StreamRequest::of_process(profile, Overrides::default())?;
-//! let report = Stream::new(request).run().await;
+//! let report = Stream::new(request).run().await?;
 //! println!("{:?}: {} events", report.status, report.emitted);
 //! # Ok(())
 //! # }
@@ -76,6 +76,7 @@ pub mod schema;
 pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
+pub use model::{Class, Place, Refusal, RefusalRecord};
 pub use plan::{ViewReport, pack, verify};
 pub use profile::{Overrides, StreamRequest};
 pub use push;
@@ -84,6 +85,7 @@ pub use replay;
 pub use replay::{
     Bounds, Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
 };
+pub use run::failure::StreamFailure;
 pub use run::outline::{Outline, OutputOutline, SORT_ROWS_A_SECOND, SortOutline, outline};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};

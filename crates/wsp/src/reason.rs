@@ -1,7 +1,7 @@
 //! The closed list of reason codes that the stream itself gives.
 //!
 //! Codes are API: an operator's runbook and a platform's alerts match on them.
-//! The crates below (`oracle-store`, `gates`, `envelope`, `checkpoint`) own the
+//! The crates below (`oracle-store`, `gates`, `envelope`, `checkpoint`, `push`) own the
 //! codes of their own rooms; [`all_reason_codes`] lists the union, and a test
 //! holds `docs/reason-codes.md` against it.
 
@@ -90,6 +90,7 @@ pub fn all_reason_codes() -> Vec<&'static str> {
             .map(|code| code.as_str()),
     );
     codes.extend(gates::ReasonCode::ALL.iter().map(|code| code.as_str()));
+    codes.extend(push::ReasonCode::ALL.iter().map(|code| code.as_str()));
     codes.extend(envelope::ReasonCode::ALL.iter().map(|code| code.as_str()));
     codes.extend(checkpoint::ReasonCode::ALL.iter().map(|code| code.as_str()));
     codes.sort_unstable();

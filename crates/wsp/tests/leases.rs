@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use wsp::profile::Profile;
 use wsp::push::{Answer, PushClient, PushFault, PushLane};
 use wsp::{Cause, Ending};
-use wsp::{Overrides, Status, Stream, StreamReport, StreamRequest};
+use wsp::{Overrides, Status, Stream, StreamFailure, StreamReport, StreamRequest};
 use wsp::{Pace, Speedup};
 
 /// Longer than anything here takes on a slow machine.
@@ -190,7 +190,8 @@ impl Bench {
             gate,
         };
         let store: Arc<dyn CheckpointStore> = self.site.clone();
-        Box::pin(stream.run_with(store, client, "this test")).await
+        let ran = Box::pin(stream.run_with(store, client, "this test")).await;
+        ran.unwrap_or_else(StreamFailure::into_report)
     }
 
     fn count(&self, of: impl Fn(&Site) -> &AtomicU64) -> u64 {

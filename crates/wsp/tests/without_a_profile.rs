@@ -12,7 +12,7 @@ use push::{ClientOptions, DirectClient, PushEndpoint};
 use sandbox::{GateOptions, StandInGate, World, WorldOptions};
 use wsp::profile::{Producer, StreamRequestBuilder};
 use wsp::replay::LaneOrdering;
-use wsp::{Bounds, Speedup, Status, Stream, StreamReport, StreamRequest};
+use wsp::{Bounds, Refusal as _, Speedup, Status, Stream, StreamReport, StreamRequest};
 
 async fn attested(world: &World) -> AttestedWorld {
     let root = world.engine_run_root().to_str().unwrap();
@@ -52,6 +52,7 @@ async fn an_attested_world_streams_and_resumes_without_a_profile() {
         stream
             .run_with(store.clone(), client, endpoint.as_str())
             .await
+            .unwrap()
     };
     let first = run(Bounds {
         events: Some(1_500),
@@ -150,10 +151,16 @@ async fn an_output_that_was_not_attested_and_a_runs_root_in_the_world_are_refuse
         let request = request.outputs(outputs).build().unwrap();
         let client = DirectClient::new(&endpoint, ClientOptions::default()).unwrap();
         let store = Arc::new(MemoryStore::default());
-        let report = Stream::new(request)
+        let refused = Stream::new(request)
             .run_with(store, client, "nowhere")
-            .await;
-        assert_eq!(report.reason, Some(code), "{:?}", report.detail);
-        assert_eq!(report.emitted, 0);
+            .await
+            .unwrap_err();
+        let report = refused.report();
+        assert_eq!((refused.code(), report.reason), (code, Some(code)));
+        assert_eq!((report.status, report.emitted), (Status::Failed, 0));
+        let failure = report.failure.as_ref().unwrap();
+        assert_eq!((failure.code, &failure.place), (code, refused.place()));
+        assert_eq!(failure.advice, refused.advice());
+        assert!(!refused.is_retryable() && refused.to_string().contains(&failure.advice));
     }
 }

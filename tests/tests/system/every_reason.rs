@@ -287,7 +287,12 @@ fn an_engine_release_that_fits_no_manifest_is_refused() {
 }
 
 /// What no run can come to, and who sees it instead.
-const BEYOND_A_RUN: [(&str, &str); 8] = [
+const BEYOND_A_RUN: [(&str, &str); 10] = [
+    (
+        "IG_ENDPOINT_INVALID",
+        "a program's own push client: push's tests",
+    ),
+    ("IG_NO_ANSWER", "a program's own push client: push's tests"),
     ("STREAM_INTERNAL", "a defect of the program itself"),
     (
         "READ_GRANT_MISMATCH",

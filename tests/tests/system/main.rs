@@ -8,6 +8,7 @@ mod checkpoints;
 mod contracts;
 mod damaged_parts;
 mod deleted_runs_root;
+mod dependency_counts;
 mod doctor;
 mod dropped_table;
 mod environment;

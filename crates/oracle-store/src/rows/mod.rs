@@ -1,5 +1,8 @@
 //! Rows of one part from a position, for plain threads.
 
+mod rows_from;
+mod part_span;
+mod event_times;
 mod json_field;
 mod json_lines;
 mod view_payload;
@@ -29,10 +32,16 @@ use crate::part::{Part, PartFormat};
 use crate::store::WorldStore;
 
 pub use containment::silence_decoder_panics;
+pub use event_times::{EventTimesReader, read_event_times};
+pub use part_span::{PartSpan, SourceOfParts, part_span};
+pub use rows_from::{PartRows, RowsFrom, open_rows_from};
 
 use json_lines::{BLOCK_BYTES, LineRows};
 use parquet_rows::{ParquetPart, ParquetRows};
 use source::PartSource;
+
+/// Rows of a batch of a time column that is gone through whole.
+const SCAN_ROWS: usize = 8 * 1024;
 
 /// The row that reading starts with, and how many rows come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

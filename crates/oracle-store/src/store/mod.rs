@@ -9,6 +9,8 @@
 
 mod bucket_folder;
 mod connect;
+#[cfg(feature = "s3")]
+mod s3;
 mod disk;
 mod memory;
 mod pinned_file;

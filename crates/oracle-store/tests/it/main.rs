@@ -18,4 +18,5 @@ mod pins;
 mod rows;
 mod s3_server;
 mod schemas;
+mod time_spans;
 mod world;

@@ -18,8 +18,9 @@ use crate::client::Answer;
 use crate::concurrency::ConcurrencyLimit;
 use crate::drive::SLOWED_FOR;
 use crate::fault::{FaultKind, PushFault};
-use crate::gate_watch::RetryCause;
 use crate::leave::Leave;
+use crate::leave::Posted;
+use crate::retries::RetryCause;
 use crate::retry::RetryPolicy;
 use crate::retry_after::RetryAfter;
 
@@ -230,7 +231,7 @@ async fn every_failure_is_retried_until_the_acknowledgement_and_counted_by_its_c
 #[derive(Debug)]
 struct ScriptedLeave {
     script: Mutex<VecDeque<Leave>>,
-    asked: Mutex<Vec<bool>>,
+    asked: Mutex<Vec<Posted>>,
 }
 
 impl ScriptedLeave {
@@ -243,8 +244,8 @@ impl ScriptedLeave {
 }
 
 impl PostLeave for ScriptedLeave {
-    fn ask(&self, was_posted: bool) -> Leave {
-        self.asked.lock().unwrap().push(was_posted);
+    fn ask(&self, posted: Posted) -> Leave {
+        self.asked.lock().unwrap().push(posted);
         let mut script = self.script.lock().unwrap();
         match script.len() {
             1 => script[0],
@@ -262,8 +263,23 @@ async fn leave_is_asked_before_every_post_and_waited_for() {
     let outcome = pusher.push(Bytes::new()).await;
     assert_eq!(attempts(&outcome), 3, "no wait for leave is an attempt");
     let asked = leave.asked.lock().unwrap();
-    assert_eq!(*asked, [false, false, false, true, true]);
+    let (never, maybe) = (Posted::Never, Posted::MaybeSent);
+    assert_eq!(*asked, [never, never, never, maybe, maybe]);
     assert_eq!(bench.watch.retries().total(), 2);
+}
+
+#[tokio::test]
+async fn leave_is_told_whether_an_earlier_post_may_have_reached_the_gate() {
+    let bench = Bench::new(RetryPolicy::default());
+    let leave = ScriptedLeave::new([Leave::Now]);
+    let refused = Reply::Fault(FaultKind::ConnectRefused);
+    let mut pusher = bench
+        .pusher([refused, Reply::Status(503, None), ADMIT])
+        .asking(leave.clone());
+    pusher.push(Bytes::new()).await.into_decision().unwrap();
+    let asked = leave.asked.lock().unwrap();
+    let wanted = [Posted::Never, Posted::NotSent, Posted::MaybeSent];
+    assert_eq!(*asked, wanted);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::ending::{Cause, Ending};
 use crate::sending::Sending;
 use crate::window::Window;
 use crate::{Error, ReasonCode};
-use push::{Leave, PostLeave};
+use push::{Leave, PostLeave, Posted};
 
 /// How often a stream looks at its lease besides.
 const LOOK: Duration = Duration::from_millis(100);
@@ -149,18 +149,18 @@ pub(crate) struct UnderLease {
 }
 
 impl PostLeave for UnderLease {
-    fn is_over(&self, was_posted: bool) -> bool {
-        !was_posted && self.ending.is_winding_down()
+    fn is_over(&self, posted: Posted) -> bool {
+        posted != Posted::MaybeSent && self.ending.is_winding_down()
     }
 
-    fn ask(&self, was_posted: bool) -> Leave {
-        if self.is_over(was_posted) {
+    fn ask(&self, posted: Posted) -> Leave {
+        if self.is_over(posted) {
             return Leave::Never;
         }
         match &self.lease {
             Some(lease) if !lease.is_held() && !Bug::LeaseNotAsked.is_planted() => Leave::Later,
             // Last of all, since it may take a step.
-            _ if !was_posted && !self.sending.begins() => Leave::Later,
+            _ if posted == Posted::Never && !self.sending.begins() => Leave::Later,
             _ => Leave::Now,
         }
     }
@@ -204,10 +204,14 @@ mod tests {
             ending: ending.clone(),
             sending: Sending::default(),
         };
-        assert_eq!([leave.ask(false), leave.ask(true)], [Leave::Now; 2]);
+        assert_eq!(
+            [leave.ask(Posted::Never), leave.ask(Posted::MaybeSent)],
+            [Leave::Now; 2]
+        );
         ending.wind_down(Cause::Asked);
-        assert_eq!(leave.ask(false), Leave::Never);
-        assert_eq!(leave.ask(true), Leave::Now);
+        assert_eq!(leave.ask(Posted::Never), Leave::Never);
+        assert_eq!(leave.ask(Posted::NotSent), Leave::Never);
+        assert_eq!(leave.ask(Posted::MaybeSent), Leave::Now);
     }
 
     #[test]
@@ -218,11 +222,13 @@ mod tests {
             sending: Sending::default(),
         };
         leave.sending.pause();
-        assert_eq!(leave.ask(false), Leave::Later);
-        assert_eq!(leave.ask(true), Leave::Now);
+        assert_eq!(leave.ask(Posted::Never), Leave::Later);
+        assert_eq!(leave.ask(Posted::MaybeSent), Leave::Now);
+        // It has its step already.
+        assert_eq!(leave.ask(Posted::NotSent), Leave::Now);
         leave.sending.step(1);
         assert_eq!(
-            [leave.ask(false), leave.ask(false)],
+            [leave.ask(Posted::Never), leave.ask(Posted::Never)],
             [Leave::Now, Leave::Later]
         );
     }

@@ -18,6 +18,7 @@
 
 use std::time::{Duration, Instant};
 
+use checkpoint::OrderMode;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::{Beat, Bug, Clock as _, SharedClock};
@@ -39,12 +40,16 @@ use crate::quarantine::{RejectedEvent, SetAside};
 use crate::receipts::Receipts;
 use crate::run::Run;
 use crate::tell::acts::Told;
+use crate::tell::borders::{AtBorder, BorderTimes, border};
+use crate::tell::done_bell::DoneBell;
 use crate::tell::journal::{
     CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason, SteeredNote,
     StoreRemadeNote,
 };
+use crate::tell::meters::Reading;
 use crate::tell::progress::{OutputProgress, ReachedRow};
-use crate::tell::state::StateCell;
+use crate::tell::state::{State, StateCell};
+use crate::tell::state_changes::{StateChange, StateChangesSender};
 use crate::{Error, ReasonCode};
 use push::{Decision, Trouble};
 
@@ -65,6 +70,10 @@ pub(crate) struct KeeperLinks {
     pub(crate) acts: mpsc::UnboundedReceiver<Told>,
     /// What is wrong with the ingestion gate, if anything is.
     pub(crate) gate_trouble: Trouble,
+    /// Wakes callers that wait for events to be done.
+    pub(crate) bell: DoneBell,
+    /// Who is told of every change of the stream's state.
+    pub(crate) changes: Vec<StateChangesSender>,
 }
 
 /// The running keeper.
@@ -87,6 +96,12 @@ pub(crate) struct Keeper<J> {
     aside: Aside,
     /// Whether the journal knows of the gate's outage, and of the store's.
     outage_told: [bool; 2],
+    /// What the dispatching thread said last that it is at.
+    base: State,
+    /// The state that changes were told of last.
+    changed_to: State,
+    /// Since when due events wait for saves.
+    waits_for_store_since: Option<Instant>,
     /// How often the store was made again, as far as the journal knows.
     remade_told: u64,
 }
@@ -119,6 +134,9 @@ impl<J: Journal> Keeper<J> {
             unnoted: vec![false; outputs],
             last_time: None,
             outage_told: [false; 2],
+            base: State::Starting,
+            changed_to: State::Starting,
+            waits_for_store_since: None,
             remade_told: 0,
         }
     }
@@ -165,6 +183,7 @@ impl<J: Journal> Keeper<J> {
                         break;
                     }
                     turns.drain(..).flatten().for_each(|answer| self.hear(answer));
+                    self.links.bell.ring();
                     // With more to hear it would fall behind.
                     if heard < TURNS && self.saves.may_rest(self.unsaved()) {
                         let clock = clock.clone();
@@ -384,6 +403,7 @@ impl<J: Journal> Keeper<J> {
                 .mark_done(event.output, event.sequence, event.position);
             self.last_time = Some(event.position);
         }
+        self.links.bell.ring();
         if let Some(error) = error {
             self.run.ending().wind_down(Cause::Failed(error));
         }
@@ -504,6 +524,11 @@ impl<J: Journal> Keeper<J> {
         self.note(match told {
             Told::Steered(steered) => Happening::Steered(SteeredNote::new(steered, event_time)),
             Told::GapCut(cut) => Happening::GapCut(GapCutNote::new(cut, event_time)),
+            Told::State(state) => {
+                self.base = *state;
+                self.tell_change();
+                return;
+            }
         });
     }
 
@@ -521,10 +546,86 @@ impl<J: Journal> Keeper<J> {
         progress.collect()
     }
 
+    /// Tells of the stream's state, if it is another one.
+    fn tell_change(&mut self) {
+        let gate_away = self.links.gate_trouble.current();
+        let store_away = self.saves.cursors().store_trouble.current();
+        let from = self.changed_to;
+        let to = self
+            .base
+            .while_away(gate_away.is_some(), store_away.is_some());
+        if to == from {
+            return;
+        }
+        self.changed_to = to;
+        let away = match to {
+            State::GateAway => gate_away,
+            State::StoreAway => store_away,
+            _ => None,
+        };
+        let change = StateChange {
+            at: self.clock().wall(),
+            from,
+            to,
+            why: away.map(|away| away.cause),
+            acknowledged: self.run.meters().read_all().acknowledged,
+            event_time: self.last_time.map(|position| position.time),
+        };
+        for changes in &self.links.changes {
+            changes.send(change.clone());
+        }
+    }
+
+    /// The event times of all borders.
+    fn border_times(&self) -> BorderTimes {
+        let before = self.run.progress().borrow().event_times;
+        let cursors = self.saves.cursors();
+        let outputs = 0..cursors.outputs.len();
+        let in_flight = |output| self.run.meters().reading(output).in_flight > 0;
+        let acknowledged = outputs.clone().map(|output| AtBorder {
+            is_behind: in_flight(output),
+            reached: self.watermark.reached(output).map(|position| position.time),
+        });
+        let durable = outputs.map(|output| AtBorder {
+            is_behind: in_flight(output) || !self.saves.is_durable(output, &self.watermark),
+            reached: self.saves.durable_time(output),
+        });
+        let border = |outputs: Vec<AtBorder>, before| match cursors.order {
+            // Times go on and on; an output that rests may hold an old one.
+            OrderMode::EventTime => border(&outputs, before).max(before),
+            OrderMode::AsWritten => border(&outputs, before),
+        };
+        BorderTimes {
+            handed_over: self.run.meters().handed_over_time(),
+            acknowledged: border(acknowledged.collect(), before.acknowledged),
+            durable: border(durable.collect(), before.durable),
+        }
+    }
+
+    /// How long due events have waited for saves; `None` while they do not.
+    fn waiting_for_store(&mut self, meters: Reading) -> Option<Duration> {
+        let handed_over = meters.read - meters.buffered;
+        let waits = self.links.state.get() == State::HeldBack
+            && !self.run.window().has_room(handed_over)
+            // Else it is the gate that is waited for.
+            && self.unsaved() > meters.in_flight;
+        let now = self.clock().now();
+        let since = self.waits_for_store_since.filter(|_| waits);
+        self.waits_for_store_since = waits.then(|| since.unwrap_or(now));
+        let since = self.waits_for_store_since?;
+        Some(now.saturating_duration_since(since))
+    }
+
     fn tell_progress(&mut self) {
         self.note_outages();
+        self.tell_change();
         self.note_remade();
         let meters = self.run.meters().read_all();
+        let event_times = self.border_times();
+        let waiting_for_store = self.waiting_for_store(meters);
+        let of_store = &self.saves.cursors().store_trouble;
+        let last_failure = self.links.gate_trouble.last_failure();
+        let last_failure = last_failure.or_else(|| of_store.last_failure());
         let state = self.links.state.get();
         let gate_away = self.links.gate_trouble.current();
         let store_away = self.saves.cursors().store_trouble.current();
@@ -537,6 +638,9 @@ impl<J: Journal> Keeper<J> {
             progress.outputs = outputs;
             progress.state = progress.shown(state);
             progress.meters = meters;
+            progress.event_times = event_times;
+            progress.waiting_for_store = waiting_for_store;
+            progress.last_failure = last_failure;
             progress.event_time = self.last_time.map(|position| position.time);
             progress.lateness_ms = self.lateness.latest_ms();
             progress.durable = self.run.window().durable();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use checkpoint::{Cursor, CursorKey, OrderMode, OrderPosition};
+use envelope::EventTime;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::Bug;
@@ -61,6 +62,20 @@ impl Saves {
     /// The last durable cursor of an output, if this run saved one.
     pub(crate) fn durable(&self, output: usize) -> Option<&Cursor> {
         self.durable[output].as_ref()
+    }
+
+    /// The event time of the output's last durable cursor, if this run saved one.
+    pub(crate) fn durable_time(&self, output: usize) -> Option<EventTime> {
+        let time = self.durable(output)?.last_ts_utc.as_deref()?;
+        time.parse().ok()
+    }
+
+    /// Whether the output's last durable cursor covers all of its done prefix.
+    pub(crate) fn is_durable(&self, output: usize, watermark: &Watermark) -> bool {
+        watermark.reached(output).is_none_or(|position| {
+            let cursor = self.cursor(&self.cursors.outputs[output], position);
+            self.durable(output) == Some(&cursor)
+        })
     }
 
     /// The last durable cursor of each output, if this run saved one.

@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::time::WallNs;
 use crate::{Error, ReasonCode};
 use model::Clock;
-use push::{AnswerDetails, Decision, PushLane, PushOutcome, Pusher, Refusal};
+use push::{AnswerDetails, Decision, GateRefusal, PushLane, PushOutcome, Pusher};
 
 /// What became of an event that was handed over.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct Rejection {
     /// Whether it refused, or failed on this event alone.
     pub reason: RejectReason,
     /// Its last answer.
-    pub refusal: Refusal,
+    pub refusal: GateRefusal,
     /// Posts made.
     pub attempts: u32,
     /// The envelope as it was pushed.
@@ -309,7 +309,7 @@ fn event_id_in(envelope: &[u8]) -> Option<[u8; 64]> {
 }
 
 /// What to do about a final refusal.
-pub fn what_to_do(refusal: &Refusal) -> &'static str {
+pub fn what_to_do(refusal: &GateRefusal) -> &'static str {
     match refusal.status {
         401 | 403 => {
             "It does not take, or no longer takes, this producer's token: renew what \

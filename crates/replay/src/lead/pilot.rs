@@ -28,8 +28,9 @@ use tokio::sync::mpsc;
 
 use crate::lanes::{FULL_PAUSE, HandedOver, Lanes, Offered};
 use crate::lead::schedule::Schedule;
-use crate::lead::steering::{Helm, Order};
+use crate::lead::steering::{Helm, Obeyed, Order};
 use crate::order::Event;
+use crate::pace::Pace;
 use crate::run::Run;
 use crate::tell::acts::{Act, CutGap, Refused, Steered, Told};
 use crate::tell::state::State;
@@ -55,6 +56,12 @@ struct Pause {
     steps: u64,
 }
 
+impl Pause {
+    fn since(since: WallNs) -> Self {
+        Self { since, steps: 0 }
+    }
+}
+
 /// Says when an event may leave.
 pub(crate) struct Pilot<K> {
     run: Run,
@@ -65,6 +72,12 @@ pub(crate) struct Pilot<K> {
     /// Where acts and cut gaps are reported for the audit.
     acts: mpsc::UnboundedSender<Told>,
     pause: Option<Pause>,
+    /// The stream is paused once this many events were handed over; `u64::MAX` for never.
+    pause_at: u64,
+    /// Who asked for that.
+    pause_at_by: String,
+    /// The state that the keeper was told of last.
+    told: State,
     handed_over: u64,
     /// When the last events were handed over, where the schedule slips; no further back than they
     /// may be queued.
@@ -94,6 +107,9 @@ impl<K: Clock> Pilot<K> {
             helm,
             acts,
             pause: None,
+            pause_at: u64::MAX,
+            pause_at_by: String::new(),
+            told: State::Starting,
             handed_over: 0,
             recent: VecDeque::new(),
             is_next_due_told: false,
@@ -161,7 +177,7 @@ impl<K: Clock> Pilot<K> {
             }
             None if is_stalled => self.rest_in(State::HeldBack, QUEUE_PAUSE),
             None if has_room => {
-                self.helm.state().set(State::Running);
+                self.be(State::Running);
                 Leave::Now(self.departure(due, due, false))
             }
             None => self.rest_in(State::HeldBack, LOOK_AROUND),
@@ -224,7 +240,7 @@ impl<K: Clock> Pilot<K> {
 
     /// Ends the steering: what waits is answered, and nothing else is taken.
     pub(crate) fn end(&mut self) {
-        self.helm.state().set(State::Ending);
+        self.be(State::Ending);
         self.helm.close();
         while let Some(order) = self.helm.next_order() {
             let refused = (order.act != Act::Stop).then_some(Refused::Ended);
@@ -242,21 +258,47 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    fn rest_in(&self, state: State, at_most: Duration) -> Leave<'_, K> {
-        self.helm.state().set(state);
+    fn rest_in(&mut self, state: State, at_most: Duration) -> Leave<'_, K> {
+        self.be(state);
         Leave::After(at_most)
+    }
+
+    /// Is at a state from now on, and tells the keeper of one that lasts.
+    fn be(&mut self, state: State) {
+        self.helm.state().set(state);
+        let lasting = match state {
+            State::HeldBack => State::Running,
+            state => state,
+        };
+        if lasting != self.told {
+            self.told = lasting;
+            // A keeper that is gone has nobody left to tell.
+            let _ = self.acts.send(Told::State(lasting));
+        }
     }
 
     /// Does what an order says, unless it is refused, and answers it.
     fn carry_out(&mut self, order: Order, refused: Option<Refused>) {
+        let Order { act, by, answer } = order;
         let now = self.now();
         let pace_before = self.schedule.pace().clone();
-        let refused = refused.or_else(|| self.apply(&order.act, now).err());
+        let applied = refused.map_or_else(|| self.apply(&act, &by, now), Err);
+        self.tell_of_act(act, by, applied.err(), pace_before);
+        let answered = applied.map(|goal| Obeyed {
+            progress: self.run.progress().borrow().clone(),
+            goal,
+        });
+        // Whoever asked may have gone.
+        let _ = answer.send(answered);
+    }
+
+    /// Tells the keeper of an act, for the audit, and shows the stream behind it.
+    fn tell_of_act(&mut self, act: Act, by: String, refused: Option<Refused>, pace_before: Pace) {
         let pace = self.schedule.pace().clone();
         let state = self.state();
         let steered = Steered {
-            act: order.act,
-            by: order.by,
+            act,
+            by,
             refused,
             state,
             pace_before,
@@ -271,42 +313,62 @@ impl<K: Clock> Pilot<K> {
             progress.pace = pace;
             progress.meters = meters;
         });
-        let answer = refused.map_or_else(|| Ok(self.run.progress().borrow().clone()), Err);
-        // Whoever asked may have gone.
-        let _ = order.answer.send(answer);
     }
 
-    fn apply(&mut self, act: &Act, now: WallNs) -> Result<(), Refused> {
-        match act {
-            Act::Pause => self.run.sending().pause(),
-            Act::Resume => self.run.sending().resume(),
-            Act::Step(events) if self.pause.is_some() => self.run.sending().step(*events),
-            Act::Step(_) | Act::SetPace(_) | Act::Stop => {}
-        }
-        match (act, &mut self.pause) {
-            (Act::Pause, Some(pause)) => pause.steps = 0,
-            (Act::Pause, paused @ None) => {
-                *paused = Some(Pause {
-                    since: now,
-                    steps: 0,
-                });
+    /// Does what an act says. Gives the number of events of the whole stream that are done once all
+    /// that the act lets leave are.
+    fn apply(&mut self, act: &Act, by: &str, now: WallNs) -> Result<u64, Refused> {
+        let sending = self.run.sending().clone();
+        let goal = match (act, &mut self.pause) {
+            (Act::Pause, paused) => {
+                paused.get_or_insert(Pause::since(now)).steps = 0;
+                sending.pause()
             }
             (Act::Resume, paused) => {
                 if let Some(pause) = paused.take() {
                     self.schedule.resume(pause.since, now);
                 }
+                sending.resume();
+                0
             }
-            (Act::SetPace(pace), None) => self.schedule.set_pace(pace.clone(), now),
-            // The schedule stands where it was paused.
-            (Act::SetPace(pace), Some(pause)) => {
-                self.schedule.set_pace(pace.clone(), pause.since);
+            (Act::SetPace(pace), paused) => {
+                // The schedule stands where it was paused.
+                let from = paused.map_or(now, |pause| pause.since);
+                self.schedule.set_pace(pace.clone(), from);
+                0
             }
-            (Act::Step(events), Some(pause)) => pause.steps = pause.steps.saturating_add(*events),
+            (Act::Step(events), Some(pause)) => {
+                pause.steps = pause.steps.saturating_add(*events);
+                sending.step(*events)
+            }
             (Act::Step(_), None) => return Err(Refused::NotPaused),
-            (Act::Stop, _) => {}
+            (Act::PauseAfter(events), _) => {
+                let goal = self.handed_over.saturating_add(*events);
+                self.pause_at = goal;
+                by.clone_into(&mut self.pause_at_by);
+                if *events == 0 {
+                    self.pause_behind_the_last(now);
+                }
+                goal
+            }
+            (Act::Stop, _) => 0,
+        };
+        self.be(self.state());
+        Ok(goal)
+    }
+
+    /// Pauses the stream as [`Act::PauseAfter`] asked: what was handed over is sent, nothing else.
+    fn pause_behind_the_last(&mut self, now: WallNs) {
+        self.pause_at = u64::MAX;
+        let by = std::mem::take(&mut self.pause_at_by);
+        if self.pause.is_some() {
+            return;
         }
-        self.helm.state().set(self.state());
-        Ok(())
+        self.pause = Some(Pause::since(now));
+        self.run.sending().pause_at(self.handed_over);
+        self.be(State::Paused);
+        let pace = self.schedule.pace().clone();
+        self.tell_of_act(Act::Pause, by, None, pace);
     }
 
     fn state(&self) -> State {
@@ -386,7 +448,7 @@ impl<K: Clock> Departure<'_, K> {
             Offered::Full(HandedOver { body, .. }) => {
                 pilot.run.meters().handed_back(output);
                 if pilot.pause.is_none() {
-                    pilot.helm.state().set(State::HeldBack);
+                    pilot.be(State::HeldBack);
                 }
                 return HandOver::HeldBack(Event { body, ..event }, FULL_PAUSE);
             }
@@ -395,6 +457,7 @@ impl<K: Clock> Departure<'_, K> {
                 return HandOver::Gone;
             }
         }
+        pilot.run.meters().handed_over_at(event.position.time);
         pilot.sequences[output] += 1;
         pilot.handed_over += 1;
         if let Some(pause) = &mut pilot.pause {
@@ -406,6 +469,10 @@ impl<K: Clock> Departure<'_, K> {
         pilot.schedule.left(self.due, counted_at);
         if pilot.schedule.slips() {
             pilot.recent.push_back(at);
+        }
+        // Here and now: the next event may be long in coming.
+        if pilot.handed_over == pilot.pause_at {
+            pilot.pause_behind_the_last(at);
         }
         HandOver::Left(Left {
             due: self.late_from,

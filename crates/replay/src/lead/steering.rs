@@ -17,6 +17,7 @@
 //! | resume | nothing changes | goes on; the schedule moves by the pause |
 //! | pace | goes on at the new pace from now | the same, once it is resumed |
 //! | step | refused | the next events leave at once, and the schedule is then where they were due |
+//! | pause after | pauses behind so many more events | the same; steps count too |
 //! | stop | winds down | winds down |
 
 use std::sync::{Arc, OnceLock};
@@ -26,8 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ending::{Cause, Ending};
 use crate::pace::Pace;
+use crate::sending::Sending;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tell::acts::{Act, Refused};
+use crate::tell::done_bell::DoneBell;
 use crate::tell::meters::{Meters, Reading};
 use crate::tell::progress::Progress;
 use crate::tell::state::{State, StateCell};
@@ -35,16 +38,27 @@ use crate::tell::state::{State, StateCell};
 /// Orders that may wait at once; one who sends more waits to send.
 const WAITING_ORDERS: usize = 16;
 
-/// The meters of a stream that has begun, for whoever asks in between two snapshots.
-#[derive(Debug, Clone, Default)]
-struct MetersCell(Arc<OnceLock<Arc<Meters>>>);
+/// What of a stream that has begun is shown to whoever steers it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) sending: Sending,
+}
+
+/// What an act came to: a snapshot from behind it, and the number of events of the whole stream
+/// that are done once all that it let leave are.
+#[derive(Debug)]
+pub(crate) struct Obeyed {
+    pub(crate) progress: Progress,
+    pub(crate) goal: u64,
+}
 
 /// One order on its way.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) act: Act,
     pub(crate) by: String,
-    pub(crate) answer: oneshot::Sender<Result<Progress, Refused>>,
+    pub(crate) answer: oneshot::Sender<Result<Obeyed, Refused>>,
 }
 
 /// The handle that a stream is steered by. Cheap to clone.
@@ -53,7 +67,8 @@ pub struct Steering {
     orders: mpsc::Sender<Order>,
     waiting: Arc<AtomicBool>,
     state: StateCell,
-    meters: MetersCell,
+    shown: Arc<OnceLock<Shown>>,
+    bell: DoneBell,
     ending: Ending,
 }
 
@@ -66,14 +81,17 @@ impl Steering {
             orders,
             waiting: Arc::default(),
             state: StateCell::default(),
-            meters: MetersCell::default(),
+            shown: Arc::default(),
+            bell: DoneBell::default(),
             ending,
         };
         let helm = Helm {
+            first: None,
             orders: taken,
             waiting: Arc::clone(&steering.waiting),
             state: steering.state.clone(),
-            meters: steering.meters.clone(),
+            shown: Arc::clone(&steering.shown),
+            bell: steering.bell.clone(),
         };
         (steering, helm)
     }
@@ -85,20 +103,53 @@ impl Steering {
 
     /// The meters of all outputs together, as they are now; absent before the stream begins.
     pub fn meters(&self) -> Option<Reading> {
-        self.meters.0.get().map(|meters| meters.read_all())
+        self.shown.get().map(|shown| shown.meters.read_all())
     }
 
     /// Has an act done, and resolves with a snapshot from behind it. `by` is who asks,
     /// for the audit.
     ///
-    /// Before the first event an act waits for it: a stream may be started paused.
+    /// Before the stream begins, an act waits until it does.
     ///
     /// # Errors
     /// [`Refused`] if it is not to be done.
     pub async fn act(&self, act: Act, by: impl Into<String>) -> Result<Progress, Refused> {
+        Ok(self.obeyed(act, by.into()).await?.progress)
+    }
+
+    /// Has an act done, and resolves once every event that it lets leave is acknowledged or set
+    /// aside, with a snapshot from then: behind a pause, nothing is on its way; behind a step or
+    /// [`Act::PauseAfter`], so many more events are done. `by` is who asks, for the audit.
+    ///
+    /// It waits for as long as the gate needs. To drop the future takes nothing back.
+    ///
+    /// # Errors
+    /// [`Refused`] if the act is not to be done; [`Refused::Ended`] too if the stream ends before
+    /// so many events are done.
+    pub async fn act_until_acknowledged(
+        &self,
+        act: Act,
+        by: impl Into<String>,
+    ) -> Result<Progress, Refused> {
+        let Obeyed { mut progress, goal } = self.obeyed(act, by.into()).await?;
+        let shown = self.shown.get().ok_or(Refused::Ended)?;
+        let is_done = || {
+            let read = shown.meters.read_all();
+            let done = read.acknowledged + read.quarantined;
+            // A lane may have begun one event more just when the stream was paused.
+            done > goal || (done == goal && shown.sending.is_quiet(done))
+        };
+        if !self.bell.until(is_done).await {
+            return Err(Refused::Ended);
+        }
+        progress.meters = shown.meters.read_all();
+        progress.state = self.state();
+        Ok(progress)
+    }
+
+    async fn obeyed(&self, act: Act, by: String) -> Result<Obeyed, Refused> {
         let is_stop = act == Act::Stop;
         let (answer, answered) = oneshot::channel();
-        let by = by.into();
         let order = Order { act, by, answer };
         // In the queue before the stream winds down, or the thread may take no more orders by then.
         let unsent = self.put(order);
@@ -160,6 +211,29 @@ impl Steering {
         self.act(Act::Step(events), by).await
     }
 
+    /// Lets `events` events leave while paused, and resolves once they are acknowledged or set
+    /// aside. `by` is who asks, for the audit.
+    ///
+    /// # Errors
+    /// As [`Steering::act_until_acknowledged`].
+    pub async fn step_until_acknowledged(
+        &self,
+        events: u64,
+        by: &str,
+    ) -> Result<Progress, Refused> {
+        self.act_until_acknowledged(Act::Step(events), by).await
+    }
+
+    /// Pauses the stream once `events` more events were handed over: [`Act::PauseAfter`]. It
+    /// resolves at once; [`Steering::act_until_acknowledged`] waits for the events. `by` is who
+    /// asks, for the audit.
+    ///
+    /// # Errors
+    /// [`Refused::Ended`].
+    pub async fn pause_after(&self, events: u64, by: &str) -> Result<Progress, Refused> {
+        self.act(Act::PauseAfter(events), by).await
+    }
+
     /// Stops the stream: [`Act::Stop`]. `by` is who asks, for the audit.
     ///
     /// # Errors
@@ -172,10 +246,13 @@ impl Steering {
 /// The dispatching thread's end of [`Steering`]: orders come in, the state goes out.
 #[derive(Debug)]
 pub struct Helm {
+    /// An order that comes before all others.
+    first: Option<Order>,
     orders: mpsc::Receiver<Order>,
     waiting: Arc<AtomicBool>,
     state: StateCell,
-    meters: MetersCell,
+    shown: Arc<OnceLock<Shown>>,
+    bell: DoneBell,
 }
 
 impl Helm {
@@ -184,12 +261,24 @@ impl Helm {
         Steering::new(Ending::default()).1
     }
 
+    /// Has the stream be paused before its first event, until a resume or steps. `by` is who asks,
+    /// for the audit.
+    pub fn start_paused(&mut self, by: impl Into<String>) {
+        self.first = Some(Order {
+            act: Act::Pause,
+            by: by.into(),
+            // Nobody waits: the stream has not begun.
+            answer: oneshot::channel().0,
+        });
+        self.waiting.store(true, Ordering::Release);
+    }
+
     /// The next order, if there is one. Where there is none, that is one read of an atomic.
     pub(crate) fn next_order(&mut self) -> Option<Order> {
         if !self.waiting.load(Ordering::Acquire) {
             return None;
         }
-        if let Ok(order) = self.orders.try_recv() {
+        if let Some(order) = self.first.take().or_else(|| self.orders.try_recv().ok()) {
             return Some(order);
         }
         // In one step, so that what is put in by whoever set it last is seen below: a store might
@@ -207,10 +296,15 @@ impl Helm {
         self.waiting.store(true, Ordering::Release);
     }
 
-    /// Shows the stream's meters to whoever holds the handle.
-    pub(crate) fn show(&self, meters: Arc<Meters>) {
+    /// Shows a stream that has begun to whoever holds the handle.
+    pub(crate) fn show(&self, shown: Shown) {
         // A helm has one stream.
-        let _ = self.meters.0.set(meters);
+        let _ = self.shown.set(shown);
+    }
+
+    /// What wakes callers that wait for events to be done.
+    pub(crate) fn bell(&self) -> &DoneBell {
+        &self.bell
     }
 
     pub(crate) fn state(&self) -> &StateCell {

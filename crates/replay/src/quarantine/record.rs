@@ -27,7 +27,7 @@ use oracle_store::Hex64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use push::Refusal;
+use push::GateRefusal;
 
 /// The format that this release writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -58,7 +58,7 @@ pub struct RejectedEvent {
     /// Why the event was rejected.
     pub reason: RejectReason,
     /// The gate's last answer.
-    pub refusal: Refusal,
+    pub refusal: GateRefusal,
     /// Posts made of this event.
     pub attempts: u32,
     /// The envelope as it was pushed.
@@ -244,7 +244,7 @@ pub(crate) mod tests {
             row: 7,
             time: EventTime::from_nanos(0).unwrap(),
             reason: RejectReason::Rejected,
-            refusal: Refusal {
+            refusal: GateRefusal {
                 status: 422,
                 excerpt: r#"no "amount"\n"#.to_owned(),
                 reason_codes: vec!["SCHEMA_FAIL".to_owned()],

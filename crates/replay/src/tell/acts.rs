@@ -18,6 +18,8 @@ pub enum Act {
     SetPace(Pace),
     /// Lets this many events leave now, while the stream is paused.
     Step(u64),
+    /// Pauses once this many more events were handed over; in place of an earlier such order.
+    PauseAfter(u64),
     /// Winds the stream down, as a signal does.
     Stop,
 }
@@ -30,6 +32,7 @@ impl Act {
             Self::Resume => "resume",
             Self::SetPace(_) => "pace",
             Self::Step(_) => "step",
+            Self::PauseAfter(_) => "pause_after",
             Self::Stop => "stop",
         }
     }
@@ -83,4 +86,6 @@ pub(crate) enum Told {
     Steered(Steered),
     /// A gap was longer than `max_gap`.
     GapCut(CutGap),
+    /// The stream is at another state; never that it is held back for a moment.
+    State(State),
 }

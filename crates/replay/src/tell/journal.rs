@@ -113,7 +113,7 @@ impl From<&Cursor> for CursorPlace {
 pub struct SteeredNote {
     /// The name of the act that was asked for.
     pub act: &'static str,
-    /// The number of events of a step; `None` for other acts.
+    /// The number of events of a step, or until a pause; `None` for other acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
     /// Who asked for the act.
@@ -140,7 +140,7 @@ impl SteeredNote {
         Self {
             act: steered.act.as_str(),
             events: match steered.act {
-                Act::Step(events) => Some(events),
+                Act::Step(events) | Act::PauseAfter(events) => Some(events),
                 _ => None,
             },
             by: steered.by.clone(),

@@ -6,7 +6,9 @@
 //! difference, so the sum holds by construction as long as a reading is taken
 //! from the last border to the first: [`Meters::read_all`] does.
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use envelope::EventTime;
+
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The counters of one output.
 #[derive(Debug, Default)]
@@ -63,6 +65,8 @@ impl OutputMeters {
 #[derive(Debug)]
 pub struct Meters {
     outputs: Vec<OutputMeters>,
+    /// Nanoseconds since 1970 of the last event handed over; `i64::MIN` for none.
+    handed_over_time: AtomicI64,
 }
 
 impl Meters {
@@ -70,6 +74,7 @@ impl Meters {
     pub fn new(outputs: usize) -> Self {
         Self {
             outputs: (0..outputs).map(|_| OutputMeters::default()).collect(),
+            handed_over_time: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -85,6 +90,21 @@ impl Meters {
         self.outputs[output]
             .handed_over
             .fetch_add(1, Ordering::Release);
+    }
+
+    /// Keeps the event time of an event that was handed to a lane.
+    pub(crate) fn handed_over_at(&self, time: EventTime) {
+        let nanos = i64::try_from(time.nanos()).unwrap_or(i64::MIN);
+        self.handed_over_time.store(nanos, Ordering::Release);
+    }
+
+    /// The event time of the last event that was handed to a lane; `None` before the first, and
+    /// where it does not fit 64 bits.
+    pub(crate) fn handed_over_time(&self) -> Option<EventTime> {
+        match self.handed_over_time.load(Ordering::Acquire) {
+            i64::MIN => None,
+            nanos => EventTime::from_nanos(nanos.into()),
+        }
     }
 
     /// Takes back the count of an event that no lane began to send.

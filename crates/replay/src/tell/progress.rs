@@ -1,6 +1,6 @@
 //! What a stream is at, about once a second, for whoever watches.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use envelope::EventTime;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::gate_book::GateQuarantineReport;
 use crate::pace::Pace;
+use crate::tell::borders::BorderTimes;
 use crate::tell::meters::Reading;
 use crate::tell::state::State;
 use push::Away;
@@ -31,6 +32,8 @@ pub struct Progress {
     pub sorting: Option<(u64, u64)>,
     /// The event time of the last acknowledged event; `None` before the first.
     pub event_time: Option<EventTime>,
+    /// The event times of the borders: handed over, acknowledged, durable.
+    pub event_times: BorderTimes,
     /// How late the last acknowledged event was sent, in milliseconds.
     pub lateness_ms: f64,
     /// Events that saved cursors cover.
@@ -42,6 +45,12 @@ pub struct Progress {
     pub gate_away: Option<Away>,
     /// What is wrong with the checkpoint store; `None` while it answers.
     pub store_away: Option<Away>,
+    /// How long due events have waited for cursors to be saved, since a crash must not repeat more
+    /// than `flush_every` and one a lane; `None` while they do not.
+    pub waiting_for_store: Option<Duration>,
+    /// The last failed post or save with its causes, also when a retry has succeeded since; `None`
+    /// before the first. Of the gate, where both failed.
+    pub last_failure: Option<String>,
     /// What the gate quarantined; `None` as long as that is nothing.
     pub gate_quarantined: Option<GateQuarantineReport>,
     /// How far each output is, in the order of the list; empty before the first event.
@@ -94,15 +103,13 @@ impl Progress {
     /// What the stream is at, for people: a stream that waits for a gate or a store that is away
     /// says so.
     pub fn shown(&self, state: State) -> State {
-        match state {
-            State::Starting | State::Running | State::HeldBack if self.gate_away.is_some() => {
-                State::GateAway
-            }
-            State::Starting | State::Running | State::HeldBack if self.store_away.is_some() => {
-                State::StoreAway
-            }
-            state => state,
-        }
+        state.while_away(self.gate_away.is_some(), self.store_away.is_some())
+    }
+
+    /// How long the ingestion gate has taken no event; `None` while it answers.
+    pub fn gate_away_for(&self) -> Option<Duration> {
+        let away = self.gate_away.as_ref()?;
+        Some(Duration::from_secs(away.seconds))
     }
 
     /// When the next event is due, as text in UTC to the second.

@@ -41,6 +41,15 @@ impl State {
         Self::Ending,
     ];
 
+    /// The state, for people, of a stream whose gate or store is away.
+    pub(crate) fn while_away(self, is_gate_away: bool, is_store_away: bool) -> Self {
+        match self {
+            Self::Starting | Self::Running | Self::HeldBack if is_gate_away => Self::GateAway,
+            Self::Starting | Self::Running | Self::HeldBack if is_store_away => Self::StoreAway,
+            state => state,
+        }
+    }
+
     /// The state's name in reports and on the progress line.
     pub const fn as_str(self) -> &'static str {
         match self {

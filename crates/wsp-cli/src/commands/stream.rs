@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use wsp::TimeWindow;
 use wsp::clock::Surroundings;
-use wsp::{Bounds, Overrides, Status, Stream};
+use wsp::{Bounds, Overrides, Status, Stream, StreamFailure};
 
 use super::{complain, conclude, refuse, request_with};
 use crate::args::StreamArgs;
@@ -55,7 +55,8 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
     let stream = Stream::new(request).with_control_socket();
     signals::wind_down_on_signal(stream.ending(), stream.stop_timeout());
     let line = ProgressLine::start(stream.progress(), face, lines);
-    let report = Box::pin(stream.run()).await;
+    let ran = Box::pin(stream.run()).await;
+    let report = ran.unwrap_or_else(StreamFailure::into_report);
     line.finish().await;
     if let (Status::Failed, Some(reason), Some(detail)) =
         (report.status, report.reason, &report.detail)

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Anything> {
         let client = DirectClient::new(&endpoint, ClientOptions::default())?;
         let report = Stream::new(request)
             .run_with(Arc::new(store), client, endpoint.as_str())
-            .await;
+            .await?;
         assert_eq!(report.status, Status::Streamed, "{:?}", report.detail);
         let lines = BufReader::new(File::open(&journal)?).lines().count();
         println!("{} events, {lines} lines in the journal", report.emitted);

@@ -37,7 +37,7 @@ use crate::{Error, ReasonCode};
 ///     .rate("500".parse()?)
 ///     .flush_every(50)
 ///     .build()?;
-/// let report = Stream::new(request).run_with(store, client, "http://gate:8081").await;
+/// let report = Stream::new(request).run_with(store, client, "http://gate:8081").await?;
 /// println!("{:?}: {} events", report.status, report.emitted);
 /// # Ok(())
 /// # }

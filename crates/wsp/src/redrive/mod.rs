@@ -41,8 +41,9 @@ use crate::run::backends::{ProfileClient, push_client};
 use crate::run::places::{new_session, places_of};
 use crate::run::platform_run;
 use crate::run::prepare::unless_stopped;
+use crate::run::report::or_no_fields;
 use crate::{Error, ReasonCode};
-use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher};
+use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, Retries};
 use pushing::{Pushers, Pushing};
 use replay::{
     Cause, Closed, Closing, Crew, Decisions, Ending, Waiting, Window, cut_after, watch_lease,
@@ -124,8 +125,10 @@ pub struct RedriveReport {
     pub waiting: u64,
     /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
-    /// The number of posts that were made again, by cause.
-    pub retries: Value,
+    /// The number of posts that were made again, by cause; `None`, written `{}`, where none was
+    /// made.
+    #[serde(serialize_with = "or_no_fields")]
+    pub retries: Option<Retries>,
 }
 
 impl RedriveReport {
@@ -144,7 +147,7 @@ impl RedriveReport {
             refused: Vec::new(),
             waiting: 0,
             decisions: Decisions::default(),
-            retries: json!({}),
+            retries: None,
         }
     }
 
@@ -234,6 +237,7 @@ impl Redrive {
             Ok((ProfileClient::Direct(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
+            #[cfg(feature = "reqwest")]
             Ok((ProfileClient::Reqwest(client), endpoint)) => {
                 Box::pin(self.run_with(client, endpoint.as_str())).await
             }
@@ -365,11 +369,7 @@ impl Redrive {
         let pushing = Pushing::new(pushers, &self.ending, endpoint, redriven, report);
         let ended = pushing.push_all(prefix.feed()).await;
         drain.abort();
-        let retries = watch.retries().by_cause().into_iter();
-        report.retries = retries
-            .map(|(cause, count)| (cause.to_owned(), count.into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into();
+        report.retries = Some(watch.retries().read());
         if let Ok(status) = ended {
             report.status = status;
             let stopped = status == RedriveStatus::Stopped;

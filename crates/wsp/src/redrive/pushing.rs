@@ -9,7 +9,7 @@ use super::source::Closings;
 use super::{RedriveReport, RedriveStatus, RefusedEvent};
 use crate::Error;
 use crate::blocking::blocking_as;
-use push::{Decision, PushLane, PushOutcome, Pusher, Refusal};
+use push::{Decision, GateRefusal, PushLane, PushOutcome, Pusher};
 use replay::{Closed, Closing, Ending, QuarantinedEvent, Waiting, what_to_do};
 
 /// Acknowledged events that are recorded by one sync.
@@ -35,7 +35,7 @@ enum Ended {
     /// Something final is known of it: the next one.
     Settled,
     /// It was not taken, and whether that is its own fault or the gate's is not known.
-    Unclear(Refusal),
+    Unclear(GateRefusal),
     /// The redrive was stopped.
     Stopped,
 }
@@ -52,9 +52,9 @@ pub(super) struct Pushing<'a, L> {
     recorded_at: Instant,
     failing_in_a_row: u32,
     /// Events that were not taken one after the other, with no answer for another between them.
-    unclear: Vec<(Waiting, Refusal)>,
+    unclear: Vec<(Waiting, GateRefusal)>,
     /// Events that were not taken while others were.
-    passed_by: Vec<(Waiting, Refusal)>,
+    passed_by: Vec<(Waiting, GateRefusal)>,
     /// Whether the gate took an event, or refused one for good.
     is_gate_there: bool,
     report: &'a mut RedriveReport,
@@ -273,7 +273,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         Error::new(code, what, fix)
     }
 
-    fn refused(&mut self, event: QuarantinedEvent, refusal: Refusal) {
+    fn refused(&mut self, event: QuarantinedEvent, refusal: GateRefusal) {
         self.report.refused.push(RefusedEvent {
             event_id: event.event_id,
             output_id: event.output_id,

@@ -8,10 +8,11 @@ use oracle_store::Posture;
 use crate::blocking::blocking;
 use crate::clock::Surroundings;
 use crate::profile::request::StreamRequest;
+use crate::run::failure::StreamFailure;
 use crate::run::places::places_of;
 use crate::run::prepare::Prepared;
 use crate::run::refusal::writable_run;
-use crate::run::report::{Status, StreamReport};
+use crate::run::report::StreamReport;
 use crate::{Error, clock::SharedClock};
 
 /// How long places that do not answer may keep the report of a run back.
@@ -47,25 +48,36 @@ impl ReportKeeping {
         self.run = Some(prepared.run.clone());
     }
 
-    /// Keeps a report, and gives it back. In strict posture, one of a run that went well and cannot
-    /// be kept becomes that of a failed run (`AUDIT_UNWRITABLE`); in local posture it is warned of.
-    pub(crate) async fn keep(self, report: StreamReport) -> StreamReport {
-        let is_strict = report.posture == Posture::Strict;
+    /// Keeps the report of a run, and gives the run's end back. In strict posture, a run that went
+    /// well and whose report cannot be kept becomes a failed one (`AUDIT_UNWRITABLE`); in local
+    /// posture it is warned of.
+    pub(crate) async fn keep(
+        self,
+        ended: Result<StreamReport, StreamFailure>,
+    ) -> Result<StreamReport, StreamFailure> {
         let clock = self.clock.clone();
-        let kept = match serde_json::to_vec(&report) {
+        let report = match &ended {
+            Ok(report) => report,
+            Err(failure) => failure.report(),
+        };
+        let kept = match serde_json::to_vec(report) {
             Ok(text) => clock.timeout(PATIENCE, self.write(text)).await,
             Err(error) => Ok(Err(unwritable(error))),
         };
         let error = match kept {
-            Ok(Ok(())) => return report,
+            Ok(Ok(())) => return ended,
             Ok(Err(error)) => error,
             Err(elapsed) => unwritable(elapsed),
         };
-        if is_strict && report.status != Status::Failed {
-            return report.failed(&error);
+        match ended {
+            Ok(report) if report.posture == Posture::Strict => {
+                Err(StreamFailure::new(report, error))
+            }
+            ended => {
+                tracing::warn!(%error, "the report of this run is not kept");
+                ended
+            }
         }
-        tracing::warn!(%error, "the report of this run is not kept");
-        report
     }
 
     async fn write(self, mut text: Vec<u8>) -> Result<(), Error> {

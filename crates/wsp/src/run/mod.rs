@@ -13,6 +13,7 @@ mod view_order;
 pub mod reading;
 pub(crate) mod process_limits;
 pub(crate) mod refusal;
+pub(crate) mod failure;
 pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod written_places;

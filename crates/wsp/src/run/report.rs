@@ -1,11 +1,15 @@
 //! The report of a run: one JSON object, the same for people and programs.
 
+use std::time::SystemTime;
+
 use checkpoint::{Cursor, Record};
 use chrono::{DateTime, SecondsFormat, Utc};
+use envelope::EventTime;
 use gates::DataVerified;
-use model::{OutputId, PackKey, PlatformRunId, ScenarioId};
+use model::{OutputId, PackKey, PlatformRunId, RefusalRecord, ScenarioId};
 use oracle_store::{Posture, StreamView};
-use serde::Serialize;
+use push::Retries;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::plan::ViewReport;
@@ -43,7 +47,8 @@ pub struct OutputReport {
     /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
     /// The saved cursor: a later run starts behind it; `None` where nothing is saved.
-    pub cursor: Option<Value>,
+    #[serde(serialize_with = "shown_cursor")]
+    pub cursor: Option<Cursor>,
 }
 
 /// What the rows of an output are read from.
@@ -75,10 +80,11 @@ pub struct ScheduleReport {
     /// The pace of the stream: `speedup`, event seconds per wall second, or `rate`, its steps.
     #[serde(flatten)]
     pub pace: Pace,
-    /// The wall time of the anchor in UTC, to the nanosecond.
-    pub wall_origin_utc: String,
+    /// The wall time of the anchor; written in UTC, to the nanosecond.
+    #[serde(serialize_with = "in_nanoseconds")]
+    pub wall_origin_utc: SystemTime,
     /// The event time of the anchor; absent at a rate.
-    pub time_origin_utc: Option<String>,
+    pub time_origin_utc: Option<EventTime>,
     /// Seconds from the anchor to the last event's due time.
     pub last_due_s: f64,
     /// Seconds from the anchor to the last event's handing over.
@@ -88,11 +94,10 @@ pub struct ScheduleReport {
 impl ScheduleReport {
     /// The schedule of a run as it stood at the run's end.
     pub fn new(scheduled: &Scheduled) -> Self {
-        let wall_origin = DateTime::<Utc>::from(scheduled.wall_origin);
         Self {
             pace: scheduled.pace.clone(),
-            wall_origin_utc: wall_origin.to_rfc3339_opts(SecondsFormat::Nanos, true),
-            time_origin_utc: scheduled.time_origin.map(|time| time.to_string()),
+            wall_origin_utc: scheduled.wall_origin,
+            time_origin_utc: scheduled.time_origin,
             last_due_s: scheduled.last_due_s,
             last_handed_over_s: scheduled.last_handed_over_s,
         }
@@ -108,6 +113,10 @@ pub struct StreamReport {
     pub reason: Option<&'static str>,
     /// The reason in words: what happened, where, and what to do.
     pub detail: Option<String>,
+    /// What ended a failed run, with its class, place and advice; `None` unless the status is
+    /// `FAILED`. Not part of the JSON, which has `reason` and `detail`.
+    #[serde(skip)]
+    pub failure: Option<RefusalRecord>,
     /// The engine run root of the world; `None` until it is located.
     pub engine_run_root: Option<String>,
     /// The scenario of the world; `None` until it is known.
@@ -140,14 +149,16 @@ pub struct StreamReport {
     /// Whether all answers were DUPLICATE: the gate had every event already, and the run brought
     /// it nothing.
     pub all_duplicates: bool,
-    /// The number of posts that were made again, by cause.
-    pub retries: Value,
+    /// The number of posts that were made again, by cause; `None`, written `{}`, for a run that
+    /// ended before its first event.
+    #[serde(serialize_with = "or_no_fields")]
+    pub retries: Option<Retries>,
     /// What became of each output.
     pub per_output: Vec<OutputReport>,
     /// The event time of the first event handed over.
-    pub first_ts_utc: Option<String>,
+    pub first_ts_utc: Option<EventTime>,
     /// The event time of the last event handed over.
-    pub last_ts_utc: Option<String>,
+    pub last_ts_utc: Option<EventTime>,
     /// Seconds from the first look at the evidence to the last save.
     pub wall_seconds: f64,
     /// Acknowledged events over the time from the first event to the last save.
@@ -171,6 +182,7 @@ impl StreamReport {
             status: Status::Failed,
             reason: None,
             detail: None,
+            failure: None,
             engine_run_root: None,
             scenario_id: None,
             output_ids: Vec::new(),
@@ -186,7 +198,7 @@ impl StreamReport {
             decisions: Decisions::default(),
             gate_quarantined: None,
             all_duplicates: false,
-            retries: json!({}),
+            retries: None,
             per_output: Vec::new(),
             first_ts_utc: None,
             last_ts_utc: None,
@@ -206,6 +218,7 @@ impl StreamReport {
         self.status = Status::Failed;
         self.reason = Some(error.code());
         self.detail = Some(error.detail());
+        self.failure = Some(RefusalRecord::of(error));
         self
     }
 
@@ -218,6 +231,28 @@ impl StreamReport {
             Status::Failed => 1,
             Status::Stopped => 3,
         }
+    }
+}
+
+fn in_nanoseconds<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    let time = DateTime::<Utc>::from(*time);
+    to.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
+}
+
+#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
+fn shown_cursor<S: Serializer>(cursor: &Option<Cursor>, to: S) -> Result<S::Ok, S::Error> {
+    cursor.as_ref().map(cursor_json).serialize(to)
+}
+
+/// The counts, or an object without a field.
+#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
+pub(crate) fn or_no_fields<S: Serializer>(
+    retries: &Option<Retries>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match retries {
+        Some(retries) => retries.serialize(to),
+        None => json!({}).serialize(to),
     }
 }
 
@@ -268,4 +303,79 @@ pub(crate) fn stored_cursor_json(record: &Record) -> Value {
         "updated_at_utc": record.updated_at_utc,
         "sequence": record.sequence,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use checkpoint::{OrderPosition, RowSource};
+
+    use super::*;
+
+    #[test]
+    fn typed_fields_are_written_as_the_text_that_programs_read() {
+        let mut report = StreamReport::empty(Posture::Local);
+        let unwritten = serde_json::to_value(&report).unwrap();
+        assert_eq!(unwritten["retries"], json!({}), "no lane was made");
+        assert_eq!(unwritten["first_ts_utc"], Value::Null);
+        report.retries = Some(Retries::default());
+        report.first_ts_utc = Some("2026-01-28T08:55:40.100195999Z".parse().unwrap());
+        let report = report.failed(&crate::Error::new(
+            crate::ReasonCode::NoTrafficOutputs,
+            "a",
+            "B.",
+        ));
+        assert_eq!(report.failure.as_ref().unwrap().advice, "B.");
+        let written = serde_json::to_value(&report).unwrap();
+        assert_eq!(written["retries"]["http_429"], 0);
+        assert_eq!(written["first_ts_utc"], "2026-01-28T08:55:40.100195Z");
+        assert_eq!(written["reason"], "NO_TRAFFIC_OUTPUTS");
+        assert_eq!(written.get("failure"), None);
+        let fields = |report: &Value| {
+            report
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fields(&written), fields(&unwritten));
+    }
+
+    #[test]
+    fn a_cursor_and_an_anchor_are_written_as_the_text_that_programs_read() {
+        let scheduled = Scheduled {
+            pace: Pace::default(),
+            wall_origin: SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(1),
+            time_origin: EventTime::from_nanos(0),
+            last_due_s: 0.0,
+            last_handed_over_s: 0.0,
+        };
+        let schedule = serde_json::to_value(ScheduleReport::new(&scheduled)).unwrap();
+        assert_eq!(
+            schedule["wall_origin_utc"],
+            "1970-01-01T00:00:00.000000001Z"
+        );
+        assert_eq!(schedule["time_origin_utc"], "1970-01-01T00:00:00.000000Z");
+        let output = OutputReport {
+            output_id: OutputId::new("o"),
+            role: Role::BusinessTraffic,
+            source: SourceReport::of(None),
+            meters: Reading::default(),
+            decisions: Decisions::default(),
+            cursor: Some(Cursor {
+                last_part: "a.parquet".to_owned(),
+                last_file: "/w/a.parquet".to_owned(),
+                source: RowSource::Outputs,
+                last_row_index: 7,
+                last_ts_utc: None,
+                order: OrderPosition::AsWritten,
+                platform_run_id: "r".to_owned(),
+                plan_digest: "d".to_owned(),
+            }),
+        };
+        assert_eq!(
+            serde_json::to_value(output).unwrap()["cursor"].to_string(),
+            r#"{"last_file":"/w/a.parquet","last_part":"a.parquet","last_row_index":7,"last_ts_utc":null}"#
+        );
+    }
 }

@@ -17,21 +17,22 @@ use crate::profile::{CheckpointBackend, OnReject, Profile};
 use crate::run::audit::{AuditLog, EventKind, flush_lists, flush_regularly};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
+use crate::run::failure::StreamFailure;
 use crate::run::kept_report::ReportKeeping;
 use crate::run::places::new_session;
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source, sort_cache};
 use crate::run::refusal::{self, failure, quarantined};
 use crate::run::report::{
-    OutputLists, OutputReport, ScheduleReport, SourceReport, Status, StreamReport, cursor_json,
+    OutputLists, OutputReport, ScheduleReport, SourceReport, Status, StreamReport,
 };
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
     AsWritten, Cause, Course, Cursors, DispatchEnd, Ending, Engine, EventOrder, EventTimeOrder,
     FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener, PatientStore,
-    Progress, ProgressSink, Ran, Schedule, Start, Steering, TellOpenRows, decoding_threads,
-    tell_until_the_end, watch_lease,
+    Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender, Steering,
+    TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
 };
 
 /// How long a store that did not take the last save may take to take the leases back.
@@ -40,13 +41,14 @@ const LAST_TRY: Duration = Duration::from_secs(1);
 /// One run of a request: plan it, stream it, report it.
 ///
 /// ```no_run
-/// # async fn example(request: wsp::StreamRequest) {
+/// # async fn example(request: wsp::StreamRequest) -> Result<(), wsp::StreamFailure> {
 /// let stream = wsp::Stream::new(request);
 /// let ending = stream.ending();           // stop it from elsewhere
 /// let steering = stream.steering();       // pause it, or change its pace
 /// let progress = stream.progress();       // watch it
-/// let report = stream.run().await;
+/// let report = stream.run().await?;
 /// println!("{}", serde_json::to_string(&report).unwrap());
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
@@ -58,6 +60,7 @@ pub struct Stream<K = TokioClock> {
     steering: Steering,
     helm: Helm,
     progress: watch::Sender<Progress>,
+    changes: Vec<StateChangesSender>,
     has_control_socket: bool,
     store_trouble: Trouble,
 }
@@ -89,6 +92,7 @@ impl<K: Clock> Stream<K> {
             steering,
             helm,
             progress,
+            changes: Vec::new(),
             has_control_socket: false,
             store_trouble: Trouble::of_store(),
         }
@@ -115,6 +119,22 @@ impl<K: Clock> Stream<K> {
         self.progress.subscribe()
     }
 
+    /// Every change of the state of this run, in order and none left out: what the sampled
+    /// [`Stream::progress`] may miss. It ends with the run.
+    pub fn state_changes(&mut self) -> StateChanges {
+        let (sender, changes) = StateChanges::channel();
+        self.changes.push(sender);
+        changes
+    }
+
+    /// Has this run be paused before its first event, until it is resumed or stepped through
+    /// [`Stream::steering`]. `by` is who asks, for the audit.
+    #[must_use]
+    pub fn start_paused(mut self, by: impl Into<String>) -> Self {
+        self.helm.start_paused(by);
+        self
+    }
+
     /// Has a sink told of the progress, on a task that ends with this run and gives the sink back.
     ///
     /// # Panics
@@ -136,7 +156,13 @@ impl<K: Clock> Stream<K> {
     /// To drop the future before its end is a crash of the stream: what is in flight is given
     /// up, its threads end, and the next run repeats what no cursor covers. To end it in good
     /// order, [`Steering::act`] with [`Stop`](replay::Act::Stop).
-    pub async fn run(self) -> StreamReport {
+    ///
+    /// A run that was stopped has done what was asked: its report says `STOPPED`.
+    ///
+    /// # Errors
+    /// [`StreamFailure`] with any code of [`all_reason_codes`](crate::all_reason_codes), and the
+    /// report up to then.
+    pub async fn run(self) -> Result<StreamReport, StreamFailure> {
         let profile = &self.request.profile;
         let opened = open_checkpoint_store(&self.request)
             .and_then(|store| Ok((self.patient_with(store), push_client(profile)?)));
@@ -145,6 +171,7 @@ impl<K: Clock> Stream<K> {
             Ok((store, (ProfileClient::Direct(client), endpoint))) => {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
+            #[cfg(feature = "reqwest")]
             Ok((store, (ProfileClient::Reqwest(client), endpoint))) => {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
@@ -154,7 +181,7 @@ impl<K: Clock> Stream<K> {
                 let by = (session.as_str(), self.ending.clock());
                 refusal::tell_of(&self.request, &error, &report, by).await;
                 let keeping = ReportKeeping::new(&self.request, session, &self.surroundings);
-                keeping.keep(report.failed(&error)).await
+                keeping.keep(Err(StreamFailure::new(report, error))).await
             }
         }
     }
@@ -183,12 +210,15 @@ impl<K: Clock> Stream<K> {
     /// Runs with a checkpoint store and a push client of the caller's own;
     /// `endpoint` names where the client pushes to, for errors. To drop the future is as in
     /// [`Stream::run`].
+    ///
+    /// # Errors
+    /// As [`Stream::run`].
     pub async fn run_with<C: PushClient>(
         self,
         store: Arc<dyn CheckpointStore>,
         client: C,
         endpoint: &str,
-    ) -> StreamReport {
+    ) -> Result<StreamReport, StreamFailure> {
         let store = Arc::new(self.patient(store));
         Box::pin(self.run_over(store, client, endpoint)).await
     }
@@ -198,7 +228,7 @@ impl<K: Clock> Stream<K> {
         store: Arc<dyn CheckpointStore>,
         client: C,
         endpoint: &str,
-    ) -> StreamReport {
+    ) -> Result<StreamReport, StreamFailure> {
         let began = self.ending.clock().now();
         let clock = self.ending.clock().clone();
         let mut report = StreamReport::empty(self.request.profile.posture);
@@ -221,17 +251,17 @@ impl<K: Clock> Stream<K> {
             Err(error) => Err(error),
         };
         report.wall_seconds = clock.since(began).as_secs_f64();
-        let report = match ended {
-            Ok(()) => report,
+        let ended = match ended {
+            Ok(()) => Ok(report),
             Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
                 report.status = Status::Stopped;
                 report.reason = Some(replay::ReasonCode::Stopped.as_str());
                 report.detail = Some(error.detail());
-                report
+                Ok(report)
             }
-            Err(error) => report.failed(&error),
+            Err(error) => Err(StreamFailure::new(report, error)),
         };
-        keeping.keep(report).await
+        keeping.keep(ended).await
     }
 
     /// Streams what is prepared, and gives the leases back.
@@ -288,13 +318,9 @@ impl<K: Clock> Stream<K> {
         report.gate_quarantined = kept.gate_quarantined;
         report.all_duplicates =
             kept.decisions.duplicate > 0 && kept.decisions.admit + kept.decisions.quarantine == 0;
-        report.retries = retries
-            .into_iter()
-            .map(|(cause, n)| (cause.to_owned(), n.into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into();
-        report.first_ts_utc = dispatched.first_time.map(|time| time.to_string());
-        report.last_ts_utc = dispatched.last_time.map(|time| time.to_string());
+        report.retries = Some(retries);
+        report.first_ts_utc = dispatched.first_time;
+        report.last_ts_utc = dispatched.last_time;
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
         report.schedule = dispatched.schedule.as_ref().map(ScheduleReport::new);
         report.lateness_ms = kept.lateness;
@@ -317,7 +343,7 @@ impl<K: Clock> Stream<K> {
                     source: SourceReport::of(output.view.as_ref()),
                     meters: meters.reading(index),
                     decisions,
-                    cursor: saved.as_ref().or(start.cursor.as_ref()).map(cursor_json),
+                    cursor: saved.or_else(|| start.cursor.clone()),
                 },
             )
             .collect();
@@ -479,7 +505,8 @@ impl<K: Clock> Stream<K> {
             .by_chance(self.surroundings.random)
             .ended_by(self.ending)
             .steered_by(self.helm)
-            .shown_to(self.progress))
+            .shown_to(self.progress)
+            .telling(self.changes))
     }
 
     /// Where the cursors of a plan's outputs are kept.

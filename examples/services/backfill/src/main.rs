@@ -13,7 +13,7 @@ use gates::{AttestRequest, AttestedWorld, GateMap, attest};
 use oracle_store::{Catalogue, ObjectStoreConfig, ReadOptions, Rows, WorldStore};
 use oracle_store::{open_rows, resolve_engine_run_root};
 use push::{ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, PushClient, PushEndpoint};
-use push::{PushOutcome, Pusher, RetryPolicy, Stop};
+use push::{Pusher, RetryPolicy, Stop};
 use wsp::profile::Producer;
 use wsp::{Speedup, Stream, StreamRequest};
 
@@ -62,10 +62,8 @@ async fn raw(job: Job) -> Result<u64, Failure> {
                 Rows::JsonLines(lines) => framer.frame_json_lines(path, first, lines.iter())?,
             };
             for at in 0..framed.len() {
-                match pusher.push(framed.body(at)).await {
-                    PushOutcome::Acknowledged { .. } => pushed += 1,
-                    other => return Err(format!("it is not acknowledged: {other:?}").into()),
-                }
+                pusher.push(framed.body(at)).await.into_decision()?;
+                pushed += 1;
                 if pushed % FLUSH_EVERY == 0 || at + 1 == framed.len() {
                     let new = place.with_extension("new");
                     std::fs::write(&new, format!("{} {path}", first + at as u64))?;
@@ -90,11 +88,8 @@ async fn stream(job: Job) -> Result<u64, Failure> {
     let stream = Stream::new(request);
     let report = stream
         .run_with(store, job.client, job.endpoint.as_str())
-        .await;
-    match report.reason {
-        None => Ok(report.emitted),
-        Some(code) => Err(format!("{code}: {}", report.detail.unwrap_or_default()).into()),
-    }
+        .await?;
+    Ok(report.emitted)
 }
 
 #[tokio::main]

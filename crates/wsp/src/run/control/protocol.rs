@@ -52,6 +52,7 @@ impl Request {
             ("resume", None, None, None) => Act::Resume,
             ("stop", None, None, None) => Act::Stop,
             ("step", Some(events), None, None) => Act::Step(events),
+            ("pause_after", Some(events), None, None) => Act::PauseAfter(events),
             ("pace", None, Some(factor), None) => {
                 let speedup = Speedup::new(factor);
                 Act::SetPace(speedup.ok_or("a speedup is at least 0")?.into())
@@ -74,7 +75,7 @@ impl Request {
         if let Self::Act(act) = self {
             act.as_str().clone_into(&mut line.act);
             match act {
-                Act::Step(events) => line.events = Some(*events),
+                Act::Step(events) | Act::PauseAfter(events) => line.events = Some(*events),
                 Act::SetPace(Pace::Speedup(speedup)) => line.speedup = Some(speedup.factor()),
                 Act::SetPace(Pace::Rate(steps)) => line.rate = Some(steps.to_string()),
                 Act::Pause | Act::Resume | Act::Stop => {}
@@ -175,6 +176,7 @@ mod tests {
             Request::Act(Act::Resume),
             Request::Act(Act::Stop),
             Request::Act(Act::Step(7)),
+            Request::Act(Act::PauseAfter(7)),
             Request::Act(Act::SetPace(Speedup::new(0.25).unwrap().into())),
             Request::Act(Act::SetPace(rate.into())),
             Request::Act(Act::SetPace("500".parse::<RateSteps>().unwrap().into())),
