@@ -219,14 +219,13 @@ impl BookPlace for BookFiles {
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let log = match self.log.take() {
-            Some(log) => log,
-            None => {
-                let path = self.places.list.clone();
-                let log = RunLog::open(Arc::new(OsDisk), path, Access::Default)?;
-                log.end_torn_line()?;
-                log
-            }
+        let log = if let Some(log) = self.log.take() {
+            log
+        } else {
+            let path = self.places.list.clone();
+            let log = RunLog::open(Arc::new(OsDisk), path, Access::Default)?;
+            log.end_torn_line()?;
+            log
         };
         self.log.insert(log).append_shared(line, false)
     }
