@@ -93,7 +93,7 @@ async fn log(mut progress: watch::Receiver<Progress>, lines: ProgressLines) {
         }
     }
     let now = progress.borrow().clone();
-    for line in log.last(&now) {
+    for line in ProgressLog::last(&now) {
         tracing::info!(target: PROGRESS, "{line}");
     }
 }

@@ -46,7 +46,7 @@ impl ProgressLog {
     }
 
     /// The last lines of a stream that ended.
-    pub fn last(&self, progress: &Progress) -> Vec<String> {
+    pub fn last(progress: &Progress) -> Vec<String> {
         let outputs = progress.outputs.iter().filter(|output| output.emitted > 0);
         outputs.map(|output| line("stream ended", output)).collect()
     }
@@ -56,12 +56,12 @@ fn line(what: &str, output: &OutputProgress) -> String {
     let OutputProgress {
         output_id, emitted, ..
     } = output;
-    let mut line = format!("WSP {what} output_id={output_id} emitted={emitted}");
-    if let Some(reached) = &output.reached {
-        let (file, row, time) = (&reached.file, reached.row, reached.time);
-        line += &format!(" last_file={file} row={row} ts={time}");
-    }
-    line
+    let line = format!("WSP {what} output_id={output_id} emitted={emitted}");
+    let Some(reached) = &output.reached else {
+        return line;
+    };
+    let (file, row, time) = (&reached.file, reached.row, reached.time);
+    format!("{line} last_file={file} row={row} ts={time}")
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(due(150, 99), 0);
         assert_eq!(due(400, 99), 1);
         assert_eq!(
-            log.last(&progress(400)),
+            ProgressLog::last(&progress(400)),
             ["WSP stream ended output_id=arrivals emitted=400"]
         );
     }

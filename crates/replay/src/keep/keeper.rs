@@ -532,20 +532,6 @@ impl<J: Journal> Keeper<J> {
         });
     }
 
-    fn output_progress(&self) -> Vec<OutputProgress> {
-        let outputs = self.saves.cursors().outputs.iter().enumerate();
-        let progress = outputs.map(|(index, output)| OutputProgress {
-            output_id: output.key().output_id().clone(),
-            emitted: self.run.meters().reading(index).acknowledged,
-            reached: self.watermark.reached(index).map(|position| ReachedRow {
-                file: output.location(position.part).to_owned(),
-                row: position.row,
-                time: position.time,
-            }),
-        });
-        progress.collect()
-    }
-
     /// Tells of the stream's state, if it is another one.
     fn tell_change(&mut self) {
         let gate_away = self.links.gate_trouble.current();
@@ -614,6 +600,20 @@ impl<J: Journal> Keeper<J> {
         self.waits_for_store_since = waits.then(|| since.unwrap_or(now));
         let since = self.waits_for_store_since?;
         Some(now.saturating_duration_since(since))
+    }
+
+    fn output_progress(&self) -> Vec<OutputProgress> {
+        let outputs = self.saves.cursors().outputs.iter().enumerate();
+        let progress = outputs.map(|(index, output)| OutputProgress {
+            output_id: output.key().output_id().clone(),
+            emitted: self.run.meters().reading(index).acknowledged,
+            reached: self.watermark.reached(index).map(|position| ReachedRow {
+                file: output.location(position.part).to_owned(),
+                row: position.row,
+                time: position.time,
+            }),
+        });
+        progress.collect()
     }
 
     fn tell_progress(&mut self) {

@@ -274,7 +274,8 @@ impl Redrive {
             );
             held = match taking.await {
                 Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
-                    return Ok(stopped_before(report));
+                    stopped_before(report);
+                    return Ok(());
                 }
                 taken => Some(taken?),
             };
@@ -325,7 +326,8 @@ impl Redrive {
         });
         let (place, (prefix, redriven)) = match unless_stopped(&self.ending, opening).await {
             Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
-                return Ok(stopped_before(report));
+                stopped_before(report);
+                return Ok(());
             }
             opened => opened?,
         };

@@ -146,13 +146,11 @@ impl Asked {
     /// # Errors
     /// `OBJECT_STORE_INVALID`, `ENGINE_ROOT_MISSING` for a bucket that cannot be addressed.
     pub(super) fn of_run(request: &StreamRequest, run: PlatformRunId) -> Result<Self, Error> {
-        Ok(match bucket_of(request)? {
-            Some(bucket) => Self::Objects(bucket, run),
-            None => {
-                let runs_root = request.working_dir.join(&request.profile.runs_root);
-                Self::File(replay::file_of_run(&runs_root, &run))
-            }
-        })
+        if let Some(bucket) = bucket_of(request)? {
+            return Ok(Self::Objects(bucket, run));
+        }
+        let runs_root = request.working_dir.join(&request.profile.runs_root);
+        Ok(Self::File(replay::file_of_run(&runs_root, &run)))
     }
 }
 

@@ -285,10 +285,10 @@ pub(crate) async fn flush_regularly(
         let away_for = clock.since(*away_since.get_or_insert(began));
         if audit.posture == Posture::Strict && away_for < give_up_after {
             tracing::warn!(path = audit.place, %error, "the audit cannot be written; trying again");
-        } else if audit.posture == Posture::Strict || is_news {
-            if let Err(error) = audit.told(error) {
-                return ending.wind_down(Cause::Failed(error));
-            }
+        } else if (audit.posture == Posture::Strict || is_news)
+            && let Err(error) = audit.told(error)
+        {
+            return ending.wind_down(Cause::Failed(error));
         }
     }
 }

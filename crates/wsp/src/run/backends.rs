@@ -13,12 +13,9 @@ use checkpoint::FileStore;
 use checkpoint::PostgresStore;
 #[cfg(feature = "sqlite")]
 use checkpoint::SqliteStore;
-#[cfg(any(feature = "file", feature = "object"))]
-use oracle_store::Location;
-#[cfg(feature = "file")]
-use oracle_store::Posture;
 #[cfg(feature = "object")]
 use oracle_store::object_store_at;
+use oracle_store::{Location, Posture};
 
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, Profile, PushClientKind};
@@ -75,21 +72,6 @@ pub(crate) fn open_checkpoint_store(
     })
 }
 
-/// The store in a folder. One under the runs root is made again with it, in local posture.
-#[cfg(feature = "file")]
-fn file_store(request: &StreamRequest) -> Result<FileStore, Error> {
-    let folder = saved_in(request)?;
-    let store = FileStore::new(&folder);
-    Ok(match request.runs_location()? {
-        Location::Local(runs_root)
-            if request.profile.posture == Posture::Local && folder.starts_with(&runs_root) =>
-        {
-            store.made_again_with(runs_root)
-        }
-        _ => store,
-    })
-}
-
 /// A value of the profile that stands for something this program was built without.
 #[cfg(not(all(
     feature = "file",
@@ -104,6 +86,21 @@ fn not_built(key: &str, value: &str) -> Error {
         format!("The profile's `{key}` is `{value}`, and this program was built without that"),
         format!("Name another, or build with the feature `{value}` of the crate `wsp`."),
     )
+}
+
+/// The store in a folder. One under the runs root is made again with it, in local posture.
+#[cfg(feature = "file")]
+fn file_store(request: &StreamRequest) -> Result<FileStore, Error> {
+    let folder = saved_in(request)?;
+    let store = FileStore::new(&folder);
+    Ok(match request.runs_location()? {
+        Location::Local(runs_root)
+            if request.profile.posture == Posture::Local && folder.starts_with(&runs_root) =>
+        {
+            store.made_again_with(runs_root)
+        }
+        _ => store,
+    })
 }
 
 /// The store in a bucket: only there can a write be made conditional.

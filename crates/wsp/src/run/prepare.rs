@@ -179,15 +179,12 @@ pub(crate) async fn prepare(
     };
     let prepared = Box::pin(begin(request, store, going, report, &mut open_audit)).await;
     if let Err(error) = &prepared {
-        match open_audit {
-            Some(mut audit) => {
-                refusal::tell(&mut audit, error, report)?;
-                audit.flush().await?;
-            }
-            None => {
-                let by = (session, &surroundings.clock);
-                refusal::tell_of(request, error, report, by).await;
-            }
+        if let Some(mut audit) = open_audit {
+            refusal::tell(&mut audit, error, report)?;
+            audit.flush().await?;
+        } else {
+            let by = (session, &surroundings.clock);
+            refusal::tell_of(request, error, report, by).await;
         }
     }
     prepared

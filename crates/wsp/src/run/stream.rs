@@ -181,7 +181,8 @@ impl<K: Clock> Stream<K> {
                 let by = (session.as_str(), self.ending.clock());
                 refusal::tell_of(&self.request, &error, &report, by).await;
                 let keeping = ReportKeeping::new(&self.request, session, &self.surroundings);
-                keeping.keep(Err(StreamFailure::new(report, error))).await
+                let failure = StreamFailure::new(report, error);
+                Box::pin(keeping.keep(Err(failure))).await
             }
         }
     }
@@ -261,7 +262,7 @@ impl<K: Clock> Stream<K> {
             }
             Err(error) => Err(StreamFailure::new(report, error)),
         };
-        keeping.keep(ended).await
+        Box::pin(keeping.keep(ended)).await
     }
 
     /// Streams what is prepared, and gives the leases back.
