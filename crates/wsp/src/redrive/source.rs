@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkpoint::{BucketStore, CheckpointStore, CursorKey, Holder, LeaseRequest, PackKey};
+#[cfg(feature = "object")]
+use checkpoint::BucketStore;
+use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, PackKey};
 use envelope::PlatformRunId;
-use oracle_store::{BucketFolder, Location, object_store_at};
+#[cfg(feature = "object")]
+use oracle_store::object_store_at;
+use oracle_store::{BucketFolder, Location};
 use tokio::sync::mpsc;
 
 use crate::profile::request::StreamRequest;
@@ -192,8 +196,7 @@ pub(super) async fn take_lease(
         },
         local @ Location::Local(_) => local,
     };
-    let (objects, prefix) = object_store_at(&folder, &request.profile.object_store)?;
-    let store: Arc<dyn CheckpointStore> = Arc::new(BucketStore::new(objects, prefix));
+    let store = lease_store(&folder, request)?;
     let key = CursorKey::new(PackKey::of_root(run.as_str()), "redrive")?;
     let holder = Holder::this_process("wsp-cli redrive");
     let wanted = LeaseRequest::new([key], holder).lasting(request.profile.checkpoint.lease);
@@ -210,4 +213,27 @@ pub(super) async fn take_lease(
         }
         taken => Ok(taken?),
     }
+}
+
+/// The store of a redrive's lease.
+#[cfg(feature = "object")]
+fn lease_store(
+    folder: &Location,
+    request: &StreamRequest,
+) -> Result<Arc<dyn CheckpointStore>, Error> {
+    let (objects, prefix) = object_store_at(folder, &request.profile.object_store)?;
+    Ok(Arc::new(BucketStore::new(objects, prefix)))
+}
+
+/// Nothing lies in a bucket where this program was built without one.
+#[cfg(not(feature = "object"))]
+fn lease_store(
+    folder: &Location,
+    _request: &StreamRequest,
+) -> Result<Arc<dyn CheckpointStore>, Error> {
+    Err(Error::new(
+        ReasonCode::ProfileInvalid,
+        format!("{} needs a bucket", folder.full_name("")),
+        "Build with the feature `object` of the crate `wsp`.",
+    ))
 }
