@@ -7,7 +7,8 @@ use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 
-use super::connect::{ObjectStoreConfig, object_store_at};
+use super::address::ObjectStoreConfig;
+use super::connect::object_store_at;
 use super::io::wait_for;
 use crate::error::Error;
 use crate::location::Location;

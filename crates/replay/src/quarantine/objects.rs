@@ -287,15 +287,19 @@ impl ObjectPrefix {
 
     /// Every event that waits, once, in the order of their last lines, each with its number from
     /// 1; read on a thread of its own, a few events ahead.
-    pub fn feed(self) -> mpsc::Receiver<Result<Waiting, Error>> {
+    ///
+    /// # Errors
+    /// `STREAM_INTERNAL` if the system gives no thread.
+    pub fn feed(self) -> Result<mpsc::Receiver<Result<Waiting, Error>>, Error> {
         let (events, feed) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
+        let reading = durable::spawn_blocking(move || {
             if let Err(error) = self.feed_into(&events) {
                 // Nobody listens once the redrive has ended.
                 let _ = events.blocking_send(Err(error));
             }
         });
-        feed
+        reading.map_err(|source| Error::no_thread("The quarantine cannot be read", source))?;
+        Ok(feed)
     }
 
     fn feed_into(&self, events: &mpsc::Sender<Result<Waiting, Error>>) -> Result<(), Error> {
@@ -383,7 +387,7 @@ mod tests {
     async fn deliver_all(objects: &Arc<MemoryObjects>, session: &str) -> u64 {
         let prefix = redrive(objects);
         let mut redriven = prefix.redriven(session);
-        let mut feed = prefix.feed();
+        let mut feed = prefix.feed().unwrap();
         let mut closed = Vec::new();
         while let Some(waiting) = feed.recv().await {
             let Waiting { event, line } = waiting.unwrap();

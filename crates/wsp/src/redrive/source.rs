@@ -40,7 +40,9 @@ pub(super) trait Source: Send {
     fn run(&self) -> Option<&PlatformRunId>;
 
     /// Every event that waits, once, in the order in which they were set aside.
-    fn feed(self: Box<Self>) -> mpsc::Receiver<Result<Waiting, replay::Error>>;
+    fn feed(
+        self: Box<Self>,
+    ) -> Result<mpsc::Receiver<Result<Waiting, replay::Error>>, replay::Error>;
 }
 
 /// Where events are recorded that no longer wait. Called on a thread that may block.
@@ -72,7 +74,9 @@ impl Source for Prefix {
         self.run.as_ref()
     }
 
-    fn feed(self: Box<Self>) -> mpsc::Receiver<Result<Waiting, replay::Error>> {
+    fn feed(
+        self: Box<Self>,
+    ) -> Result<mpsc::Receiver<Result<Waiting, replay::Error>>, replay::Error> {
         Self::feed(*self)
     }
 }
@@ -100,7 +104,9 @@ impl Source for ObjectPrefix {
         Self::run(self)
     }
 
-    fn feed(self: Box<Self>) -> mpsc::Receiver<Result<Waiting, replay::Error>> {
+    fn feed(
+        self: Box<Self>,
+    ) -> Result<mpsc::Receiver<Result<Waiting, replay::Error>>, replay::Error> {
         Self::feed(*self)
     }
 }
