@@ -45,7 +45,8 @@ use crate::record::{HistoryEntry, Record};
 ///
 /// # A store of one's own
 ///
-/// It implements [`Slots`](crate::Slots): it reads and writes what is kept of a key, and the
+/// Over named blobs with a conditional write it is two methods, [`KeyedBlobs`](crate::KeyedBlobs).
+/// Else it implements [`Slots`](crate::Slots): it reads and writes what is kept of a key, and the
 /// protocol of leases and records, which all stores of this crate share ([`slots`](crate::slots)),
 /// makes the promises above of it.
 ///

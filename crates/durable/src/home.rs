@@ -3,12 +3,15 @@
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-/// Which file or folder a path names: its device and its number there.
+/// Which file or folder a path names: its device, its number there, and when it was made, where the
+/// file system says: numbers of deleted ones are given out again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
     number: u64,
+    made: Option<SystemTime>,
 }
 
 impl FileId {
@@ -31,6 +34,7 @@ impl FileId {
         Some(Self {
             device: found.dev(),
             number: found.ino(),
+            made: found.created().ok(),
         })
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::runtime::spawn_blocking;
 
 /// The objects below one prefix of a bucket. Called on threads that may block; an answer that is
 /// lost is an error, and the object may be there all the same.
@@ -113,6 +116,9 @@ impl ObjectLog {
 /// The bytes that may wait in memory to be written.
 const MOST_PENDING: usize = 8 << 20;
 
+/// The bytes above which they are written without being asked for.
+const MUCH_PENDING: usize = 1 << 20;
+
 /// Lines that wait in memory to become the next objects of a log. Cheap to clone: who appends and
 /// who flushes share them.
 #[derive(Debug, Clone)]
@@ -124,6 +130,8 @@ struct Pending {
     /// The log, and what is being written to it: a write whose answer was lost is made again with
     /// the same bytes, so that it is known again.
     writing: Mutex<(ObjectLog, Vec<u8>)>,
+    /// Whether a thread writes them without being asked for.
+    is_flushing: AtomicBool,
 }
 
 impl PendingLines {
@@ -132,6 +140,7 @@ impl PendingLines {
         Self(Arc::new(Pending {
             lines: Mutex::default(),
             writing: Mutex::new((log, Vec::new())),
+            is_flushing: AtomicBool::new(false),
         }))
     }
 
@@ -146,6 +155,19 @@ impl PendingLines {
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
         lines.extend_from_slice(line);
+        let is_much = lines.len() > MUCH_PENDING;
+        drop(lines);
+        if is_much && !self.0.is_flushing.swap(true, Ordering::AcqRel) {
+            let this = self.clone();
+            let flushing = spawn_blocking(move || {
+                // What is not written now, a later flush tells of.
+                let _ = this.flush();
+                this.0.is_flushing.store(false, Ordering::Release);
+            });
+            if flushing.is_err() {
+                self.0.is_flushing.store(false, Ordering::Release);
+            }
+        }
         Ok(())
     }
 

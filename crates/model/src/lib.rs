@@ -2,7 +2,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `failure`, `refusal` | one design of errors: code, what, where, what to do, cause |
+//! | `failure`, `refusal` | one design of errors: is it worth a retry ([`Refusal::is_retryable`]), what to tell the operator ([`Refusal::advice`], [`RefusalRecord`]) |
 //! | `world_key`, `ids`, `hex` | names and digests, well-formed by construction |
 //! | `event_time`, `calendar` | an event's time, and its text |
 //! | `backoff`, `random`, `clock` | waits, chance and time, injected |

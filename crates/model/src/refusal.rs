@@ -6,7 +6,7 @@ use crate::failure::{Class, Code, Failure, Place, with_causes};
 
 /// An error that says under a stable code what was refused or failed, where, and what to do.
 ///
-/// All crates' errors implement it. The cause is in [`source`](StdError::source). A caller matches
+/// Every error with a reason code implements it. The cause is in [`source`](StdError::source). A caller matches
 /// on [`code`](Refusal::code), shows the error, and tries again where
 /// [`is_retryable`](Refusal::is_retryable) says so:
 ///

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use model::EventTime;
 
-use crate::error::Error;
+use crate::error::{Error, ReasonCode};
 use crate::grant::ReadGrant;
 use crate::locator::OutputLocator;
 use crate::part::Part;
@@ -33,13 +33,18 @@ pub struct RowsFrom {
 
 /// Opens the rows of an output whose event time is `from` or later: part by part in the order of
 /// the locator, each in file order. A part need not be in time order. Rows without an event time
-/// that can be read are left out ([`part_span`](crate::part_span) counts them).
+/// that can be read are left out ([`part_span`](crate::part_span) counts them); a part that has rows,
+/// and none of them a time, is refused: [`OutputLocator::timed_by`] names the column of an output
+/// whose times are not in `ts_utc`.
 ///
 /// Of each part the time column is read until the first such row, and other columns only from
-/// there. Blocks; call it from a plain thread, and go through the rows there.
+/// there. Parts are not hashed here: under `sha256`, verify each first (`verify_part` of an attested
+/// world's `data`, crate `gates`). Blocks; call it from a plain thread, and go through the rows
+/// there.
 ///
 /// # Errors
 /// As [`open_rows`], of each part when it is come to: [`RowsFrom::next`] gives them.
+/// `ORACLE_READ_FAILED` of a part without times.
 ///
 /// ```no_run
 /// # fn example(grant: &oracle_store::ReadGrant, output: &oracle_store::OutputLocator)
@@ -95,8 +100,11 @@ impl RowsFrom {
             batch_rows: SCAN_ROWS,
             ..ReadOptions::default()
         };
+        let (mut rows, mut timed_rows) = (0, 0);
         for batch in read_event_times(self.grant.store(), &part, &scan)? {
             let (first_row, times) = batch?;
+            rows += times.len();
+            timed_rows += times.iter().flatten().count();
             let wanted = times.iter().position(|time| *time >= Some(self.from));
             if let Some(row) = wanted {
                 let options = ReadOptions {
@@ -106,6 +114,15 @@ impl RowsFrom {
                 let reader = open_rows(&self.grant, &part, &options)?;
                 return Ok(Some((part, reader)));
             }
+        }
+        if rows > 0 && timed_rows == 0 {
+            let what = format!(
+                "No row has an event time in the column `{}`",
+                part.time_column()
+            );
+            return Err(Error::new(ReasonCode::OracleReadFailed, what)
+                .object(part.path())
+                .advise("Name the column of its times (`OutputLocator::timed_by`)."));
         }
         Ok(None)
     }

@@ -43,6 +43,8 @@ pub(crate) struct Trial<'a> {
     /// Since when it has been asked to slow down, and whether others rest for its next try.
     slowed: Option<Instant>,
     is_alone: bool,
+    /// Whether the lane was connected for the last try.
+    was_ready: bool,
     /// How often the gate did not know whether it has the event, and since when.
     doubts: u32,
     doubted: Option<Instant>,
@@ -120,6 +122,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             watch.retries().count(cause);
         }
         let unsent_before = !mem::replace(&mut self.trial.maybe_sent, true);
+        self.trial.was_ready = ready.is_ok();
         let is_unsent = unsent_before && ready.is_err();
         self.trial.attempts += 1;
         let began_at = watch.clock.now();
@@ -335,6 +338,7 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
     fn fails_alone(&mut self, failure: &Failure) -> bool {
         match failure {
             // No event can be blamed for a connection that was never made.
+            Failure::Fault(_) if !self.trial.was_ready => false,
             Failure::Fault(fault) if fault.kind().never_sent() => false,
             _ if self.one_by_one => true,
             _ => self.watch.policy.single_out && self.suspicion().others_passed(),

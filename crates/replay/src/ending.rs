@@ -46,7 +46,8 @@ enum Dispatching {
     Task(Arc<Notify>),
 }
 
-/// The shared switch of one stream. Cheap to clone; the default one goes by the machine's clock.
+/// The shared switch of one stream: [`wind_down`](Self::wind_down) sends nothing more and waits for
+/// answers, [`cut`](Self::cut) gives requests in flight up too. Cheap to clone; the default one goes by the machine's clock.
 #[derive(Debug, Clone)]
 pub struct Ending {
     shared: Arc<Shared>,
@@ -135,6 +136,25 @@ impl Ending {
     pub async fn wound_down_for(&self, time: Duration) {
         self.winding_down().await;
         self.clock().sleep(self.left_of(time)).await;
+    }
+
+    /// What `work` gives; `None` once the stream has wound down for `limit`, or for `grace` since
+    /// this was asked, whichever is later.
+    pub async fn unless_overdue<T>(
+        &self,
+        limit: Duration,
+        grace: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let overdue = async {
+            self.winding_down().await;
+            self.clock().sleep(self.left_of(limit).max(grace)).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = overdue => None,
+        }
     }
 
     /// The rest of a `time` that runs from when the stream began to wind down; all of it before that.

@@ -20,7 +20,7 @@
 //! use durable::TokioClock;
 //! use push::{PushClient, RetryPolicy};
 //! use replay::{
-//!     Course, Cursors, Ending, Engine, EventOrder, Gateway, Journal, LaneSettings, NamePosition,
+//!     Cause, Course, Cursors, DispatchEnd, Ending, Engine, EventOrder, Gateway, Journal, LaneSettings, NamePosition,
 //!     Pace, Schedule, Start, WhenLate,
 //! };
 //!
@@ -37,9 +37,14 @@
 //!     let schedule = Schedule::new(Pace::UNPACED, WhenLate::CatchUp);
 //!     let course = Course::new(order, places, schedule, Start::by(&TokioClock));
 //!     let gateway = Gateway::new(client, "https://gate.example/v1/ingest/push", lanes, retry);
-//!     let engine = Engine::new(course, gateway, cursors, TokioClock).ended_by(ending);
+//!     let engine = Engine::new(course, gateway, cursors, TokioClock).ended_by(ending.clone());
 //!     let ran = engine.run(journal).await?;
-//!     Ok(ran.meters.read_all().acknowledged)
+//!     match (ending.take_cause(), ran.dispatched.end, ran.kept.verdict) {
+//!         (Some(Cause::Failed(error)), ..)
+//!         | (_, DispatchEnd::Failed(error), _)
+//!         | (.., Some(error)) => Err(error),
+//!         _ => Ok(ran.meters.read_all().acknowledged),
+//!     }
 //! }
 //! ```
 //!

@@ -80,6 +80,11 @@ impl Sending {
         limit
     }
 
+    /// Counts an event that is done without a post, such as one that is too large.
+    pub(crate) fn passed_unposted(&self) {
+        self.shared.begun.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The number of events that lanes began.
     fn begun(&self) -> u64 {
         self.shared.begun.load(Ordering::Acquire)

@@ -8,7 +8,8 @@
 //! | a stream without a profile | [`StreamRequest::builder`](profile::StreamRequest::builder) |
 //! | where am I? | [`cursors::show`], [`Stream::progress`] |
 //! | why does it stand still? | [`Progress`], [`Stream::state_changes`] |
-//! | start paused, step, stop now | [`Stream::start_paused`], [`Steering`], [`Stream::ending`] |
+//! | start paused, step and wait until acknowledged | [`Stream::start_paused`], [`Steering::step_until_acknowledged`] |
+//! | stop now, and know that it stopped | [`Steering::stop`], [`Stream::ending`]; then [`Stream::run`] resolves |
 //! | what is asked for | [`profile`], [`Overrides`], [`StreamRequest`] |
 //! | what is proven before a row is opened | [`plan`](mod@plan), [`verify`](mod@verify) |
 //! | one run, and what it reports | [`Stream`], [`StreamReport`], [`StreamFailure`] |
@@ -37,7 +38,8 @@
 //! # }
 //! ```
 //!
-//! What a caller may bring along, each with an example (`cargo run -p wsp --example NAME`):
+//! What a caller may bring along (store and client go into [`Stream::run_with`]), each with an example
+//! (`cargo run -p wsp --example NAME`):
 //!
 //! | by | its own | example |
 //! |---|---|---|

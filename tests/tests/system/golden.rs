@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sandbox::{GateOptions, StandInGate};
+use sandbox::{GateOptions, StandInGate, WorldOptions};
 use serde_json::Value;
-use system_tests::{Ran, run_in};
+use system_tests::{Ran, Rig, run_in};
 
 const OUTPUTS: [&str; 5] = [
     "arrival_events_5B",
@@ -78,6 +78,25 @@ fn streamed(order: &str, verification: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+#[test]
+#[ignore = "needs WSP_GOLDEN_REFERENCE"]
+fn golden_the_sample_worlds_rows_are_as_the_platforms_schemas_say() {
+    let policy = named("WSP_GOLDEN_REFERENCE").join("platform/schema_policy_v0.yaml");
+    let gate = GateOptions {
+        schema_policy: Some(policy),
+        ..GateOptions::default()
+    };
+    let rig = Rig::new(&WorldOptions::sample(), gate, &[]);
+    let ran = rig.stream(&[]);
+    ran.expect(0, "");
+    assert_eq!(
+        ran.report["decisions"]["admit"],
+        rig.rows(),
+        "{}",
+        ran.report
+    );
 }
 
 #[test]

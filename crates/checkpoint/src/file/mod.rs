@@ -165,7 +165,8 @@ impl Slots for FileStore {
                 path_fault::at_path("lock the session", inner.sessions.folder(), error)
             })?;
             let root = FileId::of(&inner.root).unwrap_or_default();
-            Ok(Session::new(lock, inner.home()?, root))
+            let began = inner.observer.clock().now();
+            Ok(Session::new(lock, inner.home()?, root, began))
         })
         .await
     }
@@ -226,11 +227,12 @@ impl Inner {
         T: Send + 'static,
         F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static,
     {
+        let began = self.observer.clock().now();
         let (deciding, decide) = (Arc::clone(self), Arc::clone(decide));
         let mut decided = blocking(move || deciding.decide(act, keys, &*decide)).await?;
         let left = std::mem::take(&mut decided.left);
         let told = self.write_all(act, decided).await?;
-        session.remember(act, left);
+        session.remember(act, left, began);
         Ok(told)
     }
 
@@ -291,7 +293,7 @@ impl Inner {
         }
         let text = |slot: &Slot| slot.record.as_ref().map(|record| record.text.clone());
         let found: Vec<Option<String>> = match act {
-            Act::Take => slots.iter().map(|(_, slot)| text(slot)).collect(),
+            Act::Take | Act::Save => slots.iter().map(|(_, slot)| text(slot)).collect(),
             _ => slots.iter().map(|_| None).collect(),
         };
         let (mut changes, mut told, mut left) = (Vec::new(), Vec::new(), Vec::new());

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use durable::{FileId, Home};
 
@@ -29,6 +30,8 @@ pub struct Session {
     /// By how much the fences are above those that were granted.
     raised: Arc<AtomicU64>,
     known: Mutex<Known>,
+    /// When the edit began that took or renewed the leases last.
+    renewed: Mutex<Instant>,
     /// Held by the one that makes the root again.
     remaking: Mutex<()>,
 }
@@ -63,12 +66,12 @@ enum RecordLeft {
 }
 
 impl Left {
-    /// `found` is the record as a take finds it.
+    /// `found` is the record as a take or a save finds it.
     pub(super) fn by(act: Act, key: &CursorKey, change: &Change, found: Option<String>) -> Self {
         let record = match &change.record {
             RecordChange::Save(record) => RecordLeft::Text(Some(record.to_json())),
             RecordChange::Remove(_) => RecordLeft::Text(None),
-            RecordChange::Keep if act == Act::Take => RecordLeft::Text(found),
+            RecordChange::Keep if matches!(act, Act::Take | Act::Save) => RecordLeft::Text(found),
             RecordChange::Keep => RecordLeft::AsItWas,
         };
         Self {
@@ -80,7 +83,12 @@ impl Left {
 }
 
 impl Session {
-    pub(super) fn new(lock: SessionLock, home: Option<Home>, root: Option<FileId>) -> Self {
+    pub(super) fn new(
+        lock: SessionLock,
+        home: Option<Home>,
+        root: Option<FileId>,
+        now: Instant,
+    ) -> Self {
         let known = Known {
             root,
             ..Known::default()
@@ -90,6 +98,7 @@ impl Session {
             home,
             raised: Arc::default(),
             known: Mutex::new(known),
+            renewed: Mutex::new(now),
             remaking: Mutex::default(),
         }
     }
@@ -107,8 +116,11 @@ impl Session {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers what an edit left.
-    pub(super) fn remember(&self, act: Act, left: Vec<Left>) {
+    /// Remembers what an edit left that began at `began`.
+    pub(super) fn remember(&self, act: Act, left: Vec<Left>, began: Instant) {
+        if matches!(act, Act::Take | Act::Renew) {
+            *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = began;
+        }
         let mut known = self.known();
         for Left { key, lease, record } in left {
             if act == Act::Release {
@@ -116,7 +128,10 @@ impl Session {
                 continue;
             }
             if let Some(kept) = known.keys.get_mut(&key) {
-                if let Some(lease) = lease {
+                // An edit from before the root was made again knows a lower fence.
+                if let Some(lease) = lease
+                    && lease.fence >= kept.lease.fence
+                {
                     kept.lease = lease;
                 }
                 if let RecordLeft::Text(text) = record {
@@ -158,6 +173,7 @@ impl Inner {
         if is_same {
             return self.check_whole(&places);
         }
+        self.check_still_held(session, &kept)?;
         self.ensure_folders(&places)?;
         session.lock.keep();
         let guards: Vec<Guard> = places
@@ -165,14 +181,20 @@ impl Inner {
             .map(|place| self.guard(place))
             .collect::<Result<_, _>>()?;
         for place in &places {
-            if let Some(taken) = place.lease(&*self.disk)? {
+            let Some(own) = kept.get(place.key) else {
+                continue;
+            };
+            let lease = place.lease(&*self.disk)?;
+            if let Some(taken) = lease.filter(|lease| lease.session != own.lease.session) {
                 let taker = taken.holder;
                 return Err(lost(
                     place.key,
                     format!("the root was deleted, and {taker} took it"),
                 ));
             }
-            if place.record(&*self.disk)?.is_some() {
+            // Its own it may find: of a try that came half-way.
+            let record = place.record(&*self.disk)?.map(|record| record.text);
+            if record.is_some() && record != own.record {
                 return Err(lost(
                     place.key,
                     "the root was deleted, and another wrote a cursor there",
@@ -189,7 +211,9 @@ impl Inner {
                 place.write_record(&*self.disk, record)?;
             }
             kept.lease.fence += 1;
-            if !place.create_lease(&*self.disk, &kept.lease)? {
+            if place.lease(&*self.disk)?.is_some() {
+                place.write_lease(&*self.disk, &kept.lease)?;
+            } else if !place.create_lease(&*self.disk, &kept.lease)? {
                 return Err(lost(place.key, "the root was deleted, and another took it"));
             }
         }
@@ -203,6 +227,28 @@ impl Inner {
             "the runs root was deleted; the cursors of this run were written there again"
         );
         Ok(true)
+    }
+
+    /// Refuses a session whose leases have run out: another may have taken them, and moved the
+    /// cursors on, before the root was deleted.
+    fn check_still_held(
+        &self,
+        session: &Session,
+        kept: &BTreeMap<CursorKey, Kept>,
+    ) -> Result<(), Error> {
+        let renewed = *session
+            .renewed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let age = self.observer.clock().since(renewed);
+        let mut overdue = kept.iter();
+        match overdue.find(|(_, kept)| age >= Duration::from_millis(kept.lease.period_ms)) {
+            Some((key, _)) => Err(lost(
+                key,
+                "the root was deleted after the lease had run out",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// A root whose leases are not all there is being deleted: whoever does that needs a moment.

@@ -203,3 +203,22 @@ async fn rows_of_another_output_than_the_granted_are_refused_once() {
     });
     assert_eq!(refused.await.code().as_str(), "READ_GRANT_MISMATCH");
 }
+
+#[tokio::test]
+async fn a_part_of_which_no_row_has_a_time_is_refused_and_not_taken_for_empty() {
+    let nulls = TimestampMicrosecondArray::new_null(3);
+    let parts = vec![part(Arc::new(nulls), EnabledStatistics::None)];
+    let (world, output) = flows(parts).await;
+    let grant = granted(&world.store, &output.output_id);
+    let refused = on_a_thread(move || {
+        let mut rows = open_rows_from(&grant, &output, at(0));
+        rows.next().unwrap().unwrap_err()
+    });
+    let refused = refused.await;
+    assert_eq!(refused.code().as_str(), "ORACLE_READ_FAILED");
+    let told = refused.to_string();
+    assert!(
+        told.contains("ts_utc") && told.contains("timed_by"),
+        "{told}"
+    );
+}

@@ -156,6 +156,9 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 let kept = self.context.quarantines.then(|| body.clone());
                 let id = event_id_in(&body);
                 let outcome = self.pusher.push(body).await;
+                if matches!(&outcome, PushOutcome::Rejected { attempts: 0, .. }) {
+                    self.context.run.sending().passed_unposted();
+                }
                 self.fate(outcome, kept, id, (output, &position))
             } else {
                 Fate::HandedBack

@@ -234,7 +234,9 @@ impl Steering {
         self.act(Act::PauseAfter(events), by).await
     }
 
-    /// Stops the stream: [`Act::Stop`]. `by` is who asks, for the audit.
+    /// Stops the stream: [`Act::Stop`], at once, also before it begins. `Ok` says that it winds down;
+    /// it has stopped when its `run` resolves. [`Refused::Ended`] is no failure: it winds down, or
+    /// has ended. `by` is who asks, for the audit.
     ///
     /// # Errors
     /// [`Refused::Ended`].

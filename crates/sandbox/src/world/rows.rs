@@ -10,6 +10,8 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, SchemaRef, TimeUnit};
 
+use chrono::{DateTime, Utc};
+
 use super::Identity;
 use super::options::TimeColumn;
 use super::shape::{Column, Shape};
@@ -39,6 +41,8 @@ pub(crate) struct RowSource<'a> {
     pub(crate) timeline: Timeline,
     pub(crate) salt: u64,
 }
+
+const HOUR_NS: i64 = 3_600_000_000_000;
 
 impl RowSource<'_> {
     /// Rows of one part, by their place in the file.
@@ -83,6 +87,17 @@ impl RowSource<'_> {
             Column::EventSeq => int64(&|rank| (rank / FLOWS_AT_ONCE % EVENTS_A_FLOW) as i64),
             Column::UniqueId => int64(&scatter_62),
             Column::Serial => int64(&|rank| rank as i64),
+            Column::Sequence => int64(&|rank| rank as i64 + 1),
+            Column::Bucket => {
+                let start = self.timeline.time_ns(0);
+                int64(&|rank| (self.timeline.time_ns(rank) - start) / HOUR_NS)
+            }
+            Column::ZoneKind => same("merchant_zone"),
+            Column::LocalTime => {
+                let times = ranks.iter().map(|rank| self.timeline.time_ns(*rank));
+                let texts = times.map(|time| local_time(time / 1_000));
+                Arc::new(StringArray::from_iter_values(texts))
+            }
             Column::Merchant => int64(&|rank| scatter_62(dice(rank) % MERCHANTS)),
             Column::MerchantUnsigned => {
                 uint64(&|rank| scatter_62(dice(rank) % MERCHANTS) as u64 | 1 << 63)
@@ -140,6 +155,12 @@ impl RowSource<'_> {
         }
         Arc::new(column.finish())
     }
+}
+
+/// A time of so many microseconds since 1970, without a zone.
+fn local_time(micros: i64) -> String {
+    let time = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
+    time.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
 }
 
 fn timestamps(times: impl Iterator<Item = i64>, unit: TimeUnit, zone: Option<&str>) -> ArrayRef {

@@ -26,6 +26,14 @@ pub(crate) enum Column {
     UniqueId,
     /// The rank itself.
     Serial,
+    /// The same, counted from 1.
+    Sequence,
+    /// The hour of the event time, counted from the world's start.
+    Bucket,
+    /// The event time without a zone, to the microsecond.
+    LocalTime,
+    /// How a merchant's zone is known.
+    ZoneKind,
     /// One of a thousand merchants.
     Merchant,
     /// The same, above the signed range.
@@ -97,10 +105,15 @@ impl Shape {
                 ("seed", Column::SeedUnsigned),
                 ("scenario_id", Column::ScenarioId),
                 ("merchant_id", Column::MerchantUnsigned),
-                ("arrival_seq", Column::Serial),
+                ("arrival_seq", Column::Sequence),
                 ("ts_utc", Column::Time),
                 ("is_virtual", Column::Flag),
                 ("tz", Column::Zone),
+                ("parameter_hash", Column::ParameterHash),
+                ("zone_representation", Column::ZoneKind),
+                ("bucket_index", Column::Bucket),
+                ("tzid_primary", Column::Zone),
+                ("ts_local_primary", Column::LocalTime),
             ],
             "s4_event_labels_6B" => [
                 &PINS[..],
@@ -174,12 +187,16 @@ impl Shape {
                 | Column::RunId
                 | Column::EventType
                 | Column::Campaign
+                | Column::LocalTime
+                | Column::ZoneKind
                 | Column::Zone => DataType::Utf8,
                 Column::Seed
                 | Column::FlowId
                 | Column::EventSeq
                 | Column::UniqueId
                 | Column::Serial
+                | Column::Sequence
+                | Column::Bucket
                 | Column::Merchant
                 | Column::Entity => DataType::Int64,
                 Column::SeedUnsigned | Column::MerchantUnsigned => DataType::UInt64,

@@ -177,6 +177,14 @@ impl AuditLog {
         }
     }
 
+    /// The lines that wait were not written in time.
+    ///
+    /// # Errors
+    /// As [`AuditLog::flush`].
+    pub(crate) fn overdue(&self) -> Result<(), Error> {
+        Ok(self.told(io::ErrorKind::TimedOut.into())?)
+    }
+
     async fn try_flush(&self) -> io::Result<()> {
         let Some(lines) = &self.lines else {
             return Ok(());

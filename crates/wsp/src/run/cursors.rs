@@ -71,7 +71,9 @@ pub struct CursorReport {
     pub was_reset: bool,
 }
 
-/// Shows the cursors of a request's outputs; their age is that of the present wall time.
+/// Shows the cursors of a request's outputs in the store that its profile names; their age is that
+/// of the present wall time. Of a stream under [`Stream::run_with`](crate::Stream::run_with), ask
+/// its own store ([`CheckpointStore::load`]).
 ///
 /// # Errors
 /// The world cannot be located, or the store not be opened.

@@ -1,9 +1,11 @@
 //! The report of each run, kept with the records of its platform run.
 
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use envelope::PlatformRunId;
 use oracle_store::Posture;
+use replay::Ending;
 
 use crate::blocking::blocking;
 use crate::clock::Surroundings;
@@ -18,11 +20,15 @@ use crate::{Error, clock::SharedClock};
 /// How long places that do not answer may keep the report of a run back.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long they may keep a run back that was stopped and is overdue.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What it takes to keep the report of a run.
 pub(crate) struct ReportKeeping {
     request: StreamRequest,
     session: String,
     clock: SharedClock,
+    ending: Ending,
     /// The platform run, once events may have been sent under it.
     run: Option<PlatformRunId>,
 }
@@ -34,11 +40,13 @@ impl ReportKeeping {
         request: &StreamRequest,
         session: String,
         surroundings: &Surroundings,
+        ending: &Ending,
     ) -> Self {
         Self {
             request: request.clone(),
             session,
             clock: surroundings.clock.clone(),
+            ending: ending.clone(),
             run: None,
         }
     }
@@ -55,13 +63,19 @@ impl ReportKeeping {
         self,
         ended: Result<StreamReport, StreamFailure>,
     ) -> Result<StreamReport, StreamFailure> {
-        let clock = self.clock.clone();
+        let (clock, ending) = (self.clock.clone(), self.ending.clone());
+        let profile = &self.request.profile;
+        let limit = profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout;
         let report = match &ended {
             Ok(report) => report,
             Err(failure) => failure.report(),
         };
         let kept = match serde_json::to_vec(report) {
-            Ok(text) => clock.timeout(PATIENCE, self.write(text)).await,
+            Ok(text) => {
+                let writing = Box::pin(clock.timeout(PATIENCE, self.write(text)));
+                let kept = ending.unless_overdue(limit, GRACE, writing).await;
+                kept.unwrap_or_else(|| Ok(Err(unwritable(io::Error::from(ErrorKind::TimedOut)))))
+            }
             Err(error) => Ok(Err(unwritable(error))),
         };
         let error = match kept {

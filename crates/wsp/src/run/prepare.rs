@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
 use envelope::{PinValues, Pins, PlatformRunId, Provenance};
@@ -35,6 +36,8 @@ use replay::{
 
 /// The order where neither profile nor cursors name one.
 const DEFAULT_ORDER: OrderMode = OrderMode::EventTime;
+/// How long the audit may keep a run back that was stopped and is overdue.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A stream that may begin.
 pub(crate) struct Prepared {
@@ -181,7 +184,10 @@ pub(crate) async fn prepare(
     if let Err(error) = &prepared {
         if let Some(mut audit) = open_audit {
             refusal::tell(&mut audit, error, report)?;
-            audit.flush().await?;
+            let profile = &request.profile;
+            let limit = profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout;
+            let flushed = ending.unless_overdue(limit, GRACE, audit.flush()).await;
+            flushed.unwrap_or_else(|| audit.overdue())?;
         } else {
             let by = (session, &surroundings.clock);
             refusal::tell_of(request, error, report, by).await;

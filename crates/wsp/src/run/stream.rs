@@ -19,7 +19,7 @@ use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
 use crate::run::failure::StreamFailure;
 use crate::run::kept_report::ReportKeeping;
-use crate::run::places::new_session;
+use crate::run::places::{RunPlaces, new_session};
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source, sort_cache};
 use crate::run::refusal::{self, failure, quarantined};
@@ -181,7 +181,8 @@ impl<K: Clock> Stream<K> {
                 let session = new_session(&self.surroundings);
                 let by = (session.as_str(), self.ending.clock());
                 refusal::tell_of(&self.request, &error, &report, by).await;
-                let keeping = ReportKeeping::new(&self.request, session, &self.surroundings);
+                let keeping =
+                    ReportKeeping::new(&self.request, session, &self.surroundings, &self.ending);
                 let failure = StreamFailure::new(report, error);
                 Box::pin(keeping.keep(Err(failure))).await
             }
@@ -252,7 +253,8 @@ impl<K: Clock> Stream<K> {
             &mut report,
         );
         let preparing = Box::pin(preparing).await;
-        let mut keeping = ReportKeeping::new(&self.request, session, &self.surroundings);
+        let mut keeping =
+            ReportKeeping::new(&self.request, session, &self.surroundings, &self.ending);
         let ended = match preparing {
             Ok((prepared, audit)) => {
                 keeping.has_begun(&prepared);
@@ -311,7 +313,9 @@ impl<K: Clock> Stream<K> {
         if let (Err(error), Some(mut audit)) = (&ran, spare_audit) {
             // The failure is the one to report, whatever the audit says.
             let _ = audit.append(EventKind::StreamFailed, failure(error, report));
-            let _ = audit.flush().await;
+            let _ = ending
+                .unless_overdue(stop_timeout, LAST_TRY, audit.flush())
+                .await;
         }
         let Ran {
             dispatched,
@@ -365,10 +369,7 @@ impl<K: Clock> Stream<K> {
             (end, _) => end,
         };
         let concluded = conclude(report, end, ending.take_cause(), &mut audit);
-        let flushed = audit.flush().await;
-        if let Err(error) = flush_lists(&places).await {
-            tracing::warn!(%error, "what the gate quarantined is not listed to the end");
-        }
+        let flushed = flush_in_time(&audit, &places, &ending, stop_timeout).await;
         // The first failure is the one to report, whatever the audit says.
         concluded.and(flushed)?;
         if report.all_duplicates && report.status == Status::Streamed {
@@ -578,6 +579,24 @@ fn sorting(progress: &watch::Sender<Progress>) -> impl Fn(u64, u64) + Send + Syn
 /// How long a stop may take in all: answers are waited for, then cursors are saved.
 fn stop_timeout(profile: &Profile) -> Duration {
     profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout
+}
+
+/// Makes durable what waits in memory to be written. A bucket that does not answer holds no stop up.
+async fn flush_in_time(
+    audit: &AuditLog,
+    places: &Arc<dyn RunPlaces>,
+    ending: &Ending,
+    stop_timeout: Duration,
+) -> Result<(), Error> {
+    let flushing = async {
+        let flushed = audit.flush().await;
+        if let Err(error) = flush_lists(places).await {
+            tracing::warn!(%error, "what the gate quarantined is not listed to the end");
+        }
+        flushed
+    };
+    let flushed = ending.unless_overdue(stop_timeout, LAST_TRY, flushing);
+    flushed.await.unwrap_or_else(|| audit.overdue())
 }
 
 /// Decides how the run ended, and writes it into report and audit.

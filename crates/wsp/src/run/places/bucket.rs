@@ -63,6 +63,11 @@ impl RunPlaces for RunObjects {
     fn claim_active_run(&self, run: &PlatformRunId, _random: &SharedRandom) -> io::Result<bool> {
         let text = format!("{run}\n");
         if self.objects.create(ACTIVE_RUN, text.as_bytes())? {
+            // A store that ignores the condition of a put would give two producers two runs.
+            if self.objects.create(ACTIVE_RUN, text.as_bytes())? {
+                let text = "the object store ignores the condition of a conditional put";
+                return Err(io::Error::other(text));
+            }
             return Ok(true);
         }
         // Another's, or our own write, whose answer was lost.
