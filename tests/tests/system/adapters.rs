@@ -1,5 +1,5 @@
 //! What a simulation runs goes by injected time, chance, network and threads: the files that reach
-//! the machine's own are listed here, and a lint (each crate's `clippy.toml`) refuses the rest.
+//! the machine's own, beside the crate `durable`, are listed here, and a lint (each crate's `clippy.toml`) refuses the rest.
 
 use std::path::Path;
 
@@ -16,11 +16,7 @@ const SIMULATED: [&str; 6] = [
 ];
 
 /// What may reach the machine's time, chance, network or threads, with why.
-const ADAPTERS: [(&str, &str); 7] = [
-    (
-        "checkpoint/src/blocking.rs",
-        "disk work on threads that may block",
-    ),
+const ADAPTERS: [(&str, &str); 5] = [
     (
         "checkpoint/src/keeper/thread.rs",
         "the thread that renews a lease",
@@ -34,7 +30,6 @@ const ADAPTERS: [(&str, &str); 7] = [
         "the threads of a store of objects",
     ),
     ("push/src/wire.rs", "TCP and TLS"),
-    ("wsp/src/blocking.rs", "disk work on threads that may block"),
     (
         "wsp/src/run/process_limits.rs",
         "asks the system for threads",
