@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use durable::{Access, Disk, Home, LinesRead, OsDisk, RunLog};
+use durable::{Access, Disk, FileId, Home, LinesRead, OsDisk, RunLog};
 use oracle_store::Hex64;
 
 use super::fault::{faulty, refuse_pipe, unwritable};
@@ -31,6 +31,8 @@ pub struct QuarantineFile {
     events: OpenEvents,
     /// The folder with which the file may be made again after it was deleted.
     home: Option<Home>,
+    /// The folder that held the file when it was opened.
+    folder: Option<FileId>,
 }
 
 impl QuarantineFile {
@@ -56,21 +58,34 @@ impl QuarantineFile {
             redriven_read: LinesRead::default(),
             events: OpenEvents::default(),
             home: None,
+            folder: None,
         };
         quarantine.locked(Self::catch_up)?;
         Ok(quarantine)
     }
 
     /// Has a file in which nothing waits made again, where it is deleted with the folder of a home.
+    /// A file that alone is moved away or deleted is not made again.
     #[must_use]
     pub fn made_again_with(self, home: Option<Home>) -> Self {
-        Self { home, ..self }
+        let folder = self.folder_now();
+        Self {
+            home,
+            folder,
+            ..self
+        }
+    }
+
+    fn folder_now(&self) -> Option<FileId> {
+        let folder = self.log.path().parent()?;
+        FileId::of(folder).unwrap_or_default()
     }
 
     /// Opens another file in the place of one that was deleted, if that may be; whether it did.
     fn is_made_again(&mut self) -> Result<bool, Error> {
         let home = self.home.as_ref().filter(|home| home.may_be_made_again());
-        if home.is_none() || self.events.waiting() > 0 || self.log.check_in_place().is_ok() {
+        let is_deleted = self.folder_now() != self.folder && self.log.check_in_place().is_err();
+        if home.is_none() || self.events.waiting() > 0 || !is_deleted {
             return Ok(false);
         }
         let (disk, path) = (Arc::clone(&self.disk), self.log.path().to_owned());

@@ -257,3 +257,24 @@ fn a_quarantine_that_left_out_a_sync_would_be_found_out() {
         assert!(crashes(&life(careless)).1.is_some(), "{careless:?}");
     }
 }
+
+#[test]
+fn a_file_is_made_again_with_its_home_and_not_where_it_alone_was_moved_away() {
+    let (folder, path) = folder();
+    let home = folder.path().join("run");
+    let open = || {
+        let file = QuarantineFile::open(&path).unwrap();
+        file.made_again_with(durable::Home::of(&home).unwrap())
+    };
+    let mut file = open();
+    std::fs::remove_dir_all(&home).unwrap();
+    file.set_aside(&[rejected('a')]).unwrap();
+    assert_eq!(text(&path).lines().count(), 1);
+
+    std::fs::remove_file(&path).unwrap();
+    let mut file = open();
+    std::fs::rename(&path, path.with_extension("moved")).unwrap();
+    let error = file.set_aside(&[rejected('b')]).unwrap_err();
+    assert_eq!(error.code(), "QUARANTINE_UNWRITABLE");
+    assert!(!path.exists(), "no other file took its place");
+}
