@@ -55,5 +55,5 @@ pub use objects::{MemoryObjects, ObjectLog, Objects, PendingLines};
 pub use os_lock::{OsLock, blame};
 pub use random::SystemRandom;
 pub use run_log::RunLog;
-pub use runtime::{in_runtime, runtime, spawn_blocking};
+pub use runtime::{in_runtime, runtime, spawn_blocking, start_runtime};
 pub use synced::{create_once, make_folders, replace};

@@ -30,20 +30,26 @@ pub fn runtime() -> io::Result<Handle> {
     if let Ok(callers) = Handle::try_current() {
         return Ok(callers);
     }
-    let own = OWN.get_or_init(|| start().map_err(|error| (error.kind(), error.to_string())));
+    let own = OWN.get_or_init(|| {
+        start_runtime("durable-runtime", KEEP).map_err(|error| (error.kind(), error.to_string()))
+    });
     own.clone()
         .map_err(|(kind, what)| io::Error::new(kind, what))
 }
 
-/// Drives a runtime on a thread of its own. The workers of a runtime of several threads panic where
-/// the system gives no thread; this one is refused.
-fn start() -> io::Result<Handle> {
+/// Starts a runtime that a thread of its own drives until the process ends; thread and runtime have
+/// this name. It has at most 8 threads for work that blocks, and `keep` is how long each stays
+/// without work.
+///
+/// # Errors
+/// Why the system gives no thread for it: the workers of a runtime of several threads would panic.
+pub fn start_runtime(name: &'static str, keep: Duration) -> io::Result<Handle> {
     let (tell, told) = mpsc::sync_channel(1);
     let drive = move || {
         let built = Builder::new_current_thread()
             .max_blocking_threads(BLOCKING_THREADS)
-            .thread_keep_alive(KEEP)
-            .thread_name("durable-runtime")
+            .thread_keep_alive(keep)
+            .thread_name(name)
             .enable_all()
             .build();
         match built {
@@ -58,7 +64,7 @@ fn start() -> io::Result<Handle> {
         }
     };
     thread::Builder::new()
-        .name("durable-runtime".to_owned())
+        .name(name.to_owned())
         .spawn(drive)?;
     told.recv()
         .unwrap_or_else(|ended| Err(io::Error::other(ended)))

@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! //! use gates::{AttestRequest, attest};
+//! use gates::{AttestRequest, attest};
 //! use oracle_store::{
 //!     ObjectStoreConfig, ReadOptions, WorldStore, open_rows, resolve_engine_run_root,
 //! };

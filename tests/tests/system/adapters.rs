@@ -16,7 +16,7 @@ const SIMULATED: [&str; 6] = [
 ];
 
 /// What may reach the machine's time, chance, network or threads, with why.
-const ADAPTERS: [(&str, &str); 5] = [
+const ADAPTERS: [(&str, &str); 4] = [
     (
         "checkpoint/src/keeper/thread.rs",
         "the thread that renews a lease",
@@ -24,10 +24,6 @@ const ADAPTERS: [(&str, &str); 5] = [
     (
         "checkpoint/src/postgres/link.rs",
         "the runtime of the connections",
-    ),
-    (
-        "oracle-store/src/store/io.rs",
-        "the threads of a store of objects",
     ),
     ("push/src/wire.rs", "TCP and TLS"),
     (

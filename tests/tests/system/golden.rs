@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sandbox::{GateOptions, StandInGate, WorldOptions};
+use sandbox::{Dialect, GateOptions, StandInGate, WorldOptions};
 use serde_json::Value;
 use system_tests::{Ran, Rig, run_in};
 
@@ -85,6 +85,7 @@ fn streamed(order: &str, verification: &str) -> Vec<Value> {
 fn golden_the_sample_worlds_rows_are_as_the_platforms_schemas_say() {
     let policy = named("WSP_GOLDEN_REFERENCE").join("platform/schema_policy_v0.yaml");
     let gate = GateOptions {
+        dialect: Some(Dialect::Local),
         schema_policy: Some(policy),
         ..GateOptions::default()
     };

@@ -237,7 +237,7 @@ fn what_a_run_reads_is_not_cleared_and_the_rest_is() {
 
 #[test]
 fn the_least_recently_used_file_makes_room() {
-    let keys = [("wiring.wsp_order.sort_cache_mib", "3")];
+    let keys = [("wiring.wsp_order.sort_cache_mib", "5")];
     let mut rig = rig(1, 6_000, &keys);
     rig.stream(&["--max-events", "10"]).expect(0, "MAX_EVENTS");
     let first = files(&rig, "sorted").pop().unwrap();

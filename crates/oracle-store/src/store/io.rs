@@ -2,21 +2,14 @@
 //! lives on it, so that the store works the same from any executor and from plain
 //! threads, and a connection never outlives the runtime that drives it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this file gives the crate its threads"
-)]
-
+use std::io;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
-use std::{io, thread};
 
-use tokio::runtime::{Builder, Handle};
+use durable::start_runtime;
+use tokio::runtime::Handle;
 
 use crate::error::{Error, ReasonCode};
-
-/// Disk reads that may run at once; more would only queue in the kernel.
-const BLOCKING_THREADS: usize = 8;
 
 /// How long an idle thread is kept: for good, since the system may give no other later.
 const KEEP: Duration = Duration::from_hours(24 * 365);
@@ -27,7 +20,9 @@ const KEEP: Duration = Duration::from_hours(24 * 365);
 /// `ORACLE_READ_FAILED` if the machine has no thread left for it.
 pub(crate) fn handle() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Result<Handle, String>> = OnceLock::new();
-    let handle = RUNTIME.get_or_init(|| start().map_err(|error| error.to_string()));
+    let handle = RUNTIME.get_or_init(|| {
+        start_runtime("oracle-store-io", KEEP).map_err(|error| error.to_string())
+    });
     handle.as_ref().map_err(|source| {
         Error::new(
             ReasonCode::OracleReadFailed,
@@ -35,35 +30,6 @@ pub(crate) fn handle() -> Result<&'static Handle, Error> {
         )
         .because(source.as_str())
     })
-}
-
-/// Starts the runtime on a thread of its own. The workers of a runtime of several threads
-/// panic where the system gives no thread; this one is refused.
-fn start() -> io::Result<Handle> {
-    let (tell, told) = mpsc::sync_channel(1);
-    let drive = move || {
-        let built = Builder::new_current_thread()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_keep_alive(KEEP)
-            .thread_name("oracle-store-io")
-            .enable_all()
-            .build();
-        match built {
-            Ok(runtime) => {
-                // Whoever started it waits for this.
-                let _ = tell.send(Ok(runtime.handle().clone()));
-                runtime.block_on(std::future::pending::<()>());
-            }
-            Err(error) => {
-                let _ = tell.send(Err(error));
-            }
-        }
-    };
-    thread::Builder::new()
-        .name("oracle-store-io".to_owned())
-        .spawn(drive)?;
-    told.recv()
-        .unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }
 
 /// Starts work on a thread that may block or compute; the future answers with what it gave.

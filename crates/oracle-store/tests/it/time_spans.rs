@@ -125,6 +125,8 @@ async fn lines_of_json_have_spans_and_rows_from_a_time_too() {
                  {\"ts_utc\":\"1970-01-01T00:00:03Z\"}\n{\"ts_utc\":\"1970-01-01T00:00:07Z\"}\n",
             )
             .await;
+        let earlier = "{\"ts_utc\":\"1970-01-01T00:00:01Z\"}\n";
+        world.put(&format!("{LINES}/b.jsonl"), earlier).await;
         let lines = world.locate("lines").await;
         let span = span_of(&world.store, &lines.parts[0]).await;
         let wanted = (4, Some(at(3 * SECOND)), Some(at(9 * SECOND)), 1);
