@@ -14,8 +14,7 @@ impl EventId {
     /// same for the row itself, whatever the types of its columns.
     ///
     /// ```
-    /// use envelope::{EventId, OutputId};
-    /// use model::{Hex64, ScenarioId, WorldKey};
+    /// use envelope::{EventId, Hex64, OutputId, ScenarioId, WorldKey};
     ///
     /// let world = WorldKey {
     ///     manifest_fingerprint: Hex64::parse(&"75".repeat(32)).unwrap(),

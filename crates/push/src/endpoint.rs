@@ -17,8 +17,11 @@ pub const PUSH_PATH: &str = "/v1/ingest/push";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The text is not a URL with a host.
-    #[error("the ingestion gate's URL cannot be read; give it as http://host:port or https://host")]
+    /// The text is not a URL with a host, or its host is not in ASCII.
+    #[error(
+        "the ingestion gate's URL cannot be read; give it as http://host:port or https://host, the \
+         host in ASCII"
+    )]
     Unreadable,
     /// The URL's scheme is neither http nor https.
     #[error("the ingestion gate's URL must start with http:// or https://")]
@@ -265,6 +268,7 @@ mod tests {
             ("s3://secret/x", EndpointError::SchemeUnsupported),
             ("secret", EndpointError::Unreadable),
             ("http://", EndpointError::Unreadable),
+            ("http://b\u{fc}cher.secret", EndpointError::Unreadable),
             ("", EndpointError::Unreadable),
             ("http://secret@ig", EndpointError::Credentials),
             ("http://:secret@ig", EndpointError::Credentials),

@@ -17,7 +17,7 @@ model::reason_codes! {
             "Look whether the URL names an ingestion gate.";
         /// The ingestion gate does not know whether an event is on its bus, and does not find out.
         IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS", Failed,
-            "Look there whether it is; another push asks again.";
+            "Look on the bus whether the event is there; another push asks again.";
         /// The ingestion gate, or one event, kept failing for as long as the policy retries.
         IgPushRetryExhausted => "IG_PUSH_RETRY_EXHAUSTED", Failed,
             "Bring the gate back, then push again.";

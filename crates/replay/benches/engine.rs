@@ -98,6 +98,7 @@ fn settings(count: usize) -> LaneSettings {
         in_flight_bytes: 64 << 20,
         transient_errors: Vec::new(),
         max_event_bytes: MAX_EVENT_BYTES,
+        stamps_emission: false,
     }
 }
 

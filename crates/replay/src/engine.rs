@@ -36,6 +36,7 @@ use crate::lanes::Lanes;
 use crate::lanes::gateway::Gateway;
 use crate::lanes::lane::{Lane, LaneContext};
 use crate::lanes::lane_threads::{LaneThreads, lane_threads};
+use crate::lanes::stamp::EmissionStamp;
 use crate::lead::course::Course;
 use crate::lead::dispatch::{DISPATCHER_DIED, DispatchEnd, Dispatched, Dispatcher};
 use crate::lead::pilot::Pilot;
@@ -238,7 +239,10 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 let pusher = pusher.asking(Arc::clone(&leave));
                 let pusher = pusher.keeping_answers(keeps_answers);
                 let pusher = pusher.with_random(random.clone());
-                Lane::new(queue, pusher, answers, Arc::clone(&context))
+                let stamp = settings
+                    .stamps_emission
+                    .then(|| EmissionStamp::new(clock.clone()));
+                Lane::new(queue, pusher, answers, Arc::clone(&context)).stamping(stamp)
             },
         )?;
         drop(answers);

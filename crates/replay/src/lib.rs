@@ -53,6 +53,7 @@
 //! | where is the stream, and why does it stand still? | [`Progress`] |
 //! | what has it been at? | [`StateChanges`] |
 //! | pause, step, another pace, stop now | [`Steering`], [`Ending`] |
+//! | begin paused | [`Helm::start_paused`] |
 //! | what has it done? | [`Ran`], [`Journal`] |
 //! | what went wrong, and does a retry help? | [`Refusal`], [`Error`] |
 //!

@@ -3,7 +3,7 @@
 //! | pace | an event is due | written |
 //! |---|---|---|
 //! | speedup | when the event time that passed since the anchor, divided by the speedup, has passed on the wall | `600`; `0`: at once |
-//! | rate | when as many events are due as came before it since the anchor: the rate, summed up over the wall time, is its number | `500`, or steps `0:100,60:500` |
+//! | rate | when as many events are due as came before it since the anchor: the rate, summed up over the wall time, is its number | `500`, or steps `0:100,60:500`, or a ramp `0:100..500,60:500` |
 //!
 //! Everything here is a pure function of numbers; [`schedule`](crate::lead::schedule) holds
 //! the anchor.
@@ -74,15 +74,48 @@ impl FromStr for Speedup {
 
 /// From an offset on, so many events a wall second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct RateStep {
     /// Seconds after the schedule's wall origin.
     pub offset_s: f64,
-    /// Events a second; 0 holds the stream still until the next step.
+    /// Events a second at the offset; 0 holds the stream still.
     pub rate: f64,
+    /// Events a second just before the next step, to which the rate goes in a straight line;
+    /// `None` keeps it until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ramp_to: Option<f64>,
 }
 
-/// A rate that may change in steps. The first step begins at 0, each later one after
-/// the one before, and the last one's rate is above 0.
+impl RateStep {
+    /// A rate that is kept until the next step.
+    pub const fn new(offset_s: f64, rate: f64) -> Self {
+        Self {
+            offset_s,
+            rate,
+            ramp_to: None,
+        }
+    }
+
+    /// The same step, on which the rate goes in a straight line to `rate` until the next step; `None`
+    /// keeps it.
+    #[must_use]
+    pub const fn ramping_to(mut self, rate: Option<f64>) -> Self {
+        self.ramp_to = rate;
+        self
+    }
+
+    fn end(self) -> f64 {
+        self.ramp_to.unwrap_or(self.rate)
+    }
+
+    /// Whether no event is due for as long as it lasts.
+    fn holds_still(self) -> bool {
+        self.rate <= 0.0 && self.end() <= 0.0
+    }
+}
+
+/// A rate that may change in steps and on ramps. The first step begins at 0, each later one after
+/// the one before, and the last one keeps a rate above 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateSteps {
     steps: Vec<RateStep>,
@@ -96,8 +129,7 @@ impl RateSteps {
     /// # Errors
     /// A sentence, if the rate is not above 0.
     pub fn fixed(rate: f64) -> Result<Self, String> {
-        let offset_s = 0.0;
-        Self::new(vec![RateStep { offset_s, rate }])
+        Self::new(vec![RateStep::new(0.0, rate)])
     }
 
     /// Steps, each with its offset.
@@ -113,12 +145,19 @@ impl RateSteps {
         }
         for step in &steps {
             let is_usable = |number: f64| number.is_finite() && number >= 0.0;
-            if !is_usable(step.rate) || !is_usable(step.offset_s) {
+            if ![step.offset_s, step.rate, step.end()]
+                .into_iter()
+                .all(is_usable)
+            {
                 return Err(format!(
-                    "{}:{} is no step: offset and rate are numbers of at least 0",
-                    step.offset_s, step.rate
+                    "{step} is no step: offset and rates are numbers of at least 0"
                 ));
             }
+        }
+        if last.ramp_to.is_some() {
+            return Err(format!(
+                "the last step, {last}, is a ramp without an end: a step behind it says where it ends"
+            ));
         }
         if last.rate <= 0.0 {
             return Err("the last rate is not above 0: the stream would never end".to_owned());
@@ -132,7 +171,8 @@ impl RateSteps {
                     pair[1].offset_s, pair[0].offset_s
                 ));
             }
-            before.push(before[before.len() - 1] + lasts * pair[0].rate);
+            let mean_rate = f64::midpoint(pair[0].rate, pair[0].end());
+            before.push(before[before.len() - 1] + lasts * mean_rate);
         }
         Ok(Self { steps, before })
     }
@@ -149,25 +189,49 @@ impl RateSteps {
         let Some(index) = begun.checked_sub(1) else {
             return 0.0;
         };
+        let into = offset_s - self.steps[index].offset_s;
+        let mean_rate = self.steps[index].rate + self.slope(index) * into / 2.0;
+        self.before[index] + into * mean_rate
+    }
+
+    /// By how much the rate changes in a second of a step.
+    fn slope(&self, index: usize) -> f64 {
         let step = self.steps[index];
-        self.before[index] + (offset_s - step.offset_s) * step.rate
+        match (step.ramp_to, self.steps.get(index + 1)) {
+            (Some(end), Some(next)) => (end - step.rate) / (next.offset_s - step.offset_s),
+            _ => 0.0,
+        }
+    }
+
+    /// The seconds from the beginning of a step until `count` events of it are due.
+    fn seconds_into(&self, index: usize, count: f64) -> f64 {
+        let (rate, slope) = (self.steps[index].rate, self.slope(index));
+        if count <= 0.0 {
+            return 0.0;
+        }
+        if slope.abs() <= 0.0 {
+            return count / rate;
+        }
+        // Of rate × t + slope / 2 × t² = count, the root that keeps its digits where the slope is
+        // small.
+        let at_count = (rate * rate + 2.0 * slope * count).max(0.0).sqrt();
+        2.0 * count / (rate + at_count)
     }
 
     /// The nanoseconds after the origin at which `count` events are due, rounded up so
     /// that nothing is ever early; 0 for a negative count.
     pub(crate) fn wall_ns(&self, count: f64) -> i64 {
-        if count <= 0.0 && self.steps[0].rate > 0.0 {
+        if count <= 0.0 && !self.steps[0].holds_still() {
             return 0;
         }
         let reaches = |index: &usize| {
             let ends = self.before.get(index + 1).copied();
-            self.steps[*index].rate > 0.0 && ends.is_none_or(|ends| count <= ends)
+            !self.steps[*index].holds_still() && ends.is_none_or(|ends| count <= ends)
         };
         let index = (0..self.steps.len()).find(reaches);
         let index = index.unwrap_or(self.steps.len() - 1);
-        let step = self.steps[index];
-        let into = (count - self.before[index]).max(0.0) / step.rate;
-        ((step.offset_s + into) * NANOS).ceil() as i64
+        let into = self.seconds_into(index, count - self.before[index]);
+        ((self.steps[index].offset_s + into) * NANOS).ceil() as i64
     }
 }
 
@@ -183,13 +247,14 @@ impl FromStr for RateSteps {
             return Self::fixed(number(text)?);
         }
         let step = |text: &str| {
-            let (offset, rate) = text
-                .split_once(':')
-                .ok_or_else(|| format!("`{text}` is no step: OFFSET_S:RATE"))?;
-            Ok(RateStep {
-                offset_s: number(offset)?,
-                rate: number(rate)?,
-            })
+            let (offset, rate) = text.split_once(':').ok_or_else(|| {
+                format!("`{text}` is no step: OFFSET_S:RATE or OFFSET_S:FROM..TO")
+            })?;
+            let (rate, ramp_to) = match rate.split_once("..") {
+                Some((from, to)) => (number(from)?, Some(number(to)?)),
+                None => (number(rate)?, None),
+            };
+            Ok(RateStep::new(number(offset)?, rate).ramping_to(ramp_to))
         };
         let steps: Result<Vec<_>, String> = text.split(',').map(step).collect();
         Self::new(steps?)
@@ -204,9 +269,20 @@ impl fmt::Display for RateSteps {
         }
         for (index, step) in self.steps.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma}{}:{}", step.offset_s, step.rate)?;
+            write!(f, "{comma}{step}")?;
         }
         Ok(())
+    }
+}
+
+/// As it is parsed.
+impl fmt::Display for RateStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.offset_s, self.rate)?;
+        match self.ramp_to {
+            Some(rate) => write!(f, "..{rate}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -261,7 +337,7 @@ impl fmt::Display for Pace {
     }
 }
 
-/// `{"speedup": X}`, or `{"rate": [{"offset_s": S, "rate": R}, …]}`.
+/// `{"speedup": X}`, or `{"rate": [{"offset_s": S, "rate": R}, …]}`, a ramp with its `ramp_to`.
 impl Serialize for Pace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
@@ -274,94 +350,4 @@ impl Serialize for Pace {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_negative_or_endless_speedup_is_refused() {
-        for text in ["-1", "NaN", "inf", "fast"] {
-            assert!(text.parse::<Speedup>().is_err(), "{text}");
-        }
-        assert!("0".parse::<Speedup>().unwrap().is_unpaced());
-    }
-
-    #[test]
-    fn rates_that_never_end_or_make_no_sense_are_refused() {
-        for text in [
-            "0",
-            "-5",
-            "inf",
-            "",
-            "fast",
-            "5:100",
-            "0:100,0:200",
-            "0:100,60:0",
-            "0:1,x:2",
-            "0:10,60:5,30:7",
-            "0:-1,5:3",
-            "0:1;2",
-        ] {
-            assert!(text.parse::<RateSteps>().is_err(), "{text}");
-        }
-        assert_eq!("500".parse::<RateSteps>().unwrap().steps().len(), 1);
-        assert_eq!("0:0, 60:500".parse::<RateSteps>().unwrap().steps().len(), 2);
-    }
-
-    #[test]
-    fn steps_add_up_and_a_rate_of_zero_holds_still() {
-        let steps: RateSteps = "0:10,2:0,5:100".parse().unwrap();
-        let due = [0.0, 1.0, 20.0, 21.0, 120.0].map(|count| steps.wall_ns(count) / 1_000_000);
-        assert_eq!(due, [0, 100, 2_000, 5_010, 6_000]);
-        let counts = [-1, 0, 1_000_000_000, 4_000_000_000, 6_000_000_000];
-        let counts = counts.map(|ns| steps.count_at(ns) as u64);
-        assert_eq!(counts, [0, 0, 10, 20, 120]);
-        let held: RateSteps = "0:0,3:5".parse().unwrap();
-        assert_eq!(
-            [0.0, 5.0].map(|n| held.wall_ns(n)),
-            [3_000_000_000, 4_000_000_000]
-        );
-    }
-
-    fn any_steps() -> impl Strategy<Value = RateSteps> {
-        let step = (0.1f64..100.0, prop_oneof![Just(0.0), 0.1f64..50_000.0]);
-        (proptest::collection::vec(step, 0..6), 0.1f64..50_000.0).prop_map(|(parts, last)| {
-            let mut offset_s = 0.0;
-            let mut steps: Vec<_> = parts
-                .into_iter()
-                .map(|(lasts, rate)| {
-                    let step = RateStep { offset_s, rate };
-                    offset_s += lasts;
-                    step
-                })
-                .collect();
-            let rate = last;
-            steps.push(RateStep { offset_s, rate });
-            RateSteps::new(steps).unwrap()
-        })
-    }
-
-    proptest! {
-        /// Law: never before due. When an event leaves, as many are due as came before it.
-        #[test]
-        fn no_event_is_due_before_the_rate_has_come_to_it(
-            steps in any_steps(), number in 0u32..3_000_000,
-        ) {
-            let count = f64::from(number);
-            let due = steps.wall_ns(count);
-            let reached = steps.count_at(due);
-            prop_assert!(reached >= count * (1.0 - 1e-12) - 1e-9, "{reached} < {count}");
-            // Nor a moment later than need be: a nanosecond before, it was not reached, or
-            // only just.
-            let before = steps.count_at(due - 2);
-            prop_assert!(due <= 2 || before <= count + 1e-3, "{before} > {count}");
-        }
-
-        #[test]
-        fn due_times_never_go_back(steps in any_steps(), number in 0u32..3_000_000) {
-            let count = f64::from(number);
-            prop_assert!(steps.wall_ns(count) <= steps.wall_ns(count + 1.0));
-        }
-    }
-}
+mod tests;

@@ -48,7 +48,7 @@ model::reason_codes! {
             "Look whether `ig_ingest_url` names an ingestion gate. A rerun resumes here.";
         /// The ingestion gate does not know whether an event is on its bus, and does not find out.
         IgPublishAmbiguous => "IG_PUBLISH_AMBIGUOUS", Failed,
-            "Look there whether it is. A rerun asks again; `on_reject: quarantine` sets such events aside, and `redrive --give-up ID` closes one.";
+            "Look on the bus whether it is there. A rerun asks again; `on_reject: quarantine` sets such events aside, and `redrive --give-up ID` closes one.";
         /// The ingestion gate quarantined an event, and `on_gate_quarantine` is `stop`.
         GateQuarantined => "GATE_QUARANTINED", Refused,
             "Read its reason codes in the message and mend what they name. A rerun resumes with the same event.";

@@ -350,6 +350,7 @@ impl Run {
             in_flight_bytes: 64 << 20,
             transient_errors: Vec::new(),
             max_event_bytes: push::MAX_EVENT_BYTES,
+            stamps_emission: false,
         };
         let retry = RetryPolicy {
             max_attempts: 3,

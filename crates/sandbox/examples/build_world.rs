@@ -1,10 +1,11 @@
 //! Builds a sample world and says how long it took:
 //! `cargo run --release -p sandbox --example build_world -- FOLDER ROWS PARTS OVERLAP`,
-//! rows and parts counted per output; so many parts cover any moment.
+//! rows and parts counted per output; so many parts cover any moment. With `unsorted` behind it, the
+//! rows of `arrival_events_5B` come in no time order.
 
 use std::time::Instant;
 
-use sandbox::WorldOptions;
+use sandbox::{SampleOutput, WorldOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -15,6 +16,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut options = WorldOptions::sample().with_shape(parts, rows / parts as u64);
     for output in &mut options.outputs {
         output.overlap = overlap;
+    }
+    match arguments.next().as_deref() {
+        None => {}
+        Some("unsorted") => options = options.with_unsorted([SampleOutput::ArrivalEvents]),
+        Some(other) => return Err(format!("`{other}` is not `unsorted`").into()),
     }
     let start = Instant::now();
     let world = options.build(folder.as_ref())?;

@@ -94,6 +94,7 @@ impl Settings {
             in_flight_bytes: 64 << 20,
             transient_errors: Vec::new(),
             max_event_bytes: 16 << 20,
+            stamps_emission: false,
         }
     }
 

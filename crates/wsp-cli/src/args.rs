@@ -145,10 +145,11 @@ pub struct StreamArgs {
     /// Event seconds per wall second; 0 is as fast as possible.
     #[arg(long, value_name = "X", conflicts_with = "rate")]
     pub speedup: Option<Speedup>,
-    /// Events per wall second, whatever their times: 500, or steps OFFSET_S:RATE like 0:100,60:500.
+    /// Events per wall second, whatever their times: 500, or steps OFFSET_S:RATE like 0:100,60:500, or
+    /// with a ramp OFFSET_S:FROM..TO like 0:100..500,60:500.
     #[arg(long, value_name = "R")]
     pub rate: Option<RateSteps>,
-    /// At most so many events a second, whatever the pace: 500, or steps OFFSET_S:RATE.
+    /// At most so many events a second, whatever the pace: 500, or steps and ramps as for --rate.
     #[arg(long, value_name = "R")]
     pub max_rate: Option<RateSteps>,
     /// When the schedule begins, by the wall clock (RFC 3339); a time that has passed counts too.
@@ -239,12 +240,17 @@ pub enum ControlAct {
         /// How many.
         events: u64,
     },
+    /// Pause once so many more events were handed to the lanes; what they hold is finished.
+    PauseAfter {
+        /// How many.
+        events: u64,
+    },
     /// Go on at so many event seconds per wall second; 0 is as fast as possible.
     Speedup {
         /// The factor.
         factor: Speedup,
     },
-    /// Go on at so many events per wall second: 500, or steps like 0:100,60:500 from now.
+    /// Go on at so many events per wall second: 500, or steps like 0:100,60:500 or ramps like 0:100..500,60:500 from now.
     Rate {
         /// The rate.
         rate: RateSteps,

@@ -38,8 +38,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let me = "the example";
     let paused = steering.pause(me).await?;
     println!("{}: {:?}", paused.state.as_str(), paused.meters);
-    let stepped = steering.step(5, me).await?;
-    println!("five more may leave: {}", stepped.state.as_str());
+    // Answered once the gate has acknowledged them; `step` answers at once.
+    let stepped = steering.step_until_acknowledged(5, me).await?;
+    println!("five more are done: {:?}", stepped.meters);
     let resumed = steering.resume(me).await?;
     println!("{}: {}", resumed.state.as_str(), resumed.pace);
     let rate: RateSteps = "0:50,1:500".parse()?;

@@ -104,5 +104,6 @@ pub use run::outline::{Outline, OutputOutline, SORT_ROWS_A_SECOND, SortOutline, 
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
+pub use run::shown::{CursorFault, GateVerdict, GatesReport, HolderReport, StoredCursorReport};
 pub use run::stream::Stream;
 pub use run::{cache, control, cursors, reading};

@@ -15,12 +15,12 @@ use checkpoint::{
 use durable::BootClock;
 use gates::{AttestRequest, AttestedWorld, GateMap, attest};
 use model::SharedClock;
-use oracle_store::{Catalogue, ObjectStoreConfig, WorldStore, resolve_engine_run_root};
+use oracle_store::{Catalogue, ObjectStoreConfig, SealStatus, WorldStore, resolve_engine_run_root};
 use push::{
     ClientOptions, ConcurrencyLimit, DirectClient, GateWatch, PushClient, PushEndpoint, Pusher,
     ReqwestClient, RetryPolicy, Stop, ask_health,
 };
-use sandbox::{GateOptions, ProfileOptions, StandInGate, World, WorldOptions};
+use sandbox::{FaultRule, GateOptions, Pack, ProfileOptions, StandInGate, World, WorldOptions};
 use wsp::clock::Surroundings;
 use wsp::profile::{Producer, Profile};
 use wsp::redrive::{Redrive, RedriveOptions, RedriveStatus};
@@ -169,12 +169,27 @@ fn pushes_go_under_any_executor() {
 #[test]
 fn what_a_profile_asks_for_goes_under_any_executor() {
     let folder = tempfile::tempdir().unwrap();
-    let world = WorldOptions::sample().with_shape(1, 20);
+    let mut world = WorldOptions::sample().with_shape(1, 20);
+    world.pack = Pack::None;
     let world = world.build(&folder.path().join("world")).unwrap();
-    let gate = StandInGate::start(GateOptions::default()).unwrap();
-    let profile = ProfileOptions::local(&world, &gate.url()).write().unwrap();
+    let refused_once: FaultRule = "status:422,next=1".parse().unwrap();
+    let gate = StandInGate::start(GateOptions {
+        faults: vec![refused_once],
+        ..GateOptions::default()
+    });
+    let gate = gate.unwrap();
+    let profile = ProfileOptions::local(&world, &gate.url());
+    let profile = profile.set("wiring.wsp_push.on_reject", "quarantine");
+    let profile = profile.write().unwrap();
     let profile = Profile::load(&profile, &|_| None).unwrap();
     let request = || StreamRequest::of_process(profile.clone(), Overrides::default()).unwrap();
+    let packed = wsp::pack::PackOptions {
+        engine_release: "1.0".to_owned(),
+        seal_status: SealStatus::SealedOk,
+        with_contents: true,
+        dry_run: false,
+    };
+    block_on(wsp::pack::pack_world(&request(), packed)).unwrap();
     block_on(wsp::plan::plan(&request())).unwrap();
     block_on(wsp::outline(&request(), &Surroundings::default())).unwrap();
     block_on(wsp::verify::verify(
@@ -191,6 +206,7 @@ fn what_a_profile_asks_for_goes_under_any_executor() {
     let stream = Stream::new(request()).with_control_socket();
     let ran = block_on(stream.run()).unwrap();
     assert_eq!(ran.status, Status::Streamed, "{:?}", ran.detail);
+    assert!(ran.quarantine.is_some(), "one event was set aside");
     block_on(wsp::cursors::show(&request(), &Surroundings::default())).unwrap();
     block_on(wsp::cache::show(&request())).unwrap();
     let redriven = block_on(Redrive::new(request(), RedriveOptions::default()).run());
@@ -200,4 +216,7 @@ fn what_a_profile_asks_for_goes_under_any_executor() {
         "{:?}",
         redriven.detail
     );
+    assert_eq!(redriven.redriven, 1);
+    block_on(wsp::cursors::reset(&request(), &Surroundings::default())).unwrap();
+    block_on(wsp::cache::clear(&request())).unwrap();
 }

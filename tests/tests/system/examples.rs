@@ -50,5 +50,6 @@ fn an_hour_passes_by_a_clock_of_the_callers_own() {
 fn a_stream_is_steered_from_beside_it() {
     let said = run("steer_a_stream");
     assert!(said.starts_with("paused"), "{said}");
+    assert!(said.contains("five more are done"), "{said}");
     assert!(said.contains("Stopped after "), "{said}");
 }

@@ -11,6 +11,7 @@ mod deleted_runs_root;
 mod dependency_counts;
 mod doctor;
 mod dropped_table;
+mod emission;
 mod environment;
 mod every_reason;
 mod examples;

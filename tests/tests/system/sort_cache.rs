@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sandbox::{Disorder, GateOptions, OutputOptions, SampleOutput, WorldOptions};
+use sandbox::{GateOptions, OutputOptions, SampleOutput, WorldOptions};
 use serde_json::{Value, json};
 use system_tests::{Ran, Rig, signal};
 
@@ -15,14 +15,11 @@ fn unsorted(parts: usize, rows_per_part: u64) -> WorldOptions {
     let output = OutputOptions {
         parts,
         rows_per_part,
-        overlap: parts,
-        disorder: Some(Disorder {
-            every_nth_part: 1,
-            window_rows: rows_per_part,
-        }),
         ..OutputOptions::of(OUTPUT)
     };
-    WorldOptions::sample().with_outputs([output])
+    WorldOptions::sample()
+        .with_outputs([output])
+        .with_unsorted([OUTPUT])
 }
 
 fn rig(parts: usize, rows_per_part: u64, keys: &[(&str, &str)]) -> Rig {

@@ -160,6 +160,27 @@ fn a_stream_is_paused_stepped_repaced_and_stopped_from_another_process() {
 }
 
 #[test]
+fn a_stream_pauses_itself_after_so_many_events() {
+    let rig = rig(&[("policy.stream_speedup", "120")]);
+    let mut child = rig.start_stream(&[]);
+    rig.wait_for_unique(20);
+    pause(&rig, &mut child);
+    let stream = steer(&rig, &["pause-after", "7"]);
+    let count = |field: &str| stream[field].as_u64().unwrap();
+    let handed_over = count("acknowledged") + count("in_flight");
+    steer(&rig, &["resume"]);
+    rig.wait_for_unique(handed_over + 7);
+    wait_for(&rig, &mut child, |stream| stream["state"] == "paused");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(rig.gate.stats().unique, handed_over + 7);
+    steer(&rig, &["stop"]);
+    Rig::finish(child).expect(3, "STOPPED");
+    let acts: Vec<String> = steered(&rig).into_iter().map(|(act, _)| act).collect();
+    // The pause that it led to is told of, too.
+    assert_eq!(acts, ["pause", "pause_after", "resume", "pause", "stop"]);
+}
+
+#[test]
 fn a_pause_makes_no_burst_and_the_schedule_is_exact_behind_it() {
     // An hour in six seconds.
     let rig = rig(&[("policy.stream_speedup", "600")]);

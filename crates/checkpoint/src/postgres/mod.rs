@@ -100,6 +100,12 @@ impl Session {
         known.retain(|key, _| !keys.contains(key));
     }
 
+    /// Whether this session wrote the row of one of `keys` before.
+    fn has_written_any(&self, keys: &[CursorKey]) -> bool {
+        let known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().any(|key| known.contains_key(key))
+    }
+
     fn remembered(&self) -> Vec<(CursorKey, String)> {
         let known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         known
@@ -282,11 +288,11 @@ impl Writes {
         change: &Transaction<'_>,
         session: &SessionId,
         place: &str,
-    ) -> Result<Vec<rows::WholeRow>, Error> {
-        let mut written = Vec::new();
+    ) -> Result<rows::Saved, Error> {
+        let mut saved = rows::Saved::default();
         if let Some((first, _)) = self.records.first() {
-            written = rows::write_records(change, session, &self.records, place).await?;
-            if written.len() != self.records.len() {
+            saved = rows::write_records(change, session, &self.records, place).await?;
+            if saved.rows.len() != self.records.len() {
                 let fault = "another writer changed its row in the same moment";
                 return Err(lost(first, fault));
             }
@@ -295,7 +301,7 @@ impl Writes {
             rows::remember(change, &[(key, line.as_str())], place).await?;
             rows::delete_record(change, key, place).await?;
         }
-        Ok(written)
+        Ok(saved)
     }
 }
 
@@ -435,12 +441,16 @@ impl Inner {
                 )?;
             }
         }
-        let mut written = writes.write_records(&change, &session.id, place).await?;
+        let mut saved = writes.write_records(&change, &session.id, place).await?;
         if act == Act::Take {
-            written = rows::whole_rows(&change, keys, place).await?;
+            saved.rows = rows::whole_rows(&change, keys, place).await?;
+        }
+        if session.has_written_any(&saved.new) {
+            // Another session made the table again without the rows of this one.
+            self.put_back_missing(&change, session).await?;
         }
         commit(change, place).await?;
-        session.remember(written);
+        session.remember(saved.rows);
         if act == Act::Take {
             // Set once: a session takes its leases once.
             let _ = session.taken.set(writes.leases);
@@ -479,6 +489,8 @@ impl Inner {
     async fn remake(&self, mut client: Object, session: &Session) -> Result<(), Error> {
         let place = &self.link.place();
         let change = begin(&mut client, place).await?;
+        // First of all: sessions that each hold rows and wait for the other's table would deadlock.
+        schema::lock_migrations(&change, place).await?;
         let known = session.remembered();
         let keys: Vec<&CursorKey> = known.iter().map(|(key, _)| key).collect();
         let leases = read_leases(&change, &keys, true, place).await?;

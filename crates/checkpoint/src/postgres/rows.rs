@@ -434,15 +434,23 @@ ON CONFLICT (pack_key, output_id) DO UPDATE SET
     sequence = excluded.sequence, sort_time_ns = excluded.sort_time_ns,
     last_part = excluded.last_part, source = excluded.source
 WHERE coalesce(c.sequence, 0) = excluded.sequence - 1
-RETURNING c.pack_key, c.output_id, to_jsonb(c)::text AS whole";
+RETURNING c.pack_key, c.output_id, to_jsonb(c)::text AS whole, c.xmax = 0 AS is_new";
 
-/// Writes the records with their lines of history; the rows that were written.
+/// The rows as a save left them.
+#[derive(Default)]
+pub(super) struct Saved {
+    pub(super) rows: Vec<WholeRow>,
+    /// The keys that had no row before.
+    pub(super) new: Vec<CursorKey>,
+}
+
+/// Writes the records with their lines of history.
 pub(super) async fn write_records(
     change: &Transaction<'_>,
     session: &SessionId,
     wires: &[(CursorKey, Wire)],
     place: &str,
-) -> Result<Vec<WholeRow>, Error> {
+) -> Result<Saved, Error> {
     fn column<'w, T>(wires: &'w [(CursorKey, Wire)], of: impl Fn(&'w Wire) -> T) -> Vec<T> {
         wires.iter().map(|(_, wire)| of(wire)).collect()
     }
@@ -469,7 +477,7 @@ pub(super) async fn write_records(
         .map(|(key, wire)| (key, wire.to_json()))
         .collect::<Vec<_>>();
     // Both go out at once.
-    let (saved, ()) = tokio::try_join!(
+    let (written, ()) = tokio::try_join!(
         query(change, "save the cursors", place, SAVE, parameters),
         remember(change, &lines, place),
     )?;
@@ -479,7 +487,15 @@ pub(super) async fn write_records(
     {
         trim(change, key, place).await?;
     }
-    saved.iter().map(|row| whole_row(row, place)).collect()
+    let mut saved = Saved::default();
+    for row in &written {
+        let (key, whole) = whole_row(row, place)?;
+        if present(row, "is_new").map_err(|fault| corrupt(place, fault))? {
+            saved.new.push(key.clone());
+        }
+        saved.rows.push((key, whole));
+    }
+    Ok(saved)
 }
 
 /// A row of `wsp_checkpoint` as the JSON of all of its columns, under its key.

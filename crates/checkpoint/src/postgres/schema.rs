@@ -154,7 +154,7 @@ pub(super) async fn migrate(
 }
 
 /// Keeps other migrations out until the transaction ends.
-async fn lock_migrations(change: &Transaction<'_>, place: &str) -> Result<(), Error> {
+pub(super) async fn lock_migrations(change: &Transaction<'_>, place: &str) -> Result<(), Error> {
     let lock =
         format!("SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     let locked = change.batch_execute(&lock).await;

@@ -20,6 +20,7 @@ pub struct CheckpointCounts {
 
 /// What a stream came to, as its keeper counted it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Kept<J> {
     /// Events by the gate's decision.
     pub decisions: Decisions,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::ending::Cause;
+use crate::lanes::stamp::EmissionStamp;
 use crate::lanes::{HandedOver, LaneQueue};
 use crate::place::{NamePosition, Position};
 use crate::quarantine::RejectReason;
@@ -122,6 +123,7 @@ pub(crate) struct Lane<L, C> {
     pusher: Pusher<L, C>,
     answers: mpsc::Sender<Answered>,
     context: Arc<LaneContext>,
+    stamp: Option<EmissionStamp<C>>,
 }
 
 impl<L: PushLane, C: Clock> Lane<L, C> {
@@ -138,7 +140,14 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             pusher,
             answers,
             context,
+            stamp: None,
         }
+    }
+
+    /// Has each envelope say when its event set out; `None` leaves envelopes as they are framed.
+    pub(crate) fn stamping(mut self, stamp: Option<EmissionStamp<C>>) -> Self {
+        self.stamp = stamp;
+        self
     }
 
     /// Works until the queue is closed and empty.
@@ -153,6 +162,10 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 body,
             } = event;
             let fate = if context.may_begin().await {
+                let body = match &mut self.stamp {
+                    Some(stamp) => stamp.stamped(body),
+                    None => body,
+                };
                 let kept = self.context.quarantines.then(|| body.clone());
                 let id = event_id_in(&body);
                 let outcome = self.pusher.push(body).await;
@@ -284,7 +297,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                     "does not know whether the event is on its bus ({attempts} tries, the last: \
                      {refusal})"
                 ),
-                "Look there whether it is. A rerun asks again; `wsp_push.on_reject: quarantine` sets \
+                "Look on the bus whether it is there. A rerun asks again; `wsp_push.on_reject: quarantine` sets \
                  such events aside, and `redrive --give-up ID` closes one.",
             ),
             PushOutcome::GaveUp {

@@ -22,6 +22,7 @@
 
 pub(crate) mod lane_threads;
 pub(crate) mod lane;
+pub(crate) mod stamp;
 pub(crate) mod gateway;
 
 use std::sync::Arc;
@@ -98,6 +99,9 @@ pub struct LaneSettings {
     pub transient_errors: Vec<String>,
     /// An envelope with more bytes is refused before it is sent; at least 1.
     pub max_event_bytes: usize,
+    /// Whether each envelope says in `emitted_at_utc` when its event set out: once, so that retries
+    /// repeat the same bytes.
+    pub stamps_emission: bool,
 }
 
 /// Events that may wait before each lane. Keys fall on lanes by chance, so some queues are
@@ -263,6 +267,7 @@ mod tests {
             in_flight_bytes: MOST,
             transient_errors: Vec::new(),
             max_event_bytes: 1,
+            stamps_emission: false,
         }
     }
 

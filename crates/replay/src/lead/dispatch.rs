@@ -303,6 +303,7 @@ mod tests {
             in_flight_bytes: 1,
             transient_errors: Vec::new(),
             max_event_bytes: 1,
+            stamps_emission: false,
         });
         let (steering, helm) = Steering::new(ending.clone());
         let progress = watch::Sender::new(Progress::default());

@@ -46,6 +46,7 @@ pub struct QuarantinedNote {
 
 /// One rejected event.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct QuarantinedEventNote {
     /// The output of the event.
     pub output_id: OutputId,

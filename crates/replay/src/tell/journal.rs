@@ -61,6 +61,7 @@ pub enum SaveReason {
 
 /// A cursor that is durable now.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct CursorSaved {
     /// The pack of the output's world.
     pub pack_key: PackKey,
@@ -74,6 +75,7 @@ pub struct CursorSaved {
 
 /// Where a cursor stands, as reports and audit lines show it.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct CursorPlace {
     /// The place of the last done event's part, as the platform's producers compare it.
     pub last_file: String,
@@ -110,6 +112,7 @@ impl From<&Cursor> for CursorPlace {
 
 /// An act that was asked for.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SteeredNote {
     /// The name of the act that was asked for.
     pub act: &'static str,
@@ -157,6 +160,7 @@ impl SteeredNote {
 
 /// A wait for the next event that `max_gap` made shorter.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct GapCutNote {
     /// The event time of the event that is waited for.
     pub next_event_time: String,
@@ -194,6 +198,7 @@ pub struct StoreRemadeNote {
 
 /// A cursor in a store that was made again.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RemadeCursor {
     /// The output of the cursor.
     pub output_id: OutputId,
@@ -203,6 +208,7 @@ pub struct RemadeCursor {
 
 /// What was away.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct OutageNote {
     /// `ingestion_gate` or `checkpoint_store`.
     pub what: &'static str,

@@ -48,6 +48,7 @@ use crate::Error;
 /// What the gate has counted. `posts` is the sum of `admitted`, `duplicates`,
 /// `quarantined`, `invalid`, `unauthorized`, `faulted`, `undecided`, `unfinished` and those in hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GateStats {
     /// Requests to the push endpoint whose head was read.
     pub posts: u64,

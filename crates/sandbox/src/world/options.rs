@@ -91,6 +91,24 @@ impl WorldOptions {
         self
     }
 
+    /// The same world with these outputs in no time order, as an engine writes `arrival_events_5B`:
+    /// each of their parts spans the whole time, and its rows are shuffled as a whole.
+    #[must_use]
+    pub fn with_unsorted(mut self, outputs: impl IntoIterator<Item = SampleOutput>) -> Self {
+        for unsorted in outputs {
+            for output in &mut self.outputs {
+                if output.output_id == unsorted.id() {
+                    output.overlap = output.parts;
+                    output.disorder = Some(Disorder {
+                        every_nth_part: 1,
+                        window_rows: output.rows_per_part.max(2),
+                    });
+                }
+            }
+        }
+        self
+    }
+
     pub(crate) fn start_utc(&self) -> DateTime<Utc> {
         self.start.into()
     }

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
 use wsp::clock::Surroundings;
 use wsp::cursors::{self, CursorReport, CursorsReport};
-use wsp::{Error, Overrides, ReasonCode};
+use wsp::{Error, HolderReport, Overrides, ReasonCode, StoredCursorReport};
 
 use super::{refuse, request, request_with};
 use crate::args::{CheckpointArgs, CheckpointCommand, ResetArgs};
@@ -70,7 +69,7 @@ fn table(report: &CursorsReport) -> String {
             } => position(at),
             CursorReport {
                 error: Some(error), ..
-            } => format!("{}: {}", text(error, "reason"), text(error, "detail")),
+            } => format!("{}: {}", error.reason, error.detail),
             _ => "none: starts at the beginning".to_owned(),
         };
         lines.push(format!(
@@ -90,34 +89,27 @@ fn table(report: &CursorsReport) -> String {
     lines.join("\n") + "\n"
 }
 
-fn position(cursor: &Value) -> String {
+fn position(cursor: &StoredCursorReport) -> String {
     format!(
         "row {} of {} at {} ({})",
-        cursor["last_row_index"],
-        text(cursor, "last_file"),
-        text(cursor, "last_ts_utc"),
-        text(cursor, "order"),
+        cursor.last_row_index,
+        cursor.last_file,
+        cursor.last_ts_utc.as_deref().unwrap_or("unknown"),
+        cursor.order.as_str(),
     )
 }
 
-fn held_by(lease: &Value) -> String {
-    let holder = &lease["holder"];
-    let alive = match lease["alive"].as_bool() {
+fn held_by(lease: &HolderReport) -> String {
+    let holder = &lease.holder;
+    let alive = match lease.alive {
         Some(true) => "",
         Some(false) => ", which has died",
         None => ", perhaps alive",
     };
     format!(
         "{} (process {} on {}){alive}, renewed at {}",
-        text(holder, "name"),
-        holder["pid"],
-        text(holder, "host"),
-        text(lease, "renewed_at_utc"),
+        holder.name, holder.pid, holder.host, lease.renewed_at_utc,
     )
-}
-
-fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object[field].as_str().unwrap_or("unknown")
 }
 
 /// The two largest units of a duration.

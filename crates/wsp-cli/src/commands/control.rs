@@ -73,6 +73,7 @@ fn request(act: &ControlAct) -> Request {
         ControlAct::Pause => Act::Pause,
         ControlAct::Resume => Act::Resume,
         ControlAct::Step { events } => Act::Step(*events),
+        ControlAct::PauseAfter { events } => Act::PauseAfter(*events),
         ControlAct::Speedup { factor } => Act::SetPace((*factor).into()),
         ControlAct::Rate { rate } => Act::SetPace(rate.clone().into()),
         ControlAct::Stop => Act::Stop,

@@ -76,6 +76,7 @@ impl PlannedOutput {
 
 /// A world that may be streamed, and how.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Plan {
     /// The world's store.
     pub store: WorldStore,

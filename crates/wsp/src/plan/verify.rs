@@ -127,6 +127,7 @@ pub struct InstanceProofFound {
 
 /// What was found of one output.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct OutputVerification {
     /// The output.
     pub output_id: OutputId,

@@ -141,6 +141,7 @@ pub(super) struct PushBlock {
     pub(super) max_gate_quarantined: Option<AtLeastOne>,
     pub(super) transient_errors: Texts,
     pub(super) max_event_bytes: Option<AtLeastOne>,
+    pub(super) emitted_at_utc: Option<bool>,
 }
 
 /// `wiring.wsp_order`.
@@ -276,7 +277,7 @@ impl TryFrom<String> for Factor {
     }
 }
 
-/// `policy.stream_rate`: a number, steps as a text, or a list of `{offset_s, rate}`.
+/// `policy.stream_rate`: a number, steps as a text, or a list of `{offset_s, rate, ramp_to}`.
 #[derive(Debug)]
 pub(super) struct Rate(pub(super) RateSteps);
 
@@ -297,8 +298,13 @@ impl<'de> Deserialize<'de> for Rate {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Rate, A::Error> {
                 let mut steps = Vec::new();
-                while let Some(StepBlock { offset_s, rate }) = items.next_element()? {
-                    steps.push(RateStep { offset_s, rate });
+                while let Some(StepBlock {
+                    offset_s,
+                    rate,
+                    ramp_to,
+                }) = items.next_element()?
+                {
+                    steps.push(RateStep::new(offset_s, rate).ramping_to(ramp_to));
                 }
                 RateSteps::new(steps).map(Rate).map_err(unusable)
             }
@@ -313,7 +319,9 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StepBlock {
     offset_s: f64,
     rate: f64,
+    ramp_to: Option<f64>,
 }

@@ -12,6 +12,8 @@ struct Segment {
     start_offset_seconds: f64,
     #[serde(alias = "rate_per_second")]
     target_eps: f64,
+    /// A ramp to this rate until the next segment; the platform itself has none.
+    ramp_to_eps: Option<f64>,
     #[serde(default, rename = "burst_seconds")]
     _burst_seconds: f64,
     #[serde(default, rename = "initial_tokens")]
@@ -30,10 +32,8 @@ pub(super) fn steps_of(json: &str) -> Result<RateSteps, String> {
     let mut segments = segments;
     segments.sort_by(|a, b| a.start_offset_seconds.total_cmp(&b.start_offset_seconds));
     for segment in segments {
-        let step = RateStep {
-            offset_s: segment.start_offset_seconds,
-            rate: segment.target_eps,
-        };
+        let step = RateStep::new(segment.start_offset_seconds, segment.target_eps)
+            .ramping_to(segment.ramp_to_eps);
         match steps.last_mut() {
             Some(last) if last.offset_s.total_cmp(&step.offset_s).is_eq() => *last = step,
             _ => steps.push(step),
@@ -59,6 +59,8 @@ mod tests {
             {"start_offset_seconds": 60.0, "rate_per_second": 300}
         ]"#;
         assert_eq!(steps_of(plan).unwrap().to_string(), "0:100,60:300");
+        let ramp = r#"[{"target_eps": 1, "ramp_to_eps": 9}, {"start_offset_seconds": 4, "target_eps": 9}]"#;
+        assert_eq!(steps_of(ramp).unwrap().to_string(), "0:1..9,4:9");
         let late = r#"[{"start_offset_seconds": 5, "target_eps": 7}]"#;
         assert_eq!(steps_of(late).unwrap().to_string(), "7");
     }
@@ -72,6 +74,7 @@ mod tests {
             "[1]",
             r#"[{"start_offset_seconds": 0}]"#,
             r#"[{"target_eps": 0}]"#,
+            r#"[{"target_eps": 1, "ramp_to_eps": 9}]"#,
             r#"[{"target_eps": -5}]"#,
             r#"[{"target_eps": 5, "target_epps": 6}]"#,
             r#"[{"start_offset_seconds": 0, "target_eps": "fast"}]"#,

@@ -198,6 +198,7 @@ impl PushSettings {
                 in_flight_bytes: memory_budget / IN_FLIGHT_SHARE,
                 transient_errors: block.transient_errors.0.unwrap_or_default(),
                 max_event_bytes: max_event_bytes as usize,
+                stamps_emission: block.emitted_at_utc.unwrap_or(false),
             },
             timeout: Duration::from_millis(AtLeastOne::or(block.timeout_ms, 30_000)),
             client: block.client.unwrap_or(PushClientKind::Direct),

@@ -232,6 +232,10 @@ fn a_rate_is_a_number_or_a_list_of_steps() {
         ),
         rate("0:100,60:5")
     );
+    assert_eq!(
+        pace("policy: {stream_rate: [{offset_s: 0, rate: 0, ramp_to: 9}, {offset_s: 4, rate: 9}]}"),
+        rate("0:0..9,4:9")
+    );
 }
 
 #[test]
@@ -249,6 +253,14 @@ fn unusable_values_are_refused_with_their_key() {
         (
             "policy: {stream_rate: [{offset_s: 0, rate: soon}]}",
             "policy.stream_rate.0.rate",
+        ),
+        (
+            "policy: {stream_rate: [{offset_s: 0, rate: 5, rampto: 9}]}",
+            "policy.stream_rate.0.rampto",
+        ),
+        (
+            "policy: {stream_rate: [{offset_s: 0, rate: 5, ramp_to: 9}]}",
+            "policy.stream_rate",
         ),
         ("policy: {stream_speedup: -1}", "policy.stream_speedup"),
         ("policy: {stream_speedup: fast}", "policy.stream_speedup"),

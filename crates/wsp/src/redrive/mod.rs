@@ -78,6 +78,7 @@ pub enum RedriveStatus {
 
 /// An event that was refused again.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RefusedEvent {
     /// The event id.
     pub event_id: Hex64,
@@ -98,6 +99,7 @@ pub struct RefusedEvent {
 
 /// The report of a redrive.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RedriveReport {
     /// How the redrive ended.
     pub status: RedriveStatus,

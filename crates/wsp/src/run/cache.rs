@@ -14,6 +14,7 @@ use crate::{Error, EventTime, ReasonCode};
 
 /// The sort cache of a profile.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct CacheReport {
     /// `OK`.
     pub status: &'static str,

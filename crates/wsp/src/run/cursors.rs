@@ -13,7 +13,6 @@ use envelope::{EventTime, PlatformRunId};
 use model::{OutputId, PackKey};
 use oracle_store::{CatalogueEntry, PackManifest, locate};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::blocking::blocking;
 use crate::clock::{Clock as _, SharedClock, Surroundings};
@@ -27,13 +26,14 @@ use crate::run::done_share::percent;
 use crate::run::places::places_of;
 use crate::run::platform_run;
 use crate::run::reading::index_folder;
-use crate::run::report::stored_cursor_json;
+use crate::run::shown::{CursorFault, HolderReport, StoredCursorReport};
 use crate::run::written_places::refuse_cursors_in_world;
 use crate::{Error, ReasonCode};
 use replay::{Ending, HeldLease, TimeIndexCache};
 
 /// The cursors of a world.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct CursorsReport {
     /// `OK`; `FAILED` if any cursor cannot be read.
     pub status: &'static str,
@@ -49,11 +49,12 @@ pub struct CursorsReport {
 
 /// One output's cursor.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct CursorReport {
     /// The id of the output.
     pub output_id: OutputId,
     /// The cursor; `None` where none is saved, or it cannot be read.
-    pub cursor: Option<Value>,
+    pub cursor: Option<StoredCursorReport>,
     /// The share of the output's rows that it covers, from 0 to 100; absent where neither footers
     /// nor the time index tell.
     pub percent: Option<f64>,
@@ -64,9 +65,9 @@ pub struct CursorReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found_in: Option<String>,
     /// Why the cursor cannot be read; `None` where it can.
-    pub error: Option<Value>,
+    pub error: Option<CursorFault>,
     /// The holder of the lease; `None` where nobody holds it.
-    pub holder: Option<Value>,
+    pub holder: Option<HolderReport>,
     /// Whether a reset gave this cursor up just now.
     pub was_reset: bool,
 }
@@ -219,14 +220,12 @@ impl Named {
                 age_s: None,
                 found_in: None,
                 error: None,
-                holder: lease.map(|lease| {
-                    json!({"holder": lease.holder, "renewed_at_utc": lease.renewed_at_utc, "alive": lease.alive})
-                }),
+                holder: lease.map(HolderReport::from),
                 was_reset,
             };
             match stored {
                 Ok(Some(record)) => {
-                    report.cursor = Some(stored_cursor_json(&record));
+                    report.cursor = Some(StoredCursorReport::from(&record));
                     report.percent = self.percent(&output.entry, &record.cursor).await;
                     report.age_s = age_s(&record.updated_at_utc, EventTime::of_wall(clock.wall()));
                     if let (Ok(None), Some(other)) = (store.load(key).await, &self.other) {
@@ -235,7 +234,7 @@ impl Named {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    report.error = Some(json!({"reason": error.code(), "detail": error.detail()}));
+                    report.error = Some(CursorFault::of(&error));
                 }
             }
             cursors.push(report);

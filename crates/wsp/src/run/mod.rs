@@ -15,6 +15,7 @@ pub(crate) mod process_limits;
 pub(crate) mod refusal;
 pub(crate) mod failure;
 pub(crate) mod report;
+pub(crate) mod shown;
 pub(crate) mod resume;
 pub(crate) mod written_places;
 pub(crate) mod cursor_places;

@@ -9,7 +9,6 @@ use oracle_store::{
     Hex64, PackEvidence, Part, PartFooter, PartFormat, Posture, WorldKey, WorldStore, footer,
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::Error;
 use crate::blocking::blocking_as;
@@ -22,12 +21,14 @@ use crate::run::backends::open_checkpoint_store;
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
 use crate::run::reading::{event_time_source, sort_cache};
-use crate::run::report::{SourceReport, StreamReport, stored_cursor_json};
+use crate::run::report::{SourceReport, StreamReport};
 use crate::run::resume;
+use crate::run::shown::{GatesReport, StoredCursorReport};
 use replay::{Ending, Overlap, Pace, check_time_column, decoding_threads};
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Outline {
     /// `PLANNED`.
     pub status: &'static str,
@@ -40,7 +41,7 @@ pub struct Outline {
     /// The posture: how much evidence was needed.
     pub posture: Posture,
     /// The verdicts of the gates.
-    pub gates: Option<Value>,
+    pub gates: Option<GatesReport>,
     /// How the data itself, beside the gates' bundles, is proven.
     pub data_verified: DataVerified,
     /// The producer id that events would bear.
@@ -75,6 +76,7 @@ pub struct Outline {
 
 /// What a run would sort before its first event.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SortOutline {
     /// The parts that are not in time order and not in the sort cache.
     pub parts: usize,
@@ -102,6 +104,7 @@ const JSON_FACTOR: u64 = 5;
 
 /// One output of an outline.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct OutputOutline {
     /// The id of the output.
     pub output_id: OutputId,
@@ -121,7 +124,7 @@ pub struct OutputOutline {
     /// The columns that identify a row.
     pub primary_key: Vec<String>,
     /// The cursor that a run would start behind; `None` where it would start at the beginning.
-    pub cursor: Option<Value>,
+    pub cursor: Option<StoredCursorReport>,
 }
 
 /// Plans a request, and looks at the parts' footers and at the cursors.
@@ -156,7 +159,7 @@ pub async fn outline(
             bytes: output.locator.bytes(),
             rows: footers.iter().map(|footer| footer.rows).sum(),
             primary_key: output.primary_key.clone(),
-            cursor: record.map(|record| stored_cursor_json(&record)),
+            cursor: record.as_ref().map(StoredCursorReport::from),
         });
     }
     let (overlap, sorting) = match order {

@@ -28,10 +28,12 @@ use crate::run::reading::index_folder;
 use crate::run::refusal;
 use crate::run::report::{OutputLists, SourceReport, StreamReport};
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use crate::run::shown::GatesReport;
 use crate::run::view_order;
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
 use replay::{
-    Ending, GateBook, HeldLease, Receipts, SetAside, TimeWindow, open_quarantine, stopped,
+    CursorPlace, Ending, GateBook, HeldLease, Receipts, SetAside, TimeWindow, open_quarantine,
+    stopped,
 };
 
 /// The order where neither profile nor cursors name one.
@@ -103,7 +105,7 @@ pub(crate) async fn look_ahead(
         .iter()
         .map(|output| output.id().clone())
         .collect();
-    report.gates = Some(gates_summary(&plan));
+    report.gates = Some(GatesReport::of(&plan));
     report.data_verified = plan.data.verified();
     let profile = &request.profile;
     let naming = request.clone();
@@ -473,23 +475,12 @@ fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pin
         .map_err(Error::from)
 }
 
-/// What the gates said, in short, for audit and report.
-pub(crate) fn gates_summary(plan: &Plan) -> Value {
-    let receipts = plan.clearance.receipts().iter().map(|receipt| {
-        json!({"gate_id": receipt.gate_id, "status": receipt.status, "mode": receipt.mode})
-    });
-    json!({
-        "clearance": plan.clearance.status(),
-        "receipts": receipts.collect::<Vec<_>>(),
-    })
-}
-
 fn world_selected(plan: &Plan, run: &PlatformRunId, source: PlatformRunSource) -> Value {
     json!({
         "engine_run_root": plan.store.root().as_str(),
         "world_key": plan.world_key,
         "pack": plan.pack,
-        "gates": gates_summary(plan),
+        "gates": GatesReport::of(plan),
         "data_verified": plan.data.verified(),
         "platform_run_id": run.as_str(),
         "platform_run_id_from": source,
@@ -510,7 +501,7 @@ fn stream_started(
             "role": output.role,
             "parts": output.locator.parts.len(),
             "source": SourceReport::of(output.view.as_ref()),
-            "resumes_behind": start.cursor.as_ref().map(crate::run::report::cursor_json),
+            "resumes_behind": start.cursor.as_ref().map(CursorPlace::from),
         })
     });
     let has_cursor = starts.iter().map(|start| start.cursor.is_some());
@@ -539,7 +530,7 @@ fn stream_started(
         "start_at": request.overrides.start_at.map(|time| time.to_string()),
         "time_origin": request.overrides.time_origin.map(|time| time.to_string()),
         "max_gap_s": request.overrides.max_gap.map(|gap| gap.as_secs_f64()),
-        "evidence": gates_summary(plan),
+        "evidence": GatesReport::of(plan),
         "require_gate_pass": request.profile.require_gate_pass,
         "on_reject": request.profile.rejects.on_reject,
         "adopted": adopted,

@@ -2,21 +2,22 @@
 
 use std::time::SystemTime;
 
-use checkpoint::{Cursor, Record};
+use checkpoint::Cursor;
 use chrono::{DateTime, SecondsFormat, Utc};
 use envelope::EventTime;
 use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId, RefusalRecord, ScenarioId};
 use oracle_store::{Posture, StreamView};
 use push::Retries;
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
 
 use crate::plan::ViewReport;
 use crate::plan::selection::Role;
+use crate::run::shown::GatesReport;
 use replay::{
-    CheckpointCounts, Decisions, GateQuarantineReport, LatenessReport, OutagesReport, Pace,
-    QuarantineReport, Reading, Scheduled,
+    CheckpointCounts, CursorPlace, Decisions, GateQuarantineReport, LatenessReport, OutagesReport,
+    Pace, QuarantineReport, Reading, Scheduled,
 };
 
 /// How a run ended.
@@ -33,6 +34,7 @@ pub enum Status {
 
 /// One output of the report.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct OutputReport {
     /// The id of the output, as the catalogue spells it.
     pub output_id: OutputId,
@@ -53,6 +55,7 @@ pub struct OutputReport {
 
 /// What the rows of an output are read from.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SourceReport {
     /// `outputs` or `view`.
     pub stream_source: &'static str,
@@ -76,6 +79,7 @@ impl SourceReport {
 /// By a speedup, an event at `time` was due at
 /// `wall_origin_utc + (time − time_origin_utc) / speedup`.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ScheduleReport {
     /// The pace of the stream: `speedup`, event seconds per wall second, or `rate`, its steps.
     #[serde(flatten)]
@@ -106,6 +110,7 @@ impl ScheduleReport {
 
 /// The report of a run: one JSON object, the same for people and programs.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct StreamReport {
     /// How the run ended.
     pub status: Status,
@@ -130,7 +135,7 @@ pub struct StreamReport {
     /// The posture: how much evidence the run needed.
     pub posture: Posture,
     /// The verdicts of the gates; `None` until they are read.
-    pub gates: Option<Value>,
+    pub gates: Option<GatesReport>,
     /// How the data itself, beside the gates' bundles, was verified.
     pub data_verified: DataVerified,
     /// The order that events were sent in: `as_written` or `event_time`.
@@ -241,7 +246,7 @@ fn in_nanoseconds<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::E
 
 #[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
 fn shown_cursor<S: Serializer>(cursor: &Option<Cursor>, to: S) -> Result<S::Ok, S::Error> {
-    cursor.as_ref().map(cursor_json).serialize(to)
+    cursor.as_ref().map(CursorPlace::from).serialize(to)
 }
 
 /// The counts, or an object without a field.
@@ -252,7 +257,7 @@ pub(crate) fn or_no_fields<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     match retries {
         Some(retries) => retries.serialize(to),
-        None => json!({}).serialize(to),
+        None => to.serialize_map(Some(0))?.end(),
     }
 }
 
@@ -281,33 +286,10 @@ impl<'a> OutputLists<'a> {
     }
 }
 
-/// A cursor as reports and audit lines show it.
-pub(crate) fn cursor_json(cursor: &Cursor) -> Value {
-    json!({
-        "last_file": cursor.last_file,
-        "last_part": cursor.last_part,
-        "last_row_index": cursor.last_row_index,
-        "last_ts_utc": cursor.last_ts_utc,
-    })
-}
-
-/// A stored record as plans and `checkpoint show` show it.
-pub(crate) fn stored_cursor_json(record: &Record) -> Value {
-    json!({
-        "last_file": record.cursor.last_file(),
-        "last_row_index": record.cursor.last_row_index(),
-        "last_ts_utc": record.cursor.last_ts_utc(),
-        "last_part": record.cursor.part_text(),
-        "order": record.cursor.order().mode().as_str(),
-        "platform_run_id": record.cursor.platform_run_id(),
-        "updated_at_utc": record.updated_at_utc,
-        "sequence": record.sequence,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use checkpoint::{OrderPosition, RowSource};
+    use serde_json::{Value, json};
 
     use super::*;
 

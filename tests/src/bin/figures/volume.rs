@@ -1,6 +1,6 @@
-//! `memory`, `wide` and `scale`: what many rows cost.
+//! `memory`, `wide`, `unsorted` and `scale`: what many rows cost.
 
-use sandbox::{Disorder, WorldOptions};
+use sandbox::{OutputOptions, SampleOutput, WorldOptions};
 
 use crate::process::{Streamed, median};
 use crate::starts::to_first_post;
@@ -39,25 +39,30 @@ pub fn wide() {
 }
 
 /// Parts whose rows come in no order: each is sorted once into the cache.
-pub fn unsorted() {
-    const ROWS: u64 = 4_000_000;
-    let mut world = stream_of(8, ROWS / 8);
-    for output in &mut world.outputs {
-        output.overlap = 8;
-        output.disorder = Some(Disorder {
-            every_nth_part: 1,
-            window_rows: ROWS / 8,
-        });
-    }
-    let rig = rig(&world);
-    let first = to_first_post(&rig);
-    let most = (ROWS / 100 * 99).to_string();
+pub fn unsorted(rows: u64, parts: usize) {
+    let arrivals = SampleOutput::ArrivalEvents;
+    let output = OutputOptions {
+        parts,
+        rows_per_part: rows / parts as u64,
+        ..OutputOptions::of(arrivals)
+    };
+    let world = WorldOptions::sample().with_outputs([output]);
+    let rig = rig(&world.with_unsorted([arrivals]));
+    let first = Streamed::run(&rig, &["--max-events", "1"]);
+    let cache: u64 = std::fs::read_dir(rig.runs_root().join("wsp/sort_cache"))
+        .expect("there is a sort cache")
+        .filter_map(|file| Some(file.ok()?.metadata().ok()?.len()))
+        .sum();
+    let most = (rows / 100 * 99).to_string();
     let run = Streamed::run(&rig, &["--max-events", &most]);
     let resumes = (0..5).map(|_| to_first_post(&rig)).collect();
     println!(
-        "unsorted: first post after {:.1} s of sorting {ROWS} rows; then {:.0} MiB peak, {:.0} \
-         events/s; resume at 99 % reaches its first post in {:.0} ms (median of 5)",
-        first / 1e3,
+        "unsorted: {rows} rows in {parts} parts: first event after {:.1} s with a peak of {:.0} MiB \
+         and a cache of {} MiB; then {:.0} MiB peak, {:.0} events/s; resume at 99 % reaches its \
+         first post in {:.0} ms (median of 5)",
+        first.used.seconds,
+        first.used.peak_mib,
+        cache >> 20,
         run.used.peak_mib,
         run.rate(),
         median(resumes)

@@ -88,6 +88,7 @@ impl Request {
 
 /// What a stream is doing at one moment, for a client.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The id of the process that streams.
     pub pid: u32,
