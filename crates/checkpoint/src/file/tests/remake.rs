@@ -1,5 +1,7 @@
 //! A root that is deleted under a lease, and made again from what its session remembers.
 
+use model::Clock as _;
+
 use super::*;
 use crate::conformance::{assert_code, cursor, holder, key, position, save};
 use crate::{Error, ReasonCode};
@@ -97,6 +99,37 @@ async fn who_took_the_deleted_root_first_keeps_it_and_no_cursor_goes_back() {
     assert_eq!(position(&other, moved).await.unwrap().1, 90);
     assert_eq!(CheckpointStore::times_remade(&store), 0);
     save(&other, &taken, moved, cursor("a", 91)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_another_took_in_the_deleted_root_is_not_replaced() {
+    let scene = Scene::new();
+    let (store, other) = (scene.store(), scene.store());
+    let lost = scene.streaming(&store).await;
+    scene.delete();
+    // It has saved nothing yet.
+    let taken = scene.leased(&other).await.unwrap();
+    assert_code(store.renew(&lost).await, ReasonCode::LeaseLost);
+    other.renew(&taken).await.unwrap();
+    assert!(other.load(&scene.keys[1]).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_session_whose_lease_ran_out_does_not_make_the_deleted_root_again() {
+    let scene = Scene::new();
+    let clock = ManualClock::default();
+    let store = FileStore::with_observer(scene.runs().join("cursors"), clock.observer());
+    let store = store.made_again_with(scene.runs());
+    let lease = scene.streaming(&store).await;
+    clock.sleep(lease.period()).await;
+    // Another may have gone on from its cursors meanwhile, and then the root was deleted.
+    scene.delete();
+    let moved = &scene.keys[1];
+    assert_code(
+        save(&store, &lease, moved, cursor("a", 4)).await,
+        ReasonCode::LeaseLost,
+    );
+    assert!(!scene.runs().exists());
 }
 
 #[tokio::test]
