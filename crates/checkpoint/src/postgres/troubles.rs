@@ -622,22 +622,23 @@ async fn a_save_is_five_round_trips_a_renewal_four_and_a_release_one() {
     let store = PostgresStore::new(&dsn).unwrap();
     let keys = ["a", "b", "c"].map(|id| key("round trips", id));
     let request = LeaseRequest::new(keys.clone(), holder("one"));
-    let at = |row| {
-        keys.iter()
-            .map(|key| (key.clone(), cursor("a", row)))
-            .collect()
-    };
-    // Statements are prepared once a connection: the second time counts.
-    let before = store.acquire(&request).await.unwrap();
-    store.save_many(&before, &at(1)).await.unwrap();
-    store.renew(&before).await.unwrap();
-    store.release(&before).await.unwrap();
-    let lease = store.acquire(&request).await.unwrap();
-    trips.store(0, Ordering::SeqCst);
-    store.save_many(&lease, &at(2)).await.unwrap();
-    assert_eq!(trips.swap(0, Ordering::SeqCst), 5, "saves of three keys");
-    store.renew(&lease).await.unwrap();
-    assert_eq!(trips.swap(0, Ordering::SeqCst), 4, "renewals");
-    store.release(&lease).await.unwrap();
-    assert_eq!(trips.swap(0, Ordering::SeqCst), 1, "releases");
+    // What goes out at once may go out in pieces on a busy machine, with an answer in between: the
+    // fewest of some rounds count. Statements are prepared once a connection, in the first one.
+    let mut fewest = [u64::MAX; 3];
+    for row in 1..=8 {
+        let lease = store.acquire(&request).await.unwrap();
+        let cursors = keys.iter().map(|key| (key.clone(), cursor("a", row)));
+        let cursors = cursors.collect();
+        trips.store(0, Ordering::SeqCst);
+        store.save_many(&lease, &cursors).await.unwrap();
+        let saves = trips.swap(0, Ordering::SeqCst);
+        store.renew(&lease).await.unwrap();
+        let renewals = trips.swap(0, Ordering::SeqCst);
+        store.release(&lease).await.unwrap();
+        let releases = trips.swap(0, Ordering::SeqCst);
+        for (fewest, found) in fewest.iter_mut().zip([saves, renewals, releases]) {
+            *fewest = found.min(*fewest);
+        }
+    }
+    assert_eq!(fewest, [5, 4, 1], "of three keys: saves, renewals, releases");
 }
