@@ -256,6 +256,30 @@ async fn two_streams_in_one_table_each_put_their_cursors_back() {
 }
 
 #[tokio::test]
+async fn a_save_into_a_table_that_another_stream_made_again_puts_back_what_it_does_not_save() {
+    let (schema, first) = fresh().await;
+    let second = PostgresStore::new(schema.dsn()).unwrap();
+    let [moved, still, other] = ["moved", "still", "other"].map(|name| key(name, "o"));
+    let request = LeaseRequest::new([moved.clone(), still.clone()], holder("one"));
+    let held = first.acquire(&request).await.unwrap();
+    save(&first, &held, &moved, cursor("a", 1)).await.unwrap();
+    save(&first, &held, &still, cursor("a", 7)).await.unwrap();
+    let held_too = second.acquire(&one(&other)).await.unwrap();
+    save(&second, &held_too, &other, cursor("a", 3))
+        .await
+        .unwrap();
+    schema.execute("DROP TABLE wsp_checkpoint").await;
+    save(&second, &held_too, &other, cursor("a", 4))
+        .await
+        .unwrap();
+    assert_eq!(first.load(&still).await.unwrap(), None);
+    save(&first, &held, &moved, cursor("a", 2)).await.unwrap();
+    assert_eq!(position(&first, &moved).await.unwrap().1, 2);
+    assert_eq!(position(&first, &still).await.unwrap().1, 7);
+    assert_eq!(position(&first, &other).await.unwrap().1, 4);
+}
+
+#[tokio::test]
 async fn who_lost_its_lease_makes_no_dropped_table_again() {
     let (schema, store) = fresh().await;
     let key = key("lost", "o");
@@ -640,5 +664,9 @@ async fn a_save_is_five_round_trips_a_renewal_four_and_a_release_one() {
             *fewest = found.min(*fewest);
         }
     }
-    assert_eq!(fewest, [5, 4, 1], "of three keys: saves, renewals, releases");
+    assert_eq!(
+        fewest,
+        [5, 4, 1],
+        "of three keys: saves, renewals, releases"
+    );
 }
