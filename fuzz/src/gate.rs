@@ -302,7 +302,7 @@ pub fn keeps_the_laws(bytes: &[u8], step: usize) {
     match &first {
         Ok(answer) => {
             assert!(answer.body.len() <= push::ANSWER_LIMIT && answer.status >= 101);
-            if answer.status != 101 {
+            if answer.status != 101 && !has_odd_coding(&bytes) {
                 let hyper = hyper.expect("hyper refuses it");
                 is_answer(answer, &hyper);
             }
@@ -311,7 +311,8 @@ pub fn keeps_the_laws(bytes: &[u8], step: usize) {
             assert!(!fault.kind().never_sent(), "it was sent");
             assert!(!fault.to_string().is_empty() && !fault.is_stale());
             if let Some((head, _)) = &hyper {
-                let on_purpose = head.status() == 101 || !has_one_length(head);
+                let on_purpose =
+                    head.status() == 101 || !has_one_length(head) || has_odd_coding(&bytes);
                 assert!(on_purpose, "hyper takes it: {head:?}, {fault:?}");
             }
         }
@@ -340,6 +341,16 @@ fn is_answer(answer: &Answer, (head, body): &(hyper::Response<()>, Bytes)) {
         .last()
         .filter(|_| head.status().is_redirection());
     assert_eq!(answer.location.as_deref(), location);
+}
+
+/// Whether there is a transfer coding, and a byte that is no ASCII: hyper takes a field that holds
+/// one for no `chunked`, whatever it ends with.
+fn has_odd_coding(bytes: &[u8]) -> bool {
+    let name = b"transfer-encoding";
+    !bytes.is_ascii()
+        && bytes
+            .windows(name.len())
+            .any(|some| some.eq_ignore_ascii_case(name))
 }
 
 /// Whether all lengths in a head are one number: hyper looks at them only where the body ends by
