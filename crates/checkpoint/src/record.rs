@@ -362,6 +362,7 @@ impl Record {
 
 /// The history line of a save is the record itself, as the existing producer's is.
 #[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct ResetLine {
     at_utc: String,
     event: HistoryEvent,
@@ -381,7 +382,9 @@ pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
 impl HistoryEntry {
     /// Reads one line, a record's JSON or a line of a reset; `None` if it is cut short or not ours.
     pub fn parse(line: &str, key: &CursorKey) -> Option<Self> {
-        if let Ok(reset) = from_json::<ResetLine>(line.as_bytes()) {
+        if let Ok(reset) = from_json::<ResetLine>(line.as_bytes())
+            && reset.event == HistoryEvent::Reset
+        {
             let record = Record::parse(reset.record.as_bytes(), key, "history").ok();
             return Some(Self {
                 event: reset.event,
@@ -571,10 +574,15 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_a_lines_values_is_no_line_of_history() {
+    fn only_the_form_of_a_reset_is_a_line_of_history_beside_records() {
         let key = key("r", "arrivals");
         let line = reset_line("now".to_owned(), golden().to_json().as_bytes());
         assert!(HistoryEntry::parse(&line, &key).is_some());
+        let longer = line.replacen('{', r#"{"more":1,"#, 1);
+        assert_eq!(HistoryEntry::parse(&longer, &key), None);
+        let saved = line.replace(r#""event":"reset""#, r#""event":"saved""#);
+        assert_ne!(saved, line);
+        assert_eq!(HistoryEntry::parse(&saved, &key), None);
         let values: BTreeMap<String, Value> = serde_json::from_str(&line).unwrap();
         let list = serde_json::to_string(&values.values().collect::<Vec<_>>()).unwrap();
         assert_eq!(HistoryEntry::parse(&list, &key), None);

@@ -1,17 +1,20 @@
-//! Reading by a form that has no second spelling: a struct is an object, a list is a list.
+//! Reading by a form that has no second spelling: a struct is an object, a list is a list, and one of
+//! several names is a text.
 //!
 //! What serde derives for a struct also takes the values of its fields in their order, as a list
-//! without names, and YAML gives an empty list for a key without a value. A file that says what may
-//! be read, or how far a stream is, is read by neither.
+//! without names; for a name it takes an object too (`{"OK": null}`); and YAML gives an empty list
+//! for a key without a value. A file that says what may be read, or how far a stream is, is read by
+//! none of these.
 
 use std::fmt;
 
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
-/// Reads a value in which every struct and map is an object, and every list a list, at any depth.
+/// Reads a value in which every struct and map is an object, every list a list and every enum the
+/// name of a variant without data, at any depth.
 ///
 /// ```
 /// #[derive(serde::Deserialize)]
@@ -28,8 +31,8 @@ use serde::de::{
 /// ```
 ///
 /// # Errors
-/// The deserializer's own; also for a list where a struct or map is wanted, and for anything but a
-/// list where a list is.
+/// The deserializer's own; also for a list where a struct or map is wanted, for anything but a list
+/// where a list is, and for anything but a text where an enum is.
 pub fn read_strictly<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -44,6 +47,9 @@ struct ObjectOnly<V>(V);
 
 /// A visitor that takes a list alone.
 struct ListOnly<V>(V);
+
+/// A visitor that takes a text alone: the name of one of several values.
+struct TextOnly<V>(V);
 
 /// Calls the wrapped deserializer's methods with a wrapped visitor.
 macro_rules! forward {
@@ -65,7 +71,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_string() deserialize_bytes() deserialize_byte_buf() deserialize_option()
         deserialize_unit() deserialize_unit_struct(name: &'static str)
         deserialize_newtype_struct(name: &'static str)
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
         deserialize_identifier() deserialize_ignored_any()
     }
 
@@ -104,6 +109,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         self.deserialize_map(visitor)
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_str(TextOnly(visitor))
+    }
+
     fn is_human_readable(&self) -> bool {
         self.0.is_human_readable()
     }
@@ -130,6 +144,18 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ListOnly<V> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
         self.0.visit_seq(Strict(list))
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for TextOnly<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<V::Value, E> {
+        self.0.visit_enum(text.into_deserializer())
     }
 }
 
@@ -295,6 +321,21 @@ mod tests {
     #[derive(Debug, PartialEq, serde::Deserialize)]
     struct Inner {
         n: u64,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    enum Choice {
+        One,
+        Two,
+    }
+
+    #[test]
+    fn one_of_several_names_is_a_text_alone() {
+        let names: Vec<Choice> = read(r#"["One", "\u0054wo"]"#).unwrap();
+        assert_eq!(names, [Choice::One, Choice::Two]);
+        for wrong in [r#"{"One": null}"#, "0", "null", r#""Three""#] {
+            assert!(read::<Choice>(wrong).is_err(), "{wrong}");
+        }
     }
 
     fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_json::Error> {

@@ -185,8 +185,9 @@ pub struct QuarantinedEvent {
 
 /// Tells the rows of a world apart, also those that share a primary key and so an event id.
 fn row_id(event_id: &Hex64, output_id: &str, file: &str, row: u64) -> Hex64 {
-    // No id, path or number holds a line feed.
-    Hex64::sha256_of(format!("{event_id}\n{output_id}\n{file}\n{row}"))
+    // A name may hold anything, a line feed too: its length says where it ends.
+    let length = output_id.len();
+    Hex64::sha256_of(format!("{event_id}\n{length}\n{output_id}\n{file}\n{row}"))
 }
 
 impl QuarantinedEvent {
@@ -308,6 +309,13 @@ pub(crate) mod tests {
             let error = QuarantinedEvent::parse(changed.as_bytes()).unwrap_err();
             assert!(error.contains(why), "{from}: {error}");
         }
+    }
+
+    #[test]
+    fn rows_whose_names_hold_line_feeds_are_told_apart() {
+        let id = Hex64::sha256_of("e");
+        assert_ne!(row_id(&id, "a\nb", "c", 1), row_id(&id, "a", "b\nc", 1));
+        assert_ne!(row_id(&id, "a", "b\n1", 1), row_id(&id, "a", "b", 1));
     }
 
     #[test]
