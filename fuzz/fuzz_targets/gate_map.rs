@@ -30,6 +30,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 assert_eq!(lists, spelled.count(), "{key} is no list");
                 assert!(lists == 0 || lists == gates.len(), "{key} is lost in some");
             }
+            // A number or nothing where a text is wanted is one to the reader, and another when it is
+            // written by its value.
+            if !yaml::has_texts_alone(&document) {
+                return;
+            }
             let text = serde_yaml::to_string(&document).expect("YAML");
             let again = GateMap::parse(NAME, text.as_bytes()).expect("written again");
             assert_eq!(without_digest(&again), without_digest(&map));

@@ -24,6 +24,18 @@ pub fn hides_nothing(value: &Value) {
     }
 }
 
+/// Whether every scalar in it, keys too, is a text.
+pub fn has_texts_alone(value: &Value) -> bool {
+    match value {
+        Value::Mapping(mapping) => mapping
+            .iter()
+            .all(|(key, value)| has_texts_alone(key) && has_texts_alone(value)),
+        Value::Sequence(items) => items.iter().all(has_texts_alone),
+        Value::Tagged(tagged) => has_texts_alone(&tagged.value),
+        value => value.is_string(),
+    }
+}
+
 /// The mappings of the list at a key of a document; `None` for anything else.
 pub fn entries<'d>(document: &'d Value, key: &str) -> Option<Vec<&'d Value>> {
     let entries: Vec<_> = field(document, key)?.as_sequence()?.iter().collect();
