@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test check fmt loom simulate simulate-bugs soak bench bench-push audit platform-wsp-ready-once
+.PHONY: help demo test check fmt loom simulate simulate-bugs fuzz soak bench bench-push audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -37,6 +37,9 @@ simulate: ## Seeds of the simulated system: SEEDS=1000, MINUTES=…, FIRST=1, or
 
 simulate-bugs: ## Plant bugs in the production code, and see that the simulation finds each
 	$(CARGO) test -p simulation --features planted-bugs --test planted -- --nocapture
+
+fuzz: ## Every parser under random bytes: MINUTES=1 of each target, or TARGETS='seal …'
+	@CARGO="$(CARGO)" MINUTES=$(or $(MINUTES),1) $(if $(TARGETS),TARGETS='$(TARGETS)') scripts/fuzz
 
 soak: ## The long forms of crash, race and outage tests (hours)
 	scripts/test soak

@@ -16,6 +16,7 @@ use model::{Bug, Random};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, config_invalid, lost};
+use crate::form::{MOST, count};
 use crate::held::held;
 pub use crate::holder::Holder;
 use crate::key::CursorKey;
@@ -242,7 +243,8 @@ pub struct LeaseState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseRecord {
-    /// The fence of the lease; it grows by one with every take of the key.
+    /// The fence of the lease, at most `i64::MAX`; it grows by one with every take of the key.
+    #[serde(deserialize_with = "count")]
     pub fence: u64,
     /// The producer that took the lease.
     pub holder: Holder,
@@ -250,7 +252,8 @@ pub struct LeaseRecord {
     pub period_ms: u64,
     /// Whether the holder gave the lease back.
     pub released: bool,
-    /// How often the lease was renewed.
+    /// How often the lease was renewed; from `i64::MAX` it goes on at 0.
+    #[serde(deserialize_with = "count")]
     pub renewals: u64,
     /// When the lease was taken or last renewed; shown and never compared.
     pub renewed_at_utc: String,
@@ -274,7 +277,8 @@ impl LeaseRecord {
 
     /// Counts a renewal at `now_utc`.
     pub fn renew(&mut self, now_utc: String) {
-        self.renewals += 1;
+        // All that counts is that it changes.
+        self.renewals = (self.renewals + 1) & MOST;
         self.renewed_at_utc = now_utc;
     }
 

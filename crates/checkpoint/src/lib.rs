@@ -116,6 +116,7 @@ mod record;
 mod lease;
 mod cursor;
 mod held;
+mod form;
 mod key;
 mod holder;
 mod error;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use crate::cursor::Cursor;
 use crate::error::{Error, ReasonCode};
+use crate::form::next_count;
 use crate::key::CursorKey;
 use crate::lease::{
     Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, SHORTEST_PERIOD, SessionId, check_free,
@@ -74,7 +75,7 @@ fn take(
     };
     let saved_under = record.as_ref().and_then(|record| record.fence);
     let taken_under = stored.map(|lease| lease.fence);
-    let fence = saved_under.max(taken_under).unwrap_or(0) + 1;
+    let fence = next_count(saved_under.max(taken_under).unwrap_or(0), key)?;
     let lease = LeaseRecord::taken(request, session, fence, observer.now_utc());
     let taken = Taken {
         key: key.clone(),

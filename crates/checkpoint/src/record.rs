@@ -33,6 +33,7 @@ use serde_json::Value;
 
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, RowSource, StoredCursor};
 use crate::error::{Error, corrupt, key_mismatch, lost, unsupported};
+use crate::form::{count, from_json, next_count};
 use model::{Hex64, PackKey};
 
 use crate::key::CursorKey;
@@ -129,11 +130,13 @@ struct Content<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wire {
     pub(crate) checksum: String,
+    #[serde(deserialize_with = "count")]
     pub(crate) fence: u64,
     pub(crate) format_version: u32,
     pub(crate) last_file: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_part: Option<String>,
+    #[serde(deserialize_with = "count")]
     pub(crate) last_row_index: u64,
     pub(crate) last_ts_utc: Option<String>,
     pub(crate) order: OrderMode,
@@ -141,6 +144,7 @@ pub(crate) struct Wire {
     pub(crate) pack_key: String,
     pub(crate) plan_digest: String,
     pub(crate) platform_run_id: String,
+    #[serde(deserialize_with = "count")]
     pub(crate) sequence: u64,
     pub(crate) sort_time_ns: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +157,7 @@ pub(crate) struct Wire {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForeignWire {
     pub(crate) last_file: String,
+    #[serde(deserialize_with = "count")]
     pub(crate) last_row_index: u64,
     #[serde(default)]
     pub(crate) last_ts_utc: Option<String>,
@@ -227,7 +232,11 @@ impl Wire {
         cursor.check_follows(key, &stored.cursor)?;
         let is_there = stored.fence == Some(fence)
             && matches!(&stored.cursor, StoredCursor::Ours(there) if there == cursor);
-        Ok((!is_there).then(|| Self::new(key, cursor, fence, stored.sequence + 1, now_utc())))
+        if is_there {
+            return Ok(None);
+        }
+        let sequence = next_count(stored.sequence, key)?;
+        Ok(Some(Self::new(key, cursor, fence, sequence, now_utc())))
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -330,7 +339,7 @@ impl Record {
     /// `CHECKPOINT_CORRUPT`, `CHECKPOINT_VERSION_UNSUPPORTED`, `CHECKPOINT_KEY_MISMATCH`.
     pub fn parse(bytes: &[u8], key: &CursorKey, place: &str) -> Result<Self, Error> {
         let fields: BTreeMap<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+            from_json(bytes).map_err(|error| not_a_record(place, error))?;
         let known = |version: &Value| {
             let version = version
                 .as_u64()
@@ -343,18 +352,17 @@ impl Record {
             return Err(unsupported(place, version, FORMAT_VERSION));
         }
         if OUR_FIELDS.iter().any(|field| fields.contains_key(*field)) {
-            let wire: Wire =
-                serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+            let wire: Wire = from_json(bytes).map_err(|error| not_a_record(place, error))?;
             return wire.into_record(key, place);
         }
-        let wire: ForeignWire =
-            serde_json::from_slice(bytes).map_err(|error| not_a_record(place, error))?;
+        let wire: ForeignWire = from_json(bytes).map_err(|error| not_a_record(place, error))?;
         wire.into_record(key, place)
     }
 }
 
 /// The history line of a save is the record itself, as the existing producer's is.
 #[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct ResetLine {
     at_utc: String,
     event: HistoryEvent,
@@ -374,7 +382,9 @@ pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
 impl HistoryEntry {
     /// Reads one line, a record's JSON or a line of a reset; `None` if it is cut short or not ours.
     pub fn parse(line: &str, key: &CursorKey) -> Option<Self> {
-        if let Ok(reset) = serde_json::from_str::<ResetLine>(line) {
+        if let Ok(reset) = from_json::<ResetLine>(line.as_bytes())
+            && reset.event == HistoryEvent::Reset
+        {
             let record = Record::parse(reset.record.as_bytes(), key, "history").ok();
             return Some(Self {
                 event: reset.event,

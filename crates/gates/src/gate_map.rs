@@ -280,7 +280,7 @@ impl GateEntry {
             .verification_method
             .clone()
             .ok_or("it has no `verification_method`")?;
-        let entry: MethodEntry = serde_yaml::from_value(entry)
+        let entry: MethodEntry = model::read_strictly(entry)
             .map_err(|error| format!("its `verification_method` is not understood ({error})"))?;
         let root = self
             .bundle_root_template

@@ -87,6 +87,9 @@
 //! reports, not the Parquet parts. `bound_items` and `unbound_items` of a receipt say
 //! which objects of its index are covered.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod attest;
 mod walk;
 mod view_trust;

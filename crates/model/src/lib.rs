@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `failure`, `refusal` | one design of errors: is it worth a retry ([`Refusal::is_retryable`]), what to tell the operator ([`Refusal::advice`], [`RefusalRecord`]) |
 //! | `world_key`, `ids`, `hex` | names and digests, well-formed by construction |
+//! | `strict` | files read by a form without a second spelling |
 //! | `event_time`, `calendar` | an event's time, and its text |
 //! | `backoff`, `random`, `clock` | waits, chance and time, injected |
 //! | `planted` | bugs that the simulation must find; none without the feature `planted-bugs` |
@@ -24,6 +25,7 @@ mod failure;
 mod world_key;
 mod ids;
 mod hex;
+mod strict;
 mod event_time;
 mod calendar;
 mod backoff;
@@ -43,4 +45,5 @@ pub use planted::Bug;
 pub use planted::plant;
 pub use random::{Random, SharedRandom};
 pub use refusal::{Refusal, RefusalRecord};
+pub use strict::read_strictly;
 pub use world_key::WorldKey;

@@ -164,6 +164,23 @@ mod tests {
                 "gates are null",
             ),
             (
+                "outputs:\n- output_id: a\n  class: gate\n  read_requires_gates:\n",
+                "the items of the gates are lost",
+            ),
+            (
+                "x: &x {class: gate}\noutputs:\n- {<<: *x, output_id: a, read_requires_gates: null}",
+                "gates are null beside a merge key",
+            ),
+            ("outputs:\n", "the outputs are lost"),
+            (
+                "outputs: [[a, gate, null, [], [], [], null, null]]",
+                "a list in place of an output",
+            ),
+            (
+                "- [{output_id: a, class: gate, read_requires_gates: []}]",
+                "a list in place of the file",
+            ),
+            (
                 "outputs:\n- {output_id: a, class: gate, Read_Requires_Gates: [g]}",
                 "gates in capitals",
             ),

@@ -155,6 +155,11 @@ impl ContentsIndex {
             let what = "The contents index lists what is no content of a pack".to_owned();
             return Err(invalid(what).field(&entry.path));
         }
+        let lengths = file.objects.iter().map(|entry| entry.bytes);
+        if lengths.clone().try_fold(0, u64::checked_add).is_none() {
+            let what = "The contents index states more bytes than there can be".to_owned();
+            return Err(invalid(what).field("objects"));
+        }
         let index = Self::new(file.oracle_pack_id, file.objects);
         if index.objects.len() != listed {
             return Err(invalid("The contents index lists a path twice".to_owned()));

@@ -1,7 +1,8 @@
 //! The one place that reads JSON evidence: every object in it names each field once.
 //!
 //! Where a field occurs twice, readers differ in which one they take. Evidence that can be
-//! read in two ways is refused, at any depth, in fields that nobody here knows too.
+//! read in two ways is refused, at any depth, in fields that nobody here knows too. So is a list of
+//! values where an object names its fields.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,14 +11,19 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
 };
 
-/// Reads a value from the bytes of a JSON document in which no object names a field twice.
+/// Reads a value from the bytes of a JSON document in which no object names a field twice and every
+/// struct is an object.
 ///
 /// # Errors
-/// The parser's error, with line and column; also for a field that occurs twice.
+/// The parser's error, with line and column; also for a field that occurs twice, and for a list
+/// where a struct is wanted.
 pub fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     UniqueFields.deserialize(&mut deserializer)?;
-    serde_json::from_slice(bytes)
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = model::read_strictly(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// Passes over a value, and fails at a field that occurs twice in it.

@@ -1,7 +1,9 @@
-//! The one place that reads YAML: merge keys (`<<`) are applied, at any depth.
+//! The one place that reads YAML: merge keys (`<<`) are applied, at any depth, a list is a list and
+//! a struct a mapping.
 //!
 //! serde_yaml leaves a merge key as a key of its own, so that a reader which ignores unknown
-//! keys would pass over whatever the key brings in, a restriction too.
+//! keys would pass over whatever the key brings in, a restriction too. And it reads a key without a
+//! value as an empty list, so that a restriction whose items were lost would be none.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde_yaml::{Mapping, Value};
@@ -10,15 +12,18 @@ use serde_yaml::{Mapping, Value};
 ///
 /// # Errors
 /// The parser's error, with line and column where it knows them; also for a merge key whose
-/// value is neither a mapping nor a list of mappings, and for a key with a tag (`!x key:`).
+/// value is neither a mapping nor a list of mappings, for a key with a tag (`!x key:`), and for a
+/// list or struct that is written as anything else.
 pub fn from_yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_yaml::Error> {
-    // Without a merge key or a tag the parser's errors keep their line and column.
-    if !bytes.windows(2).any(|pair| pair == b"<<") && !bytes.contains(&b'!') {
-        return serde_yaml::from_slice(bytes);
+    // Without a merge key or a tag the parser's errors keep their line and column. An escape may
+    // spell a merge key: `"\x3c<"`.
+    let may_hide = bytes.contains(&b'!') || bytes.contains(&b'\\');
+    if !may_hide && !bytes.windows(2).any(|pair| pair == b"<<") {
+        return model::read_strictly(serde_yaml::Deserializer::from_slice(bytes));
     }
     let mut value: Value = serde_yaml::from_slice(bytes)?;
     apply(&mut value)?;
-    serde_yaml::from_value(value)
+    model::read_strictly(value)
 }
 
 /// Applies the merge keys of a value and of all values in it.
@@ -98,6 +103,18 @@ mod tests {
 
     fn read(text: &str) -> Result<Value, serde_yaml::Error> {
         from_yaml(text.as_bytes())
+    }
+
+    #[test]
+    fn a_merge_key_that_an_escape_spells_is_applied_too() {
+        for key in [r#""\x3c<""#, r#""<\u003C""#, r#""\x3c\x3c""#] {
+            let value = read(&format!("x: &x {{b: 2}}\nlist: [{{{key}: *x, a: 1}}]")).unwrap();
+            assert_eq!(
+                value["list"],
+                read("list: [{a: 1, b: 2}]").unwrap()["list"],
+                "{key}"
+            );
+        }
     }
 
     #[test]

@@ -135,7 +135,12 @@ fn some_data(bytes: &[u8], left: u64) -> Option<&[u8]> {
 }
 
 fn size_line(bytes: &[u8]) -> Result<Step, BodyError> {
+    // The parser takes a line without a digit for the last chunk, and so half a body for a whole one.
+    if bytes.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+        return Err(BodyError);
+    }
     match httparse::parse_chunk_size(bytes) {
+        Ok(Status::Complete((line, _))) if has_bare_line_feed(&bytes[..line]) => Err(BodyError),
         Ok(Status::Complete((line, 0))) => Ok(Some((line, AnswerBody::Trailers))),
         Ok(Status::Complete((line, size))) => Ok(Some((line, AnswerBody::Data(size)))),
         Ok(Status::Partial) if bytes.len() <= LINES_LIMIT => Ok(None),
@@ -160,10 +165,20 @@ fn trailers(bytes: &[u8]) -> Result<Step, BodyError> {
         parsed = httparse::parse_headers(bytes, &mut most);
     }
     match parsed {
+        Ok(Status::Complete((lines, _))) if has_bare_line_feed(&bytes[..lines]) => Err(BodyError),
         Ok(Status::Complete((lines, _))) => Ok(Some((lines, AnswerBody::Ended))),
         Ok(Status::Partial) if bytes.len() <= LINES_LIMIT => Ok(None),
         Ok(Status::Partial) | Err(_) => Err(BodyError),
     }
+}
+
+/// Whether a line ends with a line feed alone: readers differ in whether it ends there, and so in
+/// where the body does.
+fn has_bare_line_feed(lines: &[u8]) -> bool {
+    let mut before = 0;
+    lines
+        .iter()
+        .any(|&byte| std::mem::replace(&mut before, byte) != b'\r' && byte == b'\n')
 }
 
 #[cfg(test)]
@@ -221,6 +236,14 @@ mod tests {
             "-1\r\n",
             "11112222333344445\r\n",
             "0\r\nno colon\r\n\r\n",
+            "\r\n\r\n",
+            ";x=y\r\n\r\n",
+            " \r\n\r\n",
+            "3\r\nabc\r\n\r\n\r\n",
+            "0\r\n\n\r\n",
+            "0\r\nx: y\n\r\n",
+            "0\r\nx: y\r\n\n",
+            "3;a\nb\r\nabc\r\n0\r\n\r\n",
         ] {
             assert_eq!(
                 feed(BodyEnd::Chunked, bytes.as_bytes(), 99),

@@ -17,6 +17,7 @@
 //!
 //! Pure: bytes in, meaning out.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
@@ -146,6 +147,7 @@ impl Fields {
     fn read(headers: &[Header<'_>]) -> Result<Self, HeadError> {
         let mut fields = Self::default();
         for Header { name, value } in headers {
+            let value = &*unfolded(value);
             if name.eq_ignore_ascii_case("content-length") {
                 fields.length = Some(length(value, fields.length)?);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -175,6 +177,16 @@ impl Fields {
             (_, None, Some(length)) => BodyEnd::Length(length),
             (_, Some(false), _) | (_, None, None) => BodyEnd::Close,
         })
+    }
+}
+
+/// The value of a field without the line ends of its folds, behind which white space stands anyway.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if value.contains(&b'\n') {
+        let bytes = value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n'));
+        Cow::Owned(bytes.copied().collect())
+    } else {
+        Cow::Borrowed(value)
     }
 }
 
@@ -336,6 +348,16 @@ mod tests {
             Some(&b"/elsewhere"[..])
         );
         assert_eq!(at(201).unwrap().location, None);
+    }
+
+    #[test]
+    fn a_folded_value_is_read_without_its_line_ends() {
+        let folded = head(
+            "HTTP/1.1 302 S\r\nLocation: /a\r\n b\r\nretry-after: Sun, 06\r\n Nov 1994 08:49:37 GMT",
+        );
+        let folded = folded.unwrap();
+        assert_eq!(folded.location.as_deref(), Some(&b"/a b"[..]));
+        assert!(matches!(folded.retry_after, Some(RetryAfter::At(_))));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::object::{Objects, Refusal, TRIES};
 use crate::error::Error;
+use crate::form::{MOST, count, from_json};
 use crate::key::PackKey;
 use crate::lease::{Holder, LeaseRequest, SessionId};
 use crate::record::{SLOT_VERSION, json};
@@ -33,7 +34,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// A take-over of outputs of one pack, as JSON with sorted keys.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Claim {
-    /// Counts the taker's signs of life.
+    /// Counts the taker's signs of life, from `i64::MAX` on at 0.
+    #[serde(deserialize_with = "count")]
     beats: u64,
     format_version: u32,
     pub(super) holder: Holder,
@@ -87,7 +89,7 @@ impl Claim {
 
     fn beaten(&self) -> Self {
         Self {
-            beats: self.beats + 1,
+            beats: (self.beats + 1) & MOST,
             ..self.clone()
         }
     }
@@ -140,7 +142,7 @@ impl Objects {
     pub(super) async fn claim(&self, pack: &PackKey) -> Result<Option<FoundClaim>, Error> {
         let found = self.fetch(&self.claim_path(pack)).await?;
         Ok(found.map(|(bytes, version)| FoundClaim {
-            claim: serde_json::from_slice(&bytes).ok(),
+            claim: from_json(&bytes).ok(),
             version,
         }))
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ReasonCode, config_invalid, corrupt, unavailable, unsupported};
+use crate::form::{MOST, count, from_json};
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::{LeaseRecord, SessionId};
@@ -44,7 +45,8 @@ pub(super) struct StoredObject {
     pub(super) history: Vec<String>,
     pub(super) lease: Option<LeaseRecord>,
     record: Option<Box<RawValue>>,
-    /// Counts the writes.
+    /// Counts the writes, from `i64::MAX` on at 0.
+    #[serde(deserialize_with = "count")]
     pub(super) sequence: u64,
     /// The id of the write that made this object.
     pub(super) write: SessionId,
@@ -73,11 +75,11 @@ impl StoredObject {
         let not_whole = |error: serde_json::Error| {
             corrupt(place, "it is not one whole checkpoint object").because(error)
         };
-        let version: Version = serde_json::from_slice(bytes).map_err(not_whole)?;
+        let version: Version = from_json(bytes).map_err(not_whole)?;
         if version.format_version != u64::from(SLOT_VERSION) {
             return Err(unsupported(place, version.format_version, SLOT_VERSION));
         }
-        serde_json::from_slice(bytes).map_err(not_whole)
+        from_json(bytes).map_err(not_whole)
     }
 
     fn stored_record(&self, key: &CursorKey, place: &str) -> Option<StoredRecord> {
@@ -93,7 +95,7 @@ impl StoredObject {
 
     /// Marks the object as another write, with an id that no other has.
     pub(super) fn count_on(&mut self, write: SessionId) {
-        self.sequence += 1;
+        self.sequence = (self.sequence + 1) & MOST;
         self.write = write;
     }
 

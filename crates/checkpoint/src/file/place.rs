@@ -7,6 +7,7 @@ use durable::{Disk, create_once, replace};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, corrupt};
+use crate::form::from_json;
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::LeaseRecord;
@@ -86,7 +87,7 @@ impl<'a> Place<'a> {
             return Ok(None);
         };
         let place = path.display().to_string();
-        let file: LeaseFile = serde_json::from_slice(&bytes)
+        let file: LeaseFile = from_json(&bytes)
             .map_err(|error| corrupt(&place, format!("it is not one whole lease: {error}")))?;
         check_key(self.key, &file.pack_key, &file.output_id, &place)?;
         Ok(Some(file.lease))

@@ -95,11 +95,51 @@ fn anything_else_is_refused_by_its_reason() {
     assert!(error.to_string().contains("arrivals"), "{error}");
 }
 
+#[test]
+fn a_count_beyond_63_bits_is_refused_however_right_the_checksum_is() {
+    let key = key("r", "arrivals");
+    let refused = |mut wire: Wire| {
+        wire.checksum = wire.expected_checksum();
+        let parsed = Record::parse(wire.to_json().as_bytes(), &key, "here");
+        assert_code(parsed, ReasonCode::Corrupt);
+    };
+    let beyond = i64::MAX as u64 + 1;
+    let mut wires = [golden(), golden(), golden()];
+    wires[0].last_row_index = beyond;
+    wires[1].sequence = beyond;
+    wires[2].fence = u64::MAX;
+    wires.into_iter().for_each(refused);
+    let foreign = format!(
+        r#"{{"last_file":"p","last_row_index":{},"output_id":"arrivals","pack_key":"{}","updated_at_utc":""}}"#,
+        u64::MAX,
+        key.pack_key()
+    );
+    let parsed = Record::parse(foreign.as_bytes(), &key, "here");
+    assert_code(parsed, ReasonCode::Corrupt);
+    assert_code(next_count(i64::MAX as u64, &key), ReasonCode::Corrupt);
+    assert_eq!(next_count(7, &key).unwrap(), 8);
+}
+
+#[test]
+fn only_the_form_of_a_reset_is_a_line_of_history_beside_records() {
+    let key = key("r", "arrivals");
+    let line = reset_line("now".to_owned(), golden().to_json().as_bytes());
+    assert!(HistoryEntry::parse(&line, &key).is_some());
+    let longer = line.replacen('{', r#"{"more":1,"#, 1);
+    assert_eq!(HistoryEntry::parse(&longer, &key), None);
+    let saved = line.replace(r#""event":"reset""#, r#""event":"saved""#);
+    assert_ne!(saved, line);
+    assert_eq!(HistoryEntry::parse(&saved, &key), None);
+    let values: BTreeMap<String, Value> = serde_json::from_str(&line).unwrap();
+    let list = serde_json::to_string(&values.values().collect::<Vec<_>>()).unwrap();
+    assert_eq!(HistoryEntry::parse(&list, &key), None);
+}
+
 proptest! {
     #[test]
     fn a_cursor_survives_its_record(
         last_file in ".*", row in 0..=i64::MAX as u64, ts in proptest::option::of(".*"),
-        time in proptest::option::of(any::<i128>()), fence in any::<u64>(),
+        time in proptest::option::of(any::<i128>()), fence in 0..=i64::MAX as u64,
     ) {
         let key = key("r", "o");
         let order = time.map_or(OrderPosition::AsWritten, |sort_time_ns| {

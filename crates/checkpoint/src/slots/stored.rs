@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::slot::{Change, Life, RecordChange, Slot, StoredRecord};
 use crate::error::{Error, ReasonCode, corrupt, unsupported};
+use crate::form::from_json;
 use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
 use crate::record::{SLOT_VERSION, json};
@@ -49,11 +50,11 @@ impl StoredSlot {
         let not_whole = |error: serde_json::Error| {
             corrupt(place, "it is not one whole checkpoint slot").because(error)
         };
-        let version: Version = serde_json::from_slice(bytes).map_err(not_whole)?;
+        let version: Version = from_json(bytes).map_err(not_whole)?;
         if version.format_version != u64::from(SLOT_VERSION) {
             return Err(unsupported(place, version.format_version, SLOT_VERSION));
         }
-        serde_json::from_slice(bytes).map_err(not_whole)
+        from_json(bytes).map_err(not_whole)
     }
 
     /// The JSON to store.
@@ -122,5 +123,24 @@ impl StoredSlot {
         };
         let slot = stored.slot(key, place, Life::Unknown);
         Ok((stored, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_a_slots_values_is_no_slot_and_no_lease() {
+        let whole = StoredSlot::default().to_json();
+        assert!(StoredSlot::parse(whole.as_bytes(), "here").is_ok());
+        let lease = r#"[3,{"host":"h","name":"n","pid":7},30000,false,2,"t","s"]"#;
+        for wrong in [
+            "[1,[],null,null]".to_owned(),
+            whole.replace(r#""lease":null"#, &format!(r#""lease":{lease}"#)),
+        ] {
+            let error = StoredSlot::parse(wrong.as_bytes(), "here").unwrap_err();
+            assert_eq!(error.code(), ReasonCode::Corrupt, "{wrong}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use rusqlite::{
 };
 
 use crate::error::{Error, corrupt, unavailable, unsupported};
+use crate::form::from_json;
 use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
 use crate::path_fault;
@@ -215,7 +216,7 @@ impl Row {
         };
         let lease: Option<String> = lease;
         let lease = lease
-            .map(|text| serde_json::from_str(&text))
+            .map(|text| from_json(text.as_bytes()))
             .transpose()
             .map_err(|error| {
                 let place = format!("{} row {key}", path.display());

@@ -577,7 +577,22 @@ async fn a_dependency_that_a_merge_key_brings_in_is_verified() {
 #[test]
 fn a_gate_map_that_is_none_is_refused_with_its_name() {
     use gates::GateMap;
-    for wrong in ["", "gates: 1", "gates:\n- {}", "- a", "gates: [", "\u{0}"] {
+    let with = |restrictions| {
+        format!("gates:\n- gate_id: g\n  passed_flag_path_template: f\n{restrictions}\n")
+    };
+    for wrong in [
+        "",
+        "gates: 1",
+        "gates:\n- {}",
+        "- a",
+        "gates: [",
+        "\u{0}",
+        "gates:\n",
+        "- [{gate_id: g, passed_flag_path_template: f}]",
+        &with("  authorizes_outputs:\n  upstream_gate_dependencies: []"),
+        &with("  authorizes_outputs: []\n  upstream_gate_dependencies:"),
+        &with("  <<: {authorizes_outputs: null, upstream_gate_dependencies: []}"),
+    ] {
         let error = GateMap::parse("map.yaml", wrong.as_bytes()).unwrap_err();
         assert_refused(&error, "GATE_MAP_UNREADABLE", "map.yaml");
     }

@@ -221,6 +221,12 @@ async fn an_index_that_is_missing_malformed_or_of_another_pack_has_its_own_code(
     extra["more"] = json!(1);
     for invalid in [
         json!([]),
+        json!(["v0", pack_id, []]),
+        with(json!([["a", 1, "0".repeat(64)]])),
+        with(json!([
+            {"path": "a", "bytes": u64::MAX, "sha256": "0".repeat(64)},
+            {"path": "b", "bytes": 1, "sha256": "0".repeat(64)},
+        ])),
         later,
         extra,
         with(json!([entry, entry])),

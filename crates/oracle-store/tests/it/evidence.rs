@@ -1,8 +1,8 @@
 //! Manifest, seal and posture: one code for each thing that may be wrong.
 
 use oracle_store::{
-    Hex64, PackEvidence, PackExpectation, PackFacts, PackId, Posture, ReasonCode, ScenarioId,
-    SealKind, WorldKey, check_pack,
+    Hex64, PackEvidence, PackExpectation, PackFacts, PackId, PackManifest, PackSeal, Posture,
+    ReasonCode, ScenarioId, SealKind, WorldKey, check_pack,
 };
 use serde_json::{Value, json};
 
@@ -335,4 +335,35 @@ fn the_pack_id_is_the_sha256_of_the_facts_in_order() {
         facts.catalogue_digest, facts.gate_map_digest
     );
     assert_eq!(facts.pack_id(), Hex64::sha256_of(text).into());
+}
+
+/// Each field of an object has its name: its values alone, in their order, are another reader's.
+#[test]
+fn evidence_that_lists_the_values_of_its_fields_is_refused() {
+    let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+    let world =
+        json!({"manifest_fingerprint": a, "parameter_hash": b, "scenario_id": "s", "seed": 7});
+    let manifest = |world: Value| json!({"version": "v0", "oracle_pack_id": c, "world_key": world, "engine_release": "e", "catalogue_digest": a, "gate_map_digest": b, "created_at_utc": "2026-01-28T15:20:00Z"});
+    let parse = |manifest: Value| PackManifest::parse(manifest.to_string().as_bytes());
+    assert!(parse(manifest(world.clone())).is_ok());
+    for wrong in [
+        manifest(json!([a, b, "s", 7])),
+        json!(["v0", c, world, "e", a, b, "2026-01-28T15:20:00Z"]),
+    ] {
+        let error = parse(wrong).unwrap_err();
+        assert_eq!(error.code(), ReasonCode::PackManifestInvalid);
+    }
+    let time = "2026-01-28T15:20:01Z";
+    let seal = |status: Value| json!({"version": "v0", "oracle_pack_id": c, "seal_status": status, "sealed_at_utc": time});
+    let parse = |seal: Value| PackSeal::parse(seal.to_string().as_bytes());
+    assert!(parse(seal(json!("SEALED_OK"))).is_ok());
+    for wrong in [
+        seal(json!({"SEALED_OK": null})),
+        json!(["v0", c, "SEALED_OK", time]),
+    ] {
+        assert_eq!(
+            parse(wrong).unwrap_err().code(),
+            ReasonCode::PackSealInvalid
+        );
+    }
 }

@@ -32,6 +32,15 @@ use push::GateRefusal;
 /// The format that this release writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
+/// Reads JSON in which every struct is an object, so that a list of values is no record. What an
+/// envelope's payload holds is its producer's.
+pub(super) fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = model::read_strictly(&mut json)?;
+    json.end()?;
+    Ok(value)
+}
+
 /// Why an event was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,7 +127,7 @@ impl RejectedEvent {
     pub fn to_line(&self, now: DateTime<Utc>) -> Result<(Hex64, Vec<u8>), String> {
         let envelope: &RawValue = serde_json::from_slice(&self.envelope)
             .map_err(|error| format!("its envelope is no JSON: {error}"))?;
-        let head: Head = serde_json::from_slice(&self.envelope)
+        let head: Head = from_json(&self.envelope)
             .map_err(|error| format!("its envelope has no usable event_id: {error}"))?;
         if envelope.get().contains('\n') || envelope.get().len() != self.envelope.len() {
             return Err("its envelope does not stand on one line".to_owned());
@@ -176,8 +185,9 @@ pub struct QuarantinedEvent {
 
 /// Tells the rows of a world apart, also those that share a primary key and so an event id.
 fn row_id(event_id: &Hex64, output_id: &str, file: &str, row: u64) -> Hex64 {
-    // No id, path or number holds a line feed.
-    Hex64::sha256_of(format!("{event_id}\n{output_id}\n{file}\n{row}"))
+    // A name may hold anything, a line feed too: its length says where it ends.
+    let length = output_id.len();
+    Hex64::sha256_of(format!("{event_id}\n{length}\n{output_id}\n{file}\n{row}"))
 }
 
 impl QuarantinedEvent {
@@ -197,19 +207,19 @@ impl QuarantinedEvent {
             format_version: u32,
         }
         let not_whole = |error: serde_json::Error| format!("it is not one whole record: {error}");
-        let version: Version = serde_json::from_slice(line).map_err(not_whole)?;
+        let version: Version = from_json(line).map_err(not_whole)?;
         if version.format_version != FORMAT_VERSION {
             return Err(format!(
                 "its format version is {}, and this release reads {FORMAT_VERSION}",
                 version.format_version
             ));
         }
-        let line: Line<'_> = serde_json::from_slice(line).map_err(not_whole)?;
+        let line: Line<'_> = from_json(line).map_err(not_whole)?;
         let envelope = line.envelope.get();
         if Hex64::sha256_of(envelope) != line.envelope_sha256 {
             return Err("its envelope is not the one that was set aside".to_owned());
         }
-        let head: Head = serde_json::from_str(envelope).map_err(not_whole)?;
+        let head: Head = from_json(envelope.as_bytes()).map_err(not_whole)?;
         if head.event_id != line.event_id {
             return Err("its event_id is not its envelope's".to_owned());
         }
@@ -302,10 +312,60 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn rows_whose_names_hold_line_feeds_are_told_apart() {
+        let id = Hex64::sha256_of("e");
+        assert_ne!(row_id(&id, "a\nb", "c", 1), row_id(&id, "a", "b\nc", 1));
+        assert_ne!(row_id(&id, "a", "b\n1", 1), row_id(&id, "a", "b", 1));
+    }
+
+    #[test]
+    fn a_list_of_values_is_no_line_no_position_and_no_envelope() {
+        let whole = line(&rejected('a'));
+        let fields: Vec<(&str, &RawValue)> = fields_of(&whole);
+        let values: Vec<&RawValue> = fields.iter().map(|(_, value)| *value).collect();
+        let list = serde_json::to_vec(&values).unwrap();
+        assert!(QuarantinedEvent::parse(&list).is_err());
+        let text = String::from_utf8(whole.clone()).unwrap();
+        let position = fields
+            .iter()
+            .find(|(name, _)| *name == "position")
+            .unwrap()
+            .1;
+        let placed = text.replace(position.get(), r#"["f",7,"1970-01-01T00:00:00.000000Z"]"#);
+        assert!(
+            QuarantinedEvent::parse(placed.as_bytes()).is_err(),
+            "{placed}"
+        );
+        let envelope = format!(r#"["{}"]"#, "a".repeat(64));
+        let event = std::str::from_utf8(&rejected('a').envelope)
+            .unwrap()
+            .to_owned();
+        let digest = |envelope: &str| Hex64::sha256_of(envelope).to_string();
+        let other = text
+            .replace(&event, &envelope)
+            .replace(&digest(&event), &digest(&envelope));
+        assert!(
+            QuarantinedEvent::parse(other.as_bytes()).is_err(),
+            "{other}"
+        );
+    }
+
+    /// The fields of a line, in the order in which they are written.
+    fn fields_of(line: &[u8]) -> Vec<(&str, &RawValue)> {
+        let fields: std::collections::BTreeMap<&str, &RawValue> =
+            serde_json::from_slice(line).unwrap();
+        let text = std::str::from_utf8(line).unwrap();
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_by_key(|(name, _)| text.find(&format!("\"{name}\":")));
+        fields
+    }
+
+    #[test]
     fn an_envelope_that_would_break_the_line_is_refused() {
-        for envelope in ["", "{", "[1]", "{\n}", r#"{"event_id":"x"}"#] {
+        let list = format!(r#"["{}"]"#, "a".repeat(64));
+        for envelope in ["", "{", "[1]", &list, "{\n}", r#"{"event_id":"x"}"#] {
             let event = RejectedEvent {
-                envelope: envelope.into(),
+                envelope: envelope.to_owned().into(),
                 ..rejected('a')
             };
             assert!(event.to_line(Utc::now()).is_err(), "{envelope}");

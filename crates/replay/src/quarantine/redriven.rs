@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{faulty, refuse_pipe, unreadable, unwritable};
 use super::open_events::OpenEvents;
-use super::record::FORMAT_VERSION;
+use super::record::{FORMAT_VERSION, from_json};
 use crate::{Error, ReasonCode};
 use push::Decision;
 
@@ -49,8 +49,8 @@ pub(super) fn closed_line(event: &Closed, line: u64, object: Option<&str>) -> io
 }
 
 fn read_record(line: &[u8]) -> Result<Record, String> {
-    let record: Record = serde_json::from_slice(line)
-        .map_err(|error| format!("it is not one whole record: {error}"))?;
+    let record: Record =
+        from_json(line).map_err(|error| format!("it is not one whole record: {error}"))?;
     if record.format_version != FORMAT_VERSION {
         return Err(format!("its format version is {}", record.format_version));
     }

@@ -39,14 +39,20 @@ impl Template {
     /// What is wrong, in words that follow the key's name: a `${` without its `}`, or a
     /// variable's name that a shell would read as something else (`${A-b}`, `${A:+b}`).
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (template, rest) = Self::parse_until_close(text, false)?;
+        let (template, rest) = Self::parse_until_close(text, 0)?;
         debug_assert!(rest.is_empty(), "only a default ends before the text does");
         Ok(template)
     }
 
-    /// Parses up to the end of the text, or of the default that `in_default` says it is;
+    /// Parses up to the end of the text, or, inside of `depth` defaults, of the innermost one;
     /// answers what stands behind the `}` of that default.
-    fn parse_until_close(text: &str, in_default: bool) -> Result<(Self, &str), String> {
+    fn parse_until_close(text: &str, depth: usize) -> Result<(Self, &str), String> {
+        let in_default = depth > 0;
+        if depth > DEEPEST {
+            return Err(format!(
+                "has defaults inside of more than {DEEPEST} defaults"
+            ));
+        }
         let mut pieces = Vec::new();
         let mut rest = text;
         loop {
@@ -55,7 +61,7 @@ impl Template {
             match (open, close) {
                 (Some(open), close) if close.is_none_or(|close| open < close) => {
                     push_text(&mut pieces, &rest[..open]);
-                    let (variable, behind) = variable(&rest[open + 2..])?;
+                    let (variable, behind) = variable(&rest[open + 2..], depth)?;
                     pieces.push(variable);
                     rest = behind;
                 }
@@ -127,6 +133,9 @@ impl Template {
     }
 }
 
+/// The defaults that a default may lie in: each takes room on the stack, and none of people takes
+/// more than a few.
+const DEEPEST: usize = 32;
 const UNCLOSED: &str = "has a `${` without its `}`";
 
 fn push_text(pieces: &mut Vec<Piece>, text: &str) {
@@ -135,13 +144,14 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// Parses a variable from behind its `${`; answers what stands behind its `}`.
-fn variable(text: &str) -> Result<(Piece, &str), String> {
+/// Parses a variable, inside of `depth` defaults, from behind its `${`; answers what stands behind
+/// its `}`.
+fn variable(text: &str, depth: usize) -> Result<(Piece, &str), String> {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     let end = text.find(|c| !is_of_name(c)).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let (default, behind) = if let Some(default) = rest.strip_prefix(":-") {
-        let (default, behind) = Template::parse_until_close(default, true)?;
+        let (default, behind) = Template::parse_until_close(default, depth + 1)?;
         (Some(default), behind)
     } else if let Some(behind) = rest.strip_prefix('}') {
         (None, behind)
@@ -224,6 +234,15 @@ mod tests {
             "${${SET}}",
         ] {
             assert!(Template::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn defaults_that_nest_without_end_are_refused() {
+        let nested = |depth| format!("{}d{}", "${A:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(expand(&nested(DEEPEST)).as_deref(), Some("d"));
+        for depth in [DEEPEST + 1, 300_000] {
+            assert!(Template::parse(&nested(depth)).is_err(), "{depth}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use oracle_store::from_json;
 use push::Away;
 use replay::{Act, GateQuarantineReport, Pace, Progress, RateSteps, Reading, Speedup, State};
 
@@ -38,8 +39,7 @@ impl Request {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
-        let line: Line =
-            serde_json::from_slice(line).map_err(|error| format!("no request: {error}"))?;
+        let line: Line = from_json(line).map_err(|error| format!("no request: {error}"))?;
         if line.version != VERSION {
             let theirs = line.version;
             return Err(format!(
@@ -201,6 +201,7 @@ mod tests {
             r#"{"version":1,"act":"pace","speedup":1,"rate":"5"}"#,
             r#"{"version":1,"act":"pace","rate":"0:0"}"#,
             r#"{"version":1,"act":"pause","now":true}"#,
+            r#"[1,"pause",null,null,null]"#,
         ] {
             assert!(Request::parse(line.as_bytes()).is_err(), "{line}");
         }
