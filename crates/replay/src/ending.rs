@@ -6,9 +6,7 @@
 //! may be sent under it, and no answer can be saved. The first failure is the
 //! cause, also if a stop was asked for before it; later failures are consequences.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use durable::TokioClock;
@@ -16,6 +14,9 @@ use model::{Clock as _, SharedClock};
 use tokio::sync::Notify;
 
 use crate::Error;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
+use crate::sync::Mutex;
 use push::Stop;
 
 /// Why a stream ends early.
@@ -66,7 +67,7 @@ impl Ending {
             clock,
             winding_down: AtomicBool::new(false),
             since: OnceLock::new(),
-            cause: Mutex::default(),
+            cause: Mutex::new(None),
             changed: Notify::new(),
             dispatcher: OnceLock::new(),
             cut: Stop::default(),
@@ -180,7 +181,7 @@ impl Ending {
 
     /// Makes the calling thread the one that [`Ending::wake_dispatcher`] wakes.
     pub fn register_dispatcher(&self) {
-        let thread = Dispatching::Thread(std::thread::current());
+        let thread = Dispatching::Thread(thread::current());
         let _ = self.shared.dispatcher.set(thread);
     }
 

@@ -113,19 +113,26 @@ impl CheckpointStore for DistantStore {
     }
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
+        let began = self.clock.elapsed();
         self.travel().await?;
         let lease = self.store.acquire(request).await?;
         self.laws
             .note(&format!("process {} is leased", self.process.0));
         self.laws.leased(self.process, request.take_over);
         self.travel().await?;
+        self.laws
+            .holds_until(self.process, began + lease.period());
         Ok(lease)
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
+        let began = self.clock.elapsed();
         self.travel().await?;
         self.store.renew(lease).await?;
-        self.travel().await
+        self.travel().await?;
+        self.laws
+            .holds_until(self.process, began + lease.period());
+        Ok(())
     }
 
     async fn save_many(

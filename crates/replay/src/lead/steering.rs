@@ -136,7 +136,7 @@ impl Steering {
         let is_done = || {
             let read = shown.meters.read_all();
             let done = read.acknowledged + read.quarantined;
-            // A lane may have begun one event more just when the stream was paused.
+            // Where somebody else lets more leave meanwhile, nobody knows which events are done.
             done > goal || (done == goal && shown.sending.is_quiet(done))
         };
         if !self.bell.until(is_done).await {
