@@ -63,9 +63,7 @@ pub fn start_runtime(name: &'static str, keep: Duration) -> io::Result<Handle> {
             }
         }
     };
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(drive)?;
+    thread::Builder::new().name(name.to_owned()).spawn(drive)?;
     told.recv()
         .unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }

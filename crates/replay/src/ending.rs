@@ -14,9 +14,9 @@ use model::{Clock as _, SharedClock};
 use tokio::sync::Notify;
 
 use crate::Error;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, Thread};
-use crate::sync::Mutex;
 use push::Stop;
 
 /// Why a stream ends early.

@@ -154,7 +154,9 @@ impl Clock for SimClock {
     fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send {
         Sleep {
             clock: self.clone(),
-            at: self.elapsed().saturating_add(delay)
+            at: self
+                .elapsed()
+                .saturating_add(delay)
                 .saturating_sub(self.slept()),
             alarm: None,
         }

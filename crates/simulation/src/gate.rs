@@ -155,10 +155,13 @@ impl SimGate {
                     status,
                     header,
                     body,
+                    says,
                     closes,
-                    ..
                 } => {
                     let answered = answer(&mut stream, status, header, &body).await;
+                    if answered.is_ok() && matches!(says, Says::Taken | Says::Refused) {
+                        self.laws.has_final_answer(process, event);
+                    }
                     if answered.is_err() || closes {
                         return;
                     }

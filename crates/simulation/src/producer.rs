@@ -14,9 +14,9 @@ use model::{Clock as _, SharedClock, SharedRandom};
 use push::{ClientOptions, DirectClient, PushEndpoint, RetryPolicy, Trouble};
 use replay::{
     AsWritten, Cause, Concurrency, Course, Crew, Cursors, DispatchEnd, Ending, Engine, Error,
-    EventOrder, FeedPool, Gateway, Happening, HeldLease, Helm, Journal, Kept, KeptOutput, LaneCount,
-    LaneOrdering, LaneSettings, Merge, Position, Quarantine, QuarantineFile, Ran, RejectedEvent,
-    Schedule, SetAside, Speedup, Start, WhenLate, watch_lease,
+    EventOrder, FeedPool, Gateway, Happening, HeldLease, Helm, Journal, Kept, KeptOutput,
+    LaneCount, LaneOrdering, LaneSettings, Merge, Position, Quarantine, QuarantineFile, Ran,
+    RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate, watch_lease,
 };
 
 use crate::clock::SimClock;
@@ -169,7 +169,12 @@ impl Life {
         let settings = self.settings.clone();
         let clock = SharedClock::new(self.clock.clone());
         let keys = keys(&self.world);
-        let holder = Holder::this_process("simulation");
+        // Errors name the holder, and traces errors: nothing of this process may be in them.
+        let holder = Holder {
+            name: "simulation".to_owned(),
+            host: "simulated".to_owned(),
+            pid: self.process.0,
+        };
         let mut wanted = LeaseRequest::new(keys.clone(), holder).lasting(settings.lease_period);
         wanted.take_over = self.takes_over;
         let (ending, crew) = (self.ending.clone(), self.crew.clone());

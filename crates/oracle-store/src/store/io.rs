@@ -20,9 +20,8 @@ const KEEP: Duration = Duration::from_hours(24 * 365);
 /// `ORACLE_READ_FAILED` if the machine has no thread left for it.
 pub(crate) fn handle() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Result<Handle, String>> = OnceLock::new();
-    let handle = RUNTIME.get_or_init(|| {
-        start_runtime("oracle-store-io", KEEP).map_err(|error| error.to_string())
-    });
+    let handle = RUNTIME
+        .get_or_init(|| start_runtime("oracle-store-io", KEEP).map_err(|error| error.to_string()));
     handle.as_ref().map_err(|source| {
         Error::new(
             ReasonCode::OracleReadFailed,

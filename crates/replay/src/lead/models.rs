@@ -89,10 +89,7 @@ fn of_two_orders_at_once_none_is_left_waiting() {
         let ending = Ending::default();
         let (steering, mut helm) = Steering::new(ending.clone());
         ending.register_dispatcher();
-        let callers = [
-            asks(&steering, Act::Pause),
-            asks(&steering, Act::Step(1)),
-        ];
+        let callers = [asks(&steering, Act::Pause), asks(&steering, Act::Step(1))];
         assert_eq!(obey(&mut helm, 2).len(), 2);
         for caller in callers {
             assert!(caller.join().unwrap().is_ok());

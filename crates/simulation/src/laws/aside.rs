@@ -43,24 +43,22 @@ impl Laws {
         let grounds = &mut watched.grounds;
         grounds.said.insert(says);
         match says {
-            Says::Taken => {
-                grounds.settled.insert((process, event));
-            }
-            Says::Refused => {
-                grounds.settled.insert((process, event));
-                grounds.faulted.insert((process, event));
-            }
-            Says::Failed | Says::Senseless => {
+            Says::Failed | Says::Senseless | Says::Refused => {
                 grounds.faulted.insert((process, event));
             }
             Says::InDoubt | Says::SlowDown => {
                 grounds.waits.entry((process, event)).or_insert((now, 0)).1 += 1;
             }
-            Says::Away | Says::SenderRefused => {}
+            Says::Taken | Says::Away | Says::SenderRefused => {}
         }
         if says != Says::Taken && !watched.told[event].is_poison {
             watched.grounds.last_unwell = now;
         }
+    }
+
+    /// The last answer about an event is on its way to a process.
+    pub(crate) fn has_final_answer(&self, process: ProcessId, event: EventNumber) {
+        self.watched().grounds.settled.insert((process, event));
     }
 
     /// Answers may be lost, and whatever is on its way may be taken to fail: connections are cut, or

@@ -364,7 +364,13 @@ impl Laws {
 
 impl Watched {
     /// What holds of each post, whatever the pace.
-    fn check_post(&mut self, process: ProcessId, event: EventNumber, now: Duration, is_first: bool) {
+    fn check_post(
+        &mut self,
+        process: ProcessId,
+        event: EventNumber,
+        now: Duration,
+        is_first: bool,
+    ) {
         let by = process.0;
         let held_until = self.held_until.get(&process);
         if let Some(until) = held_until.filter(|until| **until < now) {

@@ -230,9 +230,13 @@ impl Simulation {
             }
         };
         self.laws.steered(self.alive[index].process);
-        let pauses = matches!(act, Act::Pause | Act::PauseAfter(_));
+        if let Act::PauseAfter(_) = act {
+            self.pause_after(index, act);
+            return;
+        }
+        let is_pause = act == Act::Pause;
         self.ask(index, act);
-        if pauses {
+        if is_pause {
             // Nobody is left paused for ever.
             let (steering, clock) = (self.alive[index].steering.clone(), self.clock.clone());
             let time = self.dice.time(Duration::from_secs(20));
@@ -245,6 +249,26 @@ impl Simulation {
                 let _ = steering.act(Act::Resume, "simulation").await;
             });
         }
+    }
+
+    /// Pauses a producer behind some events more, and resumes it some time after they are done.
+    fn pause_after(&mut self, index: usize, act: Act) {
+        let alive = &self.alive[index];
+        let (steering, process, clock) =
+            (alive.steering.clone(), alive.process, self.clock.clone());
+        let time = self.dice.time(Duration::from_secs(20));
+        let (laws, latest) = (self.laws.clone(), Arc::clone(&self.latest_act));
+        laws.note(&format!("process {} is to {act:?}", process.0));
+        // What is known of an earlier pause is known no more.
+        latest.store(u64::MAX, Relaxed);
+        laws.goes_on(process, None);
+        self.stage.spawner().spawn(process, async move {
+            let _ = steering.act_until_acknowledged(act, "simulation").await;
+            clock.sleep(time).await;
+            latest.store(u64::MAX, Relaxed);
+            laws.goes_on(process, None);
+            let _ = steering.act(Act::Resume, "simulation").await;
+        });
     }
 
     fn ask(&mut self, index: usize, act: Act) {

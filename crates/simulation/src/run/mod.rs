@@ -328,10 +328,13 @@ impl Simulation {
         }
         self.calm_since = None;
         for event in self.gate.slow_poison() {
-            let blocked = self.alive.iter().find(|alive| {
-                !alive.was_suspended && self.laws.blocks(alive.process, event)
-            });
-            if self.settings.sets_aside && let Some(blocked) = blocked {
+            let blocked = self
+                .alive
+                .iter()
+                .find(|alive| !alive.was_suspended && self.laws.blocks(alive.process, event));
+            if self.settings.sets_aside
+                && let Some(blocked) = blocked
+            {
                 let by = blocked.process.0;
                 self.laws
                     .broken(format!("poison event {event} blocks process {by}"));
