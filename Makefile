@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test check fmt loom simulate simulate-bugs soak bench bench-push audit platform-wsp-ready-once
+.PHONY: help demo test check fmt loom simulate simulate-bugs simulate-same soak bench bench-push audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -28,7 +28,7 @@ check: ## The fast part of it: format and lints
 fmt: ## Format
 	$(CARGO) fmt --all
 
-loom: ## Every order in which threads may meet at meters, window and sending
+loom: ## Every order in which threads may meet at meters, window, sending and steering
 	$(CARGO) test -p replay --features loom --lib models
 
 simulate: ## Seeds of the simulated system: SEEDS=1000, MINUTES=…, FIRST=1, or SEED=… with its trace
@@ -37,6 +37,9 @@ simulate: ## Seeds of the simulated system: SEEDS=1000, MINUTES=…, FIRST=1, or
 
 simulate-bugs: ## Plant bugs in the production code, and see that the simulation finds each
 	$(CARGO) test -p simulation --features planted-bugs --test planted -- --nocapture
+
+simulate-same: ## See that seeds give the same traces in debug and release, byte for byte: SEEDS=100
+	scripts/simulate-same $(SEEDS)
 
 soak: ## The long forms of crash, race and outage tests (hours)
 	scripts/test soak

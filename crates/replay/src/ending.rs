@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use durable::TokioClock;
-use model::{Clock as _, SharedClock};
+use model::{Bug, Clock as _, SharedClock};
 use tokio::sync::Notify;
 
 use crate::Error;
@@ -220,6 +220,9 @@ impl WorkGuard {
 
 impl Drop for WorkGuard {
     fn drop(&mut self) {
+        if Bug::DeathGoesUnnoticed.is_planted() {
+            return;
+        }
         if let Some(ending) = self.ending.take() {
             ending.wind_down(Cause::Failed(Error::ended_early(self.what)));
         }

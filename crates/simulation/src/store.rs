@@ -62,6 +62,7 @@ impl DistantStore {
         };
         self.clock.sleep(late).await;
         if is_lost {
+            self.laws.may_renew_late(self.process);
             return Err(unavailable("reach the store", "memory", "Bring it back"));
         }
         Ok(())
@@ -126,6 +127,7 @@ impl CheckpointStore for DistantStore {
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
         let began = self.clock.elapsed();
+        self.laws.renews(self.process);
         self.travel().await?;
         self.store.renew(lease).await?;
         self.travel().await?;

@@ -19,7 +19,26 @@ impl Laws {
 
     /// A process knows that its lease lasts until then.
     pub(crate) fn holds_until(&self, process: ProcessId, until: Duration) {
-        self.watched().held_until.insert(process, until);
+        let mut watched = self.watched();
+        watched.held_until.insert(process, until);
+        watched.renews_late.remove(&process);
+    }
+
+    /// A process may come too late to its next renewal: the store was away, or it was suspended.
+    pub(crate) fn may_renew_late(&self, process: ProcessId) {
+        self.watched().renews_late.insert(process);
+    }
+
+    /// A process begins to renew its lease.
+    pub(crate) fn renews(&self, process: ProcessId) {
+        let mut watched = self.watched();
+        let now = watched.clock.elapsed();
+        let is_over = watched.held_until.get(&process).is_some_and(|at| *at < now);
+        if is_over && !watched.renews_late.contains(&process) {
+            let by = process.0;
+            let what = format!("process {by} let its lease run out before it renewed it");
+            watched.broken.push(what);
+        }
     }
 
     /// Whether somebody took the lease from a process, or after it.

@@ -50,6 +50,8 @@ struct Watched {
     dispossessed: BTreeSet<ProcessId>,
     /// Until when each process knows that it holds the lease.
     held_until: BTreeMap<ProcessId, Duration>,
+    /// Who may come too late to the next renewal.
+    renews_late: BTreeSet<ProcessId>,
     /// What ends each process.
     endings: BTreeMap<ProcessId, Ending>,
     /// Steps that are left to processes that are paused.
@@ -101,6 +103,7 @@ impl Laws {
             overtaken: BTreeSet::new(),
             dispossessed: BTreeSet::new(),
             held_until: BTreeMap::new(),
+            renews_late: BTreeSet::new(),
             endings: BTreeMap::new(),
             quiet: BTreeSet::new(),
             grounds: Grounds::default(),

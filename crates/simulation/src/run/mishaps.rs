@@ -183,6 +183,7 @@ impl Simulation {
                 self.laws
                     .note(&format!("process {} {what} for {time:?}", process.0));
                 self.laws.answers_may_be_lost();
+                self.laws.may_renew_late(process);
                 self.stage.suspend(process, time);
             }
             5 => {
