@@ -7,16 +7,15 @@
 //! cause, also if a stop was asked for before it; later failures are consequences.
 
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use durable::TokioClock;
 use model::{Bug, Clock as _, SharedClock};
-use tokio::sync::Notify;
 
 use crate::Error;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread::{self, Thread};
+use crate::sync::{Mutex, Notify};
 use push::Stop;
 
 /// Why a stream ends early.
@@ -181,7 +180,7 @@ impl Ending {
 
     /// Makes the calling thread the one that [`Ending::wake_dispatcher`] wakes.
     pub fn register_dispatcher(&self) {
-        let thread = Dispatching::Thread(thread::current());
+        let thread = Dispatching::Thread(std::thread::current());
         let _ = self.shared.dispatcher.set(thread);
     }
 

@@ -121,7 +121,7 @@ impl CheckpointStore for DistantStore {
             .note(&format!("process {} is leased", self.process.0));
         self.laws.leased(self.process, request.take_over);
         self.travel().await?;
-        self.laws.holds_until(self.process, began + lease.period());
+        self.laws.renewed(self.process, began, lease.period());
         Ok(lease)
     }
 
@@ -131,7 +131,7 @@ impl CheckpointStore for DistantStore {
         self.travel().await?;
         self.store.renew(lease).await?;
         self.travel().await?;
-        self.laws.holds_until(self.process, began + lease.period());
+        self.laws.renewed(self.process, began, lease.period());
         Ok(())
     }
 

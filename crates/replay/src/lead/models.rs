@@ -1,39 +1,54 @@
 //! Every order in which callers, the dispatching thread and lanes may meet at the steering.
 //!
-//! A wake that is lost leaves a thread parked for ever; loom says so.
+//! A wake that is lost leaves a thread waiting for ever; loom says so.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use loom::model::Builder;
-use loom::thread::{self, Thread};
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
 
 use super::steering::{Helm, Obeyed, Order, Shown, Steering};
 use crate::ending::Ending;
 use crate::sending::Sending;
+use crate::sync::Notify;
 use crate::tell::acts::{Act, Refused};
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
 
 /// Drives a future on the calling thread of a model.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
+    // Not by `park`: what unparks a thread of loom's that waits for something else is lost.
+    struct Woken {
+        is_woken: Mutex<bool>,
+        changed: Condvar,
+    }
 
-    impl Wake for Unpark {
+    impl Wake for Woken {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            *self.is_woken.lock().unwrap() = true;
+            self.changed.notify_one();
         }
     }
 
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let woken = Arc::new(Woken {
+        is_woken: Mutex::new(false),
+        changed: Condvar::new(),
+    });
+    let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
         }
+        let mut is_woken = woken.is_woken.lock().unwrap();
+        while !*is_woken {
+            is_woken = woken.changed.wait(is_woken).unwrap();
+        }
+        *is_woken = false;
     }
 }
 
@@ -59,26 +74,26 @@ fn asks(steering: &Steering, act: Act) -> thread::JoinHandle<Result<Progress, Re
     thread::spawn(move || block_on(steering.act(act, "a caller")))
 }
 
-/// Obeys so many orders on the dispatching thread, parking while there is none.
-fn obey(helm: &mut Helm, orders: usize) -> Vec<Act> {
+/// Obeys so many orders as the dispatcher does, resting while there is none.
+fn obey(helm: &mut Helm, woken: &Notify, orders: usize) -> Vec<Act> {
     let mut obeyed = Vec::new();
     while obeyed.len() < orders {
         match helm.next_order() {
             Some(order) => obeyed.push(answer(order, 0)),
-            None => thread::park(),
+            None => block_on(woken.notified()),
         }
     }
     obeyed
 }
 
 #[test]
-fn an_order_wakes_the_dispatching_thread_and_its_answer_the_caller() {
+fn an_order_wakes_the_dispatcher_and_its_answer_the_caller() {
     loom::model(|| {
         let ending = Ending::default();
         let (steering, mut helm) = Steering::new(ending.clone());
-        ending.register_dispatcher();
+        let woken = ending.register_dispatching_task();
         let caller = asks(&steering, Act::Pause);
-        assert_eq!(obey(&mut helm, 1), [Act::Pause]);
+        assert_eq!(obey(&mut helm, &woken, 1), [Act::Pause]);
         assert!(caller.join().unwrap().is_ok());
     });
 }
@@ -88,9 +103,9 @@ fn of_two_orders_at_once_none_is_left_waiting() {
     model_of_three(|| {
         let ending = Ending::default();
         let (steering, mut helm) = Steering::new(ending.clone());
-        ending.register_dispatcher();
+        let woken = ending.register_dispatching_task();
         let callers = [asks(&steering, Act::Pause), asks(&steering, Act::Step(1))];
-        assert_eq!(obey(&mut helm, 2).len(), 2);
+        assert_eq!(obey(&mut helm, &woken, 2).len(), 2);
         for caller in callers {
             assert!(caller.join().unwrap().is_ok());
         }
@@ -98,7 +113,7 @@ fn of_two_orders_at_once_none_is_left_waiting() {
 }
 
 /// Obeys until the stream winds down, then ends the steering as the pilot does.
-fn obey_until_the_end(helm: &mut Helm, ending: &Ending) -> Vec<Act> {
+fn obey_until_the_end(helm: &mut Helm, woken: &Notify, ending: &Ending) -> Vec<Act> {
     let mut obeyed = Vec::new();
     loop {
         while let Some(order) = helm.next_order() {
@@ -107,7 +122,7 @@ fn obey_until_the_end(helm: &mut Helm, ending: &Ending) -> Vec<Act> {
         if ending.is_winding_down() {
             break;
         }
-        thread::park();
+        block_on(woken.notified());
     }
     helm.close();
     while let Some(order) = helm.next_order() {
@@ -117,13 +132,13 @@ fn obey_until_the_end(helm: &mut Helm, ending: &Ending) -> Vec<Act> {
 }
 
 #[test]
-fn a_stop_wakes_the_dispatching_thread_and_is_among_the_orders_that_it_takes_last() {
+fn a_stop_wakes_the_dispatcher_and_is_among_the_orders_that_it_takes_last() {
     loom::model(|| {
         let ending = Ending::default();
         let (steering, mut helm) = Steering::new(ending.clone());
-        ending.register_dispatcher();
+        let woken = ending.register_dispatching_task();
         let caller = asks(&steering, Act::Stop);
-        assert_eq!(obey_until_the_end(&mut helm, &ending), [Act::Stop]);
+        assert_eq!(obey_until_the_end(&mut helm, &woken, &ending), [Act::Stop]);
         assert!(caller.join().unwrap().is_ok());
     });
 }
@@ -133,10 +148,10 @@ fn an_order_beside_a_stop_is_obeyed_or_refused_and_nobody_waits_for_ever() {
     model_of_three(|| {
         let ending = Ending::default();
         let (steering, mut helm) = Steering::new(ending.clone());
-        ending.register_dispatcher();
+        let woken = ending.register_dispatching_task();
         let stop = asks(&steering, Act::Stop);
         let pause = asks(&steering, Act::Pause);
-        let obeyed = obey_until_the_end(&mut helm, &ending);
+        let obeyed = obey_until_the_end(&mut helm, &woken, &ending);
         drop(helm);
         assert!(stop.join().unwrap().is_ok());
         match pause.join().unwrap() {
@@ -154,7 +169,7 @@ fn once_a_pause_says_that_nothing_is_on_its_way_nothing_is() {
     model_of_three(|| {
         let ending = Ending::default();
         let (steering, mut helm) = Steering::new(ending.clone());
-        ending.register_dispatcher();
+        let woken = ending.register_dispatching_task();
         let (meters, sending) = (Arc::new(Meters::new(1)), Sending::default());
         meters.read(0, 1);
         helm.show(Shown {
@@ -186,7 +201,7 @@ fn once_a_pause_says_that_nothing_is_on_its_way_nothing_is() {
                 assert_eq!(told, begun, "an event was on its way, or left later");
                 return;
             }
-            thread::park();
+            block_on(woken.notified());
         }
     });
 }

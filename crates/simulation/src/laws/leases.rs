@@ -17,11 +17,14 @@ impl Laws {
         watched.overtaken.extend(before.filter(|_| took_over));
     }
 
-    /// A process knows that its lease lasts until then.
-    pub(crate) fn holds_until(&self, process: ProcessId, until: Duration) {
+    /// A process knows that a renewal which began then has succeeded.
+    pub(crate) fn renewed(&self, process: ProcessId, began: Duration, period: Duration) {
         let mut watched = self.watched();
-        watched.held_until.insert(process, until);
-        watched.renews_late.remove(&process);
+        watched.held_until.insert(process, began + period);
+        // An answer that came late, as after a suspension, leaves no time for the next.
+        if watched.clock.elapsed() < began + period / 2 {
+            watched.renews_late.remove(&process);
+        }
     }
 
     /// A process may come too late to its next renewal: the store was away, or it was suspended.
