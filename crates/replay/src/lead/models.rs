@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use loom::model::Builder;
-use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use super::steering::{Helm, Obeyed, Order, Shown, Steering};
@@ -20,23 +19,17 @@ use crate::tell::progress::Progress;
 
 /// Drives a future on the calling thread of a model.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    // Not by `park`: what unparks a thread of loom's that waits for something else is lost.
-    struct Woken {
-        is_woken: Mutex<bool>,
-        changed: Condvar,
-    }
+    // Not by `park` nor a `Condvar`: loom 0.7 may forget that it unparked a thread that also waits
+    // for a lock.
+    struct Woken(loom::sync::Notify);
 
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {
-            *self.is_woken.lock().unwrap() = true;
-            self.changed.notify_one();
+            self.0.notify();
         }
     }
 
-    let woken = Arc::new(Woken {
-        is_woken: Mutex::new(false),
-        changed: Condvar::new(),
-    });
+    let woken = Arc::new(Woken(loom::sync::Notify::new()));
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -44,11 +37,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        let mut is_woken = woken.is_woken.lock().unwrap();
-        while !*is_woken {
-            is_woken = woken.changed.wait(is_woken).unwrap();
-        }
-        *is_woken = false;
+        woken.0.wait();
     }
 }
 
