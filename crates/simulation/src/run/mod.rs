@@ -24,8 +24,8 @@ use crate::world::SimWorld;
 
 /// Lives after which nothing befalls the producers any more.
 const TROUBLED_LIVES: u32 = 6;
-/// How long slow poison lasts in calm weather, beside the patience of a producer.
-const POISON_LASTS: Duration = Duration::from_secs(900);
+/// How long poison lasts in calm weather: longer than a producer may take to set it aside.
+const POISON_LASTS: Duration = Duration::from_secs(450);
 /// How long a life may last that has lost a task, beside the time for a stop.
 const DEATH_IS_NOTICED: Duration = Duration::from_secs(60);
 /// Steps that no simulation takes.
@@ -323,7 +323,7 @@ impl Simulation {
     fn check_poison(&mut self) {
         let Some(since) = self.calm_since else { return };
         let now = self.clock.elapsed();
-        if now < since + self.settings.give_up_after + POISON_LASTS {
+        if now < since + POISON_LASTS {
             return;
         }
         self.calm_since = None;
