@@ -65,7 +65,13 @@ impl Simulation {
             return;
         }
         let long = Duration::from_millis(self.dice.one_of(&[5, 200, 4_000, 40_000]));
-        let time = self.dice.time(long);
+        let time = if self.dice.permille(200) {
+            // Just longer than a lease lasts: its holder is late by less than it might excuse.
+            let period = self.settings.lease_period;
+            period + self.dice.time(period / 3)
+        } else {
+            self.dice.time(long)
+        };
         match self.dice.below(22) {
             0..=3 => self.befalls_the_gate(time),
             4..=6 => self.befalls_the_store(time),
