@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test check fmt loom simulate simulate-bugs fuzz soak bench bench-push audit platform-wsp-ready-once
+.PHONY: help demo test check fmt loom simulate simulate-bugs simulate-same fuzz soak bench bench-push audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -28,7 +28,7 @@ check: ## The fast part of it: format and lints
 fmt: ## Format
 	$(CARGO) fmt --all
 
-loom: ## Every order in which threads may meet at meters, window and sending
+loom: ## Every order in which threads may meet at meters, window, sending and steering
 	$(CARGO) test -p replay --features loom --lib models
 
 simulate: ## Seeds of the simulated system: SEEDS=1000, MINUTES=…, FIRST=1, or SEED=… with its trace
@@ -40,6 +40,9 @@ simulate-bugs: ## Plant bugs in the production code, and see that the simulation
 
 fuzz: ## Every parser under random bytes: MINUTES=1 of each target, or TARGETS='seal …'
 	@CARGO="$(CARGO)" MINUTES=$(or $(MINUTES),1) $(if $(TARGETS),TARGETS='$(TARGETS)') scripts/fuzz
+
+simulate-same: ## See that seeds give the same traces in debug and release, byte for byte: SEEDS=100
+	scripts/simulate-same $(SEEDS)
 
 soak: ## The long forms of crash, race and outage tests (hours)
 	scripts/test soak

@@ -65,11 +65,21 @@ pub enum Bug {
     LostSaveIsSaved,
     /// Events that are set aside are not counted.
     SetAsideUncounted,
+    /// An event that the gate refused is posted once more.
+    FinalAnswerIsRetried,
+    /// An event in doubt is given up after its tries, however short they took.
+    DoubtIsGivenUpAtOnce,
+    /// A gate that asks to slow down has failed on the event.
+    SlowingDownIsAFault,
+    /// Lanes begin what waits in them after a stop, too.
+    QueuedEventsLeaveAfterAStop,
+    /// A part of the stream that dies does not end the stream.
+    DeathGoesUnnoticed,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::CursorPassesOne,
         Self::AnyFence,
         Self::WiderWindow,
@@ -93,6 +103,11 @@ impl Bug {
         Self::WindowOpensEarly,
         Self::LostSaveIsSaved,
         Self::SetAsideUncounted,
+        Self::FinalAnswerIsRetried,
+        Self::DoubtIsGivenUpAtOnce,
+        Self::SlowingDownIsAFault,
+        Self::QueuedEventsLeaveAfterAStop,
+        Self::DeathGoesUnnoticed,
     ];
 
     /// Whether this bug is planted in this process.

@@ -169,6 +169,11 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
                 details: (self.keeps_answers || decision == Decision::Quarantine)
                     .then(|| Box::new(AnswerDetails::of(&answer))),
             },
+            Verdict::Rejected(_)
+                if Bug::FinalAnswerIsRetried.is_planted() && self.trial.attempts == 1 =>
+            {
+                return Step::Again(Duration::ZERO);
+            }
             Verdict::Rejected(refusal) => PushOutcome::Rejected {
                 refusal,
                 attempts: self.trial.attempts,
@@ -179,6 +184,10 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
                 refusal,
             } => {
                 permit.congested();
+                if Bug::SlowingDownIsAFault.is_planted() {
+                    let cause = RetryCause::of_status(refusal.status);
+                    return self.failed(now, cause, Failure::Answer(refusal));
+                }
                 return self.held_back(now, retry_after, refusal);
             }
             Verdict::Away(refusal) => return self.away(now, refusal),
@@ -262,7 +271,10 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         self.trial.doubts += 1;
         self.trial.last_cause = Some(RetryCause::InDoubt);
         let since = *self.trial.doubted.get_or_insert(now);
-        let left = DOUBTED_FOR.saturating_sub(now - since);
+        let mut left = DOUBTED_FOR.saturating_sub(now - since);
+        if Bug::DoubtIsGivenUpAtOnce.is_planted() {
+            left = Duration::ZERO;
+        }
         if left.is_zero() && watch.policy.is_exhausted(self.trial.doubts) {
             let attempts = self.trial.attempts;
             return Step::Done(PushOutcome::InDoubt { refusal, attempts });

@@ -6,16 +6,16 @@
 //! may be sent under it, and no answer can be saved. The first failure is the
 //! cause, also if a stop was asked for before it; later failures are consequences.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use durable::TokioClock;
-use model::{Clock as _, SharedClock};
-use tokio::sync::Notify;
+use model::{Bug, Clock as _, SharedClock};
 
 use crate::Error;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, Notify};
 use push::Stop;
 
 /// Why a stream ends early.
@@ -66,7 +66,7 @@ impl Ending {
             clock,
             winding_down: AtomicBool::new(false),
             since: OnceLock::new(),
-            cause: Mutex::default(),
+            cause: Mutex::new(None),
             changed: Notify::new(),
             dispatcher: OnceLock::new(),
             cut: Stop::default(),
@@ -219,6 +219,9 @@ impl WorkGuard {
 
 impl Drop for WorkGuard {
     fn drop(&mut self) {
+        if Bug::DeathGoesUnnoticed.is_planted() {
+            return;
+        }
         if let Some(ending) = self.ending.take() {
             ending.wind_down(Cause::Failed(Error::ended_early(self.what)));
         }

@@ -4,25 +4,54 @@
 //! after it, nothing leaves that was not in flight. While paused, a step lets lanes begin as
 //! many events as it names, whichever lane holds them; each key keeps its order.
 //!
-//! Events are counted as lanes begin them, and a pause is a limit of that count. So it is known
-//! which count of done events means that all that was let leave is done.
+//! Events are counted as lanes begin them. The count, and whether the stream is paused, are one
+//! atomic: so a pause knows exactly which events it came too late for, and no lane begins another.
 
 use std::sync::Arc;
 
 use model::Bug;
-use tokio::sync::Notify;
 
 use crate::ending::Ending;
+use crate::sync::Notify;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The limit of a stream that is not paused.
-const NO_LIMIT: u64 = u64::MAX;
+/// What lanes begin by: bit 0 says whether the stream is paused, the next 15 count pauses and
+/// resumes, the others count events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gate(u64);
+
+impl Gate {
+    const PAUSED: u64 = 1;
+    const ACT: u64 = 1 << 1;
+    const EVENT: u64 = 1 << 16;
+    const ACTS: u64 = Self::EVENT - Self::ACT;
+
+    fn is_paused(self) -> bool {
+        self.0 & Self::PAUSED != 0
+    }
+
+    /// The number of events that lanes began.
+    fn begun(self) -> u64 {
+        self.0 / Self::EVENT
+    }
+
+    fn with_one_more(self) -> Self {
+        Self(self.0 + Self::EVENT)
+    }
+
+    /// The gate after an act: a lane that looked at the one before must look again.
+    fn after_act(self, is_paused: bool) -> Self {
+        let acts = (self.0 + Self::ACT) & Self::ACTS;
+        let events = self.0 & !(Self::ACTS | Self::PAUSED);
+        Self(events | acts | u64::from(is_paused))
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
-    /// The number of events that lanes began.
-    begun: AtomicU64,
-    /// Lanes begin no event beyond this number of them.
+    /// A [`Gate`].
+    gate: AtomicU64,
+    /// While the stream is paused, lanes begin no event beyond this number of them.
     limit: AtomicU64,
     changed: Notify,
 }
@@ -36,8 +65,8 @@ pub(crate) struct Sending {
 impl Default for Sending {
     fn default() -> Self {
         let shared = Shared {
-            begun: AtomicU64::new(0),
-            limit: AtomicU64::new(NO_LIMIT),
+            gate: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
             changed: Notify::new(),
         };
         Self {
@@ -50,21 +79,23 @@ impl Sending {
     /// Lets no lane begin another event, and takes back steps that no lane has used. Gives the
     /// number of events that lanes began.
     pub(crate) fn pause(&self) -> u64 {
-        let begun = self.begun();
-        if !Bug::PauseLeavesLanesOpen.is_planted() {
-            self.pause_at(begun);
+        if Bug::PauseLeavesLanesOpen.is_planted() {
+            return self.gate().begun();
         }
-        begun
+        // Before the gate: a lane that sees the pause sees this limit.
+        self.shared.limit.store(0, Ordering::Release);
+        self.act(true).begun()
     }
 
     /// Lets lanes begin `events` events of the whole stream, and no other.
     pub(crate) fn pause_at(&self, events: u64) {
         self.shared.limit.store(events, Ordering::Release);
+        self.act(true);
     }
 
     /// Lets lanes begin events as they come.
     pub(crate) fn resume(&self) {
-        self.shared.limit.store(NO_LIMIT, Ordering::Release);
+        self.act(false);
         self.shared.changed.notify_waiters();
     }
 
@@ -72,9 +103,9 @@ impl Sending {
     /// stream that they may begin.
     pub(crate) fn step(&self, events: u64) -> u64 {
         let events = events + u64::from(Bug::StepOneMore.is_planted());
-        // A lane that saw no limit just before a pause may have begun one beyond it.
-        let limit = self.shared.limit.load(Ordering::Acquire).max(self.begun());
-        let limit = limit.saturating_add(events);
+        // Steps that no lane has used are still to be had.
+        let limit = self.shared.limit.load(Ordering::Acquire);
+        let limit = limit.max(self.gate().begun()).saturating_add(events);
         self.shared.limit.store(limit, Ordering::Release);
         self.shared.changed.notify_waiters();
         limit
@@ -82,17 +113,37 @@ impl Sending {
 
     /// Counts an event that is done without a post, such as one that is too large.
     pub(crate) fn passed_unposted(&self) {
-        self.shared.begun.fetch_add(1, Ordering::AcqRel);
+        self.shared.gate.fetch_add(Gate::EVENT, Ordering::AcqRel);
     }
 
-    /// The number of events that lanes began.
-    fn begun(&self) -> u64 {
-        self.shared.begun.load(Ordering::Acquire)
+    /// Pauses or resumes; gives the gate as it is from then on.
+    fn act(&self, is_paused: bool) -> Gate {
+        let mut before = self.gate();
+        loop {
+            let after = before.after_act(is_paused);
+            match self.exchange(before, after) {
+                Ok(()) => return after,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    fn gate(&self) -> Gate {
+        Gate(self.shared.gate.load(Ordering::Acquire))
+    }
+
+    /// Has the gate be `after` if it is `before`; else gives what it is.
+    fn exchange(&self, before: Gate, after: Gate) -> Result<(), Gate> {
+        let gate = &self.shared.gate;
+        let exchanged =
+            gate.compare_exchange_weak(before.0, after.0, Ordering::AcqRel, Ordering::Acquire);
+        exchanged.map(drop).map_err(Gate)
     }
 
     /// Whether all is done that lanes began, where they are held back and `done` events are done.
     pub(crate) fn is_quiet(&self, done: u64) -> bool {
-        self.shared.limit.load(Ordering::Acquire) == NO_LIMIT || done >= self.begun()
+        let gate = self.gate();
+        !gate.is_paused() || done >= gate.begun()
     }
 
     /// Waits until a lane may have an event to begin; `false` if the stream winds down first. While
@@ -111,7 +162,12 @@ impl Sending {
     }
 
     fn is_open(&self) -> bool {
-        self.begun() < self.shared.limit.load(Ordering::Acquire)
+        self.lets_one_begin(self.gate())
+    }
+
+    fn lets_one_begin(&self, gate: Gate) -> bool {
+        // In this order: the limit that is read is the one that the gate was shut with, or newer.
+        !gate.is_paused() || gate.begun() < self.shared.limit.load(Ordering::Acquire)
     }
 
     /// Waits while lanes are held back, but no longer than until the stream winds down.
@@ -129,42 +185,124 @@ impl Sending {
 
     /// Whether a lane may post an event for the first time now; while paused, that takes a step.
     pub(crate) fn begins(&self) -> bool {
-        let Shared { begun, limit, .. } = &*self.shared;
-        if limit.load(Ordering::Acquire) == NO_LIMIT {
-            begun.fetch_add(1, Ordering::AcqRel);
-            return true;
+        let mut gate = self.gate();
+        while self.lets_one_begin(gate) {
+            match self.exchange(gate, gate.with_one_more()) {
+                Ok(()) => return true,
+                Err(now) => gate = now,
+            }
         }
-        let begin = |begun: u64| (begun < limit.load(Ordering::Acquire)).then(|| begun + 1);
-        begun
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, begin)
-            .is_ok()
+        false
     }
 }
 
 /// Every order in which lanes and the pilot may meet at the switch.
 #[cfg(all(test, feature = "loom"))]
 mod models {
-    use loom::thread;
+    use loom::thread::{self, JoinHandle};
 
     use super::*;
+    use crate::ending::Cause;
+    use crate::lead::models::block_on;
+
+    /// Lanes that try to begin one event each, and give how many they began.
+    fn lanes(sending: &Sending, count: usize) -> Vec<JoinHandle<u64>> {
+        let lane = |_| {
+            let sending = sending.clone();
+            thread::spawn(move || u64::from(sending.begins()))
+        };
+        (0..count).map(lane).collect()
+    }
+
+    fn begun_by(lanes: Vec<JoinHandle<u64>>) -> u64 {
+        lanes.into_iter().map(|lane| lane.join().unwrap()).sum()
+    }
 
     #[test]
     fn two_lanes_begin_no_more_events_than_there_are_steps() {
         loom::model(|| {
             let sending = Sending::default();
             sending.pause();
-            let lanes: Vec<_> = (0..2)
-                .map(|_| {
-                    let sending = sending.clone();
-                    thread::spawn(move || u64::from(sending.begins()))
-                })
-                .collect();
+            let lanes = lanes(&sending, 2);
             sending.step(1);
-            let begun: u64 = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
+            let begun = begun_by(lanes);
             assert!(begun <= 1, "{begun} begun by one step");
             // The step is used, or waits: it is never lost.
             assert_eq!(begun + u64::from(sending.begins()), 1);
         });
+    }
+
+    #[test]
+    fn a_pause_knows_of_every_event_that_a_lane_began_and_no_lane_begins_another() {
+        loom::model(|| {
+            let sending = Sending::default();
+            let lanes = lanes(&sending, 2);
+            let known = sending.pause();
+            assert_eq!(begun_by(lanes), known);
+            assert!(!sending.begins());
+        });
+    }
+
+    #[test]
+    fn a_pause_takes_steps_back_that_no_lane_has_used_and_knows_of_the_others() {
+        loom::model(|| {
+            let sending = Sending::default();
+            sending.pause();
+            sending.step(2);
+            let lanes = lanes(&sending, 2);
+            let known = sending.pause();
+            assert_eq!(begun_by(lanes), known);
+            assert!(!sending.begins());
+        });
+    }
+
+    #[test]
+    fn a_resume_between_two_pauses_lets_begin_what_the_second_knows_of() {
+        loom::model(|| {
+            let sending = Sending::default();
+            sending.pause();
+            let lanes = lanes(&sending, 2);
+            sending.resume();
+            let known = sending.pause();
+            assert_eq!(begun_by(lanes), known);
+            assert_eq!(sending.step(1), known + 1);
+            assert!(sending.begins() && !sending.begins());
+        });
+    }
+
+    /// A lane that is held back, and what `act` of another thread lets it do.
+    fn held_back(act: impl Fn(&Sending, &Ending) + Clone + Send + Sync + 'static, begins: bool) {
+        loom::model(move || {
+            let (sending, ending) = (Sending::default(), Ending::default());
+            sending.pause();
+            let lane = {
+                let (sending, ending) = (sending.clone(), ending.clone());
+                thread::spawn(move || block_on(sending.may_begin(&ending)))
+            };
+            act(&sending, &ending);
+            // If the lane is not woken, this never ends, and loom says so.
+            assert_eq!(lane.join().unwrap(), begins);
+        });
+    }
+
+    #[test]
+    fn a_lane_that_is_held_back_is_woken_by_a_resume() {
+        held_back(|sending, _| sending.resume(), true);
+    }
+
+    #[test]
+    fn a_lane_that_is_held_back_is_woken_by_a_step() {
+        held_back(
+            |sending, _| {
+                sending.step(1);
+            },
+            true,
+        );
+    }
+
+    #[test]
+    fn a_lane_that_is_held_back_is_woken_by_a_stop() {
+        held_back(|_, ending| ending.wind_down(Cause::Asked), false);
     }
 }
 

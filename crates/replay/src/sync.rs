@@ -1,10 +1,17 @@
-//! The atomics that threads of one stream share: std's, or loom's under the feature `loom`, which
-//! tries every order in which threads may meet at them.
+//! What threads of one stream share: std's atomics and locks and tokio's `Notify`, or, under the
+//! feature `loom`, ones by which loom tries every order in which threads may meet.
 //!
-//! Meters, window, sending and steering take them from here. Under the feature nothing but their
-//! models runs: loom's atomics exist inside of a model only.
+//! Meters, window, sending, steering and ending take them from here. Under the feature nothing but
+//! their models runs: what loom gives exists inside of a model only.
 
 #[cfg(feature = "loom")]
-pub(crate) use loom::sync::atomic;
+mod notify;
+
+#[cfg(feature = "loom")]
+pub(crate) use self::notify::Notify;
+#[cfg(feature = "loom")]
+pub(crate) use loom::sync::{Mutex, atomic};
 #[cfg(not(feature = "loom"))]
-pub(crate) use std::sync::atomic;
+pub(crate) use std::sync::{Mutex, atomic};
+#[cfg(not(feature = "loom"))]
+pub(crate) use tokio::sync::Notify;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -24,6 +24,8 @@ pub(crate) struct SimClock {
     world: Arc<Mutex<World>>,
     /// How far the wall clock of this machine is off, in nanoseconds.
     skew: Arc<AtomicI64>,
+    /// How long this machine has slept, in nanoseconds: its timers stood still, and time went on.
+    slept: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,27 @@ impl SimClock {
         Self {
             world: Arc::clone(&self.world),
             skew: Arc::default(),
+            slept: Arc::default(),
         }
+    }
+
+    /// Has the timers of this machine stand still for `time`, as while it sleeps; its clock goes on.
+    pub(crate) fn sleeps_for(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.slept.fetch_add(time, Relaxed);
+    }
+
+    /// How far the wall clock of this machine is off, in nanoseconds.
+    pub(crate) fn skew(&self) -> i64 {
+        self.skew.load(Relaxed)
+    }
+
+    /// The time since the world began at which a wall clock that is off by `skew` shows `wall`.
+    pub(crate) fn elapsed_at(wall: SystemTime, skew: i64) -> Duration {
+        let shown = wall.duration_since(SystemTime::UNIX_EPOCH + WALL_BEGINNING);
+        let shown = shown.map_or_else(|before| -nanos(before.duration()), nanos);
+        let elapsed = u64::try_from(shown - i128::from(skew)).unwrap_or(0);
+        Duration::from_nanos(elapsed)
     }
 
     /// Steps the wall clock of this machine.
@@ -105,6 +127,10 @@ impl SimClock {
         }
     }
 
+    fn slept(&self) -> Duration {
+        Duration::from_nanos(self.slept.load(Relaxed))
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,7 +154,10 @@ impl Clock for SimClock {
     fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send {
         Sleep {
             clock: self.clone(),
-            at: self.elapsed().saturating_add(delay),
+            at: self
+                .elapsed()
+                .saturating_add(delay)
+                .saturating_sub(self.slept()),
             alarm: None,
         }
     }
@@ -138,8 +167,13 @@ impl Clock for SimClock {
     }
 }
 
+fn nanos(time: Duration) -> i128 {
+    i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
+}
+
 struct Sleep {
     clock: SimClock,
+    /// When it ends, counted without the time for which the machine slept.
     at: Duration,
     alarm: Option<(Duration, u64)>,
 }
@@ -148,8 +182,9 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let at = self.at;
         let clock = self.clock.clone();
+        // The machine may have slept since.
+        let at = self.at + clock.slept();
         let mut world = clock.world();
         if let Some(alarm) = self.alarm.take() {
             world.alarms.remove(&alarm);

@@ -1,7 +1,7 @@
 //! The ingestion gate of a simulated world: takes events in by HTTP/1.1 over simulated streams,
 //! remembers ids, and is unwell in every way that a gate can be.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use model::Clock as _;
 use push::{Connector, FaultKind, PushFault};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::answers::{Dialect, GateState, Poison, Reaction, Says, Weather};
 use crate::clock::SimClock;
 use crate::dice::Dice;
 use crate::laws::Laws;
@@ -19,45 +20,6 @@ use crate::world::{EventNumber, SimWorld};
 /// The process of the gate.
 pub(crate) const GATE: ProcessId = ProcessId(0);
 
-/// What may be wrong with the gate and the way to it, each in so many of a thousand requests.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Weather {
-    pub(crate) slow_down: u64,
-    pub(crate) failing: u64,
-    pub(crate) unhealthy: u64,
-    pub(crate) cut_before: u64,
-    pub(crate) cut_after: u64,
-    pub(crate) silent: u64,
-    pub(crate) in_doubt: u64,
-    pub(crate) closing: u64,
-    pub(crate) quarantining: u64,
-}
-
-/// What the gate does to one event, always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Poison {
-    /// It fails on it.
-    Fails,
-    /// It cuts the connection.
-    Cuts,
-    /// It refuses it.
-    Refuses,
-    /// It never knows whether it has it.
-    Doubts,
-}
-
-struct GateState {
-    dice: Dice,
-    ids: BTreeSet<EventNumber>,
-    in_doubt: BTreeSet<EventNumber>,
-    weather: Weather,
-    poison: Vec<Option<Poison>>,
-    away_until: Duration,
-    latency: Duration,
-    cutters: Vec<Cutter>,
-    faults: u64,
-}
-
 /// The gate. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SimGate {
@@ -66,14 +28,15 @@ pub(crate) struct SimGate {
     world: Arc<SimWorld>,
     laws: Laws,
     state: Arc<Mutex<GateState>>,
+    /// Connections that are open, and the event that the gate is at on each.
+    served: Arc<Mutex<Served>>,
 }
 
-/// What becomes of a request.
-enum Reaction {
-    Answer(u16, &'static str, &'static str),
-    AnswerAndClose(u16, &'static str),
-    Cut,
-    Silence,
+#[derive(Default)]
+struct Served {
+    cutters: Vec<Cutter>,
+    /// How many requests the gate is at, event by event.
+    at_work: BTreeMap<EventNumber, u32>,
 }
 
 impl SimGate {
@@ -82,27 +45,21 @@ impl SimGate {
         spawner: Spawner,
         world: &Arc<SimWorld>,
         laws: &Laws,
-        mut dice: Dice,
+        dice: Dice,
     ) -> Self {
-        let latency = Duration::from_micros(dice.one_of(&[50, 500, 5_000, 50_000]));
-        let state = GateState {
-            dice,
-            ids: BTreeSet::new(),
-            in_doubt: BTreeSet::new(),
-            weather: Weather::default(),
-            poison: vec![None; world.len()],
-            away_until: Duration::ZERO,
-            latency,
-            cutters: Vec::new(),
-            faults: 0,
-        };
+        let state = GateState::new(dice, world.len());
         Self {
             clock: clock.clone(),
             spawner,
             world: Arc::clone(world),
             laws: laws.clone(),
             state: Arc::new(Mutex::new(state)),
+            served: Arc::default(),
         }
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, GateState> {
@@ -125,11 +82,31 @@ impl SimGate {
         self.state().poison[event] = poison;
     }
 
-    /// Takes all poison out of the world.
+    /// Whether what the gate does to an event looks as if all were asked to slow down.
+    pub(crate) fn slow_poison(&self) -> Vec<EventNumber> {
+        let state = self.state();
+        let poison = state.poison.iter().enumerate();
+        let slow = poison.filter(|(_, poison)| poison.is_some_and(Poison::is_slow));
+        slow.map(|(event, _)| event).collect()
+    }
+
+    /// Takes all poison out of the world, and all doubt.
     pub(crate) fn mend(&self) {
+        self.state().mend();
+    }
+
+    /// Speaks like the other gate of the platform from now on.
+    pub(crate) fn switch_dialect(&self) {
         let mut state = self.state();
-        state.poison.fill(None);
-        state.in_doubt.clear();
+        state.dialect = match state.dialect {
+            Dialect::Local => Dialect::Managed,
+            Dialect::Managed => Dialect::Local,
+        };
+    }
+
+    /// Refuses every sender for a while.
+    pub(crate) fn refuse_senders(&self, time: Duration) {
+        self.state().refuses_senders_until = self.clock.elapsed() + time;
     }
 
     /// Goes away for a while: connections are cut, and none is taken.
@@ -140,14 +117,14 @@ impl SimGate {
 
     /// Restarts: connections are cut, and ids may be forgotten.
     pub(crate) fn restart(&self, forgets: bool) {
-        if forgets {
-            self.state().ids.clear();
-        }
+        let at_work: Vec<_> = self.served().at_work.keys().copied().collect();
+        self.state().restart(forgets, &at_work);
         self.cut_all();
     }
 
     fn cut_all(&self) {
-        let cutters = std::mem::take(&mut self.state().cutters);
+        self.laws.answers_may_be_lost();
+        let cutters = std::mem::take(&mut self.served().cutters);
         cutters.iter().for_each(Cutter::cut);
     }
 
@@ -156,7 +133,7 @@ impl SimGate {
         self.state().faults
     }
 
-    async fn serve(self, mut stream: SimStream) {
+    async fn serve(self, process: ProcessId, mut stream: SimStream) {
         let mut buffer = Vec::new();
         while let Some(body) = read_request(&mut stream, &mut buffer).await {
             let think = {
@@ -164,46 +141,68 @@ impl SimGate {
                 let latency = state.latency;
                 state.dice.time(latency)
             };
+            let event = event_in(&self.world, &body);
+            let at_work = event.map(|event| self.is_at(event));
             self.clock.sleep(think).await;
-            let answered = match self.react(&body) {
-                Reaction::Answer(status, header, body) => {
-                    answer(&mut stream, status, header, body).await
-                }
-                Reaction::AnswerAndClose(status, body) => {
-                    let _ = answer(&mut stream, status, "", body).await;
-                    return;
+            drop(at_work);
+            let Some(event) = event else {
+                self.laws
+                    .broken("the gate got an event that is not of this world");
+                return;
+            };
+            match self.react(process, event) {
+                Reaction::Answer {
+                    status,
+                    header,
+                    body,
+                    says,
+                    closes,
+                } => {
+                    let answered = answer(&mut stream, status, header, &body).await;
+                    if answered.is_ok() && matches!(says, Says::Taken | Says::Refused) {
+                        self.laws.has_final_answer(process, event);
+                    }
+                    if answered.is_err() || closes {
+                        return;
+                    }
                 }
                 Reaction::Cut => {
                     stream.reset();
                     return;
                 }
                 Reaction::Silence => std::future::pending().await,
-            };
-            if answered.is_err() {
-                return;
             }
         }
     }
 
-    fn react(&self, body: &[u8]) -> Reaction {
-        let Some(event) = event_in(&self.world, body) else {
-            self.laws
-                .broken("the gate got an event that is not of this world");
-            return Reaction::Answer(422, "", r#"{"error":"UNKNOWN"}"#);
-        };
-        let mut state = self.state();
-        let reaction = state.react(event, &self.laws);
-        drop(state);
+    /// Counts a request that the gate is at, until the guard is dropped.
+    fn is_at(&self, event: EventNumber) -> AtWork {
+        *self.served().at_work.entry(event).or_default() += 1;
+        AtWork(Arc::clone(&self.served), event)
+    }
+
+    fn react(&self, process: ProcessId, event: EventNumber) -> Reaction {
+        let now = self.clock.elapsed();
+        let (reaction, is_taken) = self.state().react(now, event);
+        if is_taken {
+            self.laws.arrived(event);
+        }
+        let says = reaction.says();
         // It may be singled out for this, and is then set aside while others go on.
-        if !matches!(
-            &reaction,
-            Reaction::Answer(200, ..) | Reaction::AnswerAndClose(200, _)
-        ) {
+        if matches!(says, Says::Failed | Says::Refused | Says::InDoubt) {
             self.laws.may_be_given_up(event);
         }
+        self.laws.answered(process, event, says);
         let told = match &reaction {
-            Reaction::Answer(status, _, body) => format!("answers {status} {body} to {event}"),
-            Reaction::AnswerAndClose(status, _) => format!("answers {status} to {event}, closes"),
+            Reaction::Answer {
+                status,
+                body,
+                closes: false,
+                ..
+            } => format!("answers {status} {body} to {event}"),
+            Reaction::Answer { status, body, .. } => {
+                format!("answers {status} {body} to {event}, closes")
+            }
             Reaction::Cut => format!("cuts {event} off"),
             Reaction::Silence => format!("says nothing to {event}"),
         };
@@ -212,68 +211,19 @@ impl SimGate {
     }
 }
 
-impl GateState {
-    fn react(&mut self, event: EventNumber, laws: &Laws) -> Reaction {
-        const DOUBT: &str = r#"{"error":"PUBLISH_AMBIGUOUS_RETRY"}"#;
-        let weather = self.weather;
-        if let Some(poison) = self.poison[event] {
-            self.faults += 1;
-            return match poison {
-                Poison::Fails => Reaction::Answer(500, "", r#"{"error":"INTERNAL_ERROR"}"#),
-                Poison::Cuts => Reaction::Cut,
-                Poison::Refuses => Reaction::Answer(422, "", r#"{"error":"SCHEMA_INVALID"}"#),
-                Poison::Doubts => Reaction::Answer(503, "", DOUBT),
-            };
+struct AtWork(Arc<Mutex<Served>>, EventNumber);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let Self(served, event) = self;
+        let mut served = served.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = served.at_work.get_mut(event).map(|requests| {
+            *requests -= 1;
+            *requests
+        });
+        if left == Some(0) {
+            served.at_work.remove(event);
         }
-        let mut happens = |chance| {
-            let happens = self.dice.permille(chance);
-            self.faults += u64::from(happens);
-            happens
-        };
-        if happens(weather.slow_down) {
-            return Reaction::Answer(429, "retry-after: 1\r\n", r#"{"error":"RATE_LIMITED"}"#);
-        }
-        if happens(weather.failing) {
-            return Reaction::Answer(502, "", "");
-        }
-        if happens(weather.unhealthy) {
-            return Reaction::Answer(503, "", r#"{"error":"IG_UNHEALTHY"}"#);
-        }
-        if happens(weather.cut_before) {
-            return Reaction::Cut;
-        }
-        if happens(weather.silent) {
-            return Reaction::Silence;
-        }
-        if self.in_doubt.contains(&event) || happens(weather.in_doubt) {
-            // It may find out later, and it may never.
-            if self.dice.permille(300) {
-                self.in_doubt.remove(&event);
-            } else {
-                self.in_doubt.insert(event);
-                return Reaction::Answer(503, "", DOUBT);
-            }
-        }
-        let quarantines = self.dice.permille(weather.quarantining);
-        let is_new = self.ids.insert(event);
-        laws.arrived(event);
-        let mut happens = |chance| {
-            let happens = self.dice.permille(chance);
-            self.faults += u64::from(happens);
-            happens
-        };
-        if happens(weather.cut_after) {
-            return Reaction::Cut;
-        }
-        let decision = match (is_new, quarantines) {
-            (true, false) => r#"{"decision":"ADMIT"}"#,
-            (true, true) => r#"{"decision":"QUARANTINE","reason_codes":["SCHEMA_FAIL"]}"#,
-            (false, _) => r#"{"decision":"DUPLICATE"}"#,
-        };
-        if happens(weather.closing) {
-            return Reaction::AnswerAndClose(200, decision);
-        }
-        Reaction::Answer(200, "", decision)
     }
 }
 
@@ -358,10 +308,13 @@ impl Connector for SimConnector {
         };
         let (client, server, cutter) =
             connection(&gate.clock, &mut state.dice, latency, Box::new(tap));
-        state.cutters.retain(|cutter| !cutter.is_over());
-        state.cutters.push(cutter);
         drop(state);
-        let serving = gate.clone().serve(server);
+        {
+            let cutters = &mut gate.served().cutters;
+            cutters.retain(|cutter| !cutter.is_over());
+            cutters.push(cutter);
+        }
+        let serving = gate.clone().serve(self.process, server);
         gate.spawner.spawn(GATE, serving);
         Ok(client)
     }

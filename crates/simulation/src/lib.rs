@@ -27,9 +27,9 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `run` | one seed to its end: who lives, what befalls them |
+//! | `run` | one seed to its end: who lives, and what befalls them (`run/mishaps`) |
 //! | `producer` | one life of a producer, by the code of production |
-//! | `gate`, `store`, `disk`, `world` | what is simulated around it |
+//! | `gate`, `answers`, `store`, `disk`, `world` | what is simulated around it |
 //! | `laws` | what must hold |
 //! | `stage` | tasks and workers, driven one step after the other |
 //! | `pipes`, `clock`, `dice` | bytes on their way, time, chance |
@@ -39,6 +39,7 @@ mod producer;
 mod gate;
 mod store;
 mod laws;
+mod answers;
 mod disk;
 mod world;
 mod stage;

@@ -14,15 +14,15 @@ use model::{Clock as _, SharedClock, SharedRandom};
 use push::{ClientOptions, DirectClient, PushEndpoint, RetryPolicy, Trouble};
 use replay::{
     AsWritten, Cause, Concurrency, Course, Crew, Cursors, DispatchEnd, Ending, Engine, Error,
-    EventOrder, FeedPool, Gateway, Happening, HeldLease, Helm, Journal, KeptOutput, LaneCount,
-    LaneOrdering, LaneSettings, Merge, Position, QuarantineFile, Ran, Schedule, SetAside, Speedup,
-    Start, WhenLate, watch_lease,
+    EventOrder, FeedPool, Gateway, Happening, HeldLease, Helm, Journal, Kept, KeptOutput,
+    LaneCount, LaneOrdering, LaneSettings, Merge, Position, Quarantine, QuarantineFile, Ran,
+    RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate, watch_lease,
 };
 
 use crate::clock::SimClock;
 use crate::dice::Dice;
 use crate::disk::quarantine_path;
-use crate::gate::{SimConnector, SimGate};
+use crate::gate::{SimConnector, SimGate, event_in};
 use crate::laws::{Laws, NotBefore};
 use crate::stage::ProcessId;
 use crate::store::position;
@@ -137,6 +137,8 @@ pub(crate) struct Life {
     pub(crate) takes_over: bool,
     /// Events that it may repeat beyond its window, since another lives beside it.
     pub(crate) allowed_more: usize,
+    /// How far its wall clock was off when its schedule began, in nanoseconds.
+    pub(crate) skew: i64,
 }
 
 /// The keys of the cursors of a world.
@@ -168,7 +170,12 @@ impl Life {
         let settings = self.settings.clone();
         let clock = SharedClock::new(self.clock.clone());
         let keys = keys(&self.world);
-        let holder = Holder::this_process("simulation");
+        // Errors name the holder, and traces errors: nothing of this process may be in them.
+        let holder = Holder {
+            name: "simulation".to_owned(),
+            host: "simulated".to_owned(),
+            pid: self.process.0,
+        };
         let mut wanted = LeaseRequest::new(keys.clone(), holder).lasting(settings.lease_period);
         wanted.take_over = self.takes_over;
         let (ending, crew) = (self.ending.clone(), self.crew.clone());
@@ -207,13 +214,15 @@ impl Life {
         }
         let settings = self.settings.clone();
         let start = Start::by(&self.clock);
+        self.skew = self.clock.skew();
         let not_before = (settings.speedup > 0.0 && self.world.by_time).then(|| NotBefore {
             start: self.clock.elapsed(),
             first: None,
             speedup: settings.speedup,
         });
         let allowed = settings.window() + self.allowed_more;
-        self.laws.life_begins(self.process, allowed, not_before);
+        self.laws
+            .life_begins(self.process, &self.ending, allowed, not_before);
         let order = self.order(&done)?;
         let speedup = Speedup::new(settings.speedup).unwrap_or(Speedup::UNPACED);
         let when_late = if settings.slips {
@@ -263,7 +272,13 @@ impl Life {
         let disk: Arc<CrashDisk> = Arc::clone(&self.disk);
         let file = QuarantineFile::open_on(disk, quarantine_path())?;
         Ok(Some(SetAside {
-            quarantine: Box::new(file),
+            quarantine: Box::new(Watched {
+                file,
+                process: self.process,
+                max_attempts: self.settings.max_attempts,
+                world: Arc::clone(&self.world),
+                laws: self.laws.clone(),
+            }),
             at_most: 1_000_000,
         }))
     }
@@ -333,11 +348,7 @@ impl Life {
             // A schedule that slips reports where it stands at last.
             && !self.settings.slips
         {
-            let skew = self.clock.wall().duration_since(schedule.wall_origin);
-            let anchor = self
-                .clock
-                .elapsed()
-                .saturating_sub(skew.unwrap_or_default());
+            let anchor = SimClock::elapsed_at(schedule.wall_origin, self.skew);
             let place = (anchor, origin.nanos());
             let speedup = self.settings.speedup as u64;
             self.laws.check_schedule(self.process, place, speedup);
@@ -345,6 +356,10 @@ impl Life {
         let decided = ran.kept.decisions;
         if decided.admit + decided.duplicate + decided.quarantine != all.acknowledged {
             self.laws.broken("decisions and acknowledgements differ");
+        }
+        let is_asked = matches!(cause, Some(Cause::Asked) | None);
+        if is_asked && !matches!(ran.dispatched.end, DispatchEnd::Failed(_)) {
+            self.check_saved(&ran.kept);
         }
         match (cause, ran.dispatched.end) {
             (Some(Cause::Failed(error)), _) => Err(error),
@@ -360,6 +375,51 @@ impl Life {
                 Ok(LifeEnd::Complete)
             }
         }
+    }
+}
+
+impl Life {
+    /// Whether a life that says that it ended in good order has saved what it says.
+    fn check_saved(&self, kept: &Kept<Quiet>) {
+        if kept.save_failed {
+            self.laws
+                .broken("a life ended in good order, and its last save failed");
+        }
+        let cursors = kept.cursors.iter().enumerate();
+        let said = cursors.map(|(output, cursor)| position(&self.world, output, cursor.as_ref()?));
+        self.laws
+            .says_saved(self.process, &said.collect::<Vec<_>>());
+    }
+}
+
+/// A quarantine whose laws are looked at.
+struct Watched {
+    file: QuarantineFile,
+    process: ProcessId,
+    max_attempts: u32,
+    world: Arc<SimWorld>,
+    laws: Laws,
+}
+
+impl Quarantine for Watched {
+    fn set_aside(&mut self, events: &[RejectedEvent]) -> Result<(), Error> {
+        let set_aside = events.iter().map(|event| &event.envelope);
+        for event in set_aside.filter_map(|envelope| event_in(&self.world, envelope)) {
+            self.laws.sets_aside(self.process, event, self.max_attempts);
+        }
+        self.file.set_aside(events)
+    }
+
+    fn waiting(&self) -> u64 {
+        self.file.waiting()
+    }
+
+    fn check_in_place(&self) -> Result<(), Error> {
+        self.file.check_in_place()
+    }
+
+    fn place(&self) -> String {
+        self.file.place()
     }
 }
 

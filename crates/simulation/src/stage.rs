@@ -7,9 +7,9 @@
 //!   nobody can go on ──► time goes to the next alarm
 //! ```
 //!
-//! A task belongs to a process. A process may crash (its tasks are dropped where they stand), be
-//! suspended (nothing of it goes on, while its alarms ring), or have its reads hang (its workers
-//! take no step).
+//! A task belongs to a process. A process may crash (its tasks are dropped where they stand), lose
+//! one task (as to a panic), be suspended (nothing of it goes on), or have its reads hang (its
+//! workers take no step).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
@@ -63,6 +63,8 @@ impl Wake for Signal {
 
 struct Running {
     process: ProcessId,
+    /// Whether the code of production started it, and not the simulation.
+    is_of_crew: bool,
     future: Task,
     signal: Arc<Signal>,
     waker: Waker,
@@ -139,6 +141,24 @@ impl Stage {
         locked(&self.spawner.0).retain(|(of, _)| *of != process);
     }
 
+    /// Drops one task that the code of a process started, as a panic in it does; `false` if there is
+    /// none.
+    pub(crate) fn drop_a_task(&mut self, process: ProcessId) -> bool {
+        self.adopt();
+        let of_crew = |task: &Running| task.process == process && task.is_of_crew;
+        let able: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter_map(|(id, task)| of_crew(task).then_some(*id))
+            .collect();
+        if able.is_empty() {
+            return false;
+        }
+        let drawn = able[self.dice.below(able.len() as u64) as usize];
+        self.tasks.remove(&drawn);
+        true
+    }
+
     /// Lets nothing of a process go on until then.
     pub(crate) fn suspend(&mut self, process: ProcessId, time: Duration) {
         let until = self.clock.elapsed() + time;
@@ -182,13 +202,17 @@ impl Stage {
     }
 
     fn adopt(&mut self) {
-        let mut started = std::mem::take(&mut *locked(&self.spawner.0));
+        let spawned = std::mem::take(&mut *locked(&self.spawner.0));
+        let mut started: Vec<_> = spawned
+            .into_iter()
+            .map(|(process, task)| (process, task, false))
+            .collect();
         for (id, process) in &self.processes {
             if let Some(steps) = &process.steps {
-                started.extend(steps.take_tasks().into_iter().map(|task| (*id, task)));
+                started.extend(steps.take_tasks().into_iter().map(|task| (*id, task, true)));
             }
         }
-        for (process, future) in started {
+        for (process, future, is_of_crew) in started {
             self.started += 1;
             let signal = Arc::new(Signal {
                 task: self.started,
@@ -199,6 +223,7 @@ impl Stage {
             locked(&self.ready).push(self.started);
             let running = Running {
                 process,
+                is_of_crew,
                 future,
                 signal,
                 waker,

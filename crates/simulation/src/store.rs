@@ -62,6 +62,7 @@ impl DistantStore {
         };
         self.clock.sleep(late).await;
         if is_lost {
+            self.laws.may_renew_late(self.process);
             return Err(unavailable("reach the store", "memory", "Bring it back"));
         }
         Ok(())
@@ -113,19 +114,25 @@ impl CheckpointStore for DistantStore {
     }
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Lease, Error> {
+        let began = self.clock.elapsed();
         self.travel().await?;
         let lease = self.store.acquire(request).await?;
         self.laws
             .note(&format!("process {} is leased", self.process.0));
         self.laws.leased(self.process, request.take_over);
         self.travel().await?;
+        self.laws.renewed(self.process, began, lease.period());
         Ok(lease)
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Error> {
+        let began = self.clock.elapsed();
+        self.laws.renews(self.process);
         self.travel().await?;
         self.store.renew(lease).await?;
-        self.travel().await
+        self.travel().await?;
+        self.laws.renewed(self.process, began, lease.period());
+        Ok(())
     }
 
     async fn save_many(

@@ -150,7 +150,8 @@ pub(crate) struct UnderLease {
 
 impl PostLeave for UnderLease {
     fn is_over(&self, posted: Posted) -> bool {
-        posted != Posted::MaybeSent && self.ending.is_winding_down()
+        let is_over = posted != Posted::MaybeSent && self.ending.is_winding_down();
+        is_over && !Bug::QueuedEventsLeaveAfterAStop.is_planted()
     }
 
     fn ask(&self, posted: Posted) -> Leave {

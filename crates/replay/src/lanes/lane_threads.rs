@@ -126,6 +126,9 @@ impl LaneThreads {
     }
 }
 
+/// What became of a lane that is gone.
+const LANE_DIED: &str = "A lane ended in the middle of an event";
+
 /// The lanes of one thread.
 struct Share<L, C> {
     lanes: Vec<Lane<L, C>>,
@@ -171,14 +174,20 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
     /// Has whoever steps the crew drive each lane, and the courier, as a task.
     fn start_as_tasks(self, steps: &Steps) -> oneshot::Receiver<()> {
         let (end, ended) = oneshot::channel();
-        self.lanes
-            .into_iter()
-            .for_each(|lane| steps.spawn(lane.run()));
+        for lane in self.lanes {
+            let guard = self.ending.guard(LANE_DIED);
+            steps.spawn(async move {
+                lane.run().await;
+                guard.done();
+            });
+        }
         // Ends when the last lane has let go of its own.
         drop(self.answers);
         let courier = self.courier;
+        let guard = self.ending.guard(LANE_DIED);
         steps.spawn(async move {
             courier.run().await;
+            guard.done();
             // Nobody listens once the engine was dropped.
             let _ = end.send(());
         });
@@ -195,9 +204,8 @@ impl<L: PushLane + 'static, C: Clock> Share<L, C> {
         tasks.spawn(self.courier.run());
         while let Some(task) = tasks.join_next().await {
             if let Err(source) = task {
-                let what = "A lane ended in the middle of an event";
                 self.ending
-                    .wind_down(Cause::Failed(Error::died(what, source)));
+                    .wind_down(Cause::Failed(Error::died(LANE_DIED, source)));
             }
         }
         // Nobody listens once the engine was dropped.

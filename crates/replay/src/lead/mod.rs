@@ -6,3 +6,6 @@ pub(crate) mod course;
 pub(crate) mod pilot;
 pub(crate) mod schedule;
 pub(crate) mod steering;
+
+#[cfg(all(test, feature = "loom"))]
+pub(crate) mod models;

@@ -136,7 +136,7 @@ impl Steering {
         let is_done = || {
             let read = shown.meters.read_all();
             let done = read.acknowledged + read.quarantined;
-            // A lane may have begun one event more just when the stream was paused.
+            // Where somebody else lets more leave meanwhile, nobody knows which events are done.
             done > goal || (done == goal && shown.sending.is_quiet(done))
         };
         if !self.bell.until(is_done).await {
@@ -175,7 +175,7 @@ impl Steering {
 
     /// Tells the dispatching thread that an order waits.
     fn ring(&self) {
-        self.waiting.store(true, Ordering::Release);
+        set(&self.waiting);
         self.ending.wake_dispatcher();
     }
 
@@ -245,6 +245,12 @@ impl Steering {
     }
 }
 
+/// Sets the flag that says that orders wait. Not by a store: that would hide from whoever clears the
+/// flag what others put in before they set it.
+fn set(waiting: &AtomicBool) {
+    waiting.swap(true, Ordering::AcqRel);
+}
+
 /// The dispatching thread's end of [`Steering`]: orders come in, the state goes out.
 #[derive(Debug)]
 pub struct Helm {
@@ -272,7 +278,7 @@ impl Helm {
             // Nobody waits: the stream has not begun.
             answer: oneshot::channel().0,
         });
-        self.waiting.store(true, Ordering::Release);
+        set(&self.waiting);
     }
 
     /// The next order, if there is one. Where there is none, that is one read of an atomic.
@@ -283,19 +289,19 @@ impl Helm {
         if let Some(order) = self.first.take().or_else(|| self.orders.try_recv().ok()) {
             return Some(order);
         }
-        // In one step, so that what is put in by whoever set it last is seen below: a store might
-        // take effect after that look, and leave the order waiting for ever.
+        // In one step, so that what is put in by all who set it is seen below: a store might take
+        // effect after that look, and leave the order waiting for ever.
         self.waiting.swap(false, Ordering::AcqRel);
         // One that came between the two.
         let order = self.orders.try_recv().ok()?;
-        self.waiting.store(true, Ordering::Release);
+        set(&self.waiting);
         Some(order)
     }
 
     /// Takes no more orders; those that wait are still to be had.
     pub(crate) fn close(&mut self) {
         self.orders.close();
-        self.waiting.store(true, Ordering::Release);
+        set(&self.waiting);
     }
 
     /// Shows a stream that has begun to whoever holds the handle.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
+use crate::sync::Notify;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, Default)]

@@ -22,6 +22,9 @@ struct Arguments {
     /// Runs this one seed and prints what happened.
     #[arg(long)]
     seed: Option<u64>,
+    /// Prints what happened in each seed of the range.
+    #[arg(long)]
+    traces: bool,
     /// Events of each world, at most.
     #[arg(long, default_value_t = 1_000)]
     events: u64,
@@ -36,10 +39,7 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = arguments.seed {
         let outcome = simulate(asked(seed, true));
-        let mut out = std::io::stdout().lock();
-        let printed = outcome.trace.iter();
-        // A reader that has seen enough is no fault.
-        let _ = { printed }.try_for_each(|line| writeln!(out, "{line}"));
+        print_trace(&outcome);
         return told(&outcome);
     }
     let began = Instant::now();
@@ -53,15 +53,25 @@ fn main() -> ExitCode {
         if began.elapsed().as_secs_f64() > minutes * 60.0 {
             break;
         }
-        let outcome = simulate(asked(seed, false));
+        let outcome = simulate(asked(seed, arguments.traces));
+        print_trace(&outcome);
         if !outcome.broken.is_empty() {
             told(&outcome);
             sum.failed += 1;
         }
         sum.add(&outcome);
     }
-    sum.print(began.elapsed());
+    if !arguments.traces {
+        sum.print(began.elapsed());
+    }
     ExitCode::from(u8::from(sum.failed > 0))
+}
+
+fn print_trace(outcome: &Outcome) {
+    let mut out = std::io::stdout().lock();
+    let mut lines = outcome.trace.iter();
+    // A reader that has seen enough is no fault.
+    let _ = lines.try_for_each(|line| writeln!(out, "{line}"));
 }
 
 fn told(outcome: &Outcome) -> ExitCode {

@@ -1,26 +1,32 @@
 //! The laws of the product, checked while a simulated world runs: after each arrival at the gate,
 //! each post and each save, and at the end.
 
+mod aside;
+mod leases;
+mod trace;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::aside::Grounds;
+use self::trace::Trace;
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
 use crate::stage::ProcessId;
 use crate::world::{EventNumber, SimWorld};
-use replay::Position;
+use replay::{Ending, Position};
 
 /// What became of an event, as the world outside sees it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
     /// The gate has taken it.
     taken: bool,
-    /// Posts that reached the gate.
-    arrivals: u32,
     /// The gate refused it, or failed on it: the next event of its key may leave while it is set
     /// aside.
     may_be_given_up: bool,
+    /// The gate never takes it.
+    is_poison: bool,
 }
 
 /// The watcher of all laws. Cheap to clone.
@@ -32,16 +38,29 @@ struct Watched {
     world: Arc<SimWorld>,
     disk: SimDisk,
     told: Vec<Told>,
+    /// Events that the gate took in, repeats included.
+    arrivals: u64,
     /// The last saved position of each output.
     saved: Vec<Option<Position>>,
     /// Who took the lease last.
     taker: Option<ProcessId>,
     /// From whom it was taken while they lived: they learn of it when they ask.
     overtaken: BTreeSet<ProcessId>,
+    /// Whose lease somebody else has taken.
+    dispossessed: BTreeSet<ProcessId>,
+    /// Until when each process knows that it holds the lease.
+    held_until: BTreeMap<ProcessId, Duration>,
+    /// Who may come too late to the next renewal.
+    renews_late: BTreeSet<ProcessId>,
+    /// What ends each process.
+    endings: BTreeMap<ProcessId, Ending>,
     /// Steps that are left to processes that are paused.
     paused: BTreeMap<ProcessId, u64>,
-    /// What each process has posted.
-    posted: BTreeMap<ProcessId, BTreeSet<EventNumber>>,
+    /// Processes that are paused, and said that nothing of theirs is on its way.
+    quiet: BTreeSet<ProcessId>,
+    /// What each process has posted, with the time of the first post and the arrivals before it.
+    posted: BTreeMap<ProcessId, BTreeMap<EventNumber, (Duration, u64)>>,
+    grounds: Grounds,
     /// Posts of paced lives: process, when, and the event.
     paced: Vec<(ProcessId, Duration, EventNumber)>,
     /// What was taken by the gate when each process began.
@@ -66,26 +85,6 @@ pub(crate) struct NotBefore {
     pub(crate) speedup: f64,
 }
 
-/// What happened, line by line, and its digest.
-#[derive(Default)]
-pub(crate) struct Trace {
-    pub(crate) keeps_lines: bool,
-    pub(crate) lines: Vec<String>,
-    pub(crate) digest: u64,
-}
-
-impl Trace {
-    fn note(&mut self, at: Duration, line: &str) {
-        // FNV-1a: two traces that differ anywhere have other digests.
-        for byte in at.as_nanos().to_le_bytes().iter().chain(line.as_bytes()) {
-            self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        if self.keeps_lines {
-            self.lines.push(format!("{:>15} {line}", at.as_nanos()));
-        }
-    }
-}
-
 impl Laws {
     pub(crate) fn new(
         clock: &SimClock,
@@ -96,11 +95,18 @@ impl Laws {
         Self(Arc::new(Mutex::new(Watched {
             clock: clock.clone(),
             told: vec![Told::default(); world.len()],
+            arrivals: 0,
             saved: vec![None; world.outputs.len()],
             world: Arc::clone(world),
             disk: disk.clone(),
             taker: None,
             overtaken: BTreeSet::new(),
+            dispossessed: BTreeSet::new(),
+            held_until: BTreeMap::new(),
+            renews_late: BTreeSet::new(),
+            endings: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+            grounds: Grounds::default(),
             paused: BTreeMap::new(),
             posted: BTreeMap::new(),
             paced: Vec::new(),
@@ -153,6 +159,7 @@ impl Laws {
     pub(crate) fn life_begins(
         &self,
         process: ProcessId,
+        ending: &Ending,
         allowed: usize,
         not_before: Option<NotBefore>,
     ) {
@@ -164,6 +171,7 @@ impl Laws {
         watched.taken_before = taken.collect();
         watched.repeated.clear();
         watched.repeats_allowed = allowed;
+        watched.endings.insert(process, ending.clone());
         watched
             .not_before
             .extend(not_before.map(|not_before| (process, not_before)));
@@ -180,11 +188,11 @@ impl Laws {
         self.watched().told[event].may_be_given_up = true;
     }
 
-    /// A process holds the lease from now on.
-    pub(crate) fn leased(&self, process: ProcessId, took_over: bool) {
-        let mut watched = self.watched();
-        let before = watched.taker.replace(process);
-        watched.overtaken.extend(before.filter(|_| took_over));
+    /// An event is such that the gate never takes it.
+    pub(crate) fn is_poison(&self, event: EventNumber) {
+        let told = &mut self.watched().told[event];
+        told.is_poison = true;
+        told.may_be_given_up = true;
     }
 
     /// A process begins to post an event.
@@ -212,7 +220,11 @@ impl Laws {
             ));
         }
         let Some(event) = event else { return };
-        let is_first = watched.posted.entry(process).or_default().insert(event);
+        let arrivals = watched.arrivals;
+        let posted = watched.posted.entry(process).or_default();
+        let is_first = !posted.contains_key(&event);
+        posted.entry(event).or_insert((now, arrivals));
+        watched.check_post(process, event, now, is_first);
         if is_first && let Some(steps) = watched.paused.get_mut(&process) {
             if *steps == 0 {
                 let what = format!(
@@ -246,7 +258,7 @@ impl Laws {
     /// The gate has taken an event in.
     pub(crate) fn arrived(&self, event: EventNumber) {
         let mut watched = self.watched();
-        watched.told[event].arrivals += 1;
+        watched.arrivals += 1;
         let is_first = !watched.told[event].taken;
         watched.told[event].taken = true;
         let before = watched.world.events[event].before;
@@ -270,14 +282,19 @@ impl Laws {
         }
     }
 
-    /// A process is paused from now on.
-    pub(crate) fn paused(&self, process: ProcessId) {
-        self.watched().paused.entry(process).or_insert(0);
+    /// A process is paused from now on; if it `is_quiet`, it says that nothing of it is on its way.
+    pub(crate) fn paused(&self, process: ProcessId, is_quiet: bool) {
+        let mut watched = self.watched();
+        watched.paused.entry(process).or_insert(0);
+        if is_quiet {
+            watched.quiet.insert(process);
+        }
     }
 
     /// A process was asked to let some events leave; `None` for all.
     pub(crate) fn goes_on(&self, process: ProcessId, steps: Option<u64>) {
         let mut watched = self.watched();
+        watched.quiet.remove(&process);
         match (steps, watched.paused.get_mut(&process)) {
             (None, _) => {
                 watched.paused.remove(&process);
@@ -314,40 +331,6 @@ impl Laws {
         }
     }
 
-    /// A cursor is durable.
-    pub(crate) fn saved(&self, process: ProcessId, output: usize, at: Position) {
-        let mut watched = self.watched();
-        if watched.taker.is_some_and(|taker| taker != process) {
-            let what = format!(
-                "process {} saved when another had taken its lease",
-                process.0
-            );
-            watched.broken.push(what);
-        }
-        let world = Arc::clone(&watched.world);
-        let done = world.done_through(output, at);
-        let undone = done.iter().find(|event| !watched.is_done(**event));
-        if let Some(undone) = undone {
-            let what = format!(
-                "the cursor of output {output} passed event {undone}, which is neither taken nor set aside"
-            );
-            watched.broken.push(what);
-        }
-        if let Some(before) = watched.saved[output]
-            && world.done_through(output, before).len() > done.len()
-        {
-            watched
-                .broken
-                .push(format!("the cursor of output {output} went back"));
-        }
-        watched.saved[output] = Some(at);
-        let now = watched.clock.elapsed();
-        watched.trace.note(
-            now,
-            &format!("saved output {output} at {}:{}", at.part, at.row),
-        );
-    }
-
     /// The stream said that it is whole.
     pub(crate) fn is_whole(&self) {
         let mut watched = self.watched();
@@ -378,16 +361,45 @@ impl Laws {
 
     /// Events that reached the gate, repeats included.
     pub(crate) fn arrivals(&self) -> u64 {
-        let watched = self.watched();
-        watched
-            .told
-            .iter()
-            .map(|told| u64::from(told.arrivals))
-            .sum()
+        self.watched().arrivals
     }
 }
 
 impl Watched {
+    /// What holds of each post, whatever the pace.
+    fn check_post(
+        &mut self,
+        process: ProcessId,
+        event: EventNumber,
+        now: Duration,
+        is_first: bool,
+    ) {
+        let by = process.0;
+        let held_until = self.held_until.get(&process);
+        if let Some(until) = held_until.filter(|until| **until < now) {
+            let late = now.saturating_sub(*until);
+            self.broken.push(format!(
+                "process {by} posted event {event} {late:?} after its lease was over"
+            ));
+        }
+        let ending = self.endings.get(&process);
+        if is_first && ending.is_some_and(Ending::is_winding_down) {
+            self.broken.push(format!(
+                "process {by} posted event {event} for the first time and was winding down"
+            ));
+        }
+        if self.quiet.contains(&process) {
+            self.broken.push(format!(
+                "process {by} posted event {event} and had said that nothing was on its way"
+            ));
+        }
+        if self.grounds.is_settled(process, event) {
+            self.broken.push(format!(
+                "process {by} posted event {event} again after its final answer"
+            ));
+        }
+    }
+
     /// Whether an event is taken, or would be found set aside after any crash.
     fn is_done(&self, event: EventNumber) -> bool {
         self.told[event].taken || self.disk.is_set_aside(&self.world, event)

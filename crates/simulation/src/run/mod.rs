@@ -1,18 +1,21 @@
 //! One seed: a world, its producers, and what befalls them, to the end.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+mod mishaps;
+
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use checkpoint::MemoryStore;
 use checkpoint::slots::Observer;
-use model::{Clock as _, SharedClock};
-use replay::{Act, Crew, Ending, Pace, Speedup, Steering};
+use model::SharedClock;
+use replay::{Crew, Ending, Steering};
 
+use crate::answers::{Says, Weather};
 use crate::clock::SimClock;
 use crate::dice::Dice;
 use crate::disk::SimDisk;
-use crate::gate::{GATE, Poison, SimGate, Weather};
+use crate::gate::SimGate;
 use crate::laws::Laws;
 use crate::producer::{Grave, Life, LifeEnd, Settings};
 use crate::stage::{ProcessId, Stage, Went};
@@ -21,8 +24,10 @@ use crate::world::SimWorld;
 
 /// Lives after which nothing befalls the producers any more.
 const TROUBLED_LIVES: u32 = 6;
-/// Mishaps after which nothing befalls them any more.
-const MISHAPS: u32 = 40;
+/// How long poison lasts in calm weather: longer than a producer may take to set it aside.
+const POISON_LASTS: Duration = Duration::from_secs(450);
+/// How long a life may last that has lost a task, beside the time for a stop.
+const DEATH_IS_NOTICED: Duration = Duration::from_secs(60);
 /// Steps that no simulation takes.
 const MOST_STEPS: u64 = 6_000_000;
 
@@ -83,17 +88,21 @@ pub fn simulate(asked: Asked) -> Outcome {
 }
 
 /// A producer that lives.
-struct Alive {
-    process: ProcessId,
+pub(crate) struct Alive {
+    pub(crate) process: ProcessId,
+    /// The clock of its machine.
+    pub(crate) clock: SimClock,
     grave: Grave,
     ending: Ending,
     steering: Steering,
     /// When a stop was asked for.
     stopping: Option<Duration>,
     was_suspended: bool,
+    /// When a task of it was dropped.
+    lost_a_task: Option<Duration>,
 }
 
-struct Simulation {
+pub(crate) struct Simulation {
     clock: SimClock,
     dice: Dice,
     stage: Stage,
@@ -113,6 +122,9 @@ struct Simulation {
     /// The number of the act that was asked last.
     latest_act: Arc<AtomicU64>,
     calm: bool,
+    /// Since when it is calm and poison lasts.
+    calm_since: Option<Duration>,
+    was_store_unwell: bool,
     is_whole: bool,
 }
 
@@ -152,33 +164,14 @@ impl Simulation {
             acts: 0,
             latest_act: Arc::default(),
             calm: false,
+            calm_since: None,
+            was_store_unwell: false,
             is_whole: false,
             dice,
         };
         this.poison();
         this.next_mishap = this.until_next_mishap();
         this
-    }
-
-    /// Makes a few events such that the gate never takes them.
-    fn poison(&mut self) {
-        if self.world.is_empty() || !self.dice.permille(400) {
-            return;
-        }
-        for _ in 0..self.dice.between(1, 4) {
-            let event = self.dice.below(self.world.len() as u64) as usize;
-            let poison = self.dice.one_of(&[
-                Poison::Fails,
-                Poison::Cuts,
-                Poison::Refuses,
-                Poison::Refuses,
-                Poison::Doubts,
-            ]);
-            self.gate.set_poison(event, Some(poison));
-            self.laws.may_be_given_up(event);
-            self.laws
-                .note(&format!("event {event} is poison: {poison:?}"));
-        }
     }
 
     fn run(&mut self) {
@@ -199,6 +192,7 @@ impl Simulation {
                 self.next_mishap = self.until_next_mishap();
             }
             self.check_stops();
+            self.check_poison();
         }
     }
 
@@ -206,14 +200,6 @@ impl Simulation {
         self.alive
             .iter()
             .any(|alive| locked(&alive.grave).is_some())
-    }
-
-    /// When the next mishap comes; the stage looks around then.
-    fn until_next_mishap(&mut self) -> Duration {
-        let within = Duration::from_millis(self.dice.one_of(&[2, 20, 300, 5_000, 60_000]));
-        let at = self.clock.elapsed() + self.dice.time(within);
-        self.clock.look_at(at);
-        at
     }
 
     /// Starts a producer on a machine of its own.
@@ -238,6 +224,7 @@ impl Simulation {
             world: Arc::clone(&self.world),
         };
         let grave = Grave::default();
+        let machine = clock.clone();
         let life = Life {
             process,
             clock,
@@ -252,6 +239,7 @@ impl Simulation {
             ending: ending.clone(),
             helm,
             takes_over,
+            skew: 0,
             allowed_more: if self.alive.is_empty() {
                 0
             } else {
@@ -266,11 +254,13 @@ impl Simulation {
         self.stage.spawner().spawn(process, living);
         self.alive.push(Alive {
             process,
+            clock: machine,
             grave,
             ending,
             steering,
             stopping: None,
             was_suspended: false,
+            lost_a_task: None,
         });
     }
 
@@ -292,7 +282,7 @@ impl Simulation {
                 self.calm_down();
                 return;
             }
-            Some(LifeEnd::Failed(code)) => self.failed(&code),
+            Some(LifeEnd::Failed(code)) => self.failed(&dead, &code),
             Some(LifeEnd::Stopped) | None => {}
         }
         if self.alive.is_empty() && !self.is_whole {
@@ -300,203 +290,73 @@ impl Simulation {
         }
     }
 
-    fn failed(&mut self, code: &str) {
+    /// Whether something gave rise to the end of a life, and who mends it.
+    fn failed(&mut self, dead: &Alive, code: &str) {
+        let laws = &self.laws;
+        let was_said = |says: &[Says]| says.iter().any(|says| laws.was_said(*says));
+        let has_reason = match code {
+            "IG_PUSH_REJECTED" => was_said(&[Says::Refused, Says::SenderRefused, Says::Failed]),
+            "IG_PUBLISH_AMBIGUOUS" => was_said(&[Says::InDoubt]),
+            "IG_RESPONSE_UNKNOWN" => was_said(&[Says::Senseless]),
+            "IG_PUSH_RETRY_EXHAUSTED" => true,
+            "CHECKPOINT_UNAVAILABLE" => self.was_store_unwell,
+            "LEASE_LOST" => laws.is_dispossessed(dead.process),
+            "LEASE_HELD" => laws.another_holds(dead.process),
+            "STREAM_INTERNAL" => dead.lost_a_task.is_some(),
+            _ => false,
+        };
+        if !has_reason {
+            self.laws.broken(format!("a life ended with {code}"));
+        }
+        // Somebody mends what is named.
         match code {
-            // Somebody mends what is named.
             "IG_PUSH_REJECTED" | "IG_PUBLISH_AMBIGUOUS" => self.gate.mend(),
-            "IG_PUSH_RETRY_EXHAUSTED" => {
+            "IG_PUSH_RETRY_EXHAUSTED" | "IG_RESPONSE_UNKNOWN" => {
                 self.gate.mend();
                 self.gate.set_weather(Weather::default());
             }
-            "CHECKPOINT_UNAVAILABLE" | "LEASE_LOST" | "LEASE_HELD" => {}
-            code => self.laws.broken(format!("a life ended with {code}")),
-        }
-    }
-
-    /// From now on nothing befalls anybody.
-    fn calm_down(&mut self) {
-        self.calm = true;
-        self.gate.set_weather(Weather::default());
-        if !self.settings.sets_aside {
-            self.gate.mend();
-        }
-        let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
-        way.lost = 0;
-        way.away_until = Duration::ZERO;
-    }
-
-    fn kill(&mut self, index: usize) {
-        let dead = self.alive.remove(index);
-        self.stage.crash(dead.process);
-        self.crashes += 1;
-        self.laws
-            .note(&format!("process {} is killed", dead.process.0));
-    }
-
-    /// Something befalls somebody.
-    fn befall(&mut self) {
-        self.mishaps += 1;
-        if self.mishaps > MISHAPS {
-            self.calm_down();
-            return;
-        }
-        let some = self.dice.below(self.alive.len() as u64) as usize;
-        let long = Duration::from_millis(self.dice.one_of(&[5, 200, 4_000, 40_000]));
-        let time = self.dice.time(long);
-        match self.dice.below(16) {
-            0 | 1 if !self.alive.is_empty() => {
-                self.kill(some);
-            }
-            2 if !self.alive.is_empty() => {
-                while !self.alive.is_empty() {
-                    self.kill(0);
-                }
-                self.disk.lose_power(&mut self.dice);
-                self.laws.note("the power is gone");
-            }
-            3 | 4 => self.weather(),
-            5 => {
-                self.laws.note(&format!("the gate is away for {time:?}"));
-                self.gate.go_away(time);
-            }
-            6 => {
-                let forgets = self.dice.permille(400);
-                self.laws
-                    .note(&format!("the gate restarts (forgets: {forgets})"));
-                self.gate.restart(forgets);
-            }
-            7 => {
-                self.laws.note(&format!("the store is away for {time:?}"));
-                let until = self.clock.elapsed() + time;
-                self.way
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .away_until = until;
-            }
-            8 => {
-                let lost = self.dice.one_of(&[0, 10, 200]);
-                self.laws
-                    .note(&format!("the store loses {lost} in a thousand"));
-                self.way.lock().unwrap_or_else(PoisonError::into_inner).lost = lost;
-            }
-            9 if !self.alive.is_empty() => {
-                let alive = &mut self.alive[some];
-                alive.was_suspended = true;
-                self.laws.note(&format!(
-                    "process {} is suspended for {time:?}",
-                    alive.process.0
-                ));
-                self.stage.suspend(alive.process, time);
-            }
-            10 if !self.alive.is_empty() => {
-                let process = self.alive[some].process;
-                self.laws
-                    .note(&format!("reads of process {} hang for {time:?}", process.0));
-                self.stage.hang(process, time);
-            }
-            11 if self.alive.len() < 2 => {
-                let takes_over = self.dice.permille(500);
-                self.begin_life(takes_over);
-            }
-            12 if !self.alive.is_empty() => self.stop(some),
-            _ if !self.alive.is_empty() => self.steer(some),
             _ => {}
         }
-        if self.alive.is_empty() && !self.is_whole {
-            self.begin_life(false);
-        }
     }
 
-    fn weather(&mut self) {
-        let dice = &mut self.dice;
-        let mut chance = || {
-            let chance = dice.one_of(&[5, 50, 300]);
-            if dice.permille(250) { chance } else { 0 }
-        };
-        let weather = Weather {
-            slow_down: chance(),
-            failing: chance(),
-            unhealthy: chance(),
-            cut_before: chance(),
-            cut_after: chance(),
-            silent: chance().min(50),
-            in_doubt: chance().min(50),
-            closing: chance(),
-            quarantining: chance(),
-        };
-        self.laws.note(&format!("{weather:?}"));
-        self.gate.set_weather(weather);
-    }
-
-    fn stop(&mut self, index: usize) {
+    /// Whether a poison event blocks a stream in calm weather; then somebody takes the poison away.
+    fn check_poison(&mut self) {
+        let Some(since) = self.calm_since else { return };
         let now = self.clock.elapsed();
-        let alive = &mut self.alive[index];
-        alive.stopping.get_or_insert(now);
-        self.laws
-            .note(&format!("process {} is stopped", alive.process.0));
-        self.ask(index, Act::Stop);
-    }
-
-    fn steer(&mut self, index: usize) {
-        let act = match self.dice.below(5) {
-            0 => Act::Pause,
-            1 | 2 => Act::Resume,
-            3 => Act::Step(self.dice.between(1, 20)),
-            _ => {
-                let factor = self.dice.one_of(&[0.0, 60.0, 3_600.0]);
-                Act::SetPace(Pace::from(Speedup::new(factor).unwrap_or(Speedup::UNPACED)))
-            }
-        };
-        self.laws.steered(self.alive[index].process);
-        let is_pause = act == Act::Pause;
-        self.ask(index, act);
-        if is_pause {
-            // Nobody is left paused for ever.
-            let (steering, clock) = (self.alive[index].steering.clone(), self.clock.clone());
-            let time = self.dice.time(Duration::from_secs(20));
-            let process = self.alive[index].process;
-            let (laws, latest) = (self.laws.clone(), Arc::clone(&self.latest_act));
-            self.stage.spawner().spawn(process, async move {
-                clock.sleep(time).await;
-                latest.store(u64::MAX, Relaxed);
-                laws.goes_on(process, None);
-                let _ = steering.act(Act::Resume, "simulation").await;
-            });
+        if now < since + POISON_LASTS {
+            return;
         }
-    }
-
-    fn ask(&mut self, index: usize, act: Act) {
-        let alive = &self.alive[index];
-        let (steering, laws, process) = (alive.steering.clone(), self.laws.clone(), alive.process);
-        self.acts += 1;
-        let number = self.acts;
-        let latest = Arc::clone(&self.latest_act);
-        latest.store(number, Relaxed);
-        match act {
-            Act::Step(events) => laws.goes_on(process, Some(events)),
-            Act::Pause => {}
-            _ => laws.goes_on(process, None),
-        }
-        // It is asked from outside: a stop reaches a process whatever its tasks are at.
-        self.stage.spawner().spawn(GATE, async move {
-            let answer = steering.act(act.clone(), "simulation").await;
-            // Where something else was asked meanwhile, nobody knows which came last.
-            if act == Act::Pause && answer.is_ok() && latest.load(Relaxed) == number {
-                laws.paused(process);
+        self.calm_since = None;
+        for event in self.gate.slow_poison() {
+            let blocked = self
+                .alive
+                .iter()
+                .find(|alive| !alive.was_suspended && self.laws.blocks(alive.process, event));
+            if self.settings.sets_aside
+                && let Some(blocked) = blocked
+            {
+                let by = blocked.process.0;
+                self.laws
+                    .broken(format!("poison event {event} blocks process {by}"));
             }
-            laws.note(&format!(
-                "process {} was asked to {}: {}",
-                process.0,
-                act.as_str(),
-                answer.is_ok()
-            ));
-        });
+        }
+        self.gate.mend();
     }
 
     fn check_stops(&mut self) {
         let now = self.clock.elapsed();
         let bound = self.settings.stop_bound();
         for alive in &self.alive {
+            let bound_of_death = bound + DEATH_IS_NOTICED;
+            let is_undead = alive
+                .lost_a_task
+                .is_some_and(|since| now > since + bound_of_death);
+            if is_undead && !alive.was_suspended {
+                let by = alive.process.0;
+                self.laws
+                    .broken(format!("process {by} lost a task and still runs"));
+                return;
+            }
             let Some(since) = alive.stopping else {
                 continue;
             };
