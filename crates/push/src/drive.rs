@@ -9,7 +9,7 @@ use model::{Bug, Clock, Random};
 use super::answer::{self, AnswerDetails, Decision, GateRefusal, Verdict};
 use super::client::PushLane;
 use super::concurrency::Permit;
-use super::fault::FaultKind;
+use super::fault::{FaultKind, PushFault};
 use super::gate_watch::GateWatch;
 use super::leave::{ASK_AGAIN, Leave, PostLeave, Posted};
 use super::outcome::{Failure, PushOutcome};
@@ -138,26 +138,11 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
         let answer = match posted {
             Ok(answer) => answer,
             Err(fault) => {
-                let kind = fault.kind();
-                if Bug::CutIsAcknowledged.is_planted() && kind == FaultKind::Reset {
-                    return Step::Done(PushOutcome::Acknowledged {
-                        decision: Decision::Admit,
-                        attempts: self.trial.attempts,
-                        sent_at,
-                        acked_at: now,
-                        details: None,
-                    });
-                }
-                if fault.is_stale() {
-                    // An idle connection that closed says nothing about gate or event.
-                    self.trial.last_cause = Some(RetryCause::of_fault(kind));
-                    return Step::Again(Duration::ZERO);
-                }
-                if kind == FaultKind::Timeout {
+                if fault.kind() == FaultKind::Timeout && !fault.is_stale() {
                     permit.congested();
                 }
-                self.trial.maybe_sent = !(is_unsent || unsent_before && kind.never_sent());
-                return self.failed(now, RetryCause::of_fault(kind), Failure::Fault(fault));
+                let is_unsent = is_unsent || unsent_before && fault.kind().never_sent();
+                return self.faulted(fault, is_unsent, (sent_at, now));
             }
         };
         let outcome = match answer::judge(&answer, &watch.transient_errors) {
@@ -203,6 +188,32 @@ impl<'w, L: PushLane, C: Clock> Drive<'_, 'w, L, C> {
             watch.suspects.passed();
         }
         Step::Done(outcome)
+    }
+
+    /// No whole answer came to a post; `is_unsent` says that no byte of the event ever left.
+    fn faulted(
+        &mut self,
+        fault: PushFault,
+        is_unsent: bool,
+        (sent_at, now): (Instant, Instant),
+    ) -> Step {
+        let cause = RetryCause::of_fault(fault.kind());
+        if Bug::CutIsAcknowledged.is_planted() && fault.kind() == FaultKind::Reset {
+            return Step::Done(PushOutcome::Acknowledged {
+                decision: Decision::Admit,
+                attempts: self.trial.attempts,
+                sent_at,
+                acked_at: now,
+                details: None,
+            });
+        }
+        if fault.is_stale() {
+            // An idle connection that closed says nothing about gate or event.
+            self.trial.last_cause = Some(cause);
+            return Step::Again(Duration::ZERO);
+        }
+        self.trial.maybe_sent = !is_unsent;
+        self.failed(now, cause, Failure::Fault(fault))
     }
 
     fn cancelled(&self) -> Step {

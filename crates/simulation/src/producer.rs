@@ -10,7 +10,7 @@ use checkpoint::{
     resume_check,
 };
 use durable::simulated::CrashDisk;
-use model::{Clock as _, SharedClock, SharedRandom};
+use model::{SharedClock, SharedRandom};
 use push::{ClientOptions, DirectClient, PushEndpoint, RetryPolicy, Trouble};
 use replay::{
     AsWritten, Cause, Concurrency, Course, Crew, Cursors, DispatchEnd, Ending, Engine, Error,

@@ -11,7 +11,7 @@ use crate::world::EventNumber;
 /// How long an event must be in doubt, or asked to slow down, before it is set aside for that.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A poison event that has been posted for so long, while so many others passed, is set aside.
-const BLOCKED_FOR: Duration = Duration::from_secs(300);
+const BLOCKED_FOR: Duration = Duration::from_mins(5);
 const OTHERS_PASSED: u64 = 200;
 
 /// What answers gave rise to.

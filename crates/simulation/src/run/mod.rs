@@ -27,7 +27,7 @@ const TROUBLED_LIVES: u32 = 6;
 /// How long poison lasts in calm weather: longer than a producer may take to set it aside.
 const POISON_LASTS: Duration = Duration::from_secs(450);
 /// How long a life may last that has lost a task, beside the time for a stop.
-const DEATH_IS_NOTICED: Duration = Duration::from_secs(60);
+const DEATH_IS_NOTICED: Duration = Duration::from_mins(1);
 /// Steps that no simulation takes.
 const MOST_STEPS: u64 = 6_000_000;
 
