@@ -6,8 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Drives a future on the calling thread of a model.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    // Not by `park` nor a `Condvar`: loom 0.7 may forget that it unparked a thread that also waits
-    // for a lock.
+    // Not by `park`: loom 0.7 takes an unpark for the end of whatever else the thread waits for.
     struct Woken(loom::sync::Notify);
 
     impl Wake for Woken {
