@@ -203,7 +203,7 @@ mod models {
 
     use super::*;
     use crate::ending::Cause;
-    use crate::lead::models::block_on;
+    use crate::sync::waiting::block_on;
 
     /// Lanes that try to begin one event each, and give how many they began.
     fn lanes(sending: &Sending, count: usize) -> Vec<JoinHandle<u64>> {

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "loom")]
 mod notify;
+#[cfg(all(test, feature = "loom"))]
+pub(crate) mod waiting;
 
 #[cfg(feature = "loom")]
 pub(crate) use self::notify::Notify;

@@ -8,4 +8,4 @@ pub(crate) mod schedule;
 pub(crate) mod steering;
 
 #[cfg(all(test, feature = "loom"))]
-pub(crate) mod models;
+mod models;

@@ -2,9 +2,7 @@
 //!
 //! A wake that is lost leaves a thread waiting for ever; loom says so.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 
 use loom::model::Builder;
 use loom::thread;
@@ -13,33 +11,10 @@ use super::steering::{Helm, Obeyed, Order, Shown, Steering};
 use crate::ending::Ending;
 use crate::sending::Sending;
 use crate::sync::Notify;
+use crate::sync::waiting::block_on;
 use crate::tell::acts::{Act, Refused};
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
-
-/// Drives a future on the calling thread of a model.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    // Not by `park` nor a `Condvar`: loom 0.7 may forget that it unparked a thread that also waits
-    // for a lock.
-    struct Woken(loom::sync::Notify);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.notify();
-        }
-    }
-
-    let woken = Arc::new(Woken(loom::sync::Notify::new()));
-    let waker = Waker::from(Arc::clone(&woken));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-        woken.0.wait();
-    }
-}
 
 /// Models of three threads, with so many switches at most that no thread asked for: all of them
 /// would take days.
