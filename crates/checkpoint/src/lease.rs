@@ -15,8 +15,8 @@ use std::time::Duration;
 use model::{Bug, Random};
 use serde::{Deserialize, Serialize};
 
+use crate::count::{MOST, count};
 use crate::error::{Error, config_invalid, lost};
-use crate::form::{MOST, count};
 use crate::held::held;
 pub use crate::holder::Holder;
 use crate::key::CursorKey;

@@ -116,7 +116,7 @@ mod record;
 mod lease;
 mod cursor;
 mod held;
-mod form;
+mod count;
 mod key;
 mod holder;
 mod error;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::count::next_count;
 use crate::cursor::Cursor;
 use crate::error::{Error, ReasonCode};
-use crate::form::next_count;
 use crate::key::CursorKey;
 use crate::lease::{
     Evidence, Lease, LeaseRecord, LeaseRequest, LeaseState, SHORTEST_PERIOD, SessionId, check_free,

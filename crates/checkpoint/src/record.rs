@@ -31,10 +31,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::count::{count, next_count};
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, RowSource, StoredCursor};
 use crate::error::{Error, corrupt, key_mismatch, lost, unsupported};
-use crate::form::{count, from_json, next_count};
-use model::{Hex64, PackKey};
+use model::{Hex64, PackKey, json_strictly};
 
 use crate::key::CursorKey;
 use crate::lease::Lease;
@@ -339,7 +339,7 @@ impl Record {
     /// `CHECKPOINT_CORRUPT`, `CHECKPOINT_VERSION_UNSUPPORTED`, `CHECKPOINT_KEY_MISMATCH`.
     pub fn parse(bytes: &[u8], key: &CursorKey, place: &str) -> Result<Self, Error> {
         let fields: BTreeMap<String, Value> =
-            from_json(bytes).map_err(|error| not_a_record(place, error))?;
+            json_strictly(bytes).map_err(|error| not_a_record(place, error))?;
         let known = |version: &Value| {
             let version = version
                 .as_u64()
@@ -352,10 +352,10 @@ impl Record {
             return Err(unsupported(place, version, FORMAT_VERSION));
         }
         if OUR_FIELDS.iter().any(|field| fields.contains_key(*field)) {
-            let wire: Wire = from_json(bytes).map_err(|error| not_a_record(place, error))?;
+            let wire: Wire = json_strictly(bytes).map_err(|error| not_a_record(place, error))?;
             return wire.into_record(key, place);
         }
-        let wire: ForeignWire = from_json(bytes).map_err(|error| not_a_record(place, error))?;
+        let wire: ForeignWire = json_strictly(bytes).map_err(|error| not_a_record(place, error))?;
         wire.into_record(key, place)
     }
 }
@@ -382,7 +382,7 @@ pub(crate) fn reset_line(at_utc: String, record: &[u8]) -> String {
 impl HistoryEntry {
     /// Reads one line, a record's JSON or a line of a reset; `None` if it is cut short or not ours.
     pub fn parse(line: &str, key: &CursorKey) -> Option<Self> {
-        if let Ok(reset) = from_json::<ResetLine>(line.as_bytes())
+        if let Ok(reset) = json_strictly::<ResetLine>(line.as_bytes())
             && reset.event == HistoryEvent::Reset
         {
             let record = Record::parse(reset.record.as_bytes(), key, "history").ok();

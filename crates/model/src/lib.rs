@@ -45,5 +45,5 @@ pub use planted::Bug;
 pub use planted::plant;
 pub use random::{Random, SharedRandom};
 pub use refusal::{Refusal, RefusalRecord};
-pub use strict::read_strictly;
+pub use strict::{json_strictly, read_strictly};
 pub use world_key::WorldKey;

@@ -39,6 +39,17 @@ pub fn read_strictly<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(Strict(deserializer))
 }
 
+/// Reads one JSON value, and nothing behind it, as [`read_strictly`] does.
+///
+/// # Errors
+/// The parser's, with line and column; as [`read_strictly`].
+pub fn json_strictly<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = read_strictly(&mut json)?;
+    json.end()?;
+    Ok(value)
+}
+
 /// A deserializer, visitor, seed or access, whose values inside are read strictly too.
 struct Strict<T>(T);
 
@@ -339,8 +350,13 @@ mod tests {
     }
 
     fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        read_strictly(&mut json)
+        json_strictly(text.as_bytes())
+    }
+
+    #[test]
+    fn what_stands_behind_a_value_is_refused() {
+        assert!(read::<Inner>(r#"{"n": 1} "#).is_ok());
+        assert!(read::<Inner>(r#"{"n": 1} {"n": 2}"#).is_err());
     }
 
     #[test]

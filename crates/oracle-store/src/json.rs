@@ -20,10 +20,7 @@ use serde::de::{
 pub fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     UniqueFields.deserialize(&mut deserializer)?;
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = model::read_strictly(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
+    model::json_strictly(bytes)
 }
 
 /// Passes over a value, and fails at a field that occurs twice in it.

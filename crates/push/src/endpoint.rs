@@ -246,6 +246,10 @@ mod tests {
                 "http://localhost:8081/v1/ingest/push",
             ),
             (
+                "https://xn--bcher-kva.example",
+                "https://xn--bcher-kva.example/v1/ingest/push",
+            ),
+            (
                 "https://ig.example/base/",
                 "https://ig.example/base/v1/ingest/push",
             ),

@@ -12,14 +12,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use model::Clock as _;
+use model::{Clock as _, json_strictly};
 use object_store::UpdateVersion;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::object::{Objects, Refusal, TRIES};
+use crate::count::{MOST, count};
 use crate::error::Error;
-use crate::form::{MOST, count, from_json};
 use crate::key::PackKey;
 use crate::lease::{Holder, LeaseRequest, SessionId};
 use crate::record::{SLOT_VERSION, json};
@@ -142,7 +142,7 @@ impl Objects {
     pub(super) async fn claim(&self, pack: &PackKey) -> Result<Option<FoundClaim>, Error> {
         let found = self.fetch(&self.claim_path(pack)).await?;
         Ok(found.map(|(bytes, version)| FoundClaim {
-            claim: from_json(&bytes).ok(),
+            claim: json_strictly(&bytes).ok(),
             version,
         }))
     }

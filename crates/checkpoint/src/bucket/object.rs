@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Backoff, Cause, Clock as _, SharedClock};
+use model::{Backoff, Cause, Clock as _, SharedClock, json_strictly};
 use object_store::path::{Path, PathPart};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
@@ -11,8 +11,8 @@ use object_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::count::{MOST, count};
 use crate::error::{Error, ReasonCode, config_invalid, corrupt, unavailable, unsupported};
-use crate::form::{MOST, count, from_json};
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::{LeaseRecord, SessionId};
@@ -75,11 +75,11 @@ impl StoredObject {
         let not_whole = |error: serde_json::Error| {
             corrupt(place, "it is not one whole checkpoint object").because(error)
         };
-        let version: Version = from_json(bytes).map_err(not_whole)?;
+        let version: Version = json_strictly(bytes).map_err(not_whole)?;
         if version.format_version != u64::from(SLOT_VERSION) {
             return Err(unsupported(place, version.format_version, SLOT_VERSION));
         }
-        from_json(bytes).map_err(not_whole)
+        json_strictly(bytes).map_err(not_whole)
     }
 
     fn stored_record(&self, key: &CursorKey, place: &str) -> Option<StoredRecord> {

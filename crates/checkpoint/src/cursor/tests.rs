@@ -1,3 +1,5 @@
+//! Cursors: which follow which, and what they are bound to.
+
 use std::cmp::Ordering;
 
 use proptest::prelude::*;

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use durable::{Disk, create_once, replace};
+use model::json_strictly;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, corrupt};
-use crate::form::from_json;
 use crate::key::CursorKey;
 use crate::layout::folder_name;
 use crate::lease::LeaseRecord;
@@ -87,7 +87,7 @@ impl<'a> Place<'a> {
             return Ok(None);
         };
         let place = path.display().to_string();
-        let file: LeaseFile = from_json(&bytes)
+        let file: LeaseFile = json_strictly(&bytes)
             .map_err(|error| corrupt(&place, format!("it is not one whole lease: {error}")))?;
         check_key(self.key, &file.pack_key, &file.output_id, &place)?;
         Ok(Some(file.lease))

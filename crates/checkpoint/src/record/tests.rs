@@ -1,3 +1,5 @@
+//! Records of cursors: the frozen format, what older and foreign ones say, what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

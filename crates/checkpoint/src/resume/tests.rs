@@ -1,3 +1,5 @@
+//! Where an output goes on from, and what refuses a cursor.
+
 use super::*;
 use crate::ReasonCode;
 use crate::conformance::{cursor, key};

@@ -1,10 +1,10 @@
 //! A slot as one text, for stores that keep all of a key in one place.
 
+use model::json_strictly;
 use serde::{Deserialize, Serialize};
 
 use super::slot::{Change, Life, RecordChange, Slot, StoredRecord};
 use crate::error::{Error, ReasonCode, corrupt, unsupported};
-use crate::form::from_json;
 use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
 use crate::record::{SLOT_VERSION, json};
@@ -50,11 +50,11 @@ impl StoredSlot {
         let not_whole = |error: serde_json::Error| {
             corrupt(place, "it is not one whole checkpoint slot").because(error)
         };
-        let version: Version = from_json(bytes).map_err(not_whole)?;
+        let version: Version = json_strictly(bytes).map_err(not_whole)?;
         if version.format_version != u64::from(SLOT_VERSION) {
             return Err(unsupported(place, version.format_version, SLOT_VERSION));
         }
-        from_json(bytes).map_err(not_whole)
+        json_strictly(bytes).map_err(not_whole)
     }
 
     /// The JSON to store.

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use durable::{Disk, OsDisk, make_folders};
-use model::{Clock as _, SharedClock};
+use model::{Clock as _, SharedClock, json_strictly};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
 };
 
 use crate::error::{Error, corrupt, unavailable, unsupported};
-use crate::form::from_json;
 use crate::key::CursorKey;
 use crate::lease::LeaseRecord;
 use crate::path_fault;
@@ -216,7 +215,7 @@ impl Row {
         };
         let lease: Option<String> = lease;
         let lease = lease
-            .map(|text| from_json(text.as_bytes()))
+            .map(|text| json_strictly(text.as_bytes()))
             .transpose()
             .map_err(|error| {
                 let place = format!("{} row {key}", path.display());

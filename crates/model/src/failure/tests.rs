@@ -1,3 +1,5 @@
+//! Failures: what they say, and the exit status of each class.
+
 #![allow(
     unreachable_pub,
     reason = "the lists are made as other crates make them"

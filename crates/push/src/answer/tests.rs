@@ -1,3 +1,5 @@
+//! What each answer of a gate means.
+
 use proptest::prelude::*;
 
 use super::*;

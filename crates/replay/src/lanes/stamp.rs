@@ -11,6 +11,10 @@ use model::Clock;
 const FIELD: &[u8] = br#","emitted_at_utc":""#;
 const END: &[u8] = br#""}"#;
 
+/// The longest stamped envelope whose memory is kept for the next one: a lane that had one large
+/// event holds no more for good.
+const MOST_KEPT: usize = 64 << 10;
+
 /// Stamps the envelopes of one lane.
 #[derive(Debug)]
 pub(crate) struct EmissionStamp<C> {
@@ -37,9 +41,13 @@ impl<C: Clock> EmissionStamp<C> {
             return envelope;
         };
         let text = now.text();
-        self.buffer
-            .reserve(fields.len() + FIELD.len() + text.len() + END.len());
-        for part in [fields, FIELD, &text, END] {
+        let parts = [fields, FIELD, &text, END];
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if bytes > MOST_KEPT {
+            return parts.concat().into();
+        }
+        self.buffer.reserve(bytes);
+        for part in parts {
             self.buffer.extend_from_slice(part);
         }
         self.buffer.split().freeze()
@@ -86,6 +94,14 @@ mod tests {
     fn what_is_no_object_is_left_as_it_is() {
         let text = Bytes::from_static(b"[1]");
         assert_eq!(stamp(0).stamped(text.clone()), text);
+    }
+
+    #[test]
+    fn a_large_envelope_leaves_no_memory_behind() {
+        let mut stamp = stamp(0);
+        let large = Bytes::from(vec![b'}'; 4 << 20]);
+        assert!(stamp.stamped(large).len() > 4 << 20);
+        assert!(stamp.buffer.capacity() <= MOST_KEPT);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Paces and rates: their text, and when events of a rate are due.
+
 use proptest::prelude::*;
 
 use super::*;

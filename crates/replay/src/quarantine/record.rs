@@ -23,6 +23,7 @@ use bytes::Bytes;
 use checkpoint::CursorKey;
 use chrono::{DateTime, SecondsFormat, Utc};
 use envelope::{EventTime, PlatformRunId};
+use model::json_strictly;
 use oracle_store::Hex64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -31,15 +32,6 @@ use push::GateRefusal;
 
 /// The format that this release writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
-
-/// Reads JSON in which every struct is an object, so that a list of values is no record. What an
-/// envelope's payload holds is its producer's.
-pub(super) fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = model::read_strictly(&mut json)?;
-    json.end()?;
-    Ok(value)
-}
 
 /// Why an event was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +119,7 @@ impl RejectedEvent {
     pub fn to_line(&self, now: DateTime<Utc>) -> Result<(Hex64, Vec<u8>), String> {
         let envelope: &RawValue = serde_json::from_slice(&self.envelope)
             .map_err(|error| format!("its envelope is no JSON: {error}"))?;
-        let head: Head = from_json(&self.envelope)
+        let head: Head = json_strictly(&self.envelope)
             .map_err(|error| format!("its envelope has no usable event_id: {error}"))?;
         if envelope.get().contains('\n') || envelope.get().len() != self.envelope.len() {
             return Err("its envelope does not stand on one line".to_owned());
@@ -207,19 +199,19 @@ impl QuarantinedEvent {
             format_version: u32,
         }
         let not_whole = |error: serde_json::Error| format!("it is not one whole record: {error}");
-        let version: Version = from_json(line).map_err(not_whole)?;
+        let version: Version = json_strictly(line).map_err(not_whole)?;
         if version.format_version != FORMAT_VERSION {
             return Err(format!(
                 "its format version is {}, and this release reads {FORMAT_VERSION}",
                 version.format_version
             ));
         }
-        let line: Line<'_> = from_json(line).map_err(not_whole)?;
+        let line: Line<'_> = json_strictly(line).map_err(not_whole)?;
         let envelope = line.envelope.get();
         if Hex64::sha256_of(envelope) != line.envelope_sha256 {
             return Err("its envelope is not the one that was set aside".to_owned());
         }
-        let head: Head = from_json(envelope.as_bytes()).map_err(not_whole)?;
+        let head: Head = json_strictly(envelope.as_bytes()).map_err(not_whole)?;
         if head.event_id != line.event_id {
             return Err("its event_id is not its envelope's".to_owned());
         }

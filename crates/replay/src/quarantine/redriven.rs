@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
 use durable::{Access, Disk, LinesRead, OsDisk, RunLog};
+use model::json_strictly;
 use oracle_store::Hex64;
 use serde::{Deserialize, Serialize};
 
 use super::fault::{faulty, refuse_pipe, unreadable, unwritable};
 use super::open_events::OpenEvents;
-use super::record::{FORMAT_VERSION, from_json};
+use super::record::FORMAT_VERSION;
 use crate::{Error, ReasonCode};
 use push::Decision;
 
@@ -50,7 +51,7 @@ pub(super) fn closed_line(event: &Closed, line: u64, object: Option<&str>) -> io
 
 fn read_record(line: &[u8]) -> Result<Record, String> {
     let record: Record =
-        from_json(line).map_err(|error| format!("it is not one whole record: {error}"))?;
+        json_strictly(line).map_err(|error| format!("it is not one whole record: {error}"))?;
     if record.format_version != FORMAT_VERSION {
         return Err(format!("its format version is {}", record.format_version));
     }

@@ -39,8 +39,13 @@ pub(super) fn steps_of(json: &str) -> Result<RateSteps, String> {
             _ => steps.push(step),
         }
     }
-    if let Some(first) = steps.first_mut() {
-        first.offset_s = 0.0;
+    match steps.first_mut() {
+        // Its rate holds until then, and the ramp is as steep as the plan says.
+        Some(&mut first) if first.ramp_to.is_some() && first.offset_s > 0.0 => {
+            steps.insert(0, RateStep::new(0.0, first.rate));
+        }
+        Some(first) => first.offset_s = 0.0,
+        None => {}
     }
     RateSteps::new(steps).map_err(|fault| format!("is unusable: {fault}"))
 }
@@ -61,6 +66,9 @@ mod tests {
         assert_eq!(steps_of(plan).unwrap().to_string(), "0:100,60:300");
         let ramp = r#"[{"target_eps": 1, "ramp_to_eps": 9}, {"start_offset_seconds": 4, "target_eps": 9}]"#;
         assert_eq!(steps_of(ramp).unwrap().to_string(), "0:1..9,4:9");
+        let ramp_late = r#"[{"start_offset_seconds": 2, "target_eps": 1, "ramp_to_eps": 9},
+            {"start_offset_seconds": 4, "target_eps": 9}]"#;
+        assert_eq!(steps_of(ramp_late).unwrap().to_string(), "0:1,2:1..9,4:9");
         let late = r#"[{"start_offset_seconds": 5, "target_eps": 7}]"#;
         assert_eq!(steps_of(late).unwrap().to_string(), "7");
     }

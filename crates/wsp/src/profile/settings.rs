@@ -185,6 +185,9 @@ impl PushSettings {
             invalid("wiring.wsp_push.lanes", &problem)
         })?;
         let max_event_bytes = AtLeastOne::or(block.max_event_bytes, MAX_EVENT_BYTES as u64);
+        let stamps_emission = block.emitted_at_utc.unwrap_or(false);
+        // A lane stamps a copy, while other events keep the memory of the first in use.
+        let copies = 1 + u64::from(stamps_emission);
         Ok(Self {
             lanes: LaneSettings {
                 count: if ordering == LaneOrdering::Strict {
@@ -195,10 +198,10 @@ impl PushSettings {
                 ordering,
                 concurrency: block.concurrency.unwrap_or(Concurrency::Fixed),
                 drain_timeout: Duration::from_secs(block.drain_timeout_s.unwrap_or(10)),
-                in_flight_bytes: memory_budget / IN_FLIGHT_SHARE,
+                in_flight_bytes: memory_budget / IN_FLIGHT_SHARE / copies,
                 transient_errors: block.transient_errors.0.unwrap_or_default(),
                 max_event_bytes: max_event_bytes as usize,
-                stamps_emission: block.emitted_at_utc.unwrap_or(false),
+                stamps_emission,
             },
             timeout: Duration::from_millis(AtLeastOne::or(block.timeout_ms, 30_000)),
             client: block.client.unwrap_or(PushClientKind::Direct),

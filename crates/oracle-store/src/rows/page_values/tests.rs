@@ -1,3 +1,5 @@
+//! How many bytes the values of a page take, before they are decoded.
+
 use bytes::Bytes;
 
 use super::*;

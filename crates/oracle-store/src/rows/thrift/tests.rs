@@ -1,3 +1,5 @@
+//! Heads of pages as Thrift spells them, whole and damaged.
+
 use super::*;
 
 /// A footer whose schema has groups of so many children, and a list of row groups that

@@ -1,3 +1,5 @@
+//! The pilot: waits, pauses, steps and stops.
+
 #![allow(
     clippy::disallowed_methods,
     reason = "the test goes by the machine's clock"

@@ -1,3 +1,5 @@
+//! Schedules: when events are due, however a stream is steered.
+
 use proptest::prelude::*;
 
 use super::*;

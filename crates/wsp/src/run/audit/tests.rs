@@ -1,3 +1,5 @@
+//! The audit: its lines, where they lie, and what a torn line does.
+
 use std::path::Path;
 
 use durable::Disk as _;

@@ -1,4 +1,4 @@
-//! How stored JSON is read: structs are objects, and counts are what a SQL store can hold.
+//! Counts in stored JSON: what a SQL store can hold, and no more.
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -24,12 +24,4 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(number: D) -> Result<u64, D::Erro
 pub(crate) fn next_count(count: u64, key: &CursorKey) -> Result<u64, Error> {
     let next = count.checked_add(1).filter(|next| *next <= MOST);
     next.ok_or_else(|| corrupt(key.to_string(), "a count of it has no next one"))
-}
-
-/// Reads JSON in which every struct is an object, so that a list of values is no record.
-pub(crate) fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = model::read_strictly(&mut json)?;
-    json.end()?;
-    Ok(value)
 }
