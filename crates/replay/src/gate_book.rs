@@ -13,16 +13,21 @@
 //! death of this process, and a power cut may lose the last of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use durable::{Access, Disk as _, OsDisk, RunLog};
 use envelope::PlatformRunId;
 use model::OutputId;
 use push::AnswerDetails;
 use serde::{Deserialize, Serialize};
+
+mod files;
+mod told;
+
+use files::BookFiles;
+
+pub use files::{BookPlace, clear_verdict, gate_book_places, verdict_stays};
+pub use told::{GateQuarantineReport, GateQuarantinedNote, QuarantinedFor, QuarantinedOne};
 
 use crate::decisions::Decisions;
 use crate::{Error, ReasonCode};
@@ -57,60 +62,6 @@ pub struct GateQuarantineTerms {
     /// Different events of the platform run that the gate may quarantine before the stream ends;
     /// `None` sets no limit.
     pub at_most: Option<u64>,
-}
-
-/// What the gate quarantined in one run.
-#[derive(Debug, Clone, Serialize)]
-pub struct GateQuarantineReport {
-    /// Events that the gate quarantined in this run.
-    pub events: u64,
-    /// The file that lists such events of the platform run; `None` where it cannot be written.
-    pub place: Option<String>,
-    /// The events by output and reason code. An event with several codes counts for each.
-    pub by_reason: Vec<QuarantinedFor>,
-}
-
-/// Events of one output that the gate quarantined for one reason.
-#[derive(Debug, Clone, Serialize)]
-pub struct QuarantinedFor {
-    /// The output of the events.
-    pub output_id: OutputId,
-    /// The type of the events, which is the output's id.
-    pub event_type: OutputId,
-    /// The reason code; `NONE` where the gate gives none.
-    pub reason_code: String,
-    /// The number of the events.
-    pub events: u64,
-    /// The first of the events.
-    pub first: Vec<QuarantinedOne>,
-}
-
-/// One event that the gate quarantined.
-#[derive(Debug, Clone, Serialize)]
-pub struct QuarantinedOne {
-    /// The id of the event.
-    pub event_id: String,
-    /// The place of the gate's receipt; `None` if it names none.
-    pub receipt_ref: Option<String>,
-    /// The part of the event's row, relative to the engine run root.
-    pub file: String,
-    /// The event's row in its part, counted from 0.
-    pub row: u64,
-}
-
-/// Events that the ingestion gate quarantined for one reason.
-#[derive(Debug, Clone, Serialize)]
-pub struct GateQuarantinedNote {
-    /// The output of the events, which is their event type too.
-    pub output_id: OutputId,
-    /// The reason code; `NONE` where the gate gives none.
-    pub reason_code: String,
-    /// Events quarantined for this reason since the last note.
-    pub events: u64,
-    /// Events quarantined for this reason in this run.
-    pub in_all: u64,
-    /// The first of the events that the note is about.
-    pub example: QuarantinedOne,
 }
 
 /// One line of the list of events that the gate quarantined.
@@ -163,131 +114,6 @@ pub struct GateBook {
     verdict: Option<Verdict>,
 }
 
-/// Where the book of a platform run is kept. Called from the keeper's task, a line an event: what
-/// takes long is done behind its back.
-///
-/// # Errors
-/// All methods fail with what disk or bucket say.
-#[expect(
-    clippy::missing_errors_doc,
-    reason = "the trait says it once for all of them"
-)]
-pub trait BookPlace: Send {
-    /// The place of the list of events, for people.
-    fn list_place(&self) -> String;
-
-    /// The place of the verdict, for people.
-    fn verdict_place(&self) -> String;
-
-    /// The lines of the list; `None` where there is none.
-    fn read_list(&self) -> io::Result<Option<Vec<u8>>>;
-
-    /// The verdict; `None` where none stands.
-    fn read_verdict(&self) -> io::Result<Option<Vec<u8>>>;
-
-    /// Adds a line to the list.
-    fn append(&mut self, line: &[u8]) -> io::Result<()>;
-
-    /// Keeps a verdict.
-    fn keep_verdict(&self, verdict: &[u8]) -> io::Result<()>;
-
-    /// Removes the verdict, if there is one.
-    fn remove_verdict(&self) -> io::Result<()>;
-}
-
-/// A book in files of a platform run.
-struct BookFiles {
-    places: Places,
-    log: Option<RunLog>,
-}
-
-impl BookPlace for BookFiles {
-    fn list_place(&self) -> String {
-        self.places.list.display().to_string()
-    }
-
-    fn verdict_place(&self) -> String {
-        self.places.verdict.display().to_string()
-    }
-
-    fn read_list(&self) -> io::Result<Option<Vec<u8>>> {
-        read(&self.places.list)
-    }
-
-    fn read_verdict(&self) -> io::Result<Option<Vec<u8>>> {
-        read(&self.places.verdict)
-    }
-
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let log = if let Some(log) = self.log.take() {
-            log
-        } else {
-            let path = self.places.list.clone();
-            let log = RunLog::open(Arc::new(OsDisk), path, Access::Default)?;
-            log.end_torn_line()?;
-            log
-        };
-        self.log.insert(log).append_shared(line, false)
-    }
-
-    fn keep_verdict(&self, verdict: &[u8]) -> io::Result<()> {
-        durable::make_folders(&OsDisk, folder_of(&self.places.verdict), 0)?;
-        durable::replace(&OsDisk, &self.places.verdict, verdict)
-    }
-
-    fn remove_verdict(&self) -> io::Result<()> {
-        remove(&self.places.verdict)
-    }
-}
-
-#[derive(Clone)]
-struct Places {
-    list: PathBuf,
-    verdict: PathBuf,
-}
-
-impl Places {
-    fn of(runs_root: &Path, run: &PlatformRunId) -> Self {
-        let folder = runs_root.join(run.as_str()).join("wsp");
-        Self {
-            list: folder.join("gate_quarantined.ndjson"),
-            verdict: folder.join("gate_verdict.json"),
-        }
-    }
-}
-
-/// The files that a book of a platform run may write.
-pub fn gate_book_places(runs_root: &Path, run: &PlatformRunId) -> [PathBuf; 2] {
-    let Places { list, verdict } = Places::of(runs_root, run);
-    [list, verdict]
-}
-
-/// Forgets the verdict on a platform run, as a reset of its cursors does.
-///
-/// # Errors
-/// `QUARANTINE_UNWRITABLE`.
-pub fn clear_verdict(runs_root: &Path, run: &PlatformRunId) -> Result<(), Error> {
-    let path = Places::of(runs_root, run).verdict;
-    remove(&path).map_err(|source| verdict_stays(&path.display().to_string(), source))
-}
-
-/// A verdict that cannot be removed.
-pub fn verdict_stays(place: &str, source: io::Error) -> Error {
-    Error::caused(
-        ReasonCode::QuarantineUnwritable,
-        format!("The verdict {place} cannot be removed"),
-        "Remove it, so that the next run is judged anew.",
-        source,
-    )
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 impl std::fmt::Debug for GateBook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GateBook")
@@ -308,9 +134,7 @@ impl GateBook {
         runs_root: &Path,
         run: &PlatformRunId,
     ) -> Result<Self, Error> {
-        let places = Places::of(runs_root, run);
-        let files = BookFiles { places, log: None };
-        Self::open_in(terms, Box::new(files))
+        Self::open_in(terms, Box::new(BookFiles::of(runs_root, run)))
     }
 
     /// A book that is kept nowhere.
@@ -605,20 +429,6 @@ impl GateBook {
 
 fn is_all(decisions: Decisions) -> bool {
     decisions.admit == 0 && decisions.duplicate == 0 && decisions.quarantine > 0
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
-}
-
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match OsDisk.read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // Where the runs root is no folder, nothing was kept; the audit says so.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn unreadable(place: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {

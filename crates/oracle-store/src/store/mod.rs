@@ -7,6 +7,7 @@
 //! place of the folder [`STREAM_VIEW_BASE`], so that the key of a view's file does not depend on
 //! where the base lies.
 
+mod objects;
 mod bucket_folder;
 mod connect;
 #[cfg(feature = "s3")]
@@ -14,6 +15,7 @@ mod s3;
 mod address;
 mod disk;
 mod memory;
+mod pinned_object;
 mod pinned_file;
 mod proofs;
 mod retry;
@@ -25,27 +27,22 @@ mod tails;
 mod time_and_chance;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use object_store::ObjectStore;
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ReasonCode};
 use crate::location::{EngineRunRoot, Location};
 use crate::part::{Pin, STREAM_VIEW_BASE};
-use model::{Hex64, Random, SharedClock};
+use model::{Random, SharedClock};
 use time_and_chance::TimeAndChance;
 
 pub(crate) use disk::STAGING_PREFIX;
+pub(crate) use pinned_object::PinnedObject;
 
 use bucket::Bucket;
 use disk::Disk;
-use pinned_file::PinnedFile;
-use windows::RemotePart;
 
 pub use address::ObjectStoreConfig;
 pub use bucket_folder::BucketFolder;
@@ -103,16 +100,6 @@ struct Inner {
 enum Backend {
     Disk(Disk),
     Bucket(Bucket),
-}
-
-/// Forwards a call to whichever backend holds the world.
-macro_rules! on_backend {
-    ($store:expr, $backend:ident => $call:expr) => {
-        match &$store.inner.backend {
-            Backend::Disk($backend) => $call,
-            Backend::Bucket($backend) => $call,
-        }
-    };
 }
 
 impl fmt::Debug for WorldStore {
@@ -367,189 +354,6 @@ impl WorldStore {
         home.root().location().full_name(key)
     }
 
-    /// The pin of an object, if it exists.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn head_if_exists(&self, key: &str) -> Result<Option<Pin>, Error> {
-        self.check(key)?;
-        let (home, key) = self.home(key);
-        on_backend!(home, backend => backend.head(key).await)
-    }
-
-    /// The pin of an object.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also if there is no such object).
-    pub async fn head(&self, key: &str) -> Result<Pin, Error> {
-        self.head_if_exists(key)
-            .await?
-            .ok_or_else(|| self.missing(key))
-    }
-
-    /// Whether an object exists.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn exists(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.head_if_exists(key).await?.is_some())
-    }
-
-    /// A small object, whole, if it exists.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also above 64 MiB).
-    pub async fn get_if_exists(&self, key: &str) -> Result<Option<Object>, Error> {
-        self.check(key)?;
-        let (home, key) = self.home(key);
-        on_backend!(home, backend => backend.get(key).await)
-    }
-
-    /// A small object, whole.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED` (also if there is no such object).
-    pub async fn get(&self, key: &str) -> Result<Object, Error> {
-        self.get_if_exists(key)
-            .await?
-            .ok_or_else(|| self.missing(key))
-    }
-
-    /// The objects directly inside a folder, in byte order of their keys. A folder that
-    /// does not exist is empty.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn list_direct(&self, folder: &str) -> Result<Vec<Entry>, Error> {
-        Ok(self.list_level(folder).await?.objects)
-    }
-
-    /// The objects and folders directly inside a folder, each in byte order, by one
-    /// listing. A folder that does not exist is empty.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn list_level(&self, folder: &str) -> Result<Level, Error> {
-        let folder = self.check_folder(folder)?;
-        let (home, in_home) = self.home(folder);
-        let Level {
-            mut objects,
-            mut folders,
-        } = on_backend!(home, backend => backend.list_level(in_home).await)?;
-        folders.sort_unstable();
-        if in_home.len() < folder.len() {
-            for object in &mut objects {
-                object.path = format!("{STREAM_VIEW_BASE}/{}", object.path);
-            }
-        }
-        Ok(Level {
-            objects: in_key_order(objects),
-            folders,
-        })
-    }
-
-    /// The names of the folders directly inside a folder, in byte order.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn list_folders(&self, folder: &str) -> Result<Vec<String>, Error> {
-        let folder = self.check_folder(folder)?;
-        let mut names = on_backend!(self, backend => backend.list_folders(folder).await)?;
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    /// Every object under a folder (the empty one: the whole root), recursively, in byte
-    /// order of their keys.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn list_under(&self, folder: &str) -> Result<Vec<Entry>, Error> {
-        Ok(self.list_tree(folder).await?.objects)
-    }
-
-    /// Every object and folder under a folder (the empty one: the whole root), recursively,
-    /// each by its key, in byte order. A folder may be empty.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn list_tree(&self, folder: &str) -> Result<Level, Error> {
-        let folder = self.check_folder(folder)?;
-        let Level {
-            objects,
-            mut folders,
-        } = on_backend!(self, backend => backend.list_tree(folder).await)?;
-        folders.sort_unstable();
-        Ok(Level {
-            objects: in_key_order(objects),
-            folders,
-        })
-    }
-
-    /// The object's bytes in order, in chunks of at most 1 MiB, in constant memory.
-    ///
-    /// Ends with `ORACLE_READ_FAILED` as soon as the object is not the pinned one.
-    pub fn stream(&self, key: &str, pin: &Pin) -> BoxStream<'static, Result<Bytes, Error>> {
-        if let Err(error) = self.check(key) {
-            return futures::stream::once(async { Err(error) }).boxed();
-        }
-        let (home, key) = self.home(key);
-        on_backend!(home, backend => backend.stream(key, pin))
-    }
-
-    /// The sha256 of an object's bytes, in constant memory.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub async fn sha256(&self, key: &str, pin: &Pin) -> Result<Hex64, Error> {
-        self.hash_into(Sha256::new(), key, pin)
-            .await
-            .map(|hasher| Hex64::of_digest(hasher.finalize().into()))
-    }
-
-    /// Adds an object's bytes to a digest, in constant memory.
-    ///
-    /// # Errors
-    /// `OBJECT_PATH_REFUSED`, `ORACLE_READ_FAILED`.
-    pub(crate) async fn hash_into(
-        &self,
-        mut hasher: Sha256,
-        key: &str,
-        pin: &Pin,
-    ) -> Result<Sha256, Error> {
-        self.check(key)?;
-        let (home, key) = self.home(key);
-        match &home.inner.backend {
-            Backend::Disk(disk) => disk.hash_into(hasher, key, pin).await,
-            Backend::Bucket(bucket) => {
-                let mut chunks = bucket.stream(key, pin);
-                while let Some(chunk) = chunks.next().await {
-                    hasher.update(chunk?);
-                }
-                Ok(hasher)
-            }
-        }
-    }
-
-    /// Creates an object, durably, unless there is one; says whether it did. Only the
-    /// packer writes, and only directly under the root.
-    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, Error> {
-        self.check(key)?;
-        on_backend!(self, backend => backend.create(key, bytes).await)
-    }
-
-    /// Opens an object for ranged reads from plain threads; it must be the pinned one.
-    pub(crate) fn open_pinned(&self, key: &str, pin: &Pin) -> Result<PinnedObject, Error> {
-        self.check(key)?;
-        let (home, key) = self.home(key);
-        Ok(match &home.inner.backend {
-            Backend::Disk(disk) => PinnedObject::File(Arc::new(disk.open_pinned(key, pin)?)),
-            Backend::Bucket(bucket) => {
-                PinnedObject::Remote(Arc::new(RemotePart::new(bucket.clone(), key, pin)))
-            }
-        })
-    }
-
     /// Refuses a key that is not plainly below the root.
     fn check(&self, key: &str) -> Result<(), Error> {
         if is_plain_key(key) {
@@ -586,62 +390,10 @@ impl Prover for ViewsProver {
     }
 }
 
-/// An object that is open for ranged reads from plain threads, each held to its pin.
-#[derive(Debug, Clone)]
-pub(crate) enum PinnedObject {
-    File(Arc<PinnedFile>),
-    Remote(Arc<RemotePart>),
-}
-
-impl PinnedObject {
-    pub(crate) fn size(&self) -> u64 {
-        match self {
-            Self::File(file) => file.size(),
-            Self::Remote(part) => part.size(),
-        }
-    }
-
-    /// Reads exactly the bytes of a range within the object. Blocks.
-    pub(crate) fn read(&self, start: u64, length: usize) -> Result<Bytes, Error> {
-        match self {
-            Self::File(file) => file.read_exact_at(start, length),
-            Self::Remote(part) => part.read(start, length),
-        }
-    }
-
-    /// Fills a buffer from `start` on with what comes cheaply, at least one byte; says how
-    /// many. The range must lie within the object. Blocks.
-    pub(crate) fn read_some(&self, start: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        match self {
-            Self::File(file) => file.fill_at(start, buffer).map(|()| buffer.len()),
-            Self::Remote(part) => {
-                let bytes = part.bytes_at(start, 1)?;
-                let length = bytes.len().min(buffer.len());
-                buffer[..length].copy_from_slice(&bytes[..length]);
-                Ok(length)
-            }
-        }
-    }
-
-    /// Announces which ranges are read next, and whether each from its start. A file needs
-    /// no such hint: the kernel reads ahead.
-    pub(crate) fn plan(&self, ranges: Vec<Range<u64>>, from_start: bool) -> Result<(), Error> {
-        match self {
-            Self::File(_) => Ok(()),
-            Self::Remote(part) => part.plan(ranges, from_start),
-        }
-    }
-}
-
 /// Whether a key is plainly below the root: relative, without empty or dotted folders.
 pub(crate) fn is_plain_key(key: &str) -> bool {
     !key.contains(|c: char| c.is_ascii_control())
         && key.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
-fn in_key_order(mut entries: Vec<Entry>) -> Vec<Entry> {
-    entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    entries
 }
 
 /// The object is not the one that was pinned.
