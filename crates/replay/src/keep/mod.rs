@@ -4,6 +4,7 @@
 pub(crate) mod held_lease;
 pub(crate) mod patient_store;
 pub(crate) mod keeper;
+mod figures;
 mod saves;
 mod patience;
 pub(crate) mod cursors;
