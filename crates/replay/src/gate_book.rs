@@ -60,7 +60,8 @@ pub struct GateQuarantineTerms {
 }
 
 /// What the gate quarantined in one run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GateQuarantineReport {
     /// Events that the gate quarantined in this run.
     pub events: u64,
@@ -71,7 +72,8 @@ pub struct GateQuarantineReport {
 }
 
 /// Events of one output that the gate quarantined for one reason.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QuarantinedFor {
     /// The output of the events.
     pub output_id: OutputId,
@@ -86,7 +88,8 @@ pub struct QuarantinedFor {
 }
 
 /// One event that the gate quarantined.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QuarantinedOne {
     /// The id of the event.
     pub event_id: String,

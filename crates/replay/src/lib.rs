@@ -118,6 +118,7 @@ pub use gate_book::{
     verdict_stays,
 };
 pub use keep::cursors::{Cursors, KeptOutput};
+pub use keep::hdr_log::{HdrLog, LatenessLogs, UnreadableLog};
 pub use keep::held_lease::{HeldLease, stopped, watch_lease};
 pub use keep::kept::Kept;
 pub use keep::lateness::{LatenessReport, Percentiles};

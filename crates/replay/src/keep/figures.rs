@@ -9,6 +9,7 @@ use push::Decision;
 
 use crate::decisions::Decisions;
 use crate::keep::cursors::KeptOutput;
+use crate::keep::hdr_log::{HdrLog, LatenessLogs};
 use crate::keep::lateness::{Lateness, LatenessReport};
 use crate::lanes::gate_figures::ReadGate;
 use crate::tell::counters::{
@@ -145,15 +146,30 @@ impl Figures {
         self.decisions
     }
 
-    /// What the counts came to: events by decision of each output, lateness, and all over time.
-    pub(crate) fn close(
-        self,
-        outputs: &[KeptOutput],
-    ) -> (Vec<Decisions>, LatenessReport, TimelineReport) {
+    /// What the counts came to.
+    pub(crate) fn close(self, outputs: &[KeptOutput]) -> Closed {
         let ids = outputs.iter().map(|output| output.key().output_id());
-        let timeline = self.timeline.report(ids);
-        (self.decisions_of, self.lateness.report(), timeline)
+        let (send, ack) = self.lateness.all();
+        Closed {
+            timeline: self.timeline.report(ids),
+            lateness: self.lateness.report(),
+            lateness_logs: LatenessLogs {
+                send: HdrLog::of(send),
+                ack: HdrLog::of(ack),
+            },
+            refused: self.refused,
+            decisions_of: self.decisions_of,
+        }
     }
+}
+
+/// What the counts of a stream came to.
+pub(crate) struct Closed {
+    pub(crate) decisions_of: Vec<Decisions>,
+    pub(crate) refused: u64,
+    pub(crate) lateness: LatenessReport,
+    pub(crate) lateness_logs: LatenessLogs,
+    pub(crate) timeline: TimelineReport,
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -238,18 +238,19 @@ impl<J: Journal> Keeper<J> {
         let decisions = self.figures.decisions();
         let verdict = self.gate_book.close(decisions);
         let outages = self.outages();
-        let (decisions_of, lateness, timeline) =
-            self.figures.close(&self.saves.cursors().outputs);
+        let closed = self.figures.close(&self.saves.cursors().outputs);
         Kept {
             quarantine: self.aside.report(),
             outages,
             gate_away: self.links.gate_trouble.current(),
             decisions,
-            decisions_of,
+            decisions_of: closed.decisions_of,
+            refused: closed.refused,
             gate_quarantined: self.gate_book.report(),
             verdict,
-            lateness,
-            timeline,
+            lateness: closed.lateness,
+            lateness_logs: closed.lateness_logs,
+            timeline: closed.timeline,
             checkpoints: self.saves.counts(),
             abandoned: self.abandoned,
             save_failed: self.saves.are_broken(),

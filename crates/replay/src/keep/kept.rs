@@ -6,6 +6,7 @@ use push::Away;
 use crate::Error;
 use crate::decisions::Decisions;
 use crate::gate_book::GateQuarantineReport;
+use crate::keep::hdr_log::LatenessLogs;
 use crate::keep::lateness::LatenessReport;
 use crate::quarantine::aside::QuarantineReport;
 use crate::tell::counters::{CheckpointCounts, OutagesReport};
@@ -19,12 +20,17 @@ pub struct Kept<J> {
     pub decisions: Decisions,
     /// Events by the gate's decision, output by output.
     pub decisions_of: Vec<Decisions>,
+    /// Events that the gate would not have: those that were set aside, and the one that ended the
+    /// stream.
+    pub refused: u64,
     /// What the gate quarantined; `None` if that is nothing.
     pub gate_quarantined: Option<GateQuarantineReport>,
     /// Why a stream that reached its end has failed all the same; `None` if it has not.
     pub verdict: Option<Error>,
     /// Lateness at send and at acknowledgement.
     pub lateness: LatenessReport,
+    /// The same of all events, for merging with that of others.
+    pub lateness_logs: LatenessLogs,
     /// The run over time.
     pub timeline: TimelineReport,
     /// Saves of cursors, and retries of them.

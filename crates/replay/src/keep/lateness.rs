@@ -51,16 +51,18 @@ struct Pair {
     ack: Histogram<u64>,
 }
 
+/// A histogram of microseconds, from 1 µs to a day, to three significant digits.
+pub(super) fn empty_histogram() -> Histogram<u64> {
+    // The bounds are constants that the histogram accepts.
+    Histogram::new_with_bounds(1, LARGEST_US, 3).unwrap_or_else(|_| unreachable!())
+}
+
 impl Default for Pair {
     /// Nothing recorded.
     fn default() -> Self {
-        let histogram = || {
-            // The bounds are constants that the histogram accepts.
-            Histogram::new_with_bounds(1, LARGEST_US, 3).unwrap_or_else(|_| unreachable!())
-        };
         Self {
-            send: histogram(),
-            ack: histogram(),
+            send: empty_histogram(),
+            ack: empty_histogram(),
         }
     }
 }
@@ -109,6 +111,14 @@ impl Lateness {
     }
 }
 
+impl Lateness {
+    /// The histograms of all events up to the last [`Lateness::take_new`]: at send, and at
+    /// acknowledgement.
+    pub(super) fn all(&self) -> (&Histogram<u64>, &Histogram<u64>) {
+        (&self.all.send, &self.all.ack)
+    }
+}
+
 /// Moves what is new to the whole, and gives it in bins of two digits.
 fn drained(new: &mut Histogram<u64>, all: &mut Histogram<u64>) -> LatenessHistogram {
     if new.is_empty() {
@@ -122,7 +132,7 @@ fn drained(new: &mut Histogram<u64>, all: &mut Histogram<u64>) -> LatenessHistog
     drained
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
+pub(super) fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
     let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
     (!histogram.is_empty()).then(|| Percentiles {
         p50: at(0.5),

@@ -9,5 +9,6 @@ mod saves;
 mod patience;
 pub(crate) mod cursors;
 pub(crate) mod kept;
+pub(crate) mod hdr_log;
 pub(crate) mod lateness;
 pub(crate) mod watermark;

@@ -136,3 +136,15 @@ pub struct OutagesReport {
     /// Outages of the checkpoint store.
     pub checkpoint_store: Outages,
 }
+
+impl OutagesReport {
+    /// The number of all outages.
+    pub fn times(&self) -> u64 {
+        self.ingestion_gate.times + self.checkpoint_store.times
+    }
+
+    /// Whole seconds of all outages together.
+    pub fn seconds(&self) -> u64 {
+        self.ingestion_gate.seconds + self.checkpoint_store.seconds
+    }
+}
