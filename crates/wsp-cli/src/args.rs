@@ -121,7 +121,7 @@ pub struct PlanArgs {
 /// `stream`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0\n\nExit status: 0 streamed, 1 failed, 2 unusable arguments or profile, 3 stopped by a signal, 4 a threshold was broken."
+    after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0"
 )]
 pub struct StreamArgs {
     /// Which world.
@@ -209,7 +209,7 @@ impl StreamArgs {
 /// `control`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli control --profile config/platform/profiles/local.yaml pause\n  wsp-cli control --profile config/platform/profiles/local.yaml rate 0:100,60:500\n\nExit status: 0 done, 1 refused, or no stream to be found, 2 unusable arguments or profile."
+    after_help = "Example:\n  wsp-cli control --profile config/platform/profiles/local.yaml pause\n  wsp-cli control --profile config/platform/profiles/local.yaml rate 0:100,60:500"
 )]
 pub struct ControlArgs {
     /// The profile that the stream runs by.
@@ -270,7 +270,7 @@ pub enum ControlAct {
 /// `redrive`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli redrive --profile config/platform/profiles/prod.yaml --platform-run-id platform_20260128T090000Z\n\nExit status: 0 nothing waits any more, 1 failed or refused again, 2 unusable arguments or profile, 3 stopped by a signal."
+    after_help = "Example:\n  wsp-cli redrive --profile config/platform/profiles/prod.yaml --platform-run-id platform_20260128T090000Z"
 )]
 pub struct RedriveArgs {
     /// The profile: its gate, token, retry policy and runs root.
@@ -296,7 +296,7 @@ pub struct RedriveArgs {
 /// `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli doctor --profile config/platform/profiles/dev.yaml --engine-run-root s3://oracle/run-5 \\\n      --push --platform-run-id platform_20260128T090000Z\n\nExit status: 0 all works, 1 something is broken, 2 unusable arguments or profile."
+    after_help = "Example:\n  wsp-cli doctor --profile config/platform/profiles/dev.yaml --engine-run-root s3://oracle/run-5 \\\n      --push --platform-run-id platform_20260128T090000Z"
 )]
 pub struct DoctorArgs {
     /// Which world.
