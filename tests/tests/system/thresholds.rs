@@ -84,7 +84,7 @@ fn a_run_that_breaks_a_threshold_on_its_way_ends_in_good_order_and_is_gone_on_wi
     assert!(detail.contains(abort), "{detail}");
     let kinds: Vec<Value> = rig.audit().iter().map(|line| line["event_kind"].clone()).collect();
     assert_eq!(kinds.last().unwrap(), "STREAM_FAILED", "{kinds:?}");
-    rig.gate.set_faults(Vec::new());
+    rig.gate.set_faults(Vec::new()).unwrap();
     rig.stream_the_rest(&ran, 0, &[]);
 }
 

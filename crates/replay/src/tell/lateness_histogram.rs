@@ -142,8 +142,8 @@ impl LatenessHistogram {
         };
     }
 
-    /// The values that were counted since `earlier`, an older reading of the same histogram. The
-    /// largest value is that of its bin, at most `max`.
+    /// The values that were counted since `earlier`, an older reading of the same histogram. Its
+    /// largest value is known to its bin only.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut before = earlier.bins().peekable();
         let bins = self.bins().filter_map(|(bin, count)| {

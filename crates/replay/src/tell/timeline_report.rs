@@ -89,13 +89,13 @@ pub(crate) struct BucketReading<'a> {
 }
 
 impl TimelineReport {
-    pub(crate) fn new<'a>(
+    pub(crate) fn new<'o, 'b>(
         began: SystemTime,
         width: Duration,
-        outputs: impl ExactSizeIterator<Item = &'a OutputId>,
-        buckets: impl Iterator<Item = BucketReading<'a>>,
+        outputs: impl ExactSizeIterator<Item = &'o OutputId>,
+        buckets: impl Iterator<Item = BucketReading<'b>>,
     ) -> Self {
-        let buckets: Vec<BucketReading<'a>> = buckets.collect();
+        let buckets: Vec<BucketReading<'b>> = buckets.collect();
         let others = outputs.len() > MOST_OUTPUTS;
         let count = |of: fn(&Tally) -> u64| column(&buckets, |bucket| of(bucket.tally));
         let gauge = |of: fn(&Gauges) -> u64| column(&buckets, |bucket| mean(&bucket.gauges, of));

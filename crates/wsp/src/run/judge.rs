@@ -121,10 +121,11 @@ impl Watched {
         while self.readings.get(1).is_some_and(first_behind) {
             self.readings.pop_front();
         }
-        if let Some(begin) = self.readings.front()
-            && first_behind(begin)
-        {
-            self.judge(&Stretch { begin, end: now }.value(self.abort.condition.figure));
+        let begin = self.readings.front().filter(|begin| first_behind(begin));
+        let stretch = begin.map(|begin| Stretch { begin, end: now });
+        let figure = self.abort.condition.figure;
+        if let Some(value) = stretch.and_then(|stretch| stretch.value(figure)) {
+            self.judge(value);
         }
         let step = self.abort.window / READINGS;
         let is_due = |last: &Counters| last.active() + step <= active;
@@ -133,10 +134,7 @@ impl Watched {
         }
     }
 
-    fn judge(&mut self, value: &Option<f64>) {
-        let Some(value) = *value else {
-            return;
-        };
+    fn judge(&mut self, value: f64) {
         let condition = self.abort.condition;
         self.is_broken = condition.is_true_of(value);
         self.worst = Some(match self.worst {
