@@ -100,8 +100,8 @@ impl Ran {
 /// Holds the report of a stream against its schema, and against the type that reads it.
 fn check_report(report: &Value) {
     static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
-        let schema: Value = serde_yaml::from_str(wsp::schema::STREAM_REPORT_SCHEMA)
-            .expect("the schema is YAML");
+        let schema: Value =
+            serde_yaml::from_str(wsp::schema::STREAM_REPORT_SCHEMA).expect("the schema is YAML");
         jsonschema::draft202012::new(&schema).expect("the schema is one")
     });
     if let Err(error) = SCHEMA.validate(report) {

@@ -53,19 +53,11 @@ const STATUSES: &[(&str, &[(u8, &str)])] = &[
     ("cache", &[(0, "done"), (1, "refused or failed"), USAGE]),
     (
         "control",
-        &[
-            (0, "done"),
-            (1, "refused, or no stream to be found"),
-            USAGE,
-        ],
+        &[(0, "done"), (1, "refused, or no stream to be found"), USAGE],
     ),
     (
         "gate",
-        &[
-            (0, "ended by a signal"),
-            (1, "it cannot listen"),
-            ARGUMENTS,
-        ],
+        &[(0, "ended by a signal"), (1, "it cannot listen"), ARGUMENTS],
     ),
     (
         "demo",
@@ -80,9 +72,11 @@ const STATUSES: &[(&str, &[(u8, &str)])] = &[
 
 /// The command line, whose every command says what its exit statuses mean.
 pub fn command_line() -> Command {
-    let told = STATUSES.iter().fold(Cli::command(), |cli, (name, statuses)| {
-        cli.mut_subcommand(*name, |command| with_statuses(command, statuses))
-    });
+    let told = STATUSES
+        .iter()
+        .fold(Cli::command(), |cli, (name, statuses)| {
+            cli.mut_subcommand(*name, |command| with_statuses(command, statuses))
+        });
     told.after_help("Exit status: 0 done, 1 failed, 2 unusable arguments or profile, 3 stopped by a signal, 4 a threshold was broken, 130 ended by a second signal; see `COMMAND --help`.")
 }
 
@@ -106,7 +100,11 @@ mod tests {
         for command in line.get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string);
             let help = help.unwrap_or_default();
-            assert!(help.contains("Exit status:\n  0 "), "{}", command.get_name());
+            assert!(
+                help.contains("Exit status:\n  0 "),
+                "{}",
+                command.get_name()
+            );
         }
         line.debug_assert();
     }

@@ -176,7 +176,11 @@ fn threshold_line(threshold: &ThresholdReport) -> String {
         ThresholdKind::AbortIf => "abort if",
     };
     let value = threshold.value.map(|value| format!(" ({value})"));
-    format!(" {verdict}{}: {kind} {}", value.unwrap_or_default(), threshold.condition)
+    format!(
+        " {verdict}{}: {kind} {}",
+        value.unwrap_or_default(),
+        threshold.condition
+    )
 }
 
 fn next(report: &StreamReport) -> String {

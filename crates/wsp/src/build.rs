@@ -58,7 +58,10 @@ mod tests {
         let mut build = BUILD;
         (build.commit, build.commit_date) = (Some("0123456789ab"), Some("2026-01-28"));
         let version = build.version;
-        assert_eq!(build.to_string(), format!("{version} (0123456789ab 2026-01-28)"));
+        assert_eq!(
+            build.to_string(),
+            format!("{version} (0123456789ab 2026-01-28)")
+        );
         build.commit = None;
         assert_eq!(build.to_string(), format!("{version} (commit unknown)"));
     }
@@ -67,14 +70,26 @@ mod tests {
     fn an_archive_says_its_commit_and_a_checkout_leaves_it_to_git() {
         let hash = "0123456789abcdef0123456789abcdef01234567";
         let parsed = commit::parse(&format!("{hash} 2026-01-28T09:00:00+01:00\n")).unwrap();
-        assert_eq!((&*parsed.hash, parsed.date.as_deref()), (&hash[..12], Some("2026-01-28")));
+        assert_eq!(
+            (&*parsed.hash, parsed.date.as_deref()),
+            (&hash[..12], Some("2026-01-28"))
+        );
         assert_eq!(commit::parse(&hash[..8]).unwrap().date, None);
-        for unusable in ["", "$Format:%H %cI$", "main", "0123", "0123456789ab yesterday!"] {
+        for unusable in [
+            "",
+            "$Format:%H %cI$",
+            "main",
+            "0123",
+            "0123456789ab yesterday!",
+        ] {
             let date = commit::parse(unusable).and_then(|commit| commit.date);
             assert_eq!(date, None, "{unusable}");
         }
         let text = include_str!("../build/commit.txt");
-        assert!(text.starts_with("$Format:") || commit::parse(text).is_some(), "{text}");
+        assert!(
+            text.starts_with("$Format:") || commit::parse(text).is_some(),
+            "{text}"
+        );
     }
 
     #[test]
@@ -82,7 +97,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (root, absent) = (folder.path(), folder.path().join("commit.txt"));
         git(root, &["init", "-q"]);
-        assert_eq!(commit::of_tree(root, &absent), None, "there is no commit yet");
+        assert_eq!(
+            commit::of_tree(root, &absent),
+            None,
+            "there is no commit yet"
+        );
         git(root, &["commit", "-q", "--allow-empty", "-m", "one"]);
         let found = commit::of_tree(root, &absent).unwrap();
         assert_eq!((found.hash.len(), found.date.unwrap().len()), (12, 10));
@@ -91,6 +110,9 @@ mod tests {
         std::fs::create_dir(&unpacked).unwrap();
         assert_eq!(commit::of_tree(&unpacked, &absent), None);
         std::fs::write(&absent, "fedcba9876543210 2026-02-03").unwrap();
-        assert_eq!(commit::of_tree(&unpacked, &absent).unwrap().hash, "fedcba987654");
+        assert_eq!(
+            commit::of_tree(&unpacked, &absent).unwrap().hash,
+            "fedcba987654"
+        );
     }
 }

@@ -109,7 +109,7 @@ pub use run::report::{
     OutputReport, ScheduleReport, ShardReport, SourceReport, Status, StreamReport,
 };
 pub use run::report_text::UnreadableReport;
-pub use run::threshold_report::{ThresholdKind, ThresholdReport, Verdict};
 pub use run::shown::{CursorFault, GateVerdict, GatesReport, HolderReport, StoredCursorReport};
 pub use run::stream::Stream;
+pub use run::threshold_report::{ThresholdKind, ThresholdReport, Verdict};
 pub use run::{cache, control, cursors, reading};

@@ -37,18 +37,31 @@ fn every_command_says_the_statuses_that_the_page_lists_and_no_others() {
     let mut listed = BTreeSet::new();
     for (command, meanings) in table() {
         let said = help(&[&command]);
-        let (_, said) = said.split_once("Exit status: ").unwrap_or_else(|| panic!("{command}: {said}"));
-        let meanings = meanings.iter().map(|(status, meaning)| format!("{status} {meaning}"));
+        let (_, said) = said
+            .split_once("Exit status: ")
+            .unwrap_or_else(|| panic!("{command}: {said}"));
+        let meanings = meanings
+            .iter()
+            .map(|(status, meaning)| format!("{status} {meaning}"));
         assert_eq!(said, meanings.collect::<Vec<_>>().join(" "), "{command}");
         listed.insert(command);
     }
     let (_, commands) = all.split_once("Commands: ").unwrap();
     for command in &listed {
-        assert!(commands.contains(&format!("{command} ")), "{command} is no command");
+        assert!(
+            commands.contains(&format!("{command} ")),
+            "{command} is no command"
+        );
     }
-    let known = Command::new(system_tests::wsp_cli()).arg("--help").output().unwrap();
+    let known = Command::new(system_tests::wsp_cli())
+        .arg("--help")
+        .output()
+        .unwrap();
     let known = String::from_utf8(known.stdout).unwrap();
-    let names = known.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = known
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1);
     let names = names.take_while(|line| !line.is_empty());
     let names = names.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names: BTreeSet<String> = names

@@ -1,4 +1,5 @@
 //! Whole-system tests: the real binary against the real stand-in gate.
+#![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod adapters;

@@ -30,7 +30,11 @@ fn fields_of(schema: &Value, at: &Value, path: &str, fields: &mut BTreeSet<Strin
         fields_of(schema, &at["items"], &format!("{path}[]"), fields);
     }
     for (name, field) in at["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
         fields.insert(path.clone());
         fields_of(schema, field, &path, fields);
     }
@@ -41,13 +45,19 @@ fn fields_in(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
             for (name, value) in object {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 fields.insert(path.clone());
                 fields_in(value, &path, fields);
             }
         }
         Value::Array(items) => {
-            items.iter().for_each(|item| fields_in(item, &format!("{path}[]"), fields));
+            items
+                .iter()
+                .for_each(|item| fields_in(item, &format!("{path}[]"), fields));
         }
         _ => {}
     }
@@ -57,10 +67,25 @@ fn fields_in(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
 fn full() -> Value {
     let percentiles = json!({"p50": 1.0, "p90": 1.0, "p99": 1.0, "p999": 1.0, "max": 1.0});
     let columns = json!({"p50": [1.0], "p99": [null], "max": [2.5]});
-    let retries = ["connection_lost", "gate_unhealthy", "http_408", "http_429", "http_503",
-        "http_5xx", "in_doubt", "not_connected", "timeout"];
-    let counts: Value = retries.iter().map(|name| ((*name).to_owned(), json!(1))).collect();
-    let lists: Value = retries.iter().map(|name| ((*name).to_owned(), json!([1]))).collect();
+    let retries = [
+        "connection_lost",
+        "gate_unhealthy",
+        "http_408",
+        "http_429",
+        "http_503",
+        "http_5xx",
+        "in_doubt",
+        "not_connected",
+        "timeout",
+    ];
+    let counts: Value = retries
+        .iter()
+        .map(|name| ((*name).to_owned(), json!(1)))
+        .collect();
+    let lists: Value = retries
+        .iter()
+        .map(|name| ((*name).to_owned(), json!([1])))
+        .collect();
     let decisions = json!({"admit": 1, "duplicate": 0, "quarantine": 0});
     let outage = json!({"times": 1, "seconds": 2, "last_cause": "away"});
     let log = log_of_a_run();
@@ -117,7 +142,10 @@ fn full() -> Value {
 fn log_of_a_run() -> String {
     let mut histogram = wsp::replay::HdrLog::histogram();
     histogram.saturating_record(1_000);
-    wsp::replay::HdrLog::of(&histogram).unwrap().as_str().to_owned()
+    wsp::replay::HdrLog::of(&histogram)
+        .unwrap()
+        .as_str()
+        .to_owned()
 }
 
 #[test]
@@ -131,13 +159,27 @@ fn schema_type_and_page_know_the_same_fields() {
     fields_in(&full, "", &mut of_sample);
     // A pace is one of two.
     of_sample.insert("schedule.speedup".to_owned());
-    assert_eq!(of_schema, of_sample, "the schema, and a report that has all");
+    assert_eq!(
+        of_schema, of_sample,
+        "the schema, and a report that has all"
+    );
     let read = StreamReport::read(full.to_string().as_bytes()).unwrap();
-    assert_eq!(serde_json::to_value(&read).unwrap(), full, "the type writes what it reads");
+    assert_eq!(
+        serde_json::to_value(&read).unwrap(),
+        full,
+        "the type writes what it reads"
+    );
     let text = page("docs/report.md");
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     let mut of_page: Vec<String> = rows.map(|(field, _)| field.to_owned()).collect();
-    of_page.retain(|field| !field.contains('`') && !wsp::profile::Figure::NAMED.iter().any(|(name, _)| name == field));
+    of_page.retain(|field| {
+        !field.contains('`')
+            && !wsp::profile::Figure::NAMED
+                .iter()
+                .any(|(name, _)| name == field)
+    });
     let listed: BTreeSet<String> = of_page.iter().cloned().collect();
     assert_eq!(listed.len(), of_page.len(), "a field has one row");
     assert_eq!(of_schema, listed, "the schema, and the page");
@@ -158,11 +200,27 @@ fn a_damaged_report_is_refused_with_its_line_and_its_field() {
     let line_of = |part: &str| text.lines().position(|line| line.contains(part)).unwrap() + 1;
     for (from, to, field) in [
         ("\"emitted\": 1", "\"emitted\": \"many\"", "emitted"),
-        ("\"last_row_index\": 1", "\"last_row_index\": -1", "per_output[0].cursor.last_row_index"),
+        (
+            "\"last_row_index\": 1",
+            "\"last_row_index\": -1",
+            "per_output[0].cursor.last_row_index",
+        ),
         ("\"status\": \"FAILED\"", "\"status\": \"FINE\"", "status"),
-        ("\"reason\": \"THRESHOLD_ABORTED\"", "\"reason\": \"BORED\"", "reason"),
-        ("\"emitted\": 1", "\"emitted\": 1, \"omitted\": 2", "omitted"),
-        ("\"width_ms\": 250", "\"width_ms\": 250, \"width_ms\": 1", "timeline"),
+        (
+            "\"reason\": \"THRESHOLD_ABORTED\"",
+            "\"reason\": \"BORED\"",
+            "reason",
+        ),
+        (
+            "\"emitted\": 1",
+            "\"emitted\": 1, \"omitted\": 2",
+            "omitted",
+        ),
+        (
+            "\"width_ms\": 250",
+            "\"width_ms\": 250, \"width_ms\": 1",
+            "timeline",
+        ),
         ("\"emitted\": 1,", "\"emitted\": 1", "."),
     ] {
         let damaged = refused(&text.replacen(from, to, 1));
@@ -171,15 +229,25 @@ fn a_damaged_report_is_refused_with_its_line_and_its_field() {
         let line = line_of(from) + usize::from(field == ".");
         assert_eq!(at, (field, line), "{to}: {damaged}");
         let shown = damaged.to_string();
-        assert!(shown.starts_with(&format!("line {line}, column ")), "{shown}");
+        assert!(
+            shown.starts_with(&format!("line {line}, column ")),
+            "{shown}"
+        );
     }
     let cut_off = refused(&text[..text.len() / 2]);
-    assert!(cut_off.line > 10 && cut_off.problem.contains("EOF"), "{cut_off}");
+    assert!(
+        cut_off.line > 10 && cut_off.problem.contains("EOF"),
+        "{cut_off}"
+    );
     let missing = refused(&text.replacen("\"posture\"", "\"posters\"", 1));
     assert_eq!(missing.field, "posters");
     assert!(refused("[1]").to_string().contains("line 1"));
     let log = text.replacen("\"HISTFA", "\"HISTFB", 1);
-    assert!(refused(&log).field.starts_with("lateness_logs"), "{}", refused(&log));
+    assert!(
+        refused(&log).field.starts_with("lateness_logs"),
+        "{}",
+        refused(&log)
+    );
 }
 
 #[test]
@@ -193,12 +261,28 @@ fn a_report_says_over_time_what_it_says_in_sum() {
     ran.expect(0, "");
     let report = StreamReport::read(ran.report.to_string().as_bytes()).unwrap();
     let timeline = report.timeline.unwrap();
-    assert!(timeline.buckets >= 3 && timeline.width_ms == 250, "{}", timeline.buckets);
+    assert!(
+        timeline.buckets >= 3 && timeline.width_ms == 250,
+        "{}",
+        timeline.buckets
+    );
     let sum = |column: &[u64]| column.iter().sum::<u64>();
     assert_eq!(sum(&timeline.acknowledged), report.emitted);
     assert_eq!(sum(&timeline.saves), report.checkpoints.saves);
-    assert_eq!(timeline.acknowledged.iter().filter(|events| **events > 0).count() > 2, true);
-    let retries = timeline.retries.values().map(|column| sum(column)).sum::<u64>();
+    assert_eq!(
+        timeline
+            .acknowledged
+            .iter()
+            .filter(|events| **events > 0)
+            .count()
+            > 2,
+        true
+    );
+    let retries = timeline
+        .retries
+        .values()
+        .map(|column| sum(column))
+        .sum::<u64>();
     assert_eq!(retries, report.retries.unwrap().total());
     assert!(retries > 0);
     for (column, output) in timeline.outputs.iter().zip(&report.per_output) {

@@ -42,27 +42,45 @@ fn a_run_that_holds_ends_as_ever_and_lists_its_thresholds_with_their_values() {
     ran.expect(0, "");
     assert_eq!(threshold(&ran, 0), ("retries > 0", "held", &json!(0.0)));
     let (condition, verdict, value) = threshold(&ran, 1);
-    assert_eq!((condition, verdict), ("lateness_send_p99_ms > 3600000", "held"));
+    assert_eq!(
+        (condition, verdict),
+        ("lateness_send_p99_ms > 3600000", "held")
+    );
     assert_eq!(*value, ran.report["lateness_ms"]["send"]["p99"]);
     assert_eq!(
         threshold(&ran, 2),
         ("acknowledged != 2000", "held", &json!(2_000.0))
     );
-    let not_judged = ("retries > 0 for 86400s after 30s", "not_judged", &Value::Null);
+    let not_judged = (
+        "retries > 0 for 86400s after 30s",
+        "not_judged",
+        &Value::Null,
+    );
     assert_eq!(threshold(&ran, 3), not_judged);
 }
 
 #[test]
 fn a_streamed_run_that_breaks_a_threshold_exits_with_4_and_has_streamed_all_the_same() {
     let rig = rig(&["status:503,next=3"], &[]);
-    let ran = rig.stream(&["--fail-if", "retries_http_503 >= 3", "--fail-if", "refused > 0"]);
+    let ran = rig.stream(&[
+        "--fail-if",
+        "retries_http_503 >= 3",
+        "--fail-if",
+        "refused > 0",
+    ]);
     ran.expect(4, "");
     assert_eq!(ran.report["status"], "STREAMED");
     assert_eq!(rig.gate.stats().unique, rig.rows());
-    assert_eq!(threshold(&ran, 0), ("retries_http_503 >= 3", "failed", &json!(3.0)));
+    assert_eq!(
+        threshold(&ran, 0),
+        ("retries_http_503 >= 3", "failed", &json!(3.0))
+    );
     assert_eq!(threshold(&ran, 1), ("refused > 0", "held", &json!(0.0)));
     let detail = ran.report["detail"].as_str().unwrap();
-    assert!(detail.contains("`retries_http_503 >= 3` (it was 3)"), "{detail}");
+    assert!(
+        detail.contains("`retries_http_503 >= 3` (it was 3)"),
+        "{detail}"
+    );
     // Nothing is left to be slow.
     let again = rig.stream(&["--fail-if", "events_per_second < 1000000"]);
     again.expect(0, "");
@@ -82,7 +100,11 @@ fn a_run_that_breaks_a_threshold_on_its_way_ends_in_good_order_and_is_gone_on_wi
     assert!(value.as_f64().unwrap() > 500.0, "{value}");
     let detail = ran.report["detail"].as_str().unwrap();
     assert!(detail.contains(abort), "{detail}");
-    let kinds: Vec<Value> = rig.audit().iter().map(|line| line["event_kind"].clone()).collect();
+    let kinds: Vec<Value> = rig
+        .audit()
+        .iter()
+        .map(|line| line["event_kind"].clone())
+        .collect();
     assert_eq!(kinds.last().unwrap(), "STREAM_FAILED", "{kinds:?}");
     rig.gate.set_faults(Vec::new()).unwrap();
     rig.stream_the_rest(&ran, 0, &[]);
@@ -134,12 +156,16 @@ fn a_failure_is_told_before_a_broken_threshold_and_that_before_a_stop() {
     ran.expect(1, "IG_PUSH_REJECTED");
     // A stop comes first, and nothing is judged after it: 3.
     let rig = rig(&[], &[]);
-    let mut stream = rig.start_stream(&[&["--rate", "100"][..], &["--fail-if", "retries >= 0"]].concat());
+    let mut stream =
+        rig.start_stream(&[&["--rate", "100"][..], &["--fail-if", "retries >= 0"]].concat());
     rig.wait_for_unique(10);
     steer(&rig, &mut stream, &["stop"]);
     let stopped = Rig::finish(stream);
     stopped.expect(3, "STOPPED");
-    assert_eq!(threshold(&stopped, 0), ("retries >= 0", "not_judged", &Value::Null));
+    assert_eq!(
+        threshold(&stopped, 0),
+        ("retries >= 0", "not_judged", &Value::Null)
+    );
     // It is ended by its threshold, and a stop is asked for while it drains: 4.
     let draining = Rig::new(
         &WorldOptions::sample().with_shape(1, 400),
@@ -163,7 +189,10 @@ fn a_failure_is_told_before_a_broken_threshold_and_that_before_a_stop() {
 #[test]
 fn an_unknown_figure_is_refused_with_the_known_ones_before_anything_is_read() {
     let rig = rig(&[], &[]);
-    let ran = rig.command(&["stream"], &["--fail-if", "latency > 5"]).output().unwrap();
+    let ran = rig
+        .command(&["stream"], &["--fail-if", "latency > 5"])
+        .output()
+        .unwrap();
     let said = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(2), "{said}");
     for (name, _) in wsp::profile::Figure::NAMED {
@@ -174,7 +203,10 @@ fn an_unknown_figure_is_refused_with_the_known_ones_before_anything_is_read() {
     let ran = rig.stream(&[]);
     ran.expect(2, "PROFILE_INVALID");
     let detail = ran.report["detail"].as_str().unwrap();
-    assert!(detail.contains("wsp_thresholds.abort_if") && detail.contains("retries"), "{detail}");
+    assert!(
+        detail.contains("wsp_thresholds.abort_if") && detail.contains("retries"),
+        "{detail}"
+    );
     assert_eq!(rig.gate.stats().connections, 0);
 }
 
@@ -182,13 +214,26 @@ fn an_unknown_figure_is_refused_with_the_known_ones_before_anything_is_read() {
 fn a_figure_that_the_run_cannot_have_is_refused_before_the_start() {
     let rig = rig(&[], &[]);
     for (flags, figure) in [
-        (["--speedup", "0", "--fail-if", "lateness_send_p99_ms > 5"], "lateness_send_p99_ms"),
-        (["--speedup", "0", "--abort-if", "lateness_ack_max_ms > 5"], "lateness_ack_max_ms"),
-        (["--on-reject", "stop", "--fail-if", "quarantined > 5"], "quarantined"),
+        (
+            ["--speedup", "0", "--fail-if", "lateness_send_p99_ms > 5"],
+            "lateness_send_p99_ms",
+        ),
+        (
+            ["--speedup", "0", "--abort-if", "lateness_ack_max_ms > 5"],
+            "lateness_ack_max_ms",
+        ),
+        (
+            ["--on-reject", "stop", "--fail-if", "quarantined > 5"],
+            "quarantined",
+        ),
     ] {
         let ran = rig.stream(&flags);
         ran.expect(2, "PROFILE_INVALID");
-        assert!(ran.report["detail"].as_str().unwrap().contains(figure), "{}", ran.report);
+        assert!(
+            ran.report["detail"].as_str().unwrap().contains(figure),
+            "{}",
+            ran.report
+        );
     }
     assert_eq!(rig.gate.stats().connections, 0);
 }

@@ -81,7 +81,8 @@ impl HdrLog {
     /// [`UnreadableLog`] for a text that is no log; none is made of such a text.
     pub fn add_to(&self, all: &mut Histogram<u64>) -> Result<(), UnreadableLog> {
         let log = decode(&self.0)?;
-        all.add(&log).map_err(|error| UnreadableLog(error.to_string()))
+        all.add(&log)
+            .map_err(|error| UnreadableLog(error.to_string()))
     }
 
     /// An empty histogram that logs can be added to.
@@ -165,7 +166,9 @@ fn decode(text: &str) -> Result<Histogram<u64>, UnreadableLog> {
     }
     let bytes = STANDARD.decode(text);
     let bytes = bytes.map_err(|error| UnreadableLog(error.to_string()))?;
-    let packed = bytes.strip_prefix(&COMPRESSED).and_then(|rest| rest.get(4..));
+    let packed = bytes
+        .strip_prefix(&COMPRESSED)
+        .and_then(|rest| rest.get(4..));
     let packed = packed.ok_or_else(|| UnreadableLog("it begins with something else".to_owned()))?;
     let mut plain = Vec::new();
     ZlibDecoder::new(packed)
@@ -253,7 +256,9 @@ mod tests {
 
     fn log(values: &[u64]) -> HdrLog {
         let mut histogram = empty_histogram();
-        values.iter().for_each(|value| histogram.saturating_record(*value));
+        values
+            .iter()
+            .for_each(|value| histogram.saturating_record(*value));
         HdrLog::of(&histogram).unwrap()
     }
 
@@ -262,7 +267,9 @@ mod tests {
         let (mut all, mut apart) = (empty_histogram(), HdrLog::histogram());
         for run in 1..=3_u64 {
             let values: Vec<u64> = (1..1_000).map(|value| value * value * run).collect();
-            values.iter().for_each(|value| all.saturating_record(*value));
+            values
+                .iter()
+                .for_each(|value| all.saturating_record(*value));
             log(&values).add_to(&mut apart).unwrap();
         }
         assert!(all == apart);

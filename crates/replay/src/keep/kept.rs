@@ -10,7 +10,7 @@ use crate::keep::hdr_log::LatenessLogs;
 use crate::keep::lateness::LatenessReport;
 use crate::quarantine::aside::QuarantineReport;
 use crate::tell::counters::{CheckpointCounts, OutagesReport};
-use crate::tell::timeline::TimelineReport;
+use crate::tell::timeline_report::TimelineReport;
 
 /// What a stream came to, as its keeper counted it.
 #[derive(Debug)]

@@ -184,6 +184,9 @@ mod tests {
         let (two, three) = (taken.ack.at_quantile(0.9), whole.ack.value_at_quantile(0.9));
         let two = two.unwrap().as_micros() as f64;
         assert!((two / three as f64 - 1.0).abs() < 0.01, "{two} {three}");
-        assert_eq!(taken.ack.max().unwrap().as_micros(), u128::from(whole.ack.max()));
+        assert_eq!(
+            taken.ack.max().unwrap().as_micros(),
+            u128::from(whole.ack.max())
+        );
     }
 }

@@ -52,7 +52,10 @@ impl BusyLanes {
     }
 
     fn busy(&self) -> u64 {
-        let busy = self.0.iter().filter(|lane| lane.0.0.load(Ordering::Relaxed));
+        let busy = self
+            .0
+            .iter()
+            .filter(|lane| lane.0.0.load(Ordering::Relaxed));
         busy.count() as u64
     }
 }

@@ -88,11 +88,15 @@ impl TryFrom<Written> for LatenessHistogram {
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         let bins = &written.bins;
         let are_ascending = bins.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let are_known = bins.iter().all(|bin| bin.0 <= bin_of(LARGEST_US) && bin.1 > 0);
+        let are_known = bins
+            .iter()
+            .all(|bin| bin.0 <= bin_of(LARGEST_US) && bin.1 > 0);
         if !are_ascending || !are_known {
             return Err("bins that are not in ascending order, unknown, or empty");
         }
-        let sum = bins.iter().try_fold(0_u64, |sum, bin| sum.checked_add(bin.1));
+        let sum = bins
+            .iter()
+            .try_fold(0_u64, |sum, bin| sum.checked_add(bin.1));
         let last = bins.last().map_or(0, |bin| bin.0);
         if sum != Some(written.count) || bin_of(written.max_us) != last {
             return Err("bins that do not come to its `count`, or end elsewhere than its `max_us`");
@@ -377,7 +381,7 @@ mod tests {
         #[test]
         fn a_quantile_is_the_value_at_its_rank_to_two_digits(
             values in prop::collection::vec(value(), 1..200),
-            quantile in 0.0..=1.0,
+            quantile in 0.0_f64..=1.0,
         ) {
             let histogram = of(values.clone());
             let mut sorted: Vec<u64> = values.iter().map(|value| *value.min(&LARGEST_US)).collect();
@@ -461,7 +465,10 @@ mod tests {
             r#"{"count":1,"sum_us":1,"max_us":1,"bins":[[0,18446744073709551615],[1,2]]}"#,
             r#"{"count":0,"sum_us":0,"max_us":0,"bins":[],"more":1}"#,
         ] {
-            assert!(serde_json::from_str::<LatenessHistogram>(text).is_err(), "{text}");
+            assert!(
+                serde_json::from_str::<LatenessHistogram>(text).is_err(),
+                "{text}"
+            );
         }
     }
 }

@@ -30,7 +30,10 @@ impl Tally {
             .outputs
             .split_at(counters.outputs.len().min(MOST_OUTPUTS));
         let own = own.iter().map(|output| output.acknowledged);
-        let others = others.iter().map(|output| output.acknowledged).reduce(|sum, of| sum + of);
+        let others = others
+            .iter()
+            .map(|output| output.acknowledged)
+            .reduce(|sum, of| sum + of);
         Self {
             acknowledged: counters.all_acknowledged(),
             duplicates: counters.acknowledged.duplicate,
@@ -70,7 +73,9 @@ impl Tally {
     /// What the counts have grown by since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut grown = self.clone();
-        grown.join(earlier, |count, earlier| *count = count.saturating_sub(earlier));
+        grown.join(earlier, |count, earlier| {
+            *count = count.saturating_sub(earlier)
+        });
         grown
     }
 }

@@ -256,19 +256,31 @@ mod tests {
     fn lateness_of_all_magnitudes_in_all_buckets_takes_no_more_than_4_mib() {
         let mut timeline = Timeline::new(SystemTime::UNIX_EPOCH);
         let outputs = vec![output(0); MOST_OUTPUTS];
-        let mut counters = Counters { outputs, ..Counters::default() };
+        let mut counters = Counters {
+            outputs,
+            ..Counters::default()
+        };
         let every_bin = (0..90_000).map(|step| (f64::from(step) / 3_600.0).exp() as u64);
         let mut every_bin: Vec<(u64, u64)> = every_bin.map(|value| (value, 1 << 21)).collect();
         every_bin.dedup_by_key(|value| value.0);
         let send = LatenessHistogram::of(every_bin.into_iter());
-        let lateness = LatenessHistograms { ack: send.clone(), send };
+        let lateness = LatenessHistograms {
+            ack: send.clone(),
+            send,
+        };
         for _ in 0..600 {
             counters.elapsed_ns += 250_000_000;
             timeline.record(&counters, &lateness);
             check(&timeline);
         }
-        assert!(timeline.width > FIRST_WIDTH * 4, "memory has it double early");
-        assert_eq!(total(&timeline).lateness.send.count(), 600 * lateness.send.count());
+        assert!(
+            timeline.width > FIRST_WIDTH * 4,
+            "memory has it double early"
+        );
+        assert_eq!(
+            total(&timeline).lateness.send.count(),
+            600 * lateness.send.count()
+        );
     }
 
     #[test]
@@ -297,6 +309,9 @@ mod tests {
         }
         let gauge = timeline.report([].iter()).permits_in_use;
         assert_eq!(gauge.len(), 20);
-        assert_eq!((gauge[0], gauge[1], gauge[19]), (Some(3.5), None, Some(9.0)));
+        assert_eq!(
+            (gauge[0], gauge[1], gauge[19]),
+            (Some(3.5), None, Some(9.0))
+        );
     }
 }

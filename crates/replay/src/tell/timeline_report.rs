@@ -100,7 +100,9 @@ impl TimelineReport {
         let count = |of: fn(&Tally) -> u64| column(&buckets, |bucket| of(bucket.tally));
         let gauge = |of: fn(&Gauges) -> u64| column(&buckets, |bucket| mean(&bucket.gauges, of));
         let of_output = |index: usize| {
-            column(&buckets, |bucket| bucket.tally.outputs.get(index).copied().unwrap_or(0))
+            column(&buckets, |bucket| {
+                bucket.tally.outputs.get(index).copied().unwrap_or(0)
+            })
         };
         let retries = RetryCause::ALL.iter().enumerate().map(|(index, cause)| {
             let column = column(&buckets, |bucket| bucket.tally.retries[index]);
@@ -116,7 +118,9 @@ impl TimelineReport {
             gate_quarantined: count(|tally| tally.gate_quarantined),
             refused: count(|tally| tally.refused),
             quarantined: count(|tally| tally.quarantined),
-            retries: retries.filter(|(_, column)| column.iter().any(|count| *count > 0)).collect(),
+            retries: retries
+                .filter(|(_, column)| column.iter().any(|count| *count > 0))
+                .collect(),
             saves: count(|tally| tally.saves),
             save_retries: count(|tally| tally.save_retries),
             permits_in_use: gauge(|gauges| gauges.permits_in_use),
@@ -145,11 +149,15 @@ impl LatenessColumns {
             let values = histograms().map(|histogram| histogram.at_quantile(quantile));
             values.map(|value| value.map(millis)).collect()
         };
-        histograms().any(|histogram| histogram.count() > 0).then(|| Self {
-            p50: percentile(0.5),
-            p99: percentile(0.99),
-            max: histograms().map(|histogram| histogram.max().map(millis)).collect(),
-        })
+        histograms()
+            .any(|histogram| histogram.count() > 0)
+            .then(|| Self {
+                p50: percentile(0.5),
+                p99: percentile(0.99),
+                max: histograms()
+                    .map(|histogram| histogram.max().map(millis))
+                    .collect(),
+            })
     }
 }
 

@@ -13,7 +13,14 @@ use model::Hex64;
 use super::secret::{holds_secret_word, without_credentials};
 
 /// What a key that holds a secret has in its name.
-const SECRET_NAMES: [&str; 6] = ["token", "password", "secret", "credential", "dsn", "api_key"];
+const SECRET_NAMES: [&str; 6] = [
+    "token",
+    "password",
+    "secret",
+    "credential",
+    "dsn",
+    "api_key",
+];
 /// What counts in place of a secret.
 const STRUCK_OUT: &str = "***";
 
@@ -25,7 +32,11 @@ pub(super) fn digest_of(settings: &BTreeMap<String, String>) -> Hex64 {
 fn text_of(settings: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (path, value) in settings {
-        let key = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        let key = path
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let is_secret = SECRET_NAMES.iter().any(|name| key.contains(name));
         let counted = if is_secret || holds_secret_word(value) {
             STRUCK_OUT.to_owned()
@@ -47,7 +58,10 @@ mod tests {
 
     fn digest(text: &str, token: &str) -> Hex64 {
         let env = |name: &str| (name == "TOKEN").then(|| token.to_owned());
-        Profile::parse(text, Path::new("p.yaml"), &env).unwrap().digest.unwrap()
+        Profile::parse(text, Path::new("p.yaml"), &env)
+            .unwrap()
+            .digest
+            .unwrap()
     }
 
     const PROFILE: &str = "

@@ -53,8 +53,8 @@ pub use request::StreamRequest;
 pub use runs_root::control_root;
 use secret::Literals;
 pub use secret::Secret;
-pub use thresholds::{AbortCondition, Comparison, Condition, Thresholds};
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
+pub use thresholds::{AbortCondition, Comparison, Condition, Thresholds};
 
 use crate::{Error, ReasonCode};
 use push::{PushEndpoint, clear_text_proxy};

@@ -101,7 +101,10 @@ impl Comparison {
 
 impl Condition {
     /// Whether the condition is true of this value of its figure.
-    #[expect(clippy::float_cmp, reason = "whoever writes `==` asks for the very number")]
+    #[expect(
+        clippy::float_cmp,
+        reason = "whoever writes `==` asks for the very number"
+    )]
     pub fn is_true_of(&self, value: f64) -> bool {
         match self.comparison {
             Comparison::Below => value < self.number,
@@ -275,7 +278,9 @@ impl<'a> Words<'a> {
     fn end(&mut self) -> Result<(), String> {
         match self.rest() {
             "" => Ok(()),
-            rest => Err(format!("`{rest}` is too much: FIGURE COMPARISON NUMBER, and for a run to be aborted `for TIME after TIME`")),
+            rest => Err(format!(
+                "`{rest}` is too much: FIGURE COMPARISON NUMBER, and for a run to be aborted `for TIME after TIME`"
+            )),
         }
     }
 
@@ -306,7 +311,11 @@ impl<'a> Words<'a> {
         let is_plain = digits.starts_with(|c: char| c.is_ascii_digit()) && !digits.ends_with('.');
         let number = digits.parse().ok().filter(|_| is_plain);
         let number: f64 = number.ok_or_else(|| {
-            let what = if digits.is_empty() { self.rest() } else { digits };
+            let what = if digits.is_empty() {
+                self.rest()
+            } else {
+                digits
+            };
             format!("`{what}` is no number: digits, and at most one point between them")
         })?;
         checked(number)

@@ -6,14 +6,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use replay::{Cause, Counters, Ending, LatenessReport, Percentiles, Progress, State};
 use tokio::sync::watch;
 
-use crate::profile::{
-    AbortCondition, Condition, Figure, LatenessEnd, Percentile, Thresholds,
-};
+use crate::profile::{AbortCondition, Condition, Figure, LatenessEnd, Percentile, Thresholds};
 use crate::run::report::{Status, StreamReport};
 use crate::run::threshold_report::{ThresholdKind, ThresholdReport, Verdict};
 use crate::{Error, ReasonCode};
@@ -292,10 +289,17 @@ mod tests {
             (6.0, 250, false),
             (7.0, 299, true),
         ] {
-            assert_eq!(judge.is_broken_by(&at(seconds, events)), is_broken, "{seconds}");
+            assert_eq!(
+                judge.is_broken_by(&at(seconds, events)),
+                is_broken,
+                "{seconds}"
+            );
         }
         let reports = judge.reports();
-        assert_eq!((reports[0].value, reports[0].verdict), (Some(49.5), Verdict::Aborted));
+        assert_eq!(
+            (reports[0].value, reports[0].verdict),
+            (Some(49.5), Verdict::Aborted)
+        );
         assert!(judge.verdict().unwrap().to_string().contains("was 49.5"));
     }
 
@@ -351,7 +355,9 @@ mod tests {
         report.status = Status::Stopped;
         let verdicts = |report: &StreamReport| {
             let all = judge_report(&thresholds, &judge, report);
-            all.iter().map(|one| (one.value, one.verdict)).collect::<Vec<_>>()
+            all.iter()
+                .map(|one| (one.value, one.verdict))
+                .collect::<Vec<_>>()
         };
         assert_eq!(verdicts(&report), [(None, Verdict::NotJudged); 3]);
         report.status = Status::Streamed;

@@ -14,7 +14,8 @@ use crate::build::BUILD;
 use crate::plan::ViewReport;
 use crate::plan::selection::Role;
 use crate::run::report_text::{
-    OutputText, ScheduleText, UnreadableReport, known_code, known_order, no_fields_or, or_no_fields,
+    KnownText, OutputText, ScheduleText, UnreadableReport, known_code, known_order, no_fields_or,
+    or_no_fields,
 };
 use crate::run::shown::GatesReport;
 use crate::run::threshold_report::{ThresholdReport, Verdict};
@@ -139,7 +140,7 @@ pub struct StreamReport {
     pub status: Status,
     /// The reason code; `None` where every event was streamed.
     #[serde(deserialize_with = "known_code")]
-    pub reason: Option<&'static str>,
+    pub reason: Option<KnownText>,
     /// The reason in words: what happened, where, and what to do.
     pub detail: Option<String>,
     /// What ended a failed run, with its class, place and advice; `None` unless the status is
@@ -164,7 +165,7 @@ pub struct StreamReport {
     pub data_verified: DataVerified,
     /// The order that events were sent in: `as_written` or `event_time`.
     #[serde(deserialize_with = "known_order")]
-    pub order: Option<&'static str>,
+    pub order: Option<KnownText>,
     /// The number of events that the gate acknowledged in this run.
     pub emitted: u64,
     /// The number of events handed over that had no answer when the drain ended; the next run pushes

@@ -58,6 +58,10 @@ fn unreadable(error: &serde_json::Error, field: String) -> UnreadableReport {
     }
 }
 
+/// One of the texts that this program writes. By another name than a reference to a text, which
+/// serde would borrow from what it reads.
+pub(super) type KnownText = &'static str;
+
 /// An output of a report, field by field.
 #[derive(Deserialize)]
 #[serde(rename = "OutputReport", deny_unknown_fields)]
@@ -65,7 +69,7 @@ pub(super) struct OutputText {
     pub(super) output_id: OutputId,
     pub(super) role: Role,
     #[serde(deserialize_with = "known_source")]
-    pub(super) stream_source: &'static str,
+    pub(super) stream_source: KnownText,
     pub(super) view: Option<ViewReport>,
     pub(super) read: u64,
     pub(super) buffered: u64,
@@ -143,7 +147,9 @@ pub(super) fn no_fields_or<'de, D: Deserializer<'de>>(
         return Ok(None);
     }
     if counts.iter().any(Option::is_none) {
-        return Err(D::Error::custom("retries of some causes, and of others none"));
+        return Err(D::Error::custom(
+            "retries of some causes, and of others none",
+        ));
     }
     let mut retries = Retries::default();
     let of = Option::unwrap_or_default;
@@ -184,6 +190,8 @@ fn known_source<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::E
     match String::deserialize(from)?.as_str() {
         "outputs" => Ok("outputs"),
         "view" => Ok("view"),
-        text => Err(D::Error::custom(format_args!("`{text}` is no source of rows"))),
+        text => Err(D::Error::custom(format_args!(
+            "`{text}` is no source of rows"
+        ))),
     }
 }

@@ -31,10 +31,10 @@ use crate::run::report_text::in_milliseconds;
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
-    AsWritten, Cause, Course, CursorPlace, Cursors, DispatchEnd, Ending, Engine, EventOrder, EventTimeOrder,
-    FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener, PatientStore,
-    Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender, Steering,
-    TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
+    AsWritten, Cause, Course, CursorPlace, Cursors, DispatchEnd, Ending, Engine, EventOrder,
+    EventTimeOrder, FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener,
+    PatientStore, Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender,
+    Steering, TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
 };
 
 /// How long a store that did not take the last save may take to take the leases back.
@@ -394,7 +394,10 @@ impl<K: Clock> Stream<K> {
                     source: SourceReport::of(output.view.as_ref()),
                     meters: meters.reading(index),
                     decisions,
-                    cursor: saved.as_ref().or(start.cursor.as_ref()).map(CursorPlace::from),
+                    cursor: saved
+                        .as_ref()
+                        .or(start.cursor.as_ref())
+                        .map(CursorPlace::from),
                 },
             )
             .collect();
@@ -439,6 +442,7 @@ impl<K: Clock> Stream<K> {
         let gate_book = std::mem::take(&mut prepared.gate_book);
         let receipts = prepared.receipts.take();
         let give_up_after = self.request.profile.retry.give_up_after;
+        let (judge, progress) = (self.judge.clone(), self.progress.subscribe());
         let engine = self.engine(prepared, client, endpoint)?;
         let engine = engine
             .with_quarantine(quarantine)
@@ -448,9 +452,8 @@ impl<K: Clock> Stream<K> {
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
         watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
-        if self.judge.has_work() {
-            let judge = self.judge.clone();
-            watching.spawn(judge.watch(self.progress.subscribe(), ending.clone()));
+        if judge.has_work() {
+            watching.spawn(judge.watch(progress, ending.clone()));
         }
         if let Some(lines) = audit.another() {
             let places = Arc::clone(&prepared.places);
