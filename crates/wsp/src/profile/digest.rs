@@ -65,18 +65,17 @@ mod tests {
     }
 
     const PROFILE: &str = "
-policy: {stream_speedup: 600, traffic_output_ids: [a, b]}
+policy: {posture: local, stream_speedup: 600, traffic_output_ids: [a, b]}
 wiring:
-  ig_ingest_url: http://me:hunter2@gate:8081
+  ig_ingest_url: http://gate:8081
   security: {wsp_auth_token: '${TOKEN}'}
-  wsp_checkpoint: {backend: postgres, dsn: 'host=h password=hunter2'}
+  wsp_checkpoint: {backend: postgres, dsn: 'host=h password=${TOKEN}'}
 ";
 
     #[test]
     fn settings_make_another_digest_and_secrets_do_not() {
         let same = digest(PROFILE, "one");
         assert_eq!(digest(PROFILE, "two"), same);
-        assert_eq!(digest(&PROFILE.replace("hunter2", "other"), "one"), same);
         let commented = format!("# The same.\nother_component: 5\n{PROFILE}");
         assert_eq!(digest(&commented, "one"), same);
         for (from, to) in [("600", "601"), ("[a, b]", "[b, a]"), ("gate:", "door:")] {
