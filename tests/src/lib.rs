@@ -12,6 +12,7 @@ pub mod postgres;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -65,9 +66,12 @@ impl Ran {
         let stdout = String::from_utf8(output.stdout).expect("standard output is UTF-8");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!stderr.contains("panicked"), "a panic:\n{stderr}");
-        let report = serde_json::from_str(&stdout).unwrap_or_else(|error| {
+        let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| {
             panic!("standard output is no JSON object ({error}):\n{stdout}\n{stderr}")
         });
+        if report.get("stream_digest").is_some() {
+            check_report(&report);
+        }
         Self {
             status: output.status.code().unwrap_or(-1),
             report,
@@ -91,6 +95,22 @@ impl Ran {
             self.stderr
         );
     }
+}
+
+/// Holds the report of a stream against its schema, and against the type that reads it.
+fn check_report(report: &Value) {
+    static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let schema: Value =
+            serde_yaml::from_str(wsp::schema::STREAM_REPORT_SCHEMA).expect("the schema is YAML");
+        jsonschema::draft202012::new(&schema).expect("the schema is one")
+    });
+    if let Err(error) = SCHEMA.validate(report) {
+        panic!("{error} at {}: {report}", error.instance_path());
+    }
+    let read = wsp::StreamReport::read(report.to_string().as_bytes());
+    let read = read.unwrap_or_else(|error| panic!("{error}: {report}"));
+    let again = serde_json::to_value(&read).expect("a report is written");
+    assert_eq!(&again, report, "what is read is written the same");
 }
 
 /// Runs `wsp-cli` with arguments in a folder.

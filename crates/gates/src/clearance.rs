@@ -8,7 +8,7 @@ use grant::GrantKey;
 use oracle_store::{
     Catalogue, CatalogueEntry, OutputId, Pin, Posture, ReadGrant, StreamView, Tokens, WorldStore,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::agreement;
 use crate::check::Check;
@@ -46,7 +46,7 @@ pub struct ClearanceRequest<'a> {
 }
 
 /// Whether a clearance stands on gates that hold or on a waiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClearanceStatus {
     /// Every required gate holds.

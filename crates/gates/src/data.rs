@@ -16,13 +16,13 @@ use oracle_store::{
     Catalogue, ContentsIndex, DataPlaces, DataVerification, InstanceProof, OutputId, PackId, Part,
     Posture, Tokens, WorldStore, verify_instance_proof,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::located::LocatedOutput;
 
 /// How the data of a world is proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DataVerified {

@@ -115,6 +115,14 @@ impl serde::Serialize for EventTime {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for EventTime {
+    /// From any text that [`EventTime::parse`] reads.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl FromStr for EventTime {
     type Err = UnreadableTime;
 

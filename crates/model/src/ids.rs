@@ -94,6 +94,14 @@ impl PlatformRunId {
     }
 }
 
+impl<'de> Deserialize<'de> for PlatformRunId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|_| serde::de::Error::custom("not a platform run id"))
+    }
+}
+
 impl FromStr for PlatformRunId {
     type Err = InvalidId;
 
@@ -118,7 +126,7 @@ impl FromStr for PlatformRunId {
 
 /// 64 lowercase hex digits that name one world's cursors, or those of one world within one
 /// platform run.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PackKey(Hex64);
 
 impl PackKey {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fault::FaultKind;
 
@@ -114,7 +114,8 @@ impl RetryCounts {
 }
 
 /// The number of pushes that were repeated, by cause: one reading of [`RetryCounts`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Retries {
     /// Pushes repeated for [`RetryCause::ConnectionLost`].

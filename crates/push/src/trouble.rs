@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A fault that is over sooner is nothing for an operator.
 const TELL_AFTER: Duration = Duration::from_secs(1);
@@ -15,7 +15,8 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 
 /// An outage that goes on: how long it has lasted, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Away {
     /// Whole seconds from the outage's first failure to its last one.
     pub seconds: u64,
@@ -24,7 +25,8 @@ pub struct Away {
 }
 
 /// The outages of a run, those shorter than a second left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Outages {
     /// The number of outages.
     pub times: u64,

@@ -3,7 +3,8 @@
 use push::Decision;
 
 /// Events that the ingestion gate decided on, by its decision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decisions {
     /// Events answered `ADMIT`.
     pub admit: u64,
@@ -21,5 +22,10 @@ impl Decisions {
             Decision::Duplicate => &mut self.duplicate,
             Decision::Quarantine => &mut self.quarantine,
         } += 1;
+    }
+
+    /// Events that the gate decided on, whatever it decided.
+    pub fn total(&self) -> u64 {
+        self.admit + self.duplicate + self.quarantine
     }
 }

@@ -33,6 +33,7 @@ use crate::keep::held_lease::UnderLease;
 use crate::keep::keeper::{Keeper, KeeperLinks};
 use crate::keep::kept::Kept;
 use crate::lanes::Lanes;
+use crate::lanes::gate_figures::{BusyLanes, read_gate};
 use crate::lanes::gateway::Gateway;
 use crate::lanes::lane::{Lane, LaneContext};
 use crate::lanes::lane_threads::{LaneThreads, lane_threads};
@@ -227,6 +228,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             ending: run.ending().clone(),
             sending: run.sending().clone(),
         });
+        let mut busy = BusyLanes::default();
         let threads = LaneThreads::start(
             lane_threads(settings.count.get()),
             run.crew(),
@@ -242,7 +244,9 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
                 let stamp = settings
                     .stamps_emission
                     .then(|| EmissionStamp::new(clock.clone()));
-                Lane::new(queue, pusher, answers, Arc::clone(&context)).stamping(stamp)
+                Lane::new(queue, pusher, answers, Arc::clone(&context))
+                    .stamping(stamp)
+                    .flagged(busy.add())
             },
         )?;
         drop(answers);
@@ -262,6 +266,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
             bell,
             changes,
         };
+        let links = (links, read_gate(&watch, busy));
         let mut keeper = Keeper::new(run.clone(), cursors, quarantine, journal, links)
             .judging_by(gate_book)
             .writing(receipts);

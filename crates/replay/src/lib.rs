@@ -51,6 +51,8 @@
 //! | question | answer |
 //! |---|---|
 //! | where is the stream, and why does it stand still? | [`Progress`] |
+//! | how much of everything so far, for metrics | [`Counters`] |
+//! | the run over time | [`TimelineReport`] |
 //! | what has it been at? | [`StateChanges`] |
 //! | pause, step, another pace, stop now | [`Steering`], [`Ending`] |
 //! | begin paused | [`Helm::start_paused`] |
@@ -116,8 +118,9 @@ pub use gate_book::{
     verdict_stays,
 };
 pub use keep::cursors::{Cursors, KeptOutput};
+pub use keep::hdr_log::{HdrLog, LatenessLogs, UnreadableLog};
 pub use keep::held_lease::{HeldLease, stopped, watch_lease};
-pub use keep::kept::{CheckpointCounts, Kept, OutagesReport};
+pub use keep::kept::Kept;
 pub use keep::lateness::{LatenessReport, Percentiles};
 pub use keep::patient_store::PatientStore;
 pub use lanes::gateway::Gateway;
@@ -156,13 +159,18 @@ pub use reason::ReasonCode;
 pub use receipts::Receipts;
 pub use tell::acts::{Act, Refused};
 pub use tell::borders::BorderTimes;
+pub use tell::counters::{
+    CheckpointCounts, Counters, LatenessHistograms, OutagesReport, OutputCounters,
+};
 pub use tell::journal::{
     CursorPlace, CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason,
     SteeredNote, StoreRemadeNote,
 };
+pub use tell::lateness_histogram::{ExponentialBuckets, LatenessHistogram};
 pub use tell::meters::{Meters, Reading};
 pub use tell::progress::{OutputProgress, Progress, ProgressSink, ReachedRow, tell_until_the_end};
 pub use tell::state::State;
 pub use tell::state_changes::{StateChange, StateChanges, StateChangesSender};
+pub use tell::timeline_report::{LatenessColumns, OutputColumn, TimelineReport};
 pub use time::{Start, WallNs};
 pub use window::Window;

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const NANOS: f64 = 1e9;
 
@@ -73,7 +73,8 @@ impl FromStr for Speedup {
 }
 
 /// From an offset on, so many events a wall second.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RateStep {
     /// Seconds after the schedule's wall origin.
@@ -299,6 +300,21 @@ impl Pace {
     /// Events that never wait.
     pub const UNPACED: Self = Self::Speedup(Speedup::UNPACED);
 
+    /// The pace of the one that is given: a speedup, or the steps of a rate.
+    ///
+    /// # Errors
+    /// A sentence, if both are given or none, or the one that is given is no pace.
+    pub fn of(speedup: Option<f64>, rate: Option<Vec<RateStep>>) -> Result<Self, String> {
+        match (speedup, rate) {
+            (Some(factor), None) => {
+                let speedup = Speedup::new(factor);
+                Ok(speedup.ok_or("a speedup is at least 0")?.into())
+            }
+            (None, Some(steps)) => Ok(RateSteps::new(steps)?.into()),
+            _ => Err("a pace is a speedup or a rate".to_owned()),
+        }
+    }
+
     /// Whether events wait for nothing.
     pub fn is_unpaced(&self) -> bool {
         matches!(self, Self::Speedup(speedup) if speedup.is_unpaced())
@@ -346,6 +362,20 @@ impl Serialize for Pace {
             Self::Rate(rate) => map.serialize_entry("rate", rate.steps())?,
         }
         map.end()
+    }
+}
+
+/// As it is serialized.
+impl<'de> Deserialize<'de> for Pace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Pace", deny_unknown_fields)]
+        struct Written {
+            speedup: Option<f64>,
+            rate: Option<Vec<RateStep>>,
+        }
+        let Written { speedup, rate } = Written::deserialize(deserializer)?;
+        Self::of(speedup, rate).map_err(serde::de::Error::custom)
     }
 }
 

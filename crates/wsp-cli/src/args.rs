@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::{Hex64, SealStatus};
 use sandbox::Dialect;
 use wsp::EventTime;
-use wsp::profile::{OnReject, OrderMode, StreamSource};
+use wsp::profile::{AbortCondition, Condition, OnReject, OrderMode, StreamSource};
 use wsp::{Pace, RateSteps, Speedup};
 
 use crate::face::ColorChoice;
@@ -121,7 +121,7 @@ pub struct PlanArgs {
 /// `stream`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0\n\nExit status: 0 streamed, 1 failed, 2 unusable arguments or profile, 3 stopped by a signal."
+    after_help = "Example:\n  wsp-cli stream --profile config/platform/profiles/local.yaml \\\n      --engine-run-root runs/local_full_run-5/7510240d --max-events 1000 --speedup 0"
 )]
 pub struct StreamArgs {
     /// Which world.
@@ -167,6 +167,14 @@ pub struct StreamArgs {
     /// What becomes of an event that the ingestion gate will not have: stop or quarantine.
     #[arg(long, value_name = "WHAT", value_parser = parse_on_reject)]
     pub on_reject: Option<OnReject>,
+    /// The run has failed (exit status 4) if this is true of it once all is streamed, like
+    /// 'lateness_send_p99_ms > 50' or 'retries > 0'; may be given several times.
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_if: Vec<Condition>,
+    /// End the run (exit status 4) as soon as this is true of its last stretch, like
+    /// 'lateness_send_p99_ms > 50 for 10s after 30s', which are the defaults; may be given several times.
+    #[arg(long, value_name = "CONDITION")]
+    pub abort_if: Vec<AbortCondition>,
     /// Append a line of each acknowledged event, with its receipt, to this file.
     #[arg(long, value_name = "FILE")]
     pub receipts: Option<PathBuf>,
@@ -201,7 +209,7 @@ impl StreamArgs {
 /// `control`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli control --profile config/platform/profiles/local.yaml pause\n  wsp-cli control --profile config/platform/profiles/local.yaml rate 0:100,60:500\n\nExit status: 0 done, 1 refused, or no stream to be found, 2 unusable arguments or profile."
+    after_help = "Example:\n  wsp-cli control --profile config/platform/profiles/local.yaml pause\n  wsp-cli control --profile config/platform/profiles/local.yaml rate 0:100,60:500"
 )]
 pub struct ControlArgs {
     /// The profile that the stream runs by.
@@ -262,7 +270,7 @@ pub enum ControlAct {
 /// `redrive`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli redrive --profile config/platform/profiles/prod.yaml --platform-run-id platform_20260128T090000Z\n\nExit status: 0 nothing waits any more, 1 failed or refused again, 2 unusable arguments or profile, 3 stopped by a signal."
+    after_help = "Example:\n  wsp-cli redrive --profile config/platform/profiles/prod.yaml --platform-run-id platform_20260128T090000Z"
 )]
 pub struct RedriveArgs {
     /// The profile: its gate, token, retry policy and runs root.
@@ -288,7 +296,7 @@ pub struct RedriveArgs {
 /// `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli doctor --profile config/platform/profiles/dev.yaml --engine-run-root s3://oracle/run-5 \\\n      --push --platform-run-id platform_20260128T090000Z\n\nExit status: 0 all works, 1 something is broken, 2 unusable arguments or profile."
+    after_help = "Example:\n  wsp-cli doctor --profile config/platform/profiles/dev.yaml --engine-run-root s3://oracle/run-5 \\\n      --push --platform-run-id platform_20260128T090000Z"
 )]
 pub struct DoctorArgs {
     /// Which world.

@@ -2,12 +2,14 @@
 //!
 //! Standard output carries one JSON object and nothing else; progress and logs go
 //! to standard error. Exit status: 0 done, 1 failed, 2 unusable arguments or
-//! profile, 3 stopped by a signal after a clean drain, 130 by a second signal.
+//! profile, 3 stopped by a signal after a clean drain, 4 a threshold was broken, 130 by a second
+//! signal.
 
 #![allow(unreachable_pub, reason = "nothing of a binary is reachable")]
 
 mod args;
 mod commands;
+mod exit_status;
 mod face;
 mod logging;
 mod output;
@@ -19,7 +21,7 @@ mod summary;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::args::{Cli, Command, LogFormat};
 use crate::face::{ColorChoice, Face};
@@ -42,7 +44,11 @@ fn run() -> ExitCode {
         logging::start(LogFormat::Text, 0, Face::new(ColorChoice::Auto, false));
         return commands::refuse(&error);
     }
-    let cli = Cli::parse();
+    let matches = exit_status::command_line().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let face = Face::new(cli.color, cli.quiet);
     logging::start(cli.log_format, cli.verbose, face);
     oracle_store::silence_decoder_panics();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanCount, HumanDuration};
 use wsp::push::{Retries, RetryCause};
 use wsp::replay::Percentiles;
-use wsp::{Status, StreamReport};
+use wsp::{Status, StreamReport, ThresholdKind, ThresholdReport, Verdict};
 
 use crate::face::{Face, Tone};
 
@@ -78,6 +78,9 @@ pub fn summary(report: &StreamReport, face: Face) -> String {
             );
         }
     }
+    for threshold in &report.thresholds {
+        line("threshold", threshold_line(threshold));
+    }
     if report.all_duplicates {
         line("note", "the gate had every event already".to_owned());
     }
@@ -87,6 +90,7 @@ pub fn summary(report: &StreamReport, face: Face) -> String {
 
 fn headline(report: &StreamReport, face: Face) -> String {
     let (word, tone) = match report.status {
+        Status::Streamed if report.has_broken_threshold() => ("STREAMED", Tone::Bad),
         Status::Streamed => ("STREAMED", Tone::Good),
         Status::Stopped => ("STOPPED", Tone::Warning),
         Status::Failed => ("FAILED", Tone::Bad),
@@ -158,12 +162,36 @@ fn repeated(retries: Retries) -> String {
     format!("{} ({})", HumanCount(retries.total()), named.join(", "))
 }
 
+/// A threshold, what became of it, and the value that it was judged by.
+fn threshold_line(threshold: &ThresholdReport) -> String {
+    let verdict = match threshold.verdict {
+        Verdict::Held => "held",
+        Verdict::Failed => "BROKEN",
+        Verdict::Aborted => "BROKEN, ended the run",
+        Verdict::NotJudged => "not judged",
+        Verdict::NoValue => "no event has the figure",
+    };
+    let kind = match threshold.kind {
+        ThresholdKind::FailIf => "fail if",
+        ThresholdKind::AbortIf => "abort if",
+    };
+    let value = threshold.value.map(|value| format!(" ({value})"));
+    format!(
+        " {verdict}{}: {kind} {}",
+        value.unwrap_or_default(),
+        threshold.condition
+    )
+}
+
 fn next(report: &StreamReport) -> String {
     let waits = report
         .quarantine
         .as_ref()
         .is_some_and(|aside| aside.waiting > 0);
     match (report.status, report.reason) {
+        (Status::Streamed, None) if report.has_broken_threshold() => {
+            "all is streamed; find out why a threshold was broken".to_owned()
+        }
         (Status::Streamed, None) if waits => {
             "push what was set aside again: wsp-cli redrive".to_owned()
         }
@@ -223,6 +251,30 @@ mod tests {
             "docs/reason-codes.md tells of IG_PUSH_REJECTED",
         ] {
             assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_threshold_has_a_line_with_its_verdict_and_its_value() {
+        let mut report = streamed();
+        let threshold = |condition: &str, value, verdict| {
+            let mut one = ThresholdReport::new(ThresholdKind::FailIf, condition, verdict);
+            one.value = value;
+            one
+        };
+        report.thresholds = vec![
+            threshold("retries > 0", Some(0.0), Verdict::Held),
+            threshold("lateness_send_p99_ms > 50", Some(83.25), Verdict::Failed),
+            threshold("duplicates > 0", None, Verdict::NotJudged),
+        ];
+        let text = summary(&report, Face::plain());
+        for line in [
+            "threshold held (0): fail if retries > 0",
+            "threshold BROKEN (83.25): fail if lateness_send_p99_ms > 50",
+            "threshold not judged: fail if duplicates > 0",
+            "all is streamed; find out why a threshold was broken",
+        ] {
+            assert!(text.contains(line), "{text}");
         }
     }
 }

@@ -86,7 +86,9 @@ pub mod plan;
 mod blocking;
 pub mod profile;
 pub mod schema;
+mod build;
 
+pub use build::{BUILD, Build};
 pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
@@ -103,7 +105,11 @@ pub use run::failure::StreamFailure;
 pub use run::outline::{Outline, OutputOutline, SORT_ROWS_A_SECOND, SortOutline, outline};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
-pub use run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
+pub use run::report::{
+    OutputReport, ScheduleReport, ShardReport, SourceReport, Status, StreamReport,
+};
+pub use run::report_text::UnreadableReport;
 pub use run::shown::{CursorFault, GateVerdict, GatesReport, HolderReport, StoredCursorReport};
 pub use run::stream::Stream;
+pub use run::threshold_report::{ThresholdKind, ThresholdReport, Verdict};
 pub use run::{cache, control, cursors, reading};

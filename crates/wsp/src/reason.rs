@@ -65,6 +65,9 @@ model::reason_codes! {
         /// The producer is not on the allowlist.
         ProducerNotAllowed => "PRODUCER_NOT_ALLOWED", Refused,
             "Have the id added, or use another.";
+        /// A threshold (`abort_if`) was broken, and the run ended in good order.
+        ThresholdAborted => "THRESHOLD_ABORTED", Refused,
+            "Find out why, or mend the threshold; a rerun goes on behind the cursors.";
         /// An event that is to be given up does not wait in the quarantine.
         QuarantineEventUnknown => "QUARANTINE_EVENT_UNKNOWN", Refused,
             "Name it by the `event_id` of its line.";

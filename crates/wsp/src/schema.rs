@@ -12,3 +12,6 @@ pub const REDRIVEN_RECORD_SCHEMA: &str =
 
 /// The profile, as this crate reads it.
 pub const WSP_PROFILE_SCHEMA: &str = include_str!("../../../contracts/wsp_profile.schema.yaml");
+
+/// The report of a run: what `stream` prints, and keeps with the records of its platform run.
+pub const STREAM_REPORT_SCHEMA: &str = include_str!("../../../contracts/stream_report.schema.yaml");

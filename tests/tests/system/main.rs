@@ -1,4 +1,5 @@
 //! Whole-system tests: the real binary against the real stand-in gate.
+#![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod adapters;
@@ -15,6 +16,7 @@ mod emission;
 mod environment;
 mod every_reason;
 mod examples;
+mod exit_status;
 mod fault_matrix;
 mod faulty_store;
 mod first_pages;
@@ -38,6 +40,7 @@ mod quarantine;
 mod rate_cap;
 mod reason_codes;
 mod refusals;
+mod report;
 mod runs_in_bucket;
 mod s3;
 mod s3_bad_input;
@@ -47,5 +50,6 @@ mod services;
 mod signals;
 mod sort_cache;
 mod steering;
+mod thresholds;
 mod time_columns;
 mod views;

@@ -1,10 +1,11 @@
 //! What is told of the events that the gate quarantined: in reports, in progress and in the audit.
 
 use model::OutputId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the gate quarantined in one run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GateQuarantineReport {
     /// Events that the gate quarantined in this run.
     pub events: u64,
@@ -15,7 +16,8 @@ pub struct GateQuarantineReport {
 }
 
 /// Events of one output that the gate quarantined for one reason.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QuarantinedFor {
     /// The output of the events.
     pub output_id: OutputId,
@@ -30,7 +32,8 @@ pub struct QuarantinedFor {
 }
 
 /// One event that the gate quarantined.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QuarantinedOne {
     /// The id of the event.
     pub event_id: String,

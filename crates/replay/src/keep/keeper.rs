@@ -24,14 +24,14 @@ use futures::future::BoxFuture;
 use model::{Beat, Bug, Clock as _, SharedClock};
 use tokio::sync::mpsc;
 
-use crate::decisions::Decisions;
 use crate::ending::Cause;
 use crate::gate_book::GateBook;
 use crate::keep::cursors::Cursors;
-use crate::keep::kept::{Kept, OutagesReport};
-use crate::keep::lateness::Lateness;
+use crate::keep::figures::{Beside, Figures, Moments};
+use crate::keep::kept::Kept;
 use crate::keep::saves::{Saved, Saves};
 use crate::keep::watermark::Watermark;
+use crate::lanes::gate_figures::ReadGate;
 use crate::lanes::lane::{Answered, Fate, Rejection, ToldAnswer};
 use crate::lanes::lane_threads::Answers;
 use crate::place::Position;
@@ -41,6 +41,7 @@ use crate::receipts::Receipts;
 use crate::run::Run;
 use crate::tell::acts::Told;
 use crate::tell::borders::{AtBorder, BorderTimes, border};
+use crate::tell::counters::{Counters, OutagesReport};
 use crate::tell::done_bell::DoneBell;
 use crate::tell::journal::{
     CursorSaved, GapCutNote, Happening, Journal, OutageNote, RemadeCursor, SaveReason, SteeredNote,
@@ -83,11 +84,9 @@ pub(crate) struct Keeper<J> {
     journal: J,
     links: KeeperLinks,
     watermark: Watermark,
-    decisions: Decisions,
-    decisions_of: Vec<Decisions>,
+    figures: Figures,
     gate_book: GateBook,
     receipts: Option<Receipts>,
-    lateness: Lateness,
     abandoned: u64,
     noted: Vec<Option<Instant>>,
     /// Whether the durable cursor of an output moved since the journal was told of it.
@@ -108,27 +107,26 @@ pub(crate) struct Keeper<J> {
 
 impl<J: Journal> Keeper<J> {
     /// A keeper that has heard nothing. `quarantine` is where rejected events are set aside;
-    /// `None` where none are handed in.
+    /// `None` where none are handed in. `read_gate` reads retries and permits.
     pub(crate) fn new(
         run: Run,
         cursors: Cursors,
         quarantine: Option<SetAside>,
         journal: J,
-        links: KeeperLinks,
+        (links, read_gate): (KeeperLinks, ReadGate),
     ) -> Self {
         let outputs = cursors.outputs.len();
+        let clock = run.ending().clock().clone();
         Self {
+            figures: Figures::new(clock, outputs, read_gate),
             aside: Aside::new(quarantine, run.ending().clock().clone(), run.crew().clone()),
             run,
             saves: Saves::new(cursors),
             journal,
             links,
             watermark: Watermark::new(outputs),
-            decisions: Decisions::default(),
-            decisions_of: vec![Decisions::default(); outputs],
             gate_book: GateBook::default(),
             receipts: None,
-            lateness: Lateness::default(),
             abandoned: 0,
             noted: vec![None; outputs],
             unnoted: vec![false; outputs],
@@ -237,19 +235,22 @@ impl<J: Journal> Keeper<J> {
         self.tell_progress();
         self.check_aside();
         self.sync_receipts();
-        let verdict = self.gate_book.close(self.decisions);
+        let decisions = self.figures.decisions();
+        let verdict = self.gate_book.close(decisions);
+        let outages = self.outages();
+        let closed = self.figures.close(&self.saves.cursors().outputs);
         Kept {
             quarantine: self.aside.report(),
-            outages: OutagesReport {
-                ingestion_gate: self.links.gate_trouble.outages(),
-                checkpoint_store: self.saves.cursors().store_trouble.outages(),
-            },
+            outages,
             gate_away: self.links.gate_trouble.current(),
-            decisions: self.decisions,
-            decisions_of: self.decisions_of,
+            decisions,
+            decisions_of: closed.decisions_of,
+            refused: closed.refused,
             gate_quarantined: self.gate_book.report(),
             verdict,
-            lateness: self.lateness.report(),
+            lateness: closed.lateness,
+            lateness_logs: closed.lateness_logs,
+            timeline: closed.timeline,
             checkpoints: self.saves.counts(),
             abandoned: self.abandoned,
             save_failed: self.saves.are_broken(),
@@ -277,16 +278,17 @@ impl<J: Journal> Keeper<J> {
                 answered,
                 told,
             } => {
-                self.decisions.count(decision);
-                self.decisions_of[output].count(decision);
+                let moments = due.map(|due| Moments {
+                    due,
+                    sent,
+                    answered,
+                });
+                self.figures.acknowledged(output, decision, moments);
                 if let Some(told) = told {
                     self.told_of(output, position, decision, &told);
                 }
                 if self.gate_book.is_judged_all() && decision == Decision::Admit {
                     self.gate_book.admitted();
-                }
-                if let Some(due) = due {
-                    self.lateness.record(due, sent, answered);
                 }
                 self.run.meters().acknowledged(output);
                 self.watermark.mark_done(output, sequence, position);
@@ -296,6 +298,7 @@ impl<J: Journal> Keeper<J> {
                 if Bug::SetAsideTooEarly.is_planted() {
                     self.watermark.mark_done(output, sequence, position);
                 }
+                self.figures.refused();
                 let event = self.rejected(output, position, *rejection);
                 self.aside.take(Pending {
                     output,
@@ -314,6 +317,7 @@ impl<J: Journal> Keeper<J> {
                     self.watermark.mark_done(output, sequence, position);
                 }
             }
+            Fate::Refused => self.figures.refused(),
             Fate::Failed => {}
         }
     }
@@ -342,7 +346,7 @@ impl<J: Journal> Keeper<J> {
         let output_id = kept.key().output_id();
         let (id, details) = (&told.event_id, &told.details);
         let noted = self.gate_book.note(output_id, place, id, details);
-        let judged = noted.and_then(|()| self.gate_book.judge(self.decisions));
+        let judged = noted.and_then(|()| self.gate_book.judge(self.figures.decisions()));
         if let Err(error) = judged {
             self.run.ending().wind_down(Cause::Failed(error));
         }
@@ -526,6 +530,7 @@ impl<J: Journal> Keeper<J> {
             Told::GapCut(cut) => Happening::GapCut(GapCutNote::new(cut, event_time)),
             Told::State(state) => {
                 self.base = *state;
+                self.figures.turned(*state);
                 self.tell_change();
                 return;
             }
@@ -616,6 +621,24 @@ impl<J: Journal> Keeper<J> {
         progress.collect()
     }
 
+    fn outages(&self) -> OutagesReport {
+        OutagesReport {
+            ingestion_gate: self.links.gate_trouble.outages(),
+            checkpoint_store: self.saves.cursors().store_trouble.outages(),
+        }
+    }
+
+    /// Reads all counts, and records them in the timeline.
+    fn count(&mut self) -> Counters {
+        let outages = self.outages();
+        self.figures.tell(Beside {
+            meters: self.run.meters(),
+            outputs: &self.saves.cursors().outputs,
+            checkpoints: self.saves.counts(),
+            outages,
+        })
+    }
+
     fn tell_progress(&mut self) {
         self.note_outages();
         self.tell_change();
@@ -631,18 +654,20 @@ impl<J: Journal> Keeper<J> {
         let store_away = self.saves.cursors().store_trouble.current();
         let gate_quarantined = self.gate_book.report();
         let outputs = self.output_progress();
+        let counters = self.count();
         self.run.progress().send_modify(|progress| {
             progress.gate_away = gate_away;
             progress.store_away = store_away;
             progress.gate_quarantined = gate_quarantined;
             progress.outputs = outputs;
+            progress.counters = counters;
             progress.state = progress.shown(state);
             progress.meters = meters;
             progress.event_times = event_times;
             progress.waiting_for_store = waiting_for_store;
             progress.last_failure = last_failure;
             progress.event_time = self.last_time.map(|position| position.time);
-            progress.lateness_ms = self.lateness.latest_ms();
+            progress.lateness_ms = self.figures.latest_lateness_ms();
             progress.durable = self.run.window().durable();
         });
     }

@@ -1,22 +1,16 @@
 //! What a stream's keeper kept: the figures of its report.
 
 use checkpoint::Cursor;
-use push::{Away, Outages};
+use push::Away;
 
 use crate::Error;
 use crate::decisions::Decisions;
 use crate::gate_book::GateQuarantineReport;
+use crate::keep::hdr_log::LatenessLogs;
 use crate::keep::lateness::LatenessReport;
 use crate::quarantine::aside::QuarantineReport;
-
-/// Saves of cursors, and retries of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct CheckpointCounts {
-    /// Saves that succeeded, each of all outputs that moved.
-    pub saves: u64,
-    /// Saves that failed and were retried.
-    pub retried: u64,
-}
+use crate::tell::counters::{CheckpointCounts, OutagesReport};
+use crate::tell::timeline_report::TimelineReport;
 
 /// What a stream came to, as its keeper counted it.
 #[derive(Debug)]
@@ -26,12 +20,19 @@ pub struct Kept<J> {
     pub decisions: Decisions,
     /// Events by the gate's decision, output by output.
     pub decisions_of: Vec<Decisions>,
+    /// Events that the gate would not have: those that were set aside, and the one that ended the
+    /// stream.
+    pub refused: u64,
     /// What the gate quarantined; `None` if that is nothing.
     pub gate_quarantined: Option<GateQuarantineReport>,
     /// Why a stream that reached its end has failed all the same; `None` if it has not.
     pub verdict: Option<Error>,
     /// Lateness at send and at acknowledgement.
     pub lateness: LatenessReport,
+    /// The same of all events, for merging with that of others.
+    pub lateness_logs: LatenessLogs,
+    /// The run over time.
+    pub timeline: TimelineReport,
     /// Saves of cursors, and retries of them.
     pub checkpoints: CheckpointCounts,
     /// Events whose answer never came before the drain was over.
@@ -48,13 +49,4 @@ pub struct Kept<J> {
     pub outages: OutagesReport,
     /// What was wrong with the ingestion gate at the end; `None` if it answered.
     pub gate_away: Option<Away>,
-}
-
-/// How often what a stream needs was away, faults of less than a second left out.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct OutagesReport {
-    /// Outages of the ingestion gate.
-    pub ingestion_gate: Outages,
-    /// Outages of the checkpoint store.
-    pub checkpoint_store: Outages,
 }

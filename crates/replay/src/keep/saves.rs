@@ -14,11 +14,11 @@ use futures::future::BoxFuture;
 use model::Bug;
 
 use crate::keep::cursors::{Cursors, KeptOutput};
-use crate::keep::kept::CheckpointCounts;
 use crate::keep::patience::patiently;
 use crate::keep::watermark::Watermark;
 use crate::place::Position;
 use crate::run::Run;
+use crate::tell::counters::CheckpointCounts;
 
 /// More events than are done while the keeper rests: it rests only if a save is that far off.
 const REST_WORTH: u64 = 1_000;

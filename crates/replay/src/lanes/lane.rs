@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::ending::Cause;
+use crate::lanes::gate_figures::BusyLane;
 use crate::lanes::stamp::EmissionStamp;
 use crate::lanes::{HandedOver, LaneQueue};
 use crate::place::{NamePosition, Position};
@@ -53,7 +54,10 @@ pub(crate) enum Fate {
     HandedBack,
     /// It may have been sent, and nobody knows: the drain's time was over.
     Abandoned,
-    /// It will not be acknowledged; the lane has told the stream to end for it.
+    /// The gate will not have it; the lane has told the stream to end for it.
+    Refused,
+    /// It will not be acknowledged, and nobody knows whether the gate would have it; the lane has
+    /// told the stream to end for it.
     Failed,
 }
 
@@ -124,6 +128,7 @@ pub(crate) struct Lane<L, C> {
     answers: mpsc::Sender<Answered>,
     context: Arc<LaneContext>,
     stamp: Option<EmissionStamp<C>>,
+    busy: BusyLane,
 }
 
 impl<L: PushLane, C: Clock> Lane<L, C> {
@@ -141,7 +146,14 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             answers,
             context,
             stamp: None,
+            busy: BusyLane::default(),
         }
+    }
+
+    /// Has the lane say by `flag` whether it is busy.
+    pub(crate) fn flagged(mut self, flag: BusyLane) -> Self {
+        self.busy = flag;
+        self
     }
 
     /// Has each envelope say when its event set out; `None` leaves envelopes as they are framed.
@@ -162,6 +174,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 body,
             } = event;
             let fate = if context.may_begin().await {
+                self.busy.set(true);
                 let body = match &mut self.stamp {
                     Some(stamp) => stamp.stamped(body),
                     None => body,
@@ -172,6 +185,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 if matches!(&outcome, PushOutcome::Rejected { attempts: 0, .. }) {
                     self.context.run.sending().passed_unposted();
                 }
+                self.busy.set(false);
                 self.fate(outcome, kept, id, (output, &position))
             } else {
                 Fate::HandedBack
@@ -208,7 +222,10 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 .run
                 .ending()
                 .wind_down(Cause::Failed(Error::new(code, what, fix)));
-            Fate::Failed
+            match code {
+                ReasonCode::IgPushRejected | ReasonCode::IgPublishAmbiguous => Fate::Refused,
+                _ => Fate::Failed,
+            }
         };
         let set_aside = |envelope, reason, refusal, attempts| {
             Fate::Rejected(Box::new(Rejection {

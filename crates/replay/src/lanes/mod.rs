@@ -23,6 +23,7 @@
 pub(crate) mod lane_threads;
 pub(crate) mod lane;
 pub(crate) mod stamp;
+pub(crate) mod gate_figures;
 pub(crate) mod gateway;
 
 use std::sync::Arc;

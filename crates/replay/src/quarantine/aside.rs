@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Quarantine, RejectReason, RejectedEvent, SetAside, limit_reached};
 use crate::Error;
@@ -21,7 +21,8 @@ use model::{Clock as _, OutputId, SharedClock};
 const TELL: Duration = Duration::from_secs(1);
 
 /// What a run set aside, for its report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QuarantineReport {
     /// The place of the quarantine, shown to operators.
     pub place: String,

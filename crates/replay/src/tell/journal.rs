@@ -5,7 +5,7 @@
 use checkpoint::{Cursor, CursorKey};
 use envelope::EventTime;
 use model::{OutputId, PackKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::gate_book::GateQuarantinedNote;
@@ -74,7 +74,8 @@ pub struct CursorSaved {
 }
 
 /// Where a cursor stands, as reports and audit lines show it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CursorPlace {
     /// The place of the last done event's part, as the platform's producers compare it.

@@ -20,7 +20,7 @@ pub(crate) struct OutputMeters {
 }
 
 /// One reading of an output's meters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reading {
     /// Rows that were framed and entered the order.
     pub read: u64,

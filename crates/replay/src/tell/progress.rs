@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::gate_book::GateQuarantineReport;
 use crate::pace::Pace;
 use crate::tell::borders::BorderTimes;
+use crate::tell::counters::Counters;
 use crate::tell::meters::Reading;
 use crate::tell::state::State;
 use push::Away;
@@ -55,6 +56,8 @@ pub struct Progress {
     pub gate_quarantined: Option<GateQuarantineReport>,
     /// How far each output is, in the order of the list; empty before the first event.
     pub outputs: Vec<OutputProgress>,
+    /// What the stream has come to so far, for metrics; all at zero before the first snapshot.
+    pub counters: Counters,
 }
 
 /// How far one output of a running stream is.

@@ -41,6 +41,14 @@ impl State {
         Self::Ending,
     ];
 
+    /// Whether events may leave in this state, were they due and had they room.
+    pub(crate) fn may_send(self) -> bool {
+        match self {
+            Self::Running | Self::HeldBack | Self::GateAway | Self::StoreAway => true,
+            Self::Starting | Self::WaitingForStart | Self::Paused | Self::Ending => false,
+        }
+    }
+
     /// The state, for people, of a stream whose gate or store is away.
     pub(crate) fn while_away(self, is_gate_away: bool, is_store_away: bool) -> Self {
         match self {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use wsp::TimeWindow;
 use wsp::clock::Surroundings;
+use wsp::profile::Thresholds;
 use wsp::{Bounds, Overrides, Status, Stream, StreamFailure};
 
 use super::{complain, conclude, refuse, request_with};
@@ -34,6 +35,10 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
         ig_url: args.ig_url,
         on_reject: args.on_reject,
         receipts: args.receipts,
+        thresholds: Thresholds {
+            fail_if: args.fail_if,
+            abort_if: args.abort_if,
+        },
         scenario_run_id: args.scenario_run_id,
         adopt_lanes: args.adopt_lanes,
         allow_plan_change: args.allow_plan_change,

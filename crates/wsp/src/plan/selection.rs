@@ -1,13 +1,13 @@
 //! Which outputs are streamed: the policy's list, filtered, each with its role.
 
 use oracle_store::{Catalogue, CatalogueEntry, OutputId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::profile::{OutputList, Profile};
 use crate::{Error, ReasonCode};
 
 /// The role of an output on the platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Traffic that the platform decides on.

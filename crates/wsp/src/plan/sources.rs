@@ -6,7 +6,7 @@ use oracle_store::{
     EngineRunRoot, ReasonCode, StreamView, WorldStore, has_view, refuse_platform_runs,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::profile::StreamSource;
@@ -74,7 +74,8 @@ pub(super) async fn is_view_asked(
 }
 
 /// The stream view that an output is read from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ViewReport {
     /// The view's id.
     pub stream_view_id: Hex64,

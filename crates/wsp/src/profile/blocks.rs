@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::expand::Template;
 use super::node::AsWritten;
 use super::places::shown;
+use super::thresholds::{AbortCondition, Condition};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -74,6 +75,7 @@ pub(super) struct WiringBlock {
     pub(super) wsp_push: PushBlock,
     pub(super) wsp_order: OrderBlock,
     pub(super) wsp_audit: AuditBlock,
+    pub(super) wsp_thresholds: ThresholdsBlock,
 }
 
 /// `wiring.object_store`, shared.
@@ -162,6 +164,14 @@ pub(super) struct OrderBlock {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AuditBlock {
     pub(super) root: Option<String>,
+}
+
+/// `wiring.wsp_thresholds`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ThresholdsBlock {
+    pub(super) fail_if: Vec<Condition>,
+    pub(super) abort_if: Vec<AbortCondition>,
 }
 
 /// The kind of store that cursors are saved in.

@@ -227,6 +227,8 @@ impl StreamRequestBuilder {
             return Err(invalid("bounds", "streams no event of any output"));
         }
         let mut profile = Profile::parse("profile_id: local", Path::new("(program)"), &|_| None)?;
+        // There is no file that it would be the digest of.
+        profile.digest = None;
         profile.push.lanes.ordering = self.lane_ordering;
         profile.push.lanes.count = match self.lane_ordering {
             LaneOrdering::Strict => LaneCount::ONE,

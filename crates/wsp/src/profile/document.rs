@@ -5,7 +5,7 @@
 //! they look like one of WSP's ([`refuse_misspelt_keys`]): a misspelt one would silently mean
 //! its default.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use oracle_store::{edit_distance, from_yaml};
@@ -74,6 +74,39 @@ impl<'a> Document<'a> {
             }
         } else if Node::new(value, self.env).is_present() {
             present.insert(path.to_owned());
+        }
+    }
+
+    /// The single values of `policy` and `wiring` by their paths, variables expanded; those without
+    /// a value are left out.
+    pub(super) fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = BTreeMap::new();
+        for block in ["policy", "wiring"] {
+            if let Some(value) = self.root.get(block) {
+                self.note_settings(block, value, &mut settings);
+            }
+        }
+        settings
+    }
+
+    fn note_settings(&self, path: &str, value: &Value, settings: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Mapping(block) => {
+                for (key, value) in block {
+                    let key = key.as_str().unwrap_or_default();
+                    self.note_settings(&format!("{path}.{key}"), value, settings);
+                }
+            }
+            Value::Sequence(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    self.note_settings(&format!("{path}.{index}"), value, settings);
+                }
+            }
+            value => {
+                if let Ok(Some(text)) = Node::new(value, self.env).text() {
+                    settings.insert(path.to_owned(), text);
+                }
+            }
         }
     }
 

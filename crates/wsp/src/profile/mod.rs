@@ -17,7 +17,10 @@ mod producer;
 pub(crate) mod runs_root;
 mod overrides;
 mod settings;
+mod digest;
 mod blocks;
+mod thresholds;
+mod figure;
 mod document;
 mod node;
 mod places;
@@ -28,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gates::VerificationMode;
+use model::Hex64;
 use oracle_store::{DataVerification, ObjectStoreConfig, Posture, TIME_COLUMN, read_named_file};
 
 pub use blocks::{CheckpointBackend, CheckpointScope, PushClientKind, StreamSource};
@@ -36,6 +40,7 @@ pub use builder::StreamRequestBuilder;
 use document::{Document, invalid};
 pub use environment::{Environment, ProgressLines};
 pub use expand::Env;
+pub use figure::{Figure, FigureUnit, LatenessEnd, Percentile};
 use node::AsWritten;
 pub use origins::Setting;
 pub use overrides::Overrides;
@@ -49,6 +54,7 @@ pub use runs_root::control_root;
 use secret::Literals;
 pub use secret::Secret;
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
+pub use thresholds::{AbortCondition, Comparison, Condition, Thresholds};
 
 use crate::{Error, ReasonCode};
 use push::{PushEndpoint, clear_text_proxy};
@@ -165,6 +171,10 @@ pub struct Profile {
     pub gate_quarantine: GateQuarantineTerms,
     /// The platform's runs root: audit, active run id, time index.
     pub runs_root: PathBuf,
+    /// The conditions under which a run has failed, or is ended; none by default.
+    pub thresholds: Thresholds,
+    /// SHA-256 of the settings that the file has for WSP, secrets struck out; `None` without a file.
+    pub digest: Option<Hex64>,
     /// What local posture allows and strict posture refuses, a sentence each, for the log.
     pub warnings: Vec<String>,
     /// The keys of `policy` and `wiring` that have a value, by their path.
@@ -265,6 +275,11 @@ impl Profile {
             push: PushSettings::new(wiring.wsp_push, ordering.memory_budget)?,
             ordering,
             runs_root: runs_root.map_or_else(|| DEFAULT_RUNS_ROOT.into(), PathBuf::from),
+            thresholds: Thresholds {
+                fail_if: wiring.wsp_thresholds.fail_if,
+                abort_if: wiring.wsp_thresholds.abort_if,
+            },
+            digest: Some(digest::digest_of(&document.settings())),
             warnings: literals.warnings,
             keys: document.present_keys(),
             variables: variables_of(text),

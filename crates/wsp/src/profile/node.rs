@@ -177,7 +177,7 @@ impl<'a> Node<'a> {
     }
 
     /// The text of a single value; `None` where the file has none, or its variable is unset.
-    fn text(self) -> Result<Option<String>, Fault> {
+    pub(super) fn text(self) -> Result<Option<String>, Fault> {
         let text = match self.value {
             Value::Null => return Ok(None),
             Value::String(text) => text.clone(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::overrides::Overrides;
+use super::secret::without_credentials;
 use super::{OutputList, Profile};
 
 /// One value of a request.
@@ -200,18 +201,6 @@ fn rows_of_the_run(profile: &Profile, overrides: &Overrides, flags: &Overrides) 
     ]
 }
 
-/// A text without what stands before the host of a URL: user and password, if they do.
-fn without_credentials(text: String) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text;
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => format!("{scheme}://…{}", &rest[user.len()..]),
-        None => text,
-    }
-}
-
 /// A choice as the profile spells it.
 fn name_of(choice: &impl Serialize) -> Option<String> {
     let name = serde_json::to_value(choice).ok()?;
@@ -222,23 +211,5 @@ fn shown(list: &OutputList) -> String {
     match list {
         OutputList::Inline(ids) => ids.join(","),
         OutputList::Ref(path) => path.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_user_and_password() {
-        for (text, expected) in [
-            ("http://gate:8081/v1", "http://gate:8081/v1"),
-            ("http://me:word@gate:8081/v1", "http://…@gate:8081/v1"),
-            ("https://me:w@rd@gate", "https://…@gate"),
-            ("s3://bucket/a@b", "s3://bucket/a@b"),
-            ("runs/a@b", "runs/a@b"),
-        ] {
-            assert_eq!(without_credentials(text.to_owned()), expected);
-        }
     }
 }

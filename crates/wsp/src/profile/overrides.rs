@@ -9,6 +9,7 @@ use replay::{Bounds, OnReject, Pace, RateSteps, TimeWindow};
 
 use super::blocks::StreamSource;
 use super::settings::OrderMode;
+use super::thresholds::Thresholds;
 
 /// The values that a command line, or a calling service, sets for one run; each takes precedence
 /// over the profile, and `None` leaves the profile's.
@@ -59,6 +60,8 @@ pub struct Overrides {
     pub on_reject: Option<OnReject>,
     /// The file that a line of each acknowledged event is appended to; `None` writes none.
     pub receipts: Option<PathBuf>,
+    /// Conditions under which the run has failed, or is ended, beside those of the profile.
+    pub thresholds: Thresholds,
     /// The id of the platform run.
     pub platform_run_id: Option<String>,
     /// The scenario run, 32 lowercase hex digits; `None` takes the engine run's id.

@@ -64,8 +64,8 @@ impl StreamRequest {
     ///
     /// # Errors
     /// `PROFILE_INVALID` for a variable whose value is unusable, for a time origin or a longest
-    /// gap at a rate, for both of them together, for a flag that names no path, and for a window
-    /// that ends before it begins; `WSP_LANES_UNSUPPORTED` for one of several lanes.
+    /// gap at a rate, for both of them together, for a flag that names no path, for a window
+    /// that ends before it begins, and for a threshold on a figure that the run cannot have; `WSP_LANES_UNSUPPORTED` for one of several lanes.
     pub fn new(
         mut profile: Profile,
         mut overrides: Overrides,
@@ -98,6 +98,10 @@ impl StreamRequest {
         profile.order = overrides.order.or(profile.order);
         profile.stream_source = overrides.stream_source.unwrap_or(profile.stream_source);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
+        let thresholds = &mut profile.thresholds;
+        thresholds.fail_if.extend(&overrides.thresholds.fail_if);
+        thresholds.abort_if.extend(&overrides.thresholds.abort_if);
+        check_thresholds(&profile)?;
         Ok(Self {
             settings: settings_of(&profile, &overrides, &Origins { flags, variables }),
             warnings: environment.unknown(&profile.variables),
@@ -231,6 +235,20 @@ fn check_max_gap(overrides: &Overrides, pace: &Pace) -> Result<(), Error> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Refuses a threshold on a figure that the run cannot have.
+fn check_thresholds(profile: &Profile) -> Result<(), Error> {
+    let impossible = profile
+        .thresholds
+        .impossible(&profile.pace, profile.rejects.on_reject);
+    impossible.map_or(Ok(()), |why| {
+        Err(Error::new(
+            crate::ReasonCode::ProfileInvalid,
+            format!("The run cannot have the figure of a threshold: {why}"),
+            "Mend --fail-if, --abort-if or `wiring.wsp_thresholds`, or the run.",
+        ))
+    })
 }
 
 /// Refuses a window that can hold no event; `to` is the first time after it.

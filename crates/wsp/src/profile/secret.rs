@@ -120,6 +120,18 @@ pub(super) fn holds_secret_word(text: &str) -> bool {
     parameter_is_literal(text) || keyword_is_literal(text)
 }
 
+/// A text without what stands before the host of a URL: user and password, if they do.
+pub(super) fn without_credentials(text: String) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text;
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://…{}", &rest[user.len()..]),
+        None => text,
+    }
+}
+
 fn is_one_of(words: &[&str], word: &str) -> bool {
     words.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
@@ -262,5 +274,18 @@ mod tests {
     #[test]
     fn a_secret_is_never_printed() {
         assert!(!format!("{:?}", Secret::new("hunter2".into())).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_url_is_shown_without_user_and_password() {
+        for (text, expected) in [
+            ("http://gate:8081/v1", "http://gate:8081/v1"),
+            ("http://me:word@gate:8081/v1", "http://…@gate:8081/v1"),
+            ("https://me:w@rd@gate", "https://…@gate"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("runs/a@b", "runs/a@b"),
+        ] {
+            assert_eq!(without_credentials(text.to_owned()), expected);
+        }
     }
 }

@@ -41,7 +41,7 @@ use crate::run::backends::{ProfileClient, push_client};
 use crate::run::places::{new_session, places_of};
 use crate::run::platform_run;
 use crate::run::prepare::unless_stopped;
-use crate::run::report::or_no_fields;
+use crate::run::report_text::or_no_fields;
 use crate::{Error, ReasonCode};
 use push::{ConcurrencyLimit, GateWatch, PushClient, Pusher, Retries};
 use pushing::{Pushers, Pushing};

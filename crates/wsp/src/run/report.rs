@@ -2,26 +2,30 @@
 
 use std::time::SystemTime;
 
-use checkpoint::Cursor;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::DateTime;
 use envelope::EventTime;
 use gates::DataVerified;
-use model::{OutputId, PackKey, PlatformRunId, RefusalRecord, ScenarioId};
+use model::{Hex64, OutputId, PackKey, PlatformRunId, RefusalRecord, ScenarioId};
 use oracle_store::{Posture, StreamView};
 use push::Retries;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::build::BUILD;
 use crate::plan::ViewReport;
 use crate::plan::selection::Role;
+use crate::run::report_text::{
+    KnownText, OutputText, ScheduleText, UnreadableReport, known_code, known_order, no_fields_or,
+    or_no_fields,
+};
 use crate::run::shown::GatesReport;
+use crate::run::threshold_report::{ThresholdReport, Verdict};
 use replay::{
-    CheckpointCounts, CursorPlace, Decisions, GateQuarantineReport, LatenessReport, OutagesReport,
-    Pace, QuarantineReport, Reading, Scheduled,
+    CheckpointCounts, CursorPlace, Decisions, GateQuarantineReport, LatenessLogs, LatenessReport,
+    OutagesReport, Pace, QuarantineReport, Reading, Scheduled, TimelineReport,
 };
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Every event, or as many as asked for, is acknowledged or set aside, and durable.
@@ -33,7 +37,8 @@ pub enum Status {
 }
 
 /// One output of the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "OutputText")]
 #[non_exhaustive]
 pub struct OutputReport {
     /// The id of the output, as the catalogue spells it.
@@ -49,12 +54,11 @@ pub struct OutputReport {
     /// The number of events by the ingestion gate's decision.
     pub decisions: Decisions,
     /// The saved cursor: a later run starts behind it; `None` where nothing is saved.
-    #[serde(serialize_with = "shown_cursor")]
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<CursorPlace>,
 }
 
 /// What the rows of an output are read from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SourceReport {
     /// `outputs` or `view`.
@@ -78,14 +82,15 @@ impl SourceReport {
 ///
 /// By a speedup, an event at `time` was due at
 /// `wall_origin_utc + (time − time_origin_utc) / speedup`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ScheduleText")]
 #[non_exhaustive]
 pub struct ScheduleReport {
     /// The pace of the stream: `speedup`, event seconds per wall second, or `rate`, its steps.
     #[serde(flatten)]
     pub pace: Pace,
     /// The wall time of the anchor; written in UTC, to the nanosecond.
-    #[serde(serialize_with = "in_nanoseconds")]
+    #[serde(serialize_with = "crate::run::report_text::in_nanoseconds")]
     pub wall_origin_utc: SystemTime,
     /// The event time of the anchor; absent at a rate.
     pub time_origin_utc: Option<EventTime>,
@@ -109,13 +114,33 @@ impl ScheduleReport {
 }
 
 /// The report of a run: one JSON object, the same for people and programs.
-#[derive(Debug, Clone, Serialize)]
+///
+/// Its schema is [`STREAM_REPORT_SCHEMA`](crate::schema::STREAM_REPORT_SCHEMA); `docs/report.md`
+/// explains each field. [`StreamReport::read`] reads one that was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StreamReport {
+    /// The version of the program that ran.
+    pub version: String,
+    /// The commit that the program was built of, 12 digits of its hash; `None` where the build did
+    /// not know it.
+    pub commit: Option<String>,
+    /// The name of the machine; `None` where it has none.
+    pub host: Option<String>,
+    /// SHA-256 of the profile's settings, secrets struck out; `None` without a profile.
+    pub profile_digest: Option<Hex64>,
+    /// The shard that this run streamed; `None` for a run that is not divided.
+    pub shard: Option<ShardReport>,
+    /// When the run began, in UTC, to the millisecond; `None` until it has.
+    pub started_at_utc: Option<String>,
+    /// When the run ended, in UTC, to the millisecond; `None` until it has.
+    pub ended_at_utc: Option<String>,
     /// How the run ended.
     pub status: Status,
     /// The reason code; `None` where every event was streamed.
-    pub reason: Option<&'static str>,
+    #[serde(deserialize_with = "known_code")]
+    pub reason: Option<KnownText>,
     /// The reason in words: what happened, where, and what to do.
     pub detail: Option<String>,
     /// What ended a failed run, with its class, place and advice; `None` unless the status is
@@ -139,12 +164,16 @@ pub struct StreamReport {
     /// How the data itself, beside the gates' bundles, was verified.
     pub data_verified: DataVerified,
     /// The order that events were sent in: `as_written` or `event_time`.
-    pub order: Option<&'static str>,
+    #[serde(deserialize_with = "known_order")]
+    pub order: Option<KnownText>,
     /// The number of events that the gate acknowledged in this run.
     pub emitted: u64,
     /// The number of events handed over that had no answer when the drain ended; the next run pushes
     /// them again.
     pub unanswered: u64,
+    /// Events that the gate would not have: those that were set aside, and the one that ended the
+    /// run.
+    pub refused: u64,
     /// Where rejected events were set aside, and how many; absent if none were.
     pub quarantine: Option<QuarantineReport>,
     /// The number of events by the ingestion gate's decision.
@@ -156,7 +185,7 @@ pub struct StreamReport {
     pub all_duplicates: bool,
     /// The number of posts that were made again, by cause; `None`, written `{}`, for a run that
     /// ended before its first event.
-    #[serde(serialize_with = "or_no_fields")]
+    #[serde(serialize_with = "or_no_fields", deserialize_with = "no_fields_or")]
     pub retries: Option<Retries>,
     /// What became of each output.
     pub per_output: Vec<OutputReport>,
@@ -172,6 +201,12 @@ pub struct StreamReport {
     pub schedule: Option<ScheduleReport>,
     /// Lateness in milliseconds; absent for an unpaced stream.
     pub lateness_ms: LatenessReport,
+    /// The lateness of all events as HdrHistogram logs, in microseconds; absent for an unpaced stream.
+    pub lateness_logs: LatenessLogs,
+    /// The run over time; `None` for a run that ended before its first event.
+    pub timeline: Option<TimelineReport>,
+    /// The thresholds that the run was judged by; empty without any.
+    pub thresholds: Vec<ThresholdReport>,
     /// The number and the durations of the saves.
     pub checkpoints: CheckpointCounts,
     /// How often the ingestion gate and the checkpoint store were away, and for how long.
@@ -184,6 +219,13 @@ impl StreamReport {
     /// The report of a run that has done nothing yet.
     pub fn empty(posture: Posture) -> Self {
         Self {
+            version: BUILD.version.to_owned(),
+            commit: BUILD.commit.map(str::to_owned),
+            host: durable::host_name(),
+            profile_digest: None,
+            shard: None,
+            started_at_utc: None,
+            ended_at_utc: None,
             status: Status::Failed,
             reason: None,
             detail: None,
@@ -199,6 +241,7 @@ impl StreamReport {
             order: None,
             emitted: 0,
             unanswered: 0,
+            refused: 0,
             quarantine: None,
             decisions: Decisions::default(),
             gate_quarantined: None,
@@ -211,6 +254,9 @@ impl StreamReport {
             events_per_second: 0.0,
             schedule: None,
             lateness_ms: LatenessReport::default(),
+            lateness_logs: LatenessLogs::default(),
+            timeline: None,
+            thresholds: Vec::new(),
             checkpoints: CheckpointCounts::default(),
             outages: OutagesReport::default(),
             stream_digest: None,
@@ -227,10 +273,46 @@ impl StreamReport {
         self
     }
 
+    /// Reads a report that was written as JSON.
+    ///
+    /// # Errors
+    /// [`UnreadableReport`] with the line, the column and the field of what is damaged: no JSON, a
+    /// field that is missing, unknown or occurs twice, or a value that is none.
+    pub fn read(json: &[u8]) -> Result<Self, UnreadableReport> {
+        crate::run::report_text::read(json)
+    }
+
+    /// Whether a threshold was broken.
+    pub fn has_broken_threshold(&self) -> bool {
+        self.broken_thresholds().next().is_some()
+    }
+
+    fn broken_thresholds(&self) -> impl Iterator<Item = &ThresholdReport> {
+        let thresholds = self.thresholds.iter();
+        thresholds.filter(|one| matches!(one.verdict, Verdict::Failed | Verdict::Aborted))
+    }
+
+    /// Says in words which thresholds a streamed run has broken.
+    pub(crate) fn tell_of_failed_thresholds(&mut self) {
+        let broken = self.broken_thresholds().map(|threshold| {
+            let value = threshold.value.unwrap_or_default();
+            format!("`{}` (it was {value})", threshold.condition)
+        });
+        let broken: Vec<String> = broken.collect();
+        if self.status == Status::Streamed && !broken.is_empty() {
+            let told = format!("Thresholds that were broken: {}.", broken.join(", "));
+            let before = self.detail.take().map(|detail| format!("{detail} "));
+            self.detail = Some(before.unwrap_or_default() + &told);
+        }
+    }
+
     /// The process's exit status: 0 streamed, 1 failed, 2 unusable arguments or
-    /// profile, 3 stopped.
+    /// profile, 3 stopped, 4 streamed or ended with a broken threshold.
     pub fn exit_status(&self) -> u8 {
+        let aborted = crate::ReasonCode::ThresholdAborted.as_str();
         match self.status {
+            Status::Streamed if self.has_broken_threshold() => 4,
+            Status::Failed if self.reason == Some(aborted) => 4,
             Status::Streamed => 0,
             Status::Failed if self.reason.is_some_and(|code| code.starts_with("PROFILE_")) => 2,
             Status::Failed => 1,
@@ -239,26 +321,53 @@ impl StreamReport {
     }
 }
 
-fn in_nanoseconds<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-    let time = DateTime::<Utc>::from(*time);
-    to.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
-}
-
-#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
-fn shown_cursor<S: Serializer>(cursor: &Option<Cursor>, to: S) -> Result<S::Ok, S::Error> {
-    cursor.as_ref().map(CursorPlace::from).serialize(to)
-}
-
-/// The counts, or an object without a field.
-#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
-pub(crate) fn or_no_fields<S: Serializer>(
-    retries: &Option<Retries>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    match retries {
-        Some(retries) => retries.serialize(to),
-        None => to.serialize_map(Some(0))?.end(),
+impl From<OutputText> for OutputReport {
+    fn from(text: OutputText) -> Self {
+        Self {
+            output_id: text.output_id,
+            role: text.role,
+            source: SourceReport {
+                stream_source: text.stream_source,
+                view: text.view,
+            },
+            meters: Reading {
+                read: text.read,
+                buffered: text.buffered,
+                in_flight: text.in_flight,
+                acknowledged: text.acknowledged,
+                quarantined: text.quarantined,
+            },
+            decisions: text.decisions,
+            cursor: text.cursor,
+        }
     }
+}
+
+impl TryFrom<ScheduleText> for ScheduleReport {
+    type Error = String;
+
+    fn try_from(text: ScheduleText) -> Result<Self, String> {
+        let wall = DateTime::parse_from_rfc3339(&text.wall_origin_utc);
+        let wall = wall.map_err(|error| format!("`wall_origin_utc`: {error}"))?;
+        Ok(Self {
+            pace: Pace::of(text.speedup, text.rate)?,
+            wall_origin_utc: SystemTime::from(wall),
+            time_origin_utc: text.time_origin_utc,
+            last_due_s: text.last_due_s,
+            last_handed_over_s: text.last_handed_over_s,
+        })
+    }
+}
+
+/// The shard that a run streamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ShardReport {
+    /// The number of the shard, from 0.
+    pub index: u32,
+    /// The number of shards.
+    pub count: u32,
 }
 
 /// The ids of outputs, as the platform's own producer lists them in the audit.
@@ -288,7 +397,7 @@ impl<'a> OutputLists<'a> {
 
 #[cfg(test)]
 mod tests {
-    use checkpoint::{OrderPosition, RowSource};
+    use checkpoint::{Cursor, OrderPosition, RowSource};
     use serde_json::{Value, json};
 
     use super::*;
@@ -344,7 +453,7 @@ mod tests {
             source: SourceReport::of(None),
             meters: Reading::default(),
             decisions: Decisions::default(),
-            cursor: Some(Cursor {
+            cursor: Some(CursorPlace::from(&Cursor {
                 last_part: "a.parquet".to_owned(),
                 last_file: "/w/a.parquet".to_owned(),
                 source: RowSource::Outputs,
@@ -353,7 +462,7 @@ mod tests {
                 order: OrderPosition::AsWritten,
                 platform_run_id: "r".to_owned(),
                 plan_digest: "d".to_owned(),
-            }),
+            })),
         };
         assert_eq!(
             serde_json::to_value(output).unwrap()["cursor"].to_string(),

@@ -2,13 +2,14 @@
 
 use checkpoint::{Holder, LeaseState, OrderMode, Record};
 use gates::{ClearanceStatus, GateId, GateStatus, VerificationMode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::plan::Plan;
 
 /// What the gates of a world said, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GatesReport {
     /// Whether the outputs may be read since their gates hold, or by a waiver.
@@ -18,7 +19,8 @@ pub struct GatesReport {
 }
 
 /// The verdict of one gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GateVerdict {
     /// The id of the gate.

@@ -18,6 +18,7 @@ use crate::run::audit::{AuditLog, EventKind, flush_lists, flush_regularly};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
 use crate::run::control::ControlSocket;
 use crate::run::failure::StreamFailure;
+use crate::run::judge::{Judge, judge_report};
 use crate::run::kept_report::ReportKeeping;
 use crate::run::places::{RunPlaces, new_session};
 use crate::run::prepare::{Prepared, prepare};
@@ -26,13 +27,14 @@ use crate::run::refusal::{self, failure, quarantined};
 use crate::run::report::{
     OutputLists, OutputReport, ScheduleReport, SourceReport, Status, StreamReport,
 };
+use crate::run::report_text::in_milliseconds;
 use crate::run::resume;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
-    AsWritten, Cause, Course, Cursors, DispatchEnd, Ending, Engine, EventOrder, EventTimeOrder,
-    FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener, PatientStore,
-    Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender, Steering,
-    TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
+    AsWritten, Cause, Course, CursorPlace, Cursors, DispatchEnd, Ending, Engine, EventOrder,
+    EventTimeOrder, FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener,
+    PatientStore, Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender,
+    Steering, TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
 };
 
 /// How long a store that did not take the last save may take to take the leases back.
@@ -63,6 +65,7 @@ pub struct Stream<K = TokioClock> {
     changes: Vec<StateChangesSender>,
     has_control_socket: bool,
     store_trouble: Trouble,
+    judge: Judge,
 }
 
 impl Stream {
@@ -85,6 +88,7 @@ impl<K: Clock> Stream<K> {
         let (steering, helm) = Steering::new(ending.clone());
         let progress = watch::Sender::new(Progress::default());
         Self {
+            judge: Judge::new(&request.profile.thresholds),
             request,
             clock,
             surroundings,
@@ -177,7 +181,8 @@ impl<K: Clock> Stream<K> {
                 Box::pin(self.run_over(store, client, endpoint.as_str())).await
             }
             Err(error) => {
-                let report = StreamReport::empty(profile.posture);
+                let mut report = self.begun_report();
+                self.end_report(&mut report);
                 let session = new_session(&self.surroundings);
                 let by = (session.as_str(), self.ending.clock());
                 refusal::tell_of(&self.request, &error, &report, by).await;
@@ -243,7 +248,8 @@ impl<K: Clock> Stream<K> {
     ) -> Result<StreamReport, StreamFailure> {
         let began = self.ending.clock().now();
         let clock = self.ending.clock().clone();
-        let mut report = StreamReport::empty(self.request.profile.posture);
+        let mut report = self.begun_report();
+        let (judge, thresholds) = (self.judge.clone(), self.request.profile.thresholds.clone());
         let session = new_session(&self.surroundings);
         let preparing = prepare(
             &self.request,
@@ -264,17 +270,43 @@ impl<K: Clock> Stream<K> {
             Err(error) => Err(error),
         };
         report.wall_seconds = clock.since(began).as_secs_f64();
-        let ended = match ended {
-            Ok(()) => Ok(report),
+        report.ended_at_utc = Some(in_milliseconds(clock.wall()));
+        let failed = match ended {
+            Ok(()) => None,
             Err(error) if error.code() == replay::ReasonCode::Stopped.as_str() => {
                 report.status = Status::Stopped;
                 report.reason = Some(replay::ReasonCode::Stopped.as_str());
                 report.detail = Some(error.detail());
-                Ok(report)
+                None
             }
-            Err(error) => Err(StreamFailure::new(report, error)),
+            Err(error) => {
+                // The audit may have failed behind a stream that was whole.
+                report.status = Status::Failed;
+                Some(error)
+            }
+        };
+        report.thresholds = judge_report(&thresholds, &judge, &report);
+        report.tell_of_failed_thresholds();
+        let ended = match failed {
+            None => Ok(report),
+            Some(error) => Err(StreamFailure::new(report, error)),
         };
         Box::pin(keeping.keep(ended)).await
+    }
+
+    /// The report of this run, which begins now.
+    fn begun_report(&self) -> StreamReport {
+        let profile = &self.request.profile;
+        let mut report = StreamReport::empty(profile.posture);
+        report.profile_digest.clone_from(&profile.digest);
+        report.started_at_utc = Some(in_milliseconds(self.ending.clock().wall()));
+        report
+    }
+
+    /// Ends the report of a run that was refused.
+    fn end_report(&self, report: &mut StreamReport) {
+        report.ended_at_utc = Some(in_milliseconds(self.ending.clock().wall()));
+        report.thresholds = judge_report(&self.request.profile.thresholds, &self.judge, report);
     }
 
     /// Streams what is prepared, and gives the leases back.
@@ -296,6 +328,7 @@ impl<K: Clock> Stream<K> {
             )
         });
         let stop_timeout = stop_timeout(&self.request.profile);
+        let judge = self.judge.clone();
         let places = Arc::clone(&prepared.places);
         // An engine that cannot start does not give the audit back.
         let spare_audit = audit.another();
@@ -330,6 +363,7 @@ impl<K: Clock> Stream<K> {
         report.quarantine = kept.quarantine;
         let gate_away = kept.gate_away;
         report.decisions = kept.decisions;
+        report.refused = kept.refused;
         report.gate_quarantined = kept.gate_quarantined;
         report.all_duplicates =
             kept.decisions.duplicate > 0 && kept.decisions.admit + kept.decisions.quarantine == 0;
@@ -339,6 +373,8 @@ impl<K: Clock> Stream<K> {
         report.events_per_second = report.emitted as f64 / elapsed.as_secs_f64().max(1e-9);
         report.schedule = dispatched.schedule.as_ref().map(ScheduleReport::new);
         report.lateness_ms = kept.lateness;
+        report.lateness_logs = kept.lateness_logs;
+        report.timeline = Some(kept.timeline);
         report.checkpoints = kept.checkpoints;
         report.outages = kept.outages;
         report.stream_digest = dispatched.digest;
@@ -358,7 +394,10 @@ impl<K: Clock> Stream<K> {
                     source: SourceReport::of(output.view.as_ref()),
                     meters: meters.reading(index),
                     decisions,
-                    cursor: saved.or_else(|| start.cursor.clone()),
+                    cursor: saved
+                        .as_ref()
+                        .or(start.cursor.as_ref())
+                        .map(CursorPlace::from),
                 },
             )
             .collect();
@@ -368,7 +407,8 @@ impl<K: Clock> Stream<K> {
             }
             (end, _) => end,
         };
-        let concluded = conclude(report, end, ending.take_cause(), &mut audit);
+        let cause = ending.take_cause();
+        let concluded = conclude(report, (end, cause, judge.verdict()), &mut audit);
         let flushed = flush_in_time(&audit, &places, &ending, stop_timeout).await;
         // The first failure is the one to report, whatever the audit says.
         concluded.and(flushed)?;
@@ -402,6 +442,7 @@ impl<K: Clock> Stream<K> {
         let gate_book = std::mem::take(&mut prepared.gate_book);
         let receipts = prepared.receipts.take();
         let give_up_after = self.request.profile.retry.give_up_after;
+        let (judge, progress) = (self.judge.clone(), self.progress.subscribe());
         let engine = self.engine(prepared, client, endpoint)?;
         let engine = engine
             .with_quarantine(quarantine)
@@ -411,6 +452,9 @@ impl<K: Clock> Stream<K> {
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
         watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
+        if judge.has_work() {
+            watching.spawn(judge.watch(progress, ending.clone()));
+        }
         if let Some(lines) = audit.another() {
             let places = Arc::clone(&prepared.places);
             watching.spawn(flush_regularly(
@@ -425,6 +469,7 @@ impl<K: Clock> Stream<K> {
             tokio::select! {
                 biased;
                 ran = &mut running => break ran,
+                // The judge has nothing to do once the stream ends.
                 Some(Err(source)) = watching.join_next() => {
                     let what = "Nothing looks after the lease any more";
                     ending.wind_down(Cause::Failed(replay::Error::died(what, source)));
@@ -600,10 +645,11 @@ async fn flush_in_time(
 }
 
 /// Decides how the run ended, and writes it into report and audit.
+///
+/// `aborted` is why a threshold ended it: a stop that was asked for, but for that.
 fn conclude(
     report: &mut StreamReport,
-    end: DispatchEnd,
-    cause: Option<Cause>,
+    (end, cause, aborted): (DispatchEnd, Option<Cause>, Option<Error>),
     audit: &mut AuditLog,
 ) -> Result<(), Error> {
     let details = |report: &StreamReport| {
@@ -626,14 +672,17 @@ fn conclude(
         streamed
     };
     let error = match (cause, end) {
-        (Some(Cause::Failed(error)), _) => error,
+        (Some(Cause::Failed(error)), _) => Error::from(error),
         (_, DispatchEnd::Failed(error)) if error.code() != replay::ReasonCode::Stopped.as_str() => {
-            error
+            Error::from(error)
         }
         (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown | DispatchEnd::Failed(_)) => {
-            report.status = Status::Stopped;
-            report.reason = Some(replay::ReasonCode::Stopped.as_str());
-            return audit.append(EventKind::StreamStopped, details(report));
+            let Some(aborted) = aborted else {
+                report.status = Status::Stopped;
+                report.reason = Some(replay::ReasonCode::Stopped.as_str());
+                return audit.append(EventKind::StreamStopped, details(report));
+            };
+            aborted
         }
         (None, DispatchEnd::MaxEvents) => {
             report.status = Status::Streamed;
@@ -647,7 +696,6 @@ fn conclude(
             return audit.append(EventKind::StreamComplete, details(report));
         }
     };
-    let error = Error::from(error);
     // The first failure is the one to report, whatever the audit says.
     let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
     Err(error)
