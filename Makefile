@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test check fmt loom simulate simulate-bugs simulate-same fuzz soak bench bench-push audit platform-wsp-ready-once
+.PHONY: help demo test screenshots check fmt loom simulate simulate-bugs simulate-same fuzz soak bench bench-push man audit platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -24,6 +24,10 @@ test: ## Everything that CI runs: format, lints, docs, tests
 check: ## The fast part of it: format and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+screenshots: ## Pictures of the live page, light and dark, narrow and wide, into docs/img
+	scripts/ensure-browser
+	WSP_SCREENSHOTS="$(CURDIR)/docs/img" $(CARGO) test --workspace --test system -- --ignored --nocapture screenshots_of_the_page
 
 fmt: ## Format
 	$(CARGO) fmt --all
@@ -52,6 +56,10 @@ bench: ## The figures of docs/benchmarks.md
 
 bench-push: ## Events a second of the whole job beside bare posts by wrk
 	scripts/bench push
+
+man: ## Manual pages of all commands, into target/man
+	@$(WSP_CLI) man --folder target/man >/dev/null
+	@echo 'target/man' >&2
 
 audit: ## Licences, bans and sources of all dependencies
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny

@@ -22,15 +22,25 @@ libfuzzer_sys::fuzz_target!(|line: &[u8]| {
                 .filter(|(_, value)| **value != Tree::Null)
                 .map(|(name, _)| name)
                 .collect();
-            let needs = match act {
-                "step" | "pause_after" => Some("events"),
-                "pace" => Some("speedup")
-                    .filter(|name| given.contains(name))
-                    .or(Some("rate")),
-                _ => None,
+            let (needs, may): (&[&str], &[&str]) = match act {
+                "step" | "pause_after" => (&["events"], &[]),
+                "tap" => (&["events"], &["payload"]),
+                "pause_at" => (&["event_time"], &[]),
+                "resume_at" => (&["wall_time"], &[]),
+                "watch" => (&[], &["every_ms"]),
+                "pace" if given.contains(&"speedup") => (&["speedup"], &[]),
+                "pace" => (&["rate"], &[]),
+                _ => (&[], &[]),
             };
-            assert_eq!(given.len(), 2 + usize::from(needs.is_some()), "{given:?}");
-            assert!(needs.is_none_or(|name| given.contains(&name)), "{given:?}");
+            assert!(needs.iter().all(|name| given.contains(name)), "{given:?}");
+            let is_look = matches!(act, "status" | "watch");
+            assert!(
+                given.iter().all(|name| ["version", "act"].contains(name)
+                    || needs.contains(name)
+                    || may.contains(name)
+                    || (*name == "on_behalf_of" && !is_look)),
+                "{given:?}"
+            );
             let again = request.to_line();
             assert!(
                 again.len() <= LONGEST,

@@ -252,10 +252,7 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         drop(answers);
 
         let state = helm.state().clone();
-        helm.show(Shown {
-            meters: Arc::clone(run.meters()),
-            sending: run.sending().clone(),
-        });
+        let _taps = helm.show(Shown::of(&run));
         let (pilot, acts) = Pilot::new(run.clone(), clock.clone(), course.schedule, lanes, helm);
         let dispatcher = Dispatcher::new(run.clone(), course.order, pilot, course.bounds);
         let dispatched = spawn_dispatcher(dispatcher, run.crew(), run.ending())?;
@@ -283,9 +280,8 @@ impl<C: PushClient, K: Clock> Engine<C, K> {
         threads.join().await;
         // What was acknowledged is saved all the same.
         let dispatched = dispatched.await.unwrap_or_else(|_| Dispatched::died());
-        let kept = keeper
-            .finish(save_reason(&dispatched.end, run.ending()))
-            .await;
+        let reason = save_reason(&dispatched.end, run.ending());
+        let kept = keeper.finish(reason).await;
         crash.0 = None;
         Ok(Ran {
             dispatched,

@@ -73,6 +73,7 @@
 //! | `keep` | how far is it done: watermark, keeper, lateness, lease |
 //! | `quarantine` | set aside |
 //! | `tell` | what is told of it while it runs |
+//! | `tap` | copies of what becomes of the next events, for whoever asks |
 //! | `pace`, `place`, `time` | its words: speed, position, time since the start |
 //! | `run`, `window`, `sending`, `ending` | what all parts of one stream share |
 //! | `crew` | who does the work that may block |
@@ -95,6 +96,7 @@ mod gate_book;
 mod decisions;
 mod quarantine;
 mod order;
+mod tap;
 mod pace;
 mod place;
 mod time;
@@ -128,6 +130,7 @@ pub use lanes::lane::what_to_do;
 pub use lanes::{Concurrency, LaneCount, LaneOrdering, LaneSettings};
 pub use lead::course::{Bounds, Course};
 pub use lead::dispatch::{DispatchEnd, Dispatched, Scheduled};
+pub use lead::forecast::{Forecast, OutputForecast, forecast};
 pub use lead::schedule::{Origin, Schedule, WhenLate};
 pub use lead::steering::{Helm, Steering};
 pub use model::{Class, Place, Refusal, RefusalRecord};
@@ -142,8 +145,8 @@ pub use order::time_index::{
 pub use order::{
     AsWritten, DoneThrough, Event, EventOrder, EventTimeOrder, EventTimeSource, FooterSurvey,
     Merge, OnDisorder, OpenPart, OrderSettings, Overlap, PartId, PartSpan, PartStart, ProcessRoom,
-    Survey, TellOpenRows, TimeWindow, check_time_column, check_view_order, first_open, open_spans,
-    read_memory, readers_of,
+    Survey, TellOpenRows, TimeWindow, TimesInOrder, check_time_column, check_view_order,
+    first_open, open_spans, read_memory, readers_of,
 };
 pub use pace::{Pace, RateStep, RateSteps, Speedup};
 pub use place::{NamePosition, Position};
@@ -157,7 +160,8 @@ pub use quarantine::{
 };
 pub use reason::ReasonCode;
 pub use receipts::Receipts;
-pub use tell::acts::{Act, Refused};
+pub use tap::{MOST_TAPPED_EVENTS, TapSettings, Tapped, TappedEvent};
+pub use tell::acts::{Act, Asker, OnBehalfOf, Refused};
 pub use tell::borders::BorderTimes;
 pub use tell::counters::{
     CheckpointCounts, Counters, LatenessHistograms, OutagesReport, OutputCounters,

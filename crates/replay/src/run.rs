@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::sending::Sending;
+use crate::tap::Taps;
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
 use crate::time::{Start, WallNs};
@@ -19,6 +20,7 @@ pub(crate) struct Run {
     start: Start,
     ending: Ending,
     sending: Sending,
+    taps: Taps,
     window: Arc<Window>,
     meters: Arc<Meters>,
     progress: watch::Sender<Progress>,
@@ -38,6 +40,7 @@ impl Run {
             start,
             ending,
             sending: Sending::default(),
+            taps: Taps::default(),
             window,
             meters: Arc::new(Meters::new(outputs)),
             progress,
@@ -74,6 +77,11 @@ impl Run {
     /// The switch that holds the lanes back while the stream is paused.
     pub(crate) fn sending(&self) -> &Sending {
         &self.sending
+    }
+
+    /// Who has copies made of what becomes of the next events.
+    pub(crate) fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// How far handing over may run ahead of what is durable.

@@ -1,23 +1,37 @@
 //! The arguments, as clap reads them.
 
+mod course;
+mod steering;
+mod tools;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oracle_store::{Hex64, SealStatus};
 use sandbox::Dialect;
-use wsp::EventTime;
 use wsp::profile::{AbortCondition, Condition, OnReject, OrderMode, StreamSource};
-use wsp::{Pace, RateSteps, Speedup};
 
+pub use self::course::CourseArgs;
+#[cfg(feature = "console")]
+pub use self::steering::ConsoleArgs;
+pub use self::steering::{ControlAct, ControlArgs};
+#[cfg(feature = "console")]
+pub use self::tools::HtmlArgs;
+pub use self::tools::{
+    CompletionsArgs, ManArgs, ProfileArgs, ProfileCommand, ReportArgs, ReportCommand, SchemaArgs,
+};
 use crate::face::ColorChoice;
+
+/// The version and the commit, as `--version` says them.
+static VERSION: LazyLock<String> = LazyLock::new(|| wsp::BUILD.to_string());
 
 /// Replays a recorded world into an ingestion gate: verified, ordered, on
 /// schedule, and never losing its place.
 #[derive(Debug, Parser)]
-#[command(name = "wsp-cli", version, propagate_version = true)]
+#[command(name = "wsp-cli", version = VERSION.as_str(), propagate_version = true)]
 pub struct Cli {
     /// How logs are written to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
@@ -51,7 +65,7 @@ pub enum Command {
     /// Stream a world into the ingestion gate, from where it stopped last.
     Stream(Box<StreamArgs>),
     /// Show what would be streamed, without sending or writing anything.
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Push the events of a quarantine file again, each once.
     Redrive(RedriveArgs),
     /// Look at your world, your cursors and your gate: what works, and what to do.
@@ -62,10 +76,23 @@ pub enum Command {
     Pack(PackArgs),
     /// Look at cursors, or give one up.
     Checkpoint(CheckpointArgs),
+    /// Check a profile, or explain it, without a world.
+    Profile(ProfileArgs),
+    /// Print a contract as JSON, or list them all.
+    Schema(SchemaArgs),
+    /// Make a page of a report.
+    Report(ReportArgs),
+    /// Print what a shell completes commands by.
+    Completions(CompletionsArgs),
+    /// Write a manual page of each command.
+    Man(ManArgs),
     /// Look at the sort cache, or clear it.
     Cache(CacheArgs),
     /// Steer a running stream: pause, resume, step, another pace.
     Control(ControlArgs),
+    /// Show the streams of this machine: metrics, health and a live page, and steer them from there.
+    #[cfg(feature = "console")]
+    Console(ConsoleArgs),
     /// Run the stand-in ingestion gate.
     Gate(GateArgs),
     /// Make a sample world, stream it, kill the stream half-way, resume, and prove that nothing was lost.
@@ -107,15 +134,15 @@ pub struct WorldArgs {
 /// `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d"
+    after_help = "Example:\n  wsp-cli plan --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --speedup 600"
 )]
 pub struct PlanArgs {
     /// Which world.
     #[command(flatten)]
     pub world: WorldArgs,
-    /// The order of the events: event_time or as_written.
-    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
-    pub order: Option<OrderMode>,
+    /// What would be streamed, and when.
+    #[command(flatten)]
+    pub course: CourseArgs,
 }
 
 /// `stream`.
@@ -127,40 +154,9 @@ pub struct StreamArgs {
     /// Which world.
     #[command(flatten)]
     pub world: WorldArgs,
-    /// The order of the events: event_time or as_written.
-    #[arg(long, value_name = "ORDER", value_parser = parse_order)]
-    pub order: Option<OrderMode>,
-    /// Nothing before this event time (RFC 3339).
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<EventTime>,
-    /// Nothing at or after this event time (RFC 3339).
-    #[arg(long, value_name = "TIME")]
-    pub to: Option<EventTime>,
-    /// At most so many events, over all outputs.
-    #[arg(long, value_name = "N")]
-    pub max_events: Option<u64>,
-    /// At most so many events of each output.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_events_per_output: Option<u64>,
-    /// Event seconds per wall second; 0 is as fast as possible.
-    #[arg(long, value_name = "X", conflicts_with = "rate")]
-    pub speedup: Option<Speedup>,
-    /// Events per wall second, whatever their times: 500, or steps OFFSET_S:RATE like 0:100,60:500, or
-    /// with a ramp OFFSET_S:FROM..TO like 0:100..500,60:500.
-    #[arg(long, value_name = "R")]
-    pub rate: Option<RateSteps>,
-    /// At most so many events a second, whatever the pace: 500, or steps and ramps as for --rate.
-    #[arg(long, value_name = "R")]
-    pub max_rate: Option<RateSteps>,
-    /// When the schedule begins, by the wall clock (RFC 3339); a time that has passed counts too.
-    #[arg(long, value_name = "TIME")]
-    pub start_at: Option<EventTime>,
-    /// Which event time is due when the schedule begins (RFC 3339); else the first event's.
-    #[arg(long, value_name = "TIME", conflicts_with = "rate")]
-    pub time_origin: Option<EventTime>,
-    /// Wait at most this many seconds from one event to the next: a longer gap is cut, and the rest follows.
-    #[arg(long, value_name = "S", value_parser = parse_seconds, conflicts_with_all = ["rate", "time_origin"])]
-    pub max_gap: Option<Duration>,
+    /// What is streamed, and when.
+    #[command(flatten)]
+    pub course: CourseArgs,
     /// The ingestion gate.
     #[arg(long, value_name = "URL")]
     pub ig_url: Option<String>,
@@ -175,6 +171,10 @@ pub struct StreamArgs {
     /// 'lateness_send_p99_ms > 50 for 10s after 30s', which are the defaults; may be given several times.
     #[arg(long, value_name = "CONDITION")]
     pub abort_if: Vec<AbortCondition>,
+    /// Write the report as one HTML file too.
+    #[cfg(feature = "console")]
+    #[arg(long, value_name = "FILE")]
+    pub report_html: Option<PathBuf>,
     /// Append a line of each acknowledged event, with its receipt, to this file.
     #[arg(long, value_name = "FILE")]
     pub receipts: Option<PathBuf>,
@@ -196,75 +196,6 @@ pub struct StreamArgs {
     /// Take the leases from a producer that still holds them.
     #[arg(long)]
     pub take_over: bool,
-}
-
-impl StreamArgs {
-    /// The pace that the flags name, if they name one.
-    pub fn pace(&self) -> Option<Pace> {
-        let rate = self.rate.clone().map(Pace::from);
-        rate.or(self.speedup.map(Pace::from))
-    }
-}
-
-/// `control`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  wsp-cli control --profile config/platform/profiles/local.yaml pause\n  wsp-cli control --profile config/platform/profiles/local.yaml rate 0:100,60:500"
-)]
-pub struct ControlArgs {
-    /// The profile that the stream runs by.
-    #[arg(
-        long,
-        env = "WSP_PROFILE",
-        value_name = "FILE",
-        required_unless_present = "socket"
-    )]
-    pub profile: Option<PathBuf>,
-    /// Only a stream of this platform run.
-    #[arg(long, value_name = "ID")]
-    pub platform_run_id: Option<String>,
-    /// Only the stream of this process.
-    #[arg(long, value_name = "PID")]
-    pub pid: Option<u32>,
-    /// The stream's control socket itself.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["platform_run_id", "pid"])]
-    pub socket: Option<PathBuf>,
-    /// What to do.
-    #[command(subcommand)]
-    pub act: ControlAct,
-}
-
-/// What may be asked of a running stream.
-#[derive(Debug, Clone, Subcommand)]
-pub enum ControlAct {
-    /// Show what the stream is at.
-    Status,
-    /// Let no event leave until `resume`; what the lanes hold is finished.
-    Pause,
-    /// Go on; the schedule moves by the pause.
-    Resume,
-    /// Let so many events leave now, while paused.
-    Step {
-        /// How many.
-        events: u64,
-    },
-    /// Pause once so many more events were handed to the lanes; what they hold is finished.
-    PauseAfter {
-        /// How many.
-        events: u64,
-    },
-    /// Go on at so many event seconds per wall second; 0 is as fast as possible.
-    Speedup {
-        /// The factor.
-        factor: Speedup,
-    },
-    /// Go on at so many events per wall second: 500, or steps like 0:100,60:500 or ramps like 0:100..500,60:500 from now.
-    Rate {
-        /// The rate.
-        rate: RateSteps,
-    },
-    /// Wind the stream down, as on SIGTERM.
-    Stop,
 }
 
 /// `redrive`.
@@ -479,14 +410,6 @@ fn parse_source(text: &str) -> Result<StreamSource, String> {
 
 fn parse_event_id(text: &str) -> Result<Hex64, String> {
     Hex64::parse(text).ok_or_else(|| format!("`{text}` is no event id: 64 lowercase hex digits"))
-}
-
-/// Seconds, above zero.
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| format!("`{text}` is no number of seconds above zero"))
 }
 
 fn parse_on_reject(text: &str) -> Result<OnReject, String> {

@@ -50,10 +50,51 @@ const STATUSES: &[(&str, &[(u8, &str)])] = &[
         "checkpoint",
         &[(0, "done"), (1, "refused or failed"), USAGE],
     ),
+    (
+        "profile",
+        &[(0, "valid"), (1, "the output could not be written"), USAGE],
+    ),
+    (
+        "schema",
+        &[
+            (0, "printed"),
+            (1, "the output could not be written"),
+            (2, "no such contract"),
+        ],
+    ),
+    (
+        "report",
+        &[
+            (0, "written"),
+            (1, "damaged, unreadable, or not to be written"),
+            ARGUMENTS,
+        ],
+    ),
+    (
+        "completions",
+        &[
+            (0, "printed"),
+            (1, "the output could not be written"),
+            ARGUMENTS,
+        ],
+    ),
+    (
+        "man",
+        &[
+            (0, "written"),
+            (1, "the folder cannot be written"),
+            ARGUMENTS,
+        ],
+    ),
     ("cache", &[(0, "done"), (1, "refused or failed"), USAGE]),
     (
         "control",
         &[(0, "done"), (1, "refused, or no stream to be found"), USAGE],
+    ),
+    #[cfg(feature = "console")]
+    (
+        "console",
+        &[(0, "ended by a signal"), (1, "it cannot listen"), USAGE],
     ),
     (
         "gate",

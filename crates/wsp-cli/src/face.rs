@@ -36,6 +36,8 @@ pub struct Face {
     /// Whether the log says how far a stream is: standard error is no terminal, and nobody asked
     /// for silence.
     pub logs_progress: bool,
+    /// Whether somebody asked for silence: only warnings and errors are written.
+    pub is_quiet: bool,
 }
 
 impl Face {
@@ -53,6 +55,7 @@ impl Face {
             colours,
             is_watched: is_terminal && !quiet,
             logs_progress: !is_terminal && !quiet,
+            is_quiet: quiet,
         }
     }
 
@@ -63,6 +66,7 @@ impl Face {
             colours: false,
             is_watched: false,
             logs_progress: false,
+            is_quiet: false,
         }
     }
 

@@ -13,10 +13,12 @@ mod exit_status;
 mod face;
 mod logging;
 mod output;
+mod plan_table;
 mod progress_line;
 mod progress_log;
 mod signals;
 mod summary;
+mod quantities;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,15 +73,22 @@ fn run() -> ExitCode {
         signals::outlive_file_size_limit();
         match cli.command {
             Command::Stream(args) => Box::pin(commands::stream::run(*args, face)).await,
-            Command::Plan(args) => commands::plan::run(args).await,
+            Command::Plan(args) => Box::pin(commands::plan::run(*args, face)).await,
             Command::Redrive(args) => Box::pin(commands::redrive::run(args)).await,
             Command::Doctor(args) => Box::pin(commands::doctor::run(*args, face)).await,
             Command::Verify(args) => commands::verify::run(args).await,
             Command::Pack(args) => commands::pack::run(args).await,
             Command::Checkpoint(args) => commands::checkpoint::run(args).await,
+            Command::Profile(args) => commands::profile::run(&args, face),
+            Command::Schema(args) => commands::schema::run(&args),
+            Command::Report(args) => commands::report::run(&args),
+            Command::Completions(args) => commands::shell::completions(&args),
+            Command::Man(args) => commands::shell::man(&args),
             Command::Cache(args) => commands::cache::run(args).await,
-            Command::Control(args) => commands::control::run(&args),
-            Command::Gate(args) => commands::gate::run(args).await,
+            Command::Control(args) => commands::control::run(&args).await,
+            #[cfg(feature = "console")]
+            Command::Console(args) => Box::pin(commands::console::run(args)).await,
+            Command::Gate(args) => commands::gate::run(args, face).await,
             Command::Demo(args) => commands::demo::run(args).await,
         }
     });

@@ -29,12 +29,21 @@ pub fn write_above(line: Option<ProgressBar>) {
 /// A report that cannot be written, since the disk is full or the reader has gone away, is a
 /// failure of the command: standard error says so, and [`was_lost`] from then on.
 pub fn print(value: &impl Serialize) {
+    print_object(value, true);
+}
+
+/// Prints one JSON object of many, each in a line of its own. As [`print()`] otherwise.
+pub fn print_line(value: &impl Serialize) {
+    print_object(value, false);
+}
+
+fn print_object(value: &impl Serialize, may_indent: bool) {
     // Not through `io::stdout()`, which takes a descriptor that cannot be written for success.
     let written = io::stdout()
         .as_fd()
         .try_clone_to_owned()
         .and_then(|stdout| {
-            let is_indented = stdout.is_terminal();
+            let is_indented = may_indent && stdout.is_terminal();
             write_object(&mut File::from(stdout), value, is_indented)
         });
     if let Err(error) = written {

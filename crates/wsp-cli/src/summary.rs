@@ -1,14 +1,14 @@
 //! What a run came to, in some fifteen lines for people.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration};
+use indicatif::HumanCount;
 use wsp::push::{Retries, RetryCause};
 use wsp::replay::Percentiles;
 use wsp::{Status, StreamReport, ThresholdKind, ThresholdReport, Verdict};
 
 use crate::face::{Face, Tone};
+use crate::quantities;
 
 /// Outputs that have a line of their own; more are counted together.
 const LISTED_OUTPUTS: usize = 6;
@@ -132,11 +132,7 @@ fn events(report: &StreamReport) -> String {
 
 fn pace(report: &StreamReport) -> String {
     let seconds = report.wall_seconds;
-    let took = if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        HumanDuration(Duration::from_secs_f64(seconds)).to_string()
-    };
+    let took = quantities::seconds(seconds);
     let rate = HumanCount(report.events_per_second as u64);
     match &report.schedule {
         Some(schedule) => format!("{took}, {rate} events a second, at {}", schedule.pace),

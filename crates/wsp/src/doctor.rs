@@ -15,7 +15,7 @@ use crate::profile::Profile;
 use crate::profile::request::StreamRequest;
 use crate::run::backends::{ProfileClient, push_client, push_endpoint};
 use crate::run::failure::StreamFailure;
-use crate::run::outline::{Outline, outline};
+use crate::run::outline::{Outline, sketch};
 use crate::run::report::{Status, StreamReport};
 use crate::run::stream::Stream;
 use crate::{Error, ReasonCode};
@@ -103,7 +103,7 @@ pub async fn examine(
         Profile::require(run, "platform run", "--platform-run-id")?;
     }
     let mut looked = Vec::new();
-    let world = outline(request, surroundings).await;
+    let world = sketch(request, surroundings).await;
     let has_world = world.is_ok();
     match world {
         Ok(outline) => looked.extend(look_at_outline(&outline)),

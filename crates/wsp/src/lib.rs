@@ -15,9 +15,11 @@
 //! | one run, and what it reports | [`Stream`], [`StreamReport`], [`StreamFailure`] |
 //! | what it would do, and where it stands | [`outline`], [`cursors`] |
 //! | steering it, from the program or another process | [`Steering`], [`control`] |
+//! | names and units of its metrics | [`metrics`] |
 //! | rejected events, pushed again | [`redrive`] |
 //! | whether world and gate are fit | [`doctor`] |
 //! | packing a world | [`pack`] |
+//! | the formats, as JSON Schemas | [`contracts`] |
 //! | time and chance | [`clock`] |
 //! | what went wrong, and does a retry help? | [`Refusal`], [`StreamFailure`], [`Error`], [`ReasonCode`], [`all_reason_codes`] |
 //!
@@ -81,10 +83,12 @@ mod reason;
 pub mod redrive;
 pub mod doctor;
 mod run;
+pub mod metrics;
 pub mod clock;
 pub mod plan;
 mod blocking;
 pub mod profile;
+pub mod contracts;
 pub mod schema;
 mod build;
 
@@ -102,7 +106,10 @@ pub use replay::{
     Bounds, Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
 };
 pub use run::failure::StreamFailure;
-pub use run::outline::{Outline, OutputOutline, SORT_ROWS_A_SECOND, SortOutline, outline};
+pub use run::outline::{
+    ForecastOutline, Outline, OutputOutline, ResourcesOutline, SORT_ROWS_A_SECOND, SortOutline,
+    outline,
+};
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};
 pub use run::report::{

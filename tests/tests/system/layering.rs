@@ -37,7 +37,7 @@ fn only_gates_and_oracle_store_depend_on_the_key_to_grants() {
 }
 
 /// Each crate's own crates, as ARCHITECTURE.md draws them.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("durable", &["model"]),
     ("grant", &[]),
@@ -82,9 +82,17 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "replay",
         ],
     ),
+    ("console", &["wsp"]),
     (
         "wsp-cli",
-        &["wsp", "gates", "checkpoint", "oracle-store", "sandbox"],
+        &[
+            "console",
+            "wsp",
+            "gates",
+            "checkpoint",
+            "oracle-store",
+            "sandbox",
+        ],
     ),
 ];
 
@@ -114,6 +122,15 @@ const DIALLERS: [&str; 4] = [
     "oracle-store/src/store/s3.rs",
     "checkpoint/src/postgres",
 ];
+
+#[test]
+fn only_the_console_has_a_web_framework() {
+    for (name, _) in ALLOWED {
+        let manifest = std::fs::read_to_string(crates().join(name).join("Cargo.toml")).unwrap();
+        let has_one = manifest.lines().any(|line| line.starts_with("axum"));
+        assert_eq!(has_one, name == "console", "{name}");
+    }
+}
 
 #[test]
 fn events_leave_by_the_push_clients_and_in_no_other_way() {

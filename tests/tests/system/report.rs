@@ -55,9 +55,9 @@ fn fields_in(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
             }
         }
         Value::Array(items) => {
-            items
-                .iter()
-                .for_each(|item| fields_in(item, &format!("{path}[]"), fields));
+            for item in items {
+                fields_in(item, &format!("{path}[]"), fields);
+            }
         }
         _ => {}
     }
@@ -274,15 +274,8 @@ fn a_report_says_over_time_what_it_says_in_sum() {
     let sum = |column: &[u64]| column.iter().sum::<u64>();
     assert_eq!(sum(&timeline.acknowledged), report.emitted);
     assert_eq!(sum(&timeline.saves), report.checkpoints.saves);
-    assert_eq!(
-        timeline
-            .acknowledged
-            .iter()
-            .filter(|events| **events > 0)
-            .count()
-            > 2,
-        true
-    );
+    let busy = timeline.acknowledged.iter().filter(|events| **events > 0);
+    assert!(busy.count() > 2, "{:?}", timeline.acknowledged);
     let retries = timeline
         .retries
         .values()

@@ -14,7 +14,7 @@ const CLOCK_READING_NS: i128 = 200_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// 2,000 events over an hour of event time, as the gate may record them.
-fn rig(keys: &[(&str, &str)]) -> Rig {
+pub(crate) fn rig(keys: &[(&str, &str)]) -> Rig {
     let gate = GateOptions {
         record_arrivals: true,
         ..GateOptions::default()
@@ -24,7 +24,7 @@ fn rig(keys: &[(&str, &str)]) -> Rig {
     Rig::new(&world, gate, &[&lanes[..], keys].concat())
 }
 
-fn control(rig: &Rig, act: &[&str]) -> Ran {
+pub(crate) fn control(rig: &Rig, act: &[&str]) -> Ran {
     let profile = rig.profile.to_str().unwrap();
     let args = [&["control", "--profile", profile][..], act].concat();
     system_tests::run_in(rig.folder.path(), &args)
@@ -32,7 +32,7 @@ fn control(rig: &Rig, act: &[&str]) -> Ran {
 
 /// Steers, and answers what the stream then was at.
 #[track_caller]
-fn steer(rig: &Rig, act: &[&str]) -> Value {
+pub(crate) fn steer(rig: &Rig, act: &[&str]) -> Value {
     let ran = control(rig, act);
     assert_eq!(
         (ran.status, &ran.report["applied"]),
@@ -52,7 +52,11 @@ fn steer(rig: &Rig, act: &[&str]) -> Value {
 
 /// Asks until the stream is so.
 #[track_caller]
-fn wait_for(rig: &Rig, child: &mut Child, mut is_so: impl FnMut(&Value) -> bool) -> Value {
+pub(crate) fn wait_for(
+    rig: &Rig,
+    child: &mut Child,
+    mut is_so: impl FnMut(&Value) -> bool,
+) -> Value {
     let began = Instant::now();
     loop {
         assert!(child.try_wait().unwrap().is_none(), "the stream has ended");
@@ -68,7 +72,7 @@ fn wait_for(rig: &Rig, child: &mut Child, mut is_so: impl FnMut(&Value) -> bool)
 
 /// Pauses, and waits until what was on its way to the gate has been answered. An event that a
 /// lane holds and has not begun to send waits there.
-fn pause(rig: &Rig, child: &mut Child) -> u64 {
+pub(crate) fn pause(rig: &Rig, child: &mut Child) -> u64 {
     assert_eq!(steer(rig, &["pause"])["state"], "paused");
     let mut before = None;
     wait_for(rig, child, |stream| {
@@ -342,7 +346,7 @@ fn several_runs_share_one_clock_by_start_and_origin() {
 }
 
 /// So many seconds from now, RFC 3339.
-fn chrono_in(seconds: u64) -> String {
+pub(crate) fn chrono_in(seconds: u64) -> String {
     let then = std::time::SystemTime::now() + Duration::from_secs(seconds);
     let nanos = then.duration_since(UNIX_EPOCH).unwrap().as_nanos();
     wsp::EventTime::from_nanos(nanos as i128)

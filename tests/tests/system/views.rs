@@ -182,11 +182,9 @@ fn auto_takes_the_view_where_there_is_one_and_never_passes_a_bad_one_over() {
         receipt["status"] = json!("FAILED");
     });
     rig.stream(&[]).expect(1, "VIEW_RECEIPT_BAD");
-    // The flag wins over the profile.
-    assert_eq!(
-        rig.run(&["plan"], &["--stream-source", "outputs"]).status,
-        0
-    );
+    // The flag wins over the profile: the view is not looked at, and its cursor is another source's.
+    rig.run(&["plan"], &["--stream-source", "outputs"])
+        .expect(1, "CHECKPOINT_SOURCE_MISMATCH");
 }
 
 /// Changes a record of a view.

@@ -166,10 +166,13 @@ fn decode(text: &str) -> Result<Histogram<u64>, UnreadableLog> {
     }
     let bytes = STANDARD.decode(text);
     let bytes = bytes.map_err(|error| UnreadableLog(error.to_string()))?;
-    let packed = bytes
-        .strip_prefix(&COMPRESSED)
-        .and_then(|rest| rest.get(4..));
-    let packed = packed.ok_or_else(|| UnreadableLog("it begins with something else".to_owned()))?;
+    let behind = bytes.strip_prefix(&COMPRESSED);
+    let parts = behind.and_then(|behind| behind.split_first_chunk::<4>());
+    let (length, packed) =
+        parts.ok_or_else(|| UnreadableLog("it begins with something else".to_owned()))?;
+    if u32::from_be_bytes(*length) as usize != packed.len() {
+        return Err(UnreadableLog("it is not as long as it says".to_owned()));
+    }
     let mut plain = Vec::new();
     ZlibDecoder::new(packed)
         .take(MOST_BYTES + 1)
@@ -256,9 +259,9 @@ mod tests {
 
     fn log(values: &[u64]) -> HdrLog {
         let mut histogram = empty_histogram();
-        values
-            .iter()
-            .for_each(|value| histogram.saturating_record(*value));
+        for value in values {
+            histogram.saturating_record(*value);
+        }
         HdrLog::of(&histogram).unwrap()
     }
 
@@ -267,9 +270,9 @@ mod tests {
         let (mut all, mut apart) = (empty_histogram(), HdrLog::histogram());
         for run in 1..=3_u64 {
             let values: Vec<u64> = (1..1_000).map(|value| value * value * run).collect();
-            values
-                .iter()
-                .for_each(|value| all.saturating_record(*value));
+            for value in &values {
+                all.saturating_record(*value);
+            }
             log(&values).add_to(&mut apart).unwrap();
         }
         assert!(all == apart);

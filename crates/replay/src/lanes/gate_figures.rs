@@ -94,9 +94,13 @@ mod tests {
         flags[1].set(true);
         flags[3].set(true);
         assert_eq!(seen(), (2, 3));
-        flags.iter().for_each(|flag| flag.set(true));
+        for flag in &flags {
+            flag.set(true);
+        }
         assert_eq!(seen(), (3, 3));
-        flags.iter().for_each(|flag| flag.set(false));
+        for flag in &flags {
+            flag.set(false);
+        }
         assert_eq!(seen(), (0, 3));
     }
 }

@@ -14,6 +14,7 @@ use crate::lanes::{HandedOver, LaneQueue};
 use crate::place::{NamePosition, Position};
 use crate::quarantine::RejectReason;
 use crate::run::Run;
+use crate::tap::Outcome;
 use crate::time::WallNs;
 use crate::{Error, ReasonCode};
 use model::Clock;
@@ -59,6 +60,24 @@ pub(crate) enum Fate {
     /// It will not be acknowledged, and nobody knows whether the gate would have it; the lane has
     /// told the stream to end for it.
     Failed,
+}
+
+impl Fate {
+    /// The gate's decision, or what became of the event instead.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Acknowledged { decision, .. } => decision.as_str(),
+            Self::Rejected(rejection) => match rejection.reason {
+                RejectReason::Rejected => "REJECTED",
+                RejectReason::FailedAlone => "FAILED_ALONE",
+                RejectReason::InDoubt => "IN_DOUBT",
+            },
+            Self::HandedBack => "HANDED_BACK",
+            Self::Abandoned => "ABANDONED",
+            Self::Refused => "REFUSED",
+            Self::Failed => "FAILED",
+        }
+    }
 }
 
 /// What the gate said of an event that it acknowledged.
@@ -118,6 +137,31 @@ impl LaneContext {
     /// Waits until a lane may have an event to begin; `false` if the stream winds down first.
     async fn may_begin(&self) -> bool {
         self.run.sending().may_begin(self.run.ending()).await
+    }
+
+    /// What became of an event, for whoever taps.
+    fn told(
+        &self,
+        fate: &Fate,
+        id: Option<[u8; 64]>,
+        due: Option<WallNs>,
+        (output, position): (usize, Position),
+    ) -> Outcome {
+        let wall = |at: WallNs| self.run.start().wall_time(at);
+        let (sent, answered) = match fate {
+            Fate::Acknowledged { sent, answered, .. } => (Some(wall(*sent)), Some(wall(*answered))),
+            _ => (None, None),
+        };
+        Outcome {
+            event_id: text_of(id),
+            output,
+            position,
+            place: self.places.name(output, &position),
+            due: due.map(wall),
+            sent,
+            answered,
+            what: fate.as_str(),
+        }
     }
 }
 
@@ -181,12 +225,17 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 };
                 let kept = self.context.quarantines.then(|| body.clone());
                 let id = event_id_in(&body);
+                let claim = context.run.taps().claim(&body);
                 let outcome = self.pusher.push(body).await;
                 if matches!(&outcome, PushOutcome::Rejected { attempts: 0, .. }) {
                     self.context.run.sending().passed_unposted();
                 }
                 self.busy.set(false);
-                self.fate(outcome, kept, id, (output, &position))
+                let fate = self.fate(outcome, kept, id, (output, &position));
+                if let Some(claim) = claim {
+                    claim.settle(context.told(&fate, id, due, (output, position)));
+                }
+                fate
             } else {
                 Fate::HandedBack
             };
@@ -284,9 +333,8 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 sent: self.context.run.at(sent_at),
                 answered: self.context.run.at(acked_at),
                 told: details.map(|details| {
-                    let id = id.map(|id| String::from_utf8_lossy(&id).into_owned());
                     Box::new(ToldAnswer {
-                        event_id: id.unwrap_or_default(),
+                        event_id: text_of(id),
                         details: *details,
                     })
                 }),
@@ -333,6 +381,12 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
             PushOutcome::Cancelled { maybe_sent: false } => Fate::HandedBack,
         }
     }
+}
+
+/// The id as text; empty where there is none.
+fn text_of(id: Option<[u8; 64]>) -> String {
+    let text = id.map(|id| String::from_utf8_lossy(&id).into_owned());
+    text.unwrap_or_default()
 }
 
 /// The id that an envelope begins with; `None` where it begins with something else.

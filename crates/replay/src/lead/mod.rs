@@ -2,6 +2,7 @@
 //! over, and whoever steers it.
 
 pub(crate) mod dispatch;
+pub(crate) mod forecast;
 pub(crate) mod course;
 pub(crate) mod pilot;
 pub(crate) mod schedule;

@@ -12,6 +12,7 @@ use crate::ending::Ending;
 use crate::sending::Sending;
 use crate::sync::Notify;
 use crate::sync::waiting::block_on;
+use crate::tap::Taps;
 use crate::tell::acts::{Act, Refused};
 use crate::tell::meters::Meters;
 use crate::tell::progress::Progress;
@@ -136,9 +137,10 @@ fn once_a_pause_says_that_nothing_is_on_its_way_nothing_is() {
         let woken = ending.register_dispatching_task();
         let (meters, sending) = (Arc::new(Meters::new(1)), Sending::default());
         meters.read(0, 1);
-        helm.show(Shown {
+        let _taps = helm.show(Shown {
             meters: Arc::clone(&meters),
             sending: sending.clone(),
+            taps: Taps::default(),
         });
         // A lane begins an event if it may, and has it acknowledged.
         let lane = {

@@ -18,7 +18,11 @@
 //! The pilot owns the lanes, and only a [`Departure`] hands an event to one: so no event gets
 //! there that is not due or has no room, and none that got there is left uncounted.
 //!
+//! What orders do to it is in `obeying`.
+//!
 //! An event that goes through costs two reads of the clock and a few of atomics.
+
+mod obeying;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,11 +32,10 @@ use tokio::sync::mpsc;
 
 use crate::lanes::{FULL_PAUSE, HandedOver, Lanes, Offered};
 use crate::lead::schedule::Schedule;
-use crate::lead::steering::{Helm, Obeyed, Order};
+use crate::lead::steering::Helm;
 use crate::order::Event;
-use crate::pace::Pace;
 use crate::run::Run;
-use crate::tell::acts::{Act, CutGap, Refused, Steered, Told};
+use crate::tell::acts::{Asker, CutGap, Told};
 use crate::tell::state::State;
 use crate::time::WallNs;
 use model::{Bug, Clock};
@@ -62,6 +65,20 @@ impl Pause {
     }
 }
 
+/// The event time before which the stream is to pause.
+#[derive(Debug)]
+struct PauseBefore {
+    time: EventTime,
+    by: Asker,
+}
+
+/// The wall instant at which a paused stream is to go on.
+#[derive(Debug)]
+struct ResumeAt {
+    at: WallNs,
+    by: Asker,
+}
+
 /// Says when an event may leave.
 pub(crate) struct Pilot<K> {
     run: Run,
@@ -75,7 +92,13 @@ pub(crate) struct Pilot<K> {
     /// The stream is paused once this many events were handed over; `u64::MAX` for never.
     pause_at: u64,
     /// Who asked for that.
-    pause_at_by: String,
+    pause_at_by: Asker,
+    /// Where in event time the stream is to pause; `None` for nowhere.
+    pause_before: Option<PauseBefore>,
+    /// When the stream is to go on after its pause; `None` when somebody says so.
+    resume_at: Option<ResumeAt>,
+    /// When the last event was handed over, or the stream began.
+    last_left_at: WallNs,
     /// The state that the keeper was told of last.
     told: State,
     handed_over: u64,
@@ -108,7 +131,10 @@ impl<K: Clock> Pilot<K> {
             acts,
             pause: None,
             pause_at: u64::MAX,
-            pause_at_by: String::new(),
+            pause_at_by: Asker::default(),
+            pause_before: None,
+            resume_at: None,
+            last_left_at: 0,
             told: State::Starting,
             handed_over: 0,
             recent: VecDeque::new(),
@@ -150,6 +176,9 @@ impl<K: Clock> Pilot<K> {
             self.tell_of_cut_gap(time, earlier);
             due = self.schedule.due(time, now);
         }
+        if let Some(rest) = self.pause_before(time, due, now) {
+            return Leave::After(rest);
+        }
         let has_room = self.run.window().has_room(self.handed_over);
         let is_stalled = self.are_lanes_stalled(now);
         match self.pause {
@@ -161,20 +190,10 @@ impl<K: Clock> Pilot<K> {
                 if steps == 0 {
                     self.forget_next_due();
                 }
-                self.rest_in(State::Paused, LOOK_AROUND)
+                let resumes = self.resume_at.as_ref().map(|resume| resume.at);
+                self.rest_in(State::Paused, at_most_until(resumes, now))
             }
-            None if now < due => {
-                let left = Duration::from_nanos((due - now) as u64);
-                if left > WORTH_TELLING {
-                    self.tell_next_due(Some(due));
-                }
-                let state = if self.schedule.begins_after(now) {
-                    State::WaitingForStart
-                } else {
-                    State::Running
-                };
-                self.rest_in(state, LOOK_AROUND.min(left))
-            }
+            None if now < due => Leave::After(self.wait(due, due, now)),
             None if is_stalled => self.rest_in(State::HeldBack, QUEUE_PAUSE),
             None if has_room => {
                 self.be(State::Running);
@@ -182,6 +201,38 @@ impl<K: Clock> Pilot<K> {
             }
             None => self.rest_in(State::HeldBack, LOOK_AROUND),
         }
+    }
+
+    /// Waits for an event that is due at `due`, but no longer than until `until`.
+    fn wait(&mut self, due: WallNs, until: WallNs, now: WallNs) -> Duration {
+        if due.saturating_sub(now) > WORTH_TELLING.as_nanos() as WallNs {
+            self.tell_next_due(Some(due));
+        }
+        self.be(if self.schedule.begins_after(now) {
+            State::WaitingForStart
+        } else {
+            State::Running
+        });
+        at_most_until(Some(until), now)
+    }
+
+    /// Pauses the stream once its schedule comes to the event time that somebody named, where the
+    /// next event is not before it. Until then it says how long to rest.
+    fn pause_before(&mut self, time: EventTime, due: WallNs, now: WallNs) -> Option<Duration> {
+        let before = self.pause_before.as_ref()?;
+        if time < before.time || self.pause.is_some() {
+            return None;
+        }
+        // A pace that counts events has no wall instant for an event time.
+        let at = self.schedule.wall_of(before.time).unwrap_or(now).min(due);
+        if now < at {
+            return Some(self.wait(due, at, now));
+        }
+        // What the stream is late by stays: only the rest of the thread is taken back.
+        let since = at.max(self.last_left_at).min(now);
+        let by = self.pause_before.take()?.by;
+        self.pause_behind_the_last(since, by);
+        None
     }
 
     /// Whether a schedule that slips waits for the lanes: an event has been queued for too long.
@@ -231,23 +282,6 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    /// Obeys the orders that wait.
-    pub(crate) fn obey(&mut self) {
-        while let Some(order) = self.helm.next_order() {
-            self.carry_out(order, None);
-        }
-    }
-
-    /// Ends the steering: what waits is answered, and nothing else is taken.
-    pub(crate) fn end(&mut self) {
-        self.be(State::Ending);
-        self.helm.close();
-        while let Some(order) = self.helm.next_order() {
-            let refused = (order.act != Act::Stop).then_some(Refused::Ended);
-            self.carry_out(order, refused);
-        }
-    }
-
     fn departure(&mut self, due: WallNs, late_from: WallNs, is_step: bool) -> Departure<'_, K> {
         self.forget_next_due();
         Departure {
@@ -277,100 +311,6 @@ impl<K: Clock> Pilot<K> {
         }
     }
 
-    /// Does what an order says, unless it is refused, and answers it.
-    fn carry_out(&mut self, order: Order, refused: Option<Refused>) {
-        let Order { act, by, answer } = order;
-        let now = self.now();
-        let pace_before = self.schedule.pace().clone();
-        let applied = refused.map_or_else(|| self.apply(&act, &by, now), Err);
-        self.tell_of_act(act, by, applied.err(), pace_before);
-        let answered = applied.map(|goal| Obeyed {
-            progress: self.run.progress().borrow().clone(),
-            goal,
-        });
-        // Whoever asked may have gone.
-        let _ = answer.send(answered);
-    }
-
-    /// Tells the keeper of an act, for the audit, and shows the stream behind it.
-    fn tell_of_act(&mut self, act: Act, by: String, refused: Option<Refused>, pace_before: Pace) {
-        let pace = self.schedule.pace().clone();
-        let state = self.state();
-        let steered = Steered {
-            act,
-            by,
-            refused,
-            state,
-            pace_before,
-            pace: pace.clone(),
-            handed_over: self.handed_over,
-        };
-        // A keeper that is gone has nothing left to write to.
-        let _ = self.acts.send(Told::Steered(steered));
-        let meters = self.run.meters().read_all();
-        self.run.progress().send_modify(|progress| {
-            progress.state = state;
-            progress.pace = pace;
-            progress.meters = meters;
-        });
-    }
-
-    /// Does what an act says. Gives the number of events of the whole stream that are done once all
-    /// that the act lets leave are.
-    fn apply(&mut self, act: &Act, by: &str, now: WallNs) -> Result<u64, Refused> {
-        let sending = self.run.sending().clone();
-        let goal = match (act, &mut self.pause) {
-            (Act::Pause, paused) => {
-                paused.get_or_insert(Pause::since(now)).steps = 0;
-                sending.pause()
-            }
-            (Act::Resume, paused) => {
-                if let Some(pause) = paused.take() {
-                    self.schedule.resume(pause.since, now);
-                }
-                sending.resume();
-                0
-            }
-            (Act::SetPace(pace), paused) => {
-                // The schedule stands where it was paused.
-                let from = paused.map_or(now, |pause| pause.since);
-                self.schedule.set_pace(pace.clone(), from);
-                0
-            }
-            (Act::Step(events), Some(pause)) => {
-                pause.steps = pause.steps.saturating_add(*events);
-                sending.step(*events)
-            }
-            (Act::Step(_), None) => return Err(Refused::NotPaused),
-            (Act::PauseAfter(events), _) => {
-                let goal = self.handed_over.saturating_add(*events);
-                self.pause_at = goal;
-                by.clone_into(&mut self.pause_at_by);
-                if *events == 0 {
-                    self.pause_behind_the_last(now);
-                }
-                goal
-            }
-            (Act::Stop, _) => 0,
-        };
-        self.be(self.state());
-        Ok(goal)
-    }
-
-    /// Pauses the stream as [`Act::PauseAfter`] asked: what was handed over is sent, nothing else.
-    fn pause_behind_the_last(&mut self, now: WallNs) {
-        self.pause_at = u64::MAX;
-        let by = std::mem::take(&mut self.pause_at_by);
-        if self.pause.is_some() {
-            return;
-        }
-        self.pause = Some(Pause::since(now));
-        self.run.sending().pause_at(self.handed_over);
-        self.be(State::Paused);
-        let pace = self.schedule.pace().clone();
-        self.tell_of_act(Act::Pause, by, None, pace);
-    }
-
     fn state(&self) -> State {
         if self.run.ending().is_winding_down() {
             State::Ending
@@ -382,6 +322,12 @@ impl<K: Clock> Pilot<K> {
             State::Running
         }
     }
+}
+
+/// How long to rest: until a moment, but no longer than without looking around.
+fn at_most_until(moment: Option<WallNs>, now: WallNs) -> Duration {
+    let left = moment.map(|at| Duration::from_nanos(at.saturating_sub(now).max(0) as u64));
+    left.unwrap_or(LOOK_AROUND).min(LOOK_AROUND)
 }
 
 /// Whether an event may leave.
@@ -464,6 +410,7 @@ impl<K: Clock> Departure<'_, K> {
             pause.steps -= 1;
         }
         let at = pilot.now();
+        pilot.last_left_at = at;
         // A step is never late: the schedule stands still for it.
         let counted_at = if self.is_step { self.due } else { at };
         pilot.schedule.left(self.due, counted_at);
@@ -472,7 +419,7 @@ impl<K: Clock> Departure<'_, K> {
         }
         // Here and now: the next event may be long in coming.
         if pilot.handed_over == pilot.pause_at {
-            pilot.pause_behind_the_last(at);
+            pilot.pause_as_counted(at);
         }
         HandOver::Left(Left {
             due: self.late_from,

@@ -282,6 +282,18 @@ impl Schedule {
         self
     }
 
+    /// The wall instant at which an event of this time would be due by its pace; `None` where the
+    /// pace does not go by event time, and before the first event.
+    pub fn wall_of(&self, time: EventTime) -> Option<WallNs> {
+        match &self.clockwork {
+            Clockwork::ByTime(speedup, Some(anchor)) => {
+                let waits = speedup.wall_ns(time.nanos() - anchor.event_ns);
+                Some(anchor.wall.saturating_add(waits))
+            }
+            _ => None,
+        }
+    }
+
     /// Moves the schedule where the event due at `due` would be waited for longer than the
     /// bound allows. Answers by how many nanoseconds it and all after it come earlier.
     pub fn cap_gap(&mut self, due: WallNs) -> Option<WallNs> {

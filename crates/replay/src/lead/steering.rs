@@ -17,8 +17,14 @@
 //! | resume | nothing changes | goes on; the schedule moves by the pause |
 //! | pace | goes on at the new pace from now | the same, once it is resumed |
 //! | step | refused | the next events leave at once, and the schedule is then where they were due |
+//! | resume at a wall time | refused | goes on then, exactly: streams that are told the same go on together |
 //! | pause after | pauses behind so many more events | the same; steps count too |
+//! | pause at an event time | pauses when its schedule comes to that time: events before it leave, none at it or after it | the same, once it is resumed |
+//! | tap | nothing changes; copies of the next events go to whoever asked | the same |
 //! | stop | winds down | winds down |
+//!
+//! Of parts as they were written, whose events are in no order of time, a pause at an event time
+//! is before the first event of that time or later that comes; earlier ones behind it wait too.
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,9 +33,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ending::{Cause, Ending};
 use crate::pace::Pace;
+use crate::run::Run;
 use crate::sending::Sending;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::tell::acts::{Act, Refused};
+use crate::tap::{EndOfTaps, TapSettings, Tapped, Taps};
+use crate::tell::acts::{Act, Asker, Refused};
 use crate::tell::done_bell::DoneBell;
 use crate::tell::meters::{Meters, Reading};
 use crate::tell::progress::Progress;
@@ -43,6 +51,17 @@ const WAITING_ORDERS: usize = 16;
 pub(crate) struct Shown {
     pub(crate) meters: Arc<Meters>,
     pub(crate) sending: Sending,
+    pub(crate) taps: Taps,
+}
+
+impl Shown {
+    pub(crate) fn of(run: &Run) -> Self {
+        Self {
+            meters: Arc::clone(run.meters()),
+            sending: run.sending().clone(),
+            taps: run.taps().clone(),
+        }
+    }
 }
 
 /// What an act came to: a snapshot from behind it, and the number of events of the whole stream
@@ -57,7 +76,7 @@ pub(crate) struct Obeyed {
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) act: Act,
-    pub(crate) by: String,
+    pub(crate) by: Asker,
     pub(crate) answer: oneshot::Sender<Result<Obeyed, Refused>>,
 }
 
@@ -113,13 +132,14 @@ impl Steering {
     ///
     /// # Errors
     /// [`Refused`] if it is not to be done.
-    pub async fn act(&self, act: Act, by: impl Into<String>) -> Result<Progress, Refused> {
+    pub async fn act(&self, act: Act, by: impl Into<Asker>) -> Result<Progress, Refused> {
         Ok(self.obeyed(act, by.into()).await?.progress)
     }
 
     /// Has an act done, and resolves once every event that it lets leave is acknowledged or set
     /// aside, with a snapshot from then: behind a pause, nothing is on its way; behind a step or
-    /// [`Act::PauseAfter`], so many more events are done. `by` is who asks, for the audit.
+    /// [`Act::PauseAfter`], so many more events are done. Of [`Act::PauseAt`] nobody knows how many
+    /// events it lets leave: it resolves as other acts do, at once. `by` is who asks, for the audit.
     ///
     /// It waits for as long as the gate needs. To drop the future takes nothing back.
     ///
@@ -129,7 +149,7 @@ impl Steering {
     pub async fn act_until_acknowledged(
         &self,
         act: Act,
-        by: impl Into<String>,
+        by: impl Into<Asker>,
     ) -> Result<Progress, Refused> {
         let Obeyed { mut progress, goal } = self.obeyed(act, by.into()).await?;
         let shown = self.shown.get().ok_or(Refused::Ended)?;
@@ -147,7 +167,7 @@ impl Steering {
         Ok(progress)
     }
 
-    async fn obeyed(&self, act: Act, by: String) -> Result<Obeyed, Refused> {
+    async fn obeyed(&self, act: Act, by: Asker) -> Result<Obeyed, Refused> {
         let is_stop = act == Act::Stop;
         let (answer, answered) = oneshot::channel();
         let order = Order { act, by, answer };
@@ -234,6 +254,22 @@ impl Steering {
         self.act(Act::PauseAfter(events), by).await
     }
 
+    /// Copies what becomes of the next events: [`Act::Tap`]. `by` is who asks, for the audit.
+    ///
+    /// # Errors
+    /// [`Refused::TooManyTaps`], [`Refused::Ended`].
+    pub async fn tap(
+        &self,
+        settings: TapSettings,
+        by: impl Into<Asker>,
+    ) -> Result<(Tapped, Progress), Refused> {
+        // In the audit first: whoever looks is written down, whatever becomes of it.
+        let progress = self.act(Act::Tap(settings), by).await?;
+        let shown = self.shown.get().ok_or(Refused::Ended)?;
+        let tapped = shown.taps.open(settings);
+        Ok((tapped.ok_or(Refused::TooManyTaps)?, progress))
+    }
+
     /// Stops the stream: [`Act::Stop`], at once, also before it begins. `Ok` says that it winds down;
     /// it has stopped when its `run` resolves. [`Refused::Ended`] is no failure: it winds down, or
     /// has ended. `by` is who asks, for the audit.
@@ -271,7 +307,7 @@ impl Helm {
 
     /// Has the stream be paused before its first event, until a resume or steps. `by` is who asks,
     /// for the audit.
-    pub fn start_paused(&mut self, by: impl Into<String>) {
+    pub fn start_paused(&mut self, by: impl Into<Asker>) {
         self.first = Some(Order {
             act: Act::Pause,
             by: by.into(),
@@ -304,10 +340,12 @@ impl Helm {
         set(&self.waiting);
     }
 
-    /// Shows a stream that has begun to whoever holds the handle.
-    pub(crate) fn show(&self, shown: Shown) {
+    /// Shows a stream that has begun to whoever holds the handle. Its taps end with the guard.
+    pub(crate) fn show(&self, shown: Shown) -> EndOfTaps {
+        let end = shown.taps.until_dropped();
         // A helm has one stream.
         let _ = self.shown.set(shown);
+        end
     }
 
     /// What wakes callers that wait for events to be done.
@@ -335,7 +373,7 @@ mod tests {
                 None => tokio::task::yield_now().await,
             }
         };
-        assert_eq!((order.act, order.by.as_str()), (Act::Step(3), "me"));
+        assert_eq!((order.act, order.by.by.as_str()), (Act::Step(3), "me"));
         order.answer.send(Err(Refused::NotPaused)).unwrap();
         assert_eq!(asked.await.unwrap().unwrap_err(), Refused::NotPaused);
         assert!(helm.next_order().is_none());

@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::merge::Merge;
 use super::overlap::held_bytes;
+use super::row_times::{TimesInOrder, rows_before};
 use super::sort_cache::run_bytes;
 use super::{
     DoneThrough, Event, EventOrder, OpenPart, Overlap, PartId, PartSpan, PartStart, TellOpenRows,
-    TimeWindow, check_view_order, open_spans,
+    TimeWindow, check_view_order, first_open, open_spans,
 };
 use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::order::part_proofs::PartProofs;
-use crate::order::time_index::{Learning, TimeIndex};
+use crate::order::time_index::{Learning, PartTimes, TimeIndex};
 use crate::place::NamePosition;
 use crate::{Error, ReasonCode};
 
@@ -205,7 +206,36 @@ impl EventTimeSource {
         }
         let spans = open_spans(&times, &self.done, self.window);
         let overlap = Overlap::of(&spans, run_bytes(self.settings.memory_budget));
-        Poll::Ready(Ok(Survey { spans, overlap }))
+        Poll::Ready(Ok(Survey {
+            spans,
+            overlap,
+            times,
+        }))
+    }
+
+    /// The times of the open rows, in the order in which they leave.
+    pub fn open_times(&self, survey: &Survey) -> TimesInOrder {
+        let store = self.index.store().clone();
+        TimesInOrder::in_event_time(store, &self.parts, &survey.spans, self.window.to)
+    }
+
+    /// How many rows of each output are done, in list order: a run skips them. Reads the time
+    /// columns of the parts that are partly done. Blocks.
+    ///
+    /// # Errors
+    /// `MISSING_EVENT_TIME`, `EVENT_TIME_INVALID`, `ORACLE_READ_FAILED`.
+    pub fn done_rows(&self, survey: &Survey) -> Result<Vec<u64>, Error> {
+        let store = self.index.store();
+        let outputs = self.parts.iter().zip(&survey.times).zip(&self.done);
+        let outputs = outputs.map(|((parts, times), done)| {
+            let parts = (0..).zip(parts.iter().zip(times));
+            let before = parts.map(|(number, (part, times))| {
+                first_open(number, *done, None)
+                    .map_or(Ok(0), |open| rows_before(store, part, times, open))
+            });
+            before.sum()
+        });
+        outputs.collect()
     }
 
     /// Refuses what may not be streamed.
@@ -244,6 +274,8 @@ impl EventTimeSource {
 pub struct Survey {
     spans: Vec<PartSpan>,
     overlap: Overlap,
+    /// When the rows of all parts come, of each output in list order.
+    times: Vec<Vec<Arc<PartTimes>>>,
 }
 
 impl Survey {
@@ -254,6 +286,17 @@ impl Survey {
             PartStart::Sorted { rows, .. } => Some((span.part, rows)),
             _ => None,
         })
+    }
+
+    /// The rows of each output, in list order.
+    pub fn rows(&self) -> impl Iterator<Item = u64> {
+        let outputs = self.times.iter();
+        outputs.map(|parts| parts.iter().map(|times| times.rows()).sum())
+    }
+
+    /// The parts with open rows.
+    pub fn open_parts(&self) -> impl Iterator<Item = PartId> {
+        self.spans.iter().map(|span| span.part)
     }
 
     /// How many parts are open at once, and what that takes.

@@ -15,6 +15,7 @@ mod overlap;
 pub(crate) mod sort_cache;
 pub(crate) mod chunk_budget;
 mod merge;
+mod row_times;
 mod open_feed;
 pub(crate) mod feed;
 mod span;
@@ -29,6 +30,7 @@ pub use event_time::{
 pub use footers::FooterSurvey;
 pub use merge::Merge;
 pub use overlap::{Overlap, read_memory};
+pub use row_times::TimesInOrder;
 pub use span::first_open;
 pub use span::{DoneThrough, PartSpan, TimeWindow, open_spans};
 pub use time_column::check_time_column;

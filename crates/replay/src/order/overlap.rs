@@ -131,13 +131,18 @@ impl Overlap {
 const HANDLES_BESIDE: u64 = 64;
 
 impl Overlap {
+    /// The files that the process has open at once, about, with `lanes` connections.
+    pub fn file_handles(&self, lanes: usize) -> u64 {
+        // A sorted part keeps its file and its lock from the beginning to its end.
+        (self.open + 2 * self.sorted + lanes) as u64 + HANDLES_BESIDE
+    }
+
     /// Refuses more open parts than the process may have files open, beside `lanes` connections.
     ///
     /// # Errors
     /// `FILE_HANDLES_EXCEEDED`.
     pub fn check_handles(&self, lanes: usize, limit: Option<u64>) -> Result<(), Error> {
-        // A sorted part keeps its file and its lock from the beginning to its end.
-        let needed = (self.open + 2 * self.sorted + lanes) as u64 + HANDLES_BESIDE;
+        let needed = self.file_handles(lanes);
         let Some(limit) = limit.filter(|limit| *limit < needed) else {
             return Ok(());
         };

@@ -117,11 +117,23 @@ impl From<&Cursor> for CursorPlace {
 pub struct SteeredNote {
     /// The name of the act that was asked for.
     pub act: &'static str,
-    /// The number of events of a step, or until a pause; `None` for other acts.
+    /// The number of events of a step, a tap, or until a pause; `None` for other acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
+    /// The event time at which the stream is to pause; `None` for other acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_at: Option<String>,
+    /// The wall time at which the stream is to go on; `None` for other acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume_at: Option<String>,
+    /// Whether a tap copies envelopes; `None` for other acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with_envelopes: Option<bool>,
     /// Who asked for the act.
     pub by: String,
+    /// Whom that one said to ask for; `None` where nobody was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// Whether the act was done.
     pub applied: bool,
     /// Why it was not done; `None` if it was.
@@ -145,9 +157,23 @@ impl SteeredNote {
             act: steered.act.as_str(),
             events: match steered.act {
                 Act::Step(events) | Act::PauseAfter(events) => Some(events),
+                Act::Tap(tap) => Some(tap.events),
                 _ => None,
             },
-            by: steered.by.clone(),
+            pause_at: match steered.act {
+                Act::PauseAt(time) => Some(time.to_string()),
+                _ => None,
+            },
+            resume_at: match steered.act {
+                Act::ResumeAt(time) => Some(time.to_string()),
+                _ => None,
+            },
+            with_envelopes: match steered.act {
+                Act::Tap(tap) => Some(tap.with_envelopes),
+                _ => None,
+            },
+            by: steered.by.by.clone(),
+            on_behalf_of: steered.by.on_behalf_of.as_ref().map(ToString::to_string),
             applied: steered.refused.is_none(),
             refused: steered.refused.map(|refused| refused.to_string()),
             state: steered.state,

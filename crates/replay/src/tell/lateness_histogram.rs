@@ -148,6 +148,7 @@ impl LatenessHistogram {
 
     /// The values that were counted since `earlier`, an older reading of the same histogram. Its
     /// largest value is known to its bin only.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut before = earlier.bins().peekable();
         let bins = self.bins().filter_map(|(bin, count)| {

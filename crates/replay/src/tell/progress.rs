@@ -42,6 +42,10 @@ pub struct Progress {
     /// The wall time at which the next event is due; `None` unless the stream waits for it for
     /// longer than a second.
     pub next_due: Option<SystemTime>,
+    /// The event time at which the stream is to pause; `None` unless somebody asked for that.
+    pub pause_at: Option<EventTime>,
+    /// The wall time at which a paused stream is to go on; `None` unless somebody asked for that.
+    pub resume_at: Option<EventTime>,
     /// What is wrong with the ingestion gate; `None` while it answers.
     pub gate_away: Option<Away>,
     /// What is wrong with the checkpoint store; `None` while it answers.

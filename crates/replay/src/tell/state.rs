@@ -30,7 +30,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 8] = [
+    /// Every state there is.
+    pub const ALL: [Self; 8] = [
         Self::Starting,
         Self::WaitingForStart,
         Self::Running,

@@ -74,7 +74,7 @@ impl Tally {
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut grown = self.clone();
         grown.join(earlier, |count, earlier| {
-            *count = count.saturating_sub(earlier)
+            *count = count.saturating_sub(earlier);
         });
         grown
     }

@@ -82,7 +82,7 @@ impl Timeline {
     /// counts as made at the same time.
     pub(crate) fn record(&mut self, counters: &Counters, lateness: &LatenessHistograms) {
         let now = Duration::from_nanos(counters.elapsed_ns).max(self.recorded);
-        let middle = now - self.half_since_last(now);
+        let middle = now.saturating_sub(self.half_since_last(now));
         self.recorded = now;
         let tally = Tally::of(counters);
         let new = Bucket {
@@ -114,7 +114,7 @@ impl Timeline {
     /// middle of its stretch, so that a record which comes a moment too late does not fall into
     /// the next bucket.
     fn half_since_last(&self, now: Duration) -> Duration {
-        (now - self.recorded).min(self.width) / 2
+        now.saturating_sub(self.recorded).min(self.width) / 2
     }
 
     fn index_of(&self, at: Duration) -> usize {
@@ -150,7 +150,7 @@ impl Timeline {
 
     /// The timeline up to the last record, over outputs of these ids.
     pub(crate) fn report<'a>(
-        &self,
+        &'a self,
         outputs: impl ExactSizeIterator<Item = &'a OutputId>,
     ) -> TimelineReport {
         let buckets = self.buckets.iter().map(|bucket| BucketReading {

@@ -85,6 +85,14 @@ impl Body for AnswerBody {
     }
 }
 
+/// An answer with a text.
+pub(super) fn text(body: String, content_type: &'static str) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(body.into()));
+    let content_type = HeaderValue::from_static(content_type);
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
 /// An answer with a JSON body.
 pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(body.into()));

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `POST /v1/ingest/push` | 200 `{"decision": "ADMIT" \| "DUPLICATE" \| "QUARANTINE"}`; 400 `ENVELOPE_INVALID`; 401 `UNAUTHORIZED`; 507 if it could not be kept |
 //! | `GET /stats` | 200, [`GateStats`] as JSON |
+//! | `GET /metrics` | 200, the same as Prometheus reads it |
 //! | `GET /healthz` | 200 |
 //! | `GET /v1/ops/health` | with a [`Dialect`]: 200, how the gate is |
 //! | `GET /v1/ops/lookup?event_id=ID` | with the local dialect: 200, what became of an event; 404 else |
@@ -20,6 +21,7 @@ mod fault_text;
 mod options;
 mod server;
 mod service;
+mod metrics;
 mod platform_answers;
 mod platform;
 mod schema_policy;

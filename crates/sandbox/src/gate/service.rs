@@ -15,6 +15,7 @@ use super::answer::{self, Answer, Dropped};
 use super::dialect::{Dialect, NoDecision};
 use super::faults::{FaultPlan, Stage};
 use super::ledger::{Ledger, Verdict};
+use super::metrics;
 use super::platform::Platform;
 use super::platform_answers::{Counted, Mishap};
 use super::post::Post;
@@ -191,11 +192,14 @@ impl Service {
                 let stats = serde_json::to_vec(&self.stats()).unwrap_or_default();
                 answer::json(StatusCode::OK, stats)
             }
+            (&Method::GET, "/metrics") => {
+                answer::text(metrics::metrics(&self.stats()), metrics::CONTENT_TYPE)
+            }
             (&Method::POST, "/control") => match read_whole(request).await {
                 Posted::Whole(body) => self.control(body),
                 Posted::TooLarge | Posted::Unfinished => return Err(Dropped::Closed),
             },
-            (_, PUSH | "/healthz" | "/stats" | "/control") => {
+            (_, PUSH | "/healthz" | "/stats" | "/metrics" | "/control") => {
                 answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", path)
             }
             _ => answer::refusal(StatusCode::NOT_FOUND, "NOT_FOUND", path),

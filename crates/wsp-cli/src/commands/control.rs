@@ -1,39 +1,118 @@
 //! `wsp-cli control`.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use wsp::Error;
-use wsp::control::{Found, Request, find, send};
+use wsp::control::{Found, Request, ask, find, send};
 use wsp::profile::{Profile, control_root};
-use wsp::replay::Act;
+use wsp::replay::{Act, TapSettings};
 
 use super::{complain, refuse};
 use crate::args::{ControlAct, ControlArgs};
 use crate::output;
 
-/// Asks a running stream, and prints its answer.
-pub fn run(args: &ControlArgs) -> ExitCode {
-    let socket = match &args.socket {
-        Some(socket) => socket.clone(),
-        None => match runs_root(args).map(|root| only_stream(args, &root)) {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(why)) => return failed(&why, json!({})),
+/// Asks running streams, and prints their answers.
+pub async fn run(args: &ControlArgs) -> ExitCode {
+    let found = match &args.socket {
+        Some(socket) => Ok(vec![socket.clone()]),
+        None => match runs_root(args) {
+            Ok(root) => streams(args, &root),
             Err(error) => return refuse(&error),
         },
     };
-    match send(&socket, &request(&args.act)) {
+    let sockets = match found {
+        Ok(sockets) => sockets,
+        Err(why) => return failed(&why, json!({})),
+    };
+    let request = match request(args) {
+        Ok(request) => request,
+        Err(why) => {
+            complain("ARGUMENT_UNUSABLE", &why);
+            return ExitCode::from(2);
+        }
+    };
+    match (&sockets[..], &args.act) {
+        ([socket], ControlAct::Watch { count, .. }) => follow(socket, &request, *count).await,
+        ([socket], ControlAct::Tap { .. }) => follow(socket, &request, None).await,
+        ([socket], _) if !args.all => steer(socket, &request),
+        (_, ControlAct::Watch { .. } | ControlAct::Tap { .. }) => failed(
+            "Of several streams one is watched, or tapped: name it.",
+            json!({}),
+        ),
+        (sockets, _) => steer_all(sockets, &request),
+    }
+}
+
+fn steer(socket: &Path, request: &Request) -> ExitCode {
+    match send(socket, request) {
         Ok(answer) if answer["applied"] == true => {
             output::print(&answer);
             ExitCode::SUCCESS
         }
-        Ok(answer) => {
-            let why = answer["refused"].as_str().unwrap_or("refused").to_owned();
-            failed(&why, answer)
-        }
-        Err(error) => failed(&format!("{}: {error}", socket.display()), json!({})),
+        Ok(answer) => failed(&why_refused(&answer), answer),
+        Err(error) => failed(&broken(socket, &error), json!({})),
     }
+}
+
+/// Asks one stream after the other, whatever became of those before.
+fn steer_all(sockets: &[PathBuf], request: &Request) -> ExitCode {
+    let mut refused = Vec::new();
+    let mut answers = Vec::new();
+    for socket in sockets {
+        let mut answer = match send(socket, request) {
+            Ok(answer) => {
+                if answer["applied"] != true {
+                    let why = why_refused(&answer);
+                    refused.push(format!("{}: {why}", socket.display()));
+                }
+                answer
+            }
+            Err(error) => {
+                refused.push(broken(socket, &error));
+                json!({"applied": false, "refused": error.to_string()})
+            }
+        };
+        answer["socket"] = socket.display().to_string().into();
+        answers.push(answer);
+    }
+    let answer = json!({"streams": answers});
+    if refused.is_empty() {
+        output::print(&answer);
+        return ExitCode::SUCCESS;
+    }
+    failed(&refused.join("; "), answer)
+}
+
+/// Prints what a stream says, line by line: the answers to a watch until the stream ends or `count`
+/// of them came, those to a tap until it ends.
+async fn follow(socket: &Path, request: &Request, count: Option<u64>) -> ExitCode {
+    let mut lines = match ask(socket, request).await {
+        Ok(lines) => lines,
+        Err(error) => return failed(&broken(socket, &error), json!({})),
+    };
+    let mut printed = 0;
+    while count.is_none_or(|count| printed < count) {
+        let line = match lines.next().await {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            Err(error) => return failed(&broken(socket, &error), json!({})),
+        };
+        let Ok(answer) = serde_json::from_str::<Value>(&line) else {
+            return failed("the stream said what is no JSON", json!({}));
+        };
+        if answer["applied"] == false {
+            return failed(&why_refused(&answer), answer);
+        }
+        output::print_line(&answer);
+        printed += 1;
+        if output::was_lost() || answer["tap_ended"] == true {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn runs_root(args: &ControlArgs) -> Result<PathBuf, Error> {
@@ -42,8 +121,8 @@ fn runs_root(args: &ControlArgs) -> Result<PathBuf, Error> {
     Ok(control_root(&Profile::load(&path, &env)?.runs_root))
 }
 
-/// The one stream that is meant, or why there is none or no telling.
-fn only_stream(args: &ControlArgs, runs_root: &std::path::Path) -> Result<PathBuf, String> {
+/// The sockets of the streams that are meant, or why there are none or no telling.
+fn streams(args: &ControlArgs, runs_root: &Path) -> Result<Vec<PathBuf>, String> {
     let place = runs_root.display();
     let found = find(runs_root, args.platform_run_id.as_deref())
         .map_err(|error| format!("{place} cannot be looked into: {error}"))?;
@@ -52,7 +131,8 @@ fn only_stream(args: &ControlArgs, runs_root: &std::path::Path) -> Result<PathBu
         [] => Err(format!(
             "No such stream runs under {place}. A stream can be steered from its first event on."
         )),
-        [stream] => Ok(stream.socket.clone()),
+        [stream] => Ok(vec![stream.socket.clone()]),
+        ref several if args.all => Ok(several.iter().map(|stream| stream.socket.clone()).collect()),
         ref several => {
             let name = |stream: &&Found| {
                 let Found { pid, socket, .. } = stream;
@@ -60,24 +140,38 @@ fn only_stream(args: &ControlArgs, runs_root: &std::path::Path) -> Result<PathBu
             };
             let names: Vec<_> = several.iter().map(name).collect();
             Err(format!(
-                "Several streams run: {}. Name one with --pid, or --socket.",
+                "Several streams run: {}. Name one with --pid or --socket, or say --all.",
                 names.join(", ")
             ))
         }
     }
 }
 
-fn request(act: &ControlAct) -> Request {
-    Request::Act(match act {
-        ControlAct::Status => return Request::Status,
-        ControlAct::Pause => Act::Pause,
-        ControlAct::Resume => Act::Resume,
+fn request(args: &ControlArgs) -> Result<Request, String> {
+    let act = match &args.act {
+        ControlAct::Status => return Ok(Request::Status),
+        ControlAct::Watch { every_ms, .. } => return Ok(Request::Watch(*every_ms)),
+        ControlAct::Pause { at: None } => Act::Pause,
+        ControlAct::Pause { at: Some(time) } => Act::PauseAt(*time),
+        ControlAct::Resume { at: None } => Act::Resume,
+        ControlAct::Resume { at: Some(time) } => Act::ResumeAt(*time),
         ControlAct::Step { events } => Act::Step(*events),
         ControlAct::PauseAfter { events } => Act::PauseAfter(*events),
         ControlAct::Speedup { factor } => Act::SetPace((*factor).into()),
         ControlAct::Rate { rate } => Act::SetPace(rate.clone().into()),
+        ControlAct::Tap { events, payload } => Act::Tap(TapSettings::new(*events, *payload)?),
         ControlAct::Stop => Act::Stop,
-    })
+    };
+    let on_behalf_of = args.on_behalf_of.clone();
+    Ok(Request::Act { act, on_behalf_of })
+}
+
+fn why_refused(answer: &Value) -> String {
+    answer["refused"].as_str().unwrap_or("refused").to_owned()
+}
+
+fn broken(socket: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", socket.display())
 }
 
 fn failed(why: &str, mut answer: Value) -> ExitCode {

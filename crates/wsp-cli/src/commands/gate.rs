@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 
-use sandbox::{FaultRule, GateOptions, StandInGate};
+use sandbox::{FaultRule, GateOptions, GateStats, StandInGate};
 
 use super::complain;
 use crate::args::GateArgs;
+use crate::face::Face;
+use crate::quantities::count;
 use crate::{output, signals};
 
 /// Runs the stand-in gate until a signal, then prints what it counted.
-pub async fn run(args: GateArgs) -> ExitCode {
+pub async fn run(args: GateArgs, face: Face) -> ExitCode {
     let faults: Result<Vec<FaultRule>, _> = args.fault.iter().map(|rule| rule.parse()).collect();
     let faults = match faults {
         Ok(faults) => faults,
@@ -37,13 +39,58 @@ pub async fn run(args: GateArgs) -> ExitCode {
         }
     };
     output::tell(format_args!(
-        "stand-in ingestion gate at {}; Ctrl-C ends it\n",
+        "stand-in ingestion gate at {}, its counts at /metrics; Ctrl-C ends it\n",
         gate.url()
     ));
     if let Err(error) = signals::first_signal().await {
         complain("SIGNALS_UNHEARD", &error.to_string());
         return ExitCode::FAILURE;
     }
-    output::print(&gate.stats());
+    let stats = gate.stats();
+    output::print(&stats);
+    if !face.is_quiet {
+        output::tell(format_args!("{}", summary(&stats)));
+    }
     ExitCode::SUCCESS
+}
+
+/// What the gate counted, in a few lines for people; nothing that did not occur.
+fn summary(stats: &GateStats) -> String {
+    let mut lines = vec![format!(
+        "GATE  {} events stored, {} posts on {} connections",
+        count(stats.unique),
+        count(stats.posts),
+        count(stats.connections)
+    )];
+    let faults = stats.faults_fired.iter().sum();
+    let counted = [
+        ("admitted", stats.admitted),
+        ("known", stats.duplicates),
+        ("quarantined", stats.quarantined),
+        ("invalid", stats.invalid),
+        ("unauthorized", stats.unauthorized),
+        ("undecided", stats.undecided),
+        ("unfinished", stats.unfinished),
+        ("out of order", stats.order_violations),
+        ("faults", faults),
+    ];
+    let seen = counted.into_iter().filter(|(_, number)| *number > 0);
+    lines.extend(seen.map(|(name, number)| format!("  {name:<13}{}", count(number))));
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_leaves_out_what_did_not_occur() {
+        let mut stats = GateStats::default();
+        (stats.posts, stats.unique, stats.admitted) = (1_234, 1_000, 1_000);
+        (stats.connections, stats.faults_fired) = (8, vec![200, 34]);
+        assert_eq!(
+            summary(&stats),
+            "GATE  1,000 events stored, 1,234 posts on 8 connections\n  admitted     1,000\n  faults       234\n"
+        );
+    }
 }

@@ -2,13 +2,21 @@
 
 pub mod cache;
 pub mod checkpoint;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod control;
 pub mod demo;
 pub mod doctor;
 pub mod gate;
 pub mod pack;
 pub mod plan;
+pub mod profile;
 pub mod redrive;
+pub mod report;
+#[cfg(feature = "console")]
+pub mod report_html;
+pub mod schema;
+pub mod shell;
 pub mod stream;
 pub mod verify;
 

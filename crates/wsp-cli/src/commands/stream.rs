@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use wsp::TimeWindow;
-use wsp::clock::Surroundings;
 use wsp::profile::Thresholds;
-use wsp::{Bounds, Overrides, Status, Stream, StreamFailure};
+use wsp::{Overrides, Status, Stream, StreamFailure};
 
-use super::{complain, conclude, refuse, request_with};
+use super::{complain, plan, refuse, request_with};
 use crate::args::StreamArgs;
 use crate::face::Face;
 use crate::progress_line::ProgressLine;
@@ -16,22 +14,7 @@ use crate::{output, signals};
 
 /// Streams a world, and prints the report; a summary of it too, where people watch.
 pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
-    let pace = args.pace();
     let overrides = Overrides {
-        order: args.order,
-        window: TimeWindow {
-            from: args.from,
-            to: args.to,
-        },
-        bounds: Bounds {
-            events: args.max_events,
-            events_per_output: args.max_events_per_output,
-        },
-        pace,
-        max_rate: args.max_rate,
-        start_at: args.start_at,
-        time_origin: args.time_origin,
-        max_gap: args.max_gap,
         ig_url: args.ig_url,
         on_reject: args.on_reject,
         receipts: args.receipts,
@@ -44,15 +27,17 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
         allow_plan_change: args.allow_plan_change,
         allow_run_change: args.allow_run_change,
         take_over: args.take_over,
-        ..Overrides::default()
+        ..args.course.overrides()
     };
     let request = match request_with(args.world, overrides) {
         Ok(request) => request,
         Err(error) => return refuse(&error),
     };
     if args.dry_run {
-        return conclude(wsp::outline(&request, &Surroundings::default()).await);
+        return plan::tell(&request, face).await;
     }
+    #[cfg(feature = "console")]
+    let report_html = args.report_html;
     let lines = match request.environment.progress_lines() {
         Ok(lines) => lines,
         Err(error) => return refuse(&error),
@@ -72,6 +57,14 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
     // Behind the report, where it stays on the screen.
     if face.is_watched {
         output::tell(format_args!("{}", summary(&report, face)));
+    }
+    #[cfg(feature = "console")]
+    if let Some(out) = report_html
+        && let Err(error) = super::report_html::write(&report, &out)
+    {
+        let detail = format!("{}: {error}", out.display());
+        complain("REPORT_UNWRITABLE", &detail);
+        return ExitCode::FAILURE;
     }
     ExitCode::from(report.exit_status())
 }

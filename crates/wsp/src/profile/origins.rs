@@ -202,12 +202,12 @@ fn rows_of_the_run(profile: &Profile, overrides: &Overrides, flags: &Overrides) 
 }
 
 /// A choice as the profile spells it.
-fn name_of(choice: &impl Serialize) -> Option<String> {
+pub(super) fn name_of(choice: &impl Serialize) -> Option<String> {
     let name = serde_json::to_value(choice).ok()?;
     name.as_str().map(str::to_owned)
 }
 
-fn shown(list: &OutputList) -> String {
+pub(super) fn shown(list: &OutputList) -> String {
     match list {
         OutputList::Inline(ids) => ids.join(","),
         OutputList::Ref(path) => path.clone(),

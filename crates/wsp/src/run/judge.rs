@@ -154,7 +154,11 @@ impl Stretch<'_> {
         Some(match figure {
             Figure::Lateness(end, percentile) => return self.lateness_ms(end, percentile),
             Figure::EventsPerSecond => {
-                let seconds = (self.end.active() - self.begin.active()).as_secs_f64();
+                let seconds = self
+                    .end
+                    .active()
+                    .saturating_sub(self.begin.active())
+                    .as_secs_f64();
                 grown(Counters::all_acknowledged) / seconds.max(1e-9)
             }
             Figure::Acknowledged => grown(Counters::all_acknowledged),

@@ -2,29 +2,30 @@
 
 use std::path::PathBuf;
 
-use envelope::FrameSpec;
+use checkpoint::Record;
+use envelope::EventTime;
 use gates::DataVerified;
 use model::{OutputId, PackKey, PlatformRunId};
-use oracle_store::{
-    Hex64, PackEvidence, Part, PartFooter, PartFormat, Posture, WorldKey, WorldStore, footer,
-};
+use oracle_store::{PackEvidence, PartFooter, PartFormat, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 
 use crate::Error;
 use crate::blocking::blocking_as;
 use crate::clock::Surroundings;
+use crate::plan::PlannedOutput;
 use crate::plan::selection::Role;
-use crate::plan::{Plan, PlannedOutput};
+use crate::profile::Setting;
 use crate::profile::request::StreamRequest;
-use crate::profile::{OrderMode, Setting};
 use crate::run::backends::open_checkpoint_store;
+use crate::run::foresight::{Ahead, Foresight, Unsorted};
 use crate::run::platform_run::PlatformRunSource;
 use crate::run::prepare::{Outlook, look_ahead};
-use crate::run::reading::{event_time_source, sort_cache};
+use crate::run::reading::sort_cache;
 use crate::run::report::{SourceReport, StreamReport};
-use crate::run::resume;
+use crate::run::resume::{self, ResumeTerms};
+use crate::run::schedule::schedule_of;
 use crate::run::shown::{GatesReport, StoredCursorReport};
-use replay::{Ending, Overlap, Pace, check_time_column, decoding_threads};
+use replay::{Forecast, Overlap, Pace, Start, check_time_column, decoding_threads};
 
 /// What a run of a request would do.
 #[derive(Debug, Clone, Serialize)]
@@ -58,7 +59,12 @@ pub struct Outline {
     pub pack_key: Option<PackKey>,
     /// The place of the store that the cursors are kept in.
     pub checkpoint_store: String,
-    /// How many parts are open at once, from the beginning, and the memory that takes.
+    /// What a run started now would hand over, and how long that takes if nothing makes it late;
+    /// `None` where nobody asked for it.
+    pub forecast: Option<ForecastOutline>,
+    /// What a run started now takes of the machine, about.
+    pub resources: ResourcesOutline,
+    /// How many parts a run started now would have open at once, and the memory that takes.
     pub overlap: Option<Overlap>,
     /// What is not in time order and would be sorted before the first event; `None` where nothing
     /// is, or the order is that of the files.
@@ -72,6 +78,71 @@ pub struct Outline {
     pub settings: Vec<Setting>,
     /// What is known of each output.
     pub outputs: Vec<OutputOutline>,
+}
+
+/// What a run started now would hand over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ForecastOutline {
+    /// The number of events that the run would hand over, of all outputs.
+    pub events: u64,
+    /// The event time of the first event; `None` where there is none.
+    pub first_ts_utc: Option<EventTime>,
+    /// The event time of the last event; `None` where there is none.
+    pub last_ts_utc: Option<EventTime>,
+    /// Seconds from the start until the first event is due; `None` for an unpaced stream.
+    pub starts_in_s: Option<f64>,
+    /// Seconds from the first event to the last; `None` for an unpaced stream, which takes as long
+    /// as the ingestion gate does.
+    pub duration_s: Option<f64>,
+    /// Events a second over that duration; `None` for an unpaced stream and a duration of 0.
+    pub mean_events_per_second: Option<f64>,
+    /// The most events that are due within one second; `None` for an unpaced stream.
+    pub peak_events_per_second: Option<u64>,
+    /// The number of events that are due before the start: they leave as fast as the gate takes
+    /// them.
+    pub overdue: u64,
+    /// `MAX_EVENTS` where a bound ends the run before its outputs do; `None` otherwise.
+    pub reason: Option<&'static str>,
+    /// `time_columns` where every event time was read; `estimate` where some were spread evenly over
+    /// the time of a part that is not in time order.
+    pub basis: &'static str,
+}
+
+impl From<&Forecast> for ForecastOutline {
+    fn from(forecast: &Forecast) -> Self {
+        let max_events = replay::ReasonCode::MaxEvents.as_str();
+        Self {
+            events: forecast.events,
+            first_ts_utc: forecast.first_time,
+            last_ts_utc: forecast.last_time,
+            starts_in_s: forecast.starts_in_s,
+            duration_s: forecast.duration_s,
+            mean_events_per_second: forecast.mean_events_per_second,
+            peak_events_per_second: forecast.peak_events_per_second,
+            overdue: forecast.overdue,
+            reason: forecast.is_bounded.then_some(max_events),
+            basis: if forecast.is_exact {
+                "time_columns"
+            } else {
+                "estimate"
+            },
+        }
+    }
+}
+
+/// What a run takes of the machine, about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ResourcesOutline {
+    /// The process's memory at its largest, in bytes.
+    pub memory_bytes: u64,
+    /// The memory that the profile's `wsp_order.memory_budget_mib` allows, in bytes.
+    pub memory_budget_bytes: u64,
+    /// The files and sockets that are open at once.
+    pub file_handles: u64,
+    /// The bytes of all parts with open rows: the most that is read of them, once.
+    pub read_bytes: u64,
 }
 
 /// What a run would sort before its first event.
@@ -121,13 +192,26 @@ pub struct OutputOutline {
     pub bytes: u64,
     /// The rows of all parts together; `None` where only reading would tell.
     pub rows: Option<u64>,
+    /// The rows that are done by the cursor, and that a run skips; `None` where only reading would
+    /// tell.
+    pub skipped: Option<u64>,
+    /// The rows that a run started now would hand over; `None` without a forecast.
+    pub to_send: Option<u64>,
+    /// The rows that a run started now would leave out, behind or before the window or behind
+    /// `--max-events`; `None` where one of the other numbers is not known.
+    pub left_out: Option<u64>,
+    /// The earliest event time that a run started now would hand over; `None` without one.
+    pub first_ts_utc: Option<EventTime>,
+    /// The latest event time that a run started now would hand over; `None` without one.
+    pub last_ts_utc: Option<EventTime>,
     /// The columns that identify a row.
     pub primary_key: Vec<String>,
     /// The cursor that a run would start behind; `None` where it would start at the beginning.
     pub cursor: Option<StoredCursorReport>,
 }
 
-/// Plans a request, and looks at the parts' footers and at the cursors.
+/// Plans a request, looks at the parts' footers and at the cursors, and runs the schedule through
+/// the times of all rows that would be handed over.
 ///
 /// # Errors
 /// What a run would be refused for.
@@ -135,42 +219,70 @@ pub async fn outline(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<Outline, Error> {
+    Box::pin(outlined(request, surroundings, true)).await
+}
+
+/// The same without a forecast, which reads the most.
+pub(crate) async fn sketch(
+    request: &StreamRequest,
+    surroundings: &Surroundings,
+) -> Result<Outline, Error> {
+    Box::pin(outlined(request, surroundings, false)).await
+}
+
+async fn outlined(
+    request: &StreamRequest,
+    surroundings: &Surroundings,
+    with_forecast: bool,
+) -> Result<Outline, Error> {
     let store = open_checkpoint_store(request)?;
     let mut report = StreamReport::empty(request.profile.posture);
     let outlook = look_ahead(request, &*store, surroundings, &mut report).await?;
     let Outlook {
         plan,
+        keys,
         run,
         order,
         records,
-        ..
     } = outlook;
-    let mut outputs = Vec::with_capacity(plan.outputs.len());
-    let mut read_bytes = Vec::new();
-    for (output, record) in plan.outputs.iter().zip(records?) {
-        let footers = footers_of(plan.store.clone(), output.clone()).await?;
-        read_bytes.extend(footers.iter().map(|footer| footer.read_bytes));
-        outputs.push(OutputOutline {
-            output_id: output.id().clone(),
-            role: output.role,
-            source: SourceReport::of(output.view.as_ref()),
-            path: output.locator.path.clone(),
-            parts: output.locator.parts.len(),
-            bytes: output.locator.bytes(),
-            rows: footers.iter().map(|footer| footer.rows).sum(),
-            primary_key: output.primary_key.clone(),
-            cursor: record.as_ref().map(StoredCursorReport::from),
-        });
-    }
-    let (overlap, sorting) = match order {
-        OrderMode::EventTime => {
-            let (overlap, unsorted) = overlap(request, &plan).await?;
-            (Some(overlap), sorting(request, unsorted).await?)
-        }
-        OrderMode::AsWritten => (Some(Overlap::in_turn(&read_bytes)), None),
+    let records = records?;
+    let terms = ResumeTerms {
+        order,
+        platform_run_id: run.0.as_str(),
+        overrides: &request.overrides,
     };
+    // A sketch looks at a world whatever cursors there are: it says what a run would begin with.
+    let none = vec![None; records.len()];
+    let behind = if with_forecast { &records } else { &none };
+    let starts = resume::starts(&plan, &keys, behind, &terms).await?;
+    let mut footers = Vec::with_capacity(plan.outputs.len());
+    for output in &plan.outputs {
+        footers.push(footers_of(plan.store.clone(), output.clone()).await?);
+    }
+    let schedule = || schedule_of(request, Start::by(&surroundings.clock));
+    let ahead = Ahead {
+        request,
+        plan: &plan,
+        order,
+        starts: &starts,
+        footers: &footers,
+        schedule: with_forecast.then(schedule),
+    };
+    let foresight = ahead.look().await?;
+    let outputs = output_outlines(&plan.outputs, &records, &foresight);
+    let sorting = sorting(request, foresight.unsorted).await?;
+    let profile = &request.profile;
     Ok(Outline {
-        overlap,
+        forecast: foresight.forecast.as_ref().map(ForecastOutline::from),
+        resources: ResourcesOutline {
+            memory_bytes: foresight.overlap.memory_bytes,
+            memory_budget_bytes: profile.ordering.memory_budget,
+            file_handles: foresight
+                .overlap
+                .file_handles(profile.push.lanes.count.get()),
+            read_bytes: foresight.read_bytes,
+        },
+        overlap: Some(foresight.overlap),
         sorting,
         status: "PLANNED",
         engine_run_root: plan.store.root().as_str().to_owned(),
@@ -196,38 +308,38 @@ pub async fn outline(
     })
 }
 
-/// How many parts overlap in event time: reads the time columns that are not known.
-async fn overlap(request: &StreamRequest, plan: &Plan) -> Result<(Overlap, Vec<Unsorted>), Error> {
-    let done = vec![None; plan.outputs.len()];
-    let source = event_time_source(request, plan, done, request.overrides.window);
-    let mut source = source.without_keeping();
-    let what = "The thread that reads time columns ended too early";
-    let surveyed = blocking_as(what, move || {
-        let survey = source.survey(&Ending::default())?;
-        source.check(&survey)?;
-        Ok::<_, replay::Error>(survey)
+fn output_outlines(
+    planned: &[PlannedOutput],
+    records: &[Option<Record>],
+    foresight: &Foresight,
+) -> Vec<OutputOutline> {
+    let outputs = planned.iter().zip(records).enumerate();
+    let outlines = outputs.map(|(index, (output, record))| {
+        let forecast = foresight.forecast.as_ref();
+        let forecast = forecast.map(|forecast| forecast.of_outputs[index]);
+        let (rows, skipped) = (foresight.rows[index], foresight.skipped[index]);
+        let to_send = forecast.map(|forecast| forecast.events);
+        let behind = rows.zip(skipped).map(|(rows, done)| rows - done.min(rows));
+        OutputOutline {
+            output_id: output.id().clone(),
+            role: output.role,
+            source: SourceReport::of(output.view.as_ref()),
+            path: output.locator.path.clone(),
+            parts: output.locator.parts.len(),
+            bytes: output.locator.bytes(),
+            rows,
+            skipped,
+            to_send,
+            left_out: behind
+                .zip(to_send)
+                .map(|(open, sent)| open - sent.min(open)),
+            first_ts_utc: forecast.and_then(|forecast| forecast.first_time),
+            last_ts_utc: forecast.and_then(|forecast| forecast.last_time),
+            primary_key: output.primary_key.clone(),
+            cursor: record.as_ref().map(StoredCursorReport::from),
+        }
     });
-    let survey = surveyed.await?;
-    let identities = plan.outputs.iter().map(|output| {
-        let (id, key) = (output.id(), &output.primary_key);
-        FrameSpec::identity_digest_of(id, key, &plan.world_key)
-    });
-    let identities: Vec<_> = identities.collect();
-    let unsorted = survey.unsorted().map(|(id, rows)| Unsorted {
-        part: plan.outputs[id.output].locator.parts[id.part as usize].clone(),
-        location: plan.store.root().as_str().to_owned(),
-        identity: identities[id.output].clone(),
-        rows,
-    });
-    Ok((*survey.overlap(), unsorted.collect()))
-}
-
-/// A part that is not in time order.
-struct Unsorted {
-    part: Part,
-    location: String,
-    identity: Hex64,
-    rows: u64,
+    outlines.collect()
 }
 
 /// What sorting some parts takes, beside those that are sorted.

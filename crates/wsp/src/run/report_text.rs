@@ -26,7 +26,8 @@ pub struct UnreadableReport {
     pub line: usize,
     /// Its column, from 1; 0 at the end of a line.
     pub column: usize,
-    /// The field, with those around it: `per_output[0].cursor`; `.` for the whole report.
+    /// The field, with those around it: `per_output[0].cursor`; `.` for the whole report, `?`
+    /// where the damage lies between two fields.
     pub field: String,
     /// What is wrong with it.
     pub problem: String,

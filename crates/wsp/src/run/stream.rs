@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkpoint::{CheckpointStore, OrderMode};
+use checkpoint::{CheckpointStore, Cursor, OrderMode};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -29,12 +29,13 @@ use crate::run::report::{
 };
 use crate::run::report_text::in_milliseconds;
 use crate::run::resume;
+use crate::run::schedule::schedule_of;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
-    AsWritten, Cause, Course, CursorPlace, Cursors, DispatchEnd, Ending, Engine, EventOrder,
-    EventTimeOrder, FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Origin, PartId, PartOpener,
-    PatientStore, Progress, ProgressSink, Ran, Schedule, Start, StateChanges, StateChangesSender,
-    Steering, TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
+    AsWritten, Asker, Cause, Course, CursorPlace, Cursors, Decisions, DispatchEnd, Ending, Engine,
+    EventOrder, EventTimeOrder, FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, PartId,
+    PartOpener, PatientStore, Progress, ProgressSink, Ran, Reading, Start, StateChanges,
+    StateChangesSender, Steering, TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
 };
 
 /// How long a store that did not take the last save may take to take the leases back.
@@ -134,7 +135,7 @@ impl<K: Clock> Stream<K> {
     /// Has this run be paused before its first event, until it is resumed or stepped through
     /// [`Stream::steering`]. `by` is who asks, for the audit.
     #[must_use]
-    pub fn start_paused(mut self, by: impl Into<String>) -> Self {
+    pub fn start_paused(mut self, by: impl Into<Asker>) -> Self {
         self.helm.start_paused(by);
         self
     }
@@ -378,29 +379,11 @@ impl<K: Clock> Stream<K> {
         report.checkpoints = kept.checkpoints;
         report.outages = kept.outages;
         report.stream_digest = dispatched.digest;
-        let outputs = prepared
-            .plan
-            .outputs
-            .iter()
-            .zip(kept.cursors)
-            .zip(kept.decisions_of)
-            .zip(&prepared.starts);
-        report.per_output = outputs
-            .enumerate()
-            .map(
-                |(index, (((output, saved), decisions), start))| OutputReport {
-                    output_id: output.id().clone(),
-                    role: output.role,
-                    source: SourceReport::of(output.view.as_ref()),
-                    meters: meters.reading(index),
-                    decisions,
-                    cursor: saved
-                        .as_ref()
-                        .or(start.cursor.as_ref())
-                        .map(CursorPlace::from),
-                },
-            )
-            .collect();
+        report.per_output = output_reports(
+            (&prepared.plan, &prepared.starts),
+            |output| meters.reading(output),
+            kept.cursors.into_iter().zip(kept.decisions_of),
+        );
         let end = match (dispatched.end, kept.verdict) {
             (DispatchEnd::Complete | DispatchEnd::MaxEvents, Some(verdict)) => {
                 DispatchEnd::Failed(verdict)
@@ -481,23 +464,6 @@ impl<K: Clock> Stream<K> {
         Ok(ran?)
     }
 
-    /// The schedule, anchored where the request says.
-    fn schedule(&self, start: Start) -> Schedule {
-        let profile = &self.request.profile;
-        let overrides = &self.request.overrides;
-        let not_before = overrides.not_before.map(|time| start.at_wall(time));
-        let start_at = overrides.start_at.map(|time| start.at_wall(time));
-        let origin = Origin {
-            start_at: start_at.or(not_before.filter(|at| *at > 0)),
-            time: overrides.time_origin,
-        };
-        Schedule::new(profile.pace.clone(), profile.push.when_late)
-            .from_origin(origin)
-            .with_max_gap(overrides.max_gap)
-            .capped(profile.max_rate.clone())
-            .cap_counts_from(overrides.max_rate_from.map(|time| start.at_wall(time)))
-    }
-
     /// The engine over the parts of a plan.
     fn engine<C: PushClient>(
         self,
@@ -507,7 +473,7 @@ impl<K: Clock> Stream<K> {
     ) -> Result<Engine<C, K>, Error> {
         let profile = &self.request.profile;
         let start = Start::by(&self.clock);
-        let schedule = self.schedule(start);
+        let schedule = schedule_of(&self.request, start);
         self.progress.send_modify(|progress| {
             progress.pace = profile.pace.clone();
             progress.max_events = self.request.overrides.bounds.events;
@@ -607,6 +573,30 @@ impl<K: Clock> Stream<K> {
         )
         .by_crew(self.surroundings.crew.clone())
     }
+}
+
+/// What became of each output: its meters, and the cursor that this run saved, or else found.
+fn output_reports(
+    (plan, starts): (&Plan, &[resume::OutputStart]),
+    reading: impl Fn(usize) -> Reading,
+    kept: impl Iterator<Item = (Option<Cursor>, Decisions)>,
+) -> Vec<OutputReport> {
+    let outputs = plan.outputs.iter().zip(starts);
+    let outputs = outputs.zip(kept).enumerate();
+    let reports = outputs.map(
+        |(index, ((output, start), (saved, decisions)))| OutputReport {
+            output_id: output.id().clone(),
+            role: output.role,
+            source: SourceReport::of(output.view.as_ref()),
+            meters: reading(index),
+            decisions,
+            cursor: saved
+                .as_ref()
+                .or(start.cursor.as_ref())
+                .map(CursorPlace::from),
+        },
+    );
+    reports.collect()
 }
 
 /// Has progress know how many events are expected.

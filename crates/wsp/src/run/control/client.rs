@@ -1,11 +1,12 @@
 //! The other end of a control socket: finding streams, and asking them.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::protocol::Request;
 use super::short_path::ShortPath;
@@ -59,6 +60,43 @@ pub fn find(runs_root: &Path, platform_run_id: Option<&str>) -> io::Result<Vec<F
         }
     }
     Ok(found)
+}
+
+/// The lines that a stream answers to one request, as they come.
+#[derive(Debug)]
+pub struct Lines(tokio::io::BufReader<tokio::net::UnixStream>);
+
+impl Lines {
+    /// The next line, without its line feed; `None` once the stream has ended or let the caller go.
+    /// To drop the future may lose a part of a line.
+    ///
+    /// # Errors
+    /// The connection breaks, or a line is longer than 1 MiB.
+    pub async fn next(&mut self) -> io::Result<Option<String>> {
+        let mut line = Vec::new();
+        let mut bounded = (&mut self.0).take(LONGEST_ANSWER);
+        bounded.read_until(b'\n', &mut line).await?;
+        match line.pop() {
+            Some(b'\n') => String::from_utf8(line).map(Some).map_err(io::Error::other),
+            Some(_) if line.len() as u64 + 1 >= LONGEST_ANSWER => Err(io::Error::other(
+                "the stream answers a line of more than 1 MiB",
+            )),
+            // Nothing, or what is cut off in the middle: the stream has ended.
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Asks the stream behind a socket, and answers with the lines that come back: of a watch and of a
+/// tap, many. It waits for no line. It is called within a tokio runtime.
+///
+/// # Errors
+/// Nobody listens there.
+pub async fn ask(socket: &Path, request: &Request) -> io::Result<Lines> {
+    let short = ShortPath::of(socket)?;
+    let mut stream = tokio::net::UnixStream::connect(short.as_path()).await?;
+    stream.write_all(request.to_line().as_bytes()).await?;
+    Ok(Lines(tokio::io::BufReader::new(stream)))
 }
 
 fn connect(socket: &Path) -> io::Result<UnixStream> {

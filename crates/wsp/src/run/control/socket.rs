@@ -8,19 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use model::{Clock as _, SharedClock};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::protocol::{Answer, LONGEST_REQUEST, Request, Snapshot};
+use super::conversation::Served;
 use super::short_path::ShortPath;
 use replay::{Progress, Steering};
 
 /// Clients served at once; one more takes the place of the first.
 const CLIENTS: usize = 16;
-/// How long a client may take to send a request, or to take an answer.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the listener rests after a failed accept, as when file handles ran out.
 const REST: Duration = Duration::from_millis(200);
 
@@ -126,14 +123,6 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// What a client is served from.
-#[derive(Clone)]
-struct Served {
-    steering: Steering,
-    progress: watch::Receiver<Progress>,
-    clock: SharedClock,
-}
-
 /// A client that is served until this is dropped.
 struct Client(JoinHandle<()>);
 
@@ -167,63 +156,6 @@ async fn serve(listener: UnixListener, served: Served) {
     }
 }
 
-impl Served {
-    /// Answers one request after the other, until the client goes or makes no sense.
-    async fn converse(&self, client: UnixStream) -> io::Result<()> {
-        let by = match client.peer_cred() {
-            Ok(peer) => match peer.pid() {
-                Some(pid) => format!("uid {} pid {pid}", peer.uid()),
-                None => format!("uid {}", peer.uid()),
-            },
-            Err(_) => "unknown".to_owned(),
-        };
-        let (requests, mut answers) = client.into_split();
-        let mut requests = BufReader::new(requests);
-        loop {
-            let mut line = Vec::new();
-            let mut bounded = (&mut requests).take(LONGEST_REQUEST);
-            let reading = bounded.read_until(b'\n', &mut line);
-            let read = self.clock.timeout(PATIENCE, reading);
-            if read.await.map_err(io::Error::other)?? == 0 {
-                return Ok(());
-            }
-            let is_whole = line.ends_with(b"\n");
-            let request = if is_whole {
-                Request::parse(&line)
-            } else {
-                Err("a request is one line of at most 4,096 bytes".to_owned())
-            };
-            let is_request = request.is_ok();
-            let mut answer = serde_json::to_vec(&self.answer(request, &by).await)?;
-            answer.push(b'\n');
-            let writing = self.clock.timeout(PATIENCE, answers.write_all(&answer));
-            writing.await.map_err(io::Error::other)??;
-            if !is_request {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn answer(&self, request: Result<Request, String>, by: &str) -> Answer {
-        let act = match request {
-            Ok(Request::Act(act)) => act,
-            Ok(Request::Status) => return Answer::new(None, self.snapshot()),
-            Err(fault) => return Answer::new(Some(fault), self.snapshot()),
-        };
-        match self.steering.act(act, by).await {
-            Ok(progress) => Answer::new(None, Snapshot::of(&progress, progress.state)),
-            Err(refused) => Answer::new(Some(refused.to_string()), self.snapshot()),
-        }
-    }
-
-    /// With the meters of this moment: the progress was told a fraction of a second ago.
-    fn snapshot(&self) -> Snapshot {
-        let mut progress = self.progress.borrow().clone();
-        progress.meters = self.steering.meters().unwrap_or(progress.meters);
-        Snapshot::of(&progress, self.steering.state())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
@@ -231,7 +163,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::run::control::find;
+    use crate::run::control::{Request, find};
 
     fn clock() -> SharedClock {
         SharedClock::new(durable::TokioClock)
