@@ -211,7 +211,7 @@ impl Taps {
         let mut lines = Vec::new();
         let mut state = self.lock();
         for open in &mut state.open {
-            open.left -= 1;
+            open.left = open.left.saturating_sub(1);
             lines.push(Arc::clone(&open.line));
         }
         state.open.retain(|open| open.left > 0);

@@ -13,6 +13,7 @@ mod exit_status;
 mod face;
 mod logging;
 mod output;
+mod indented;
 mod plan_table;
 mod progress_line;
 mod progress_log;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::indented::to_vec_indented;
+
 /// Whether a JSON object could not be written to standard output.
 static LOST: AtomicBool = AtomicBool::new(false);
 
@@ -67,7 +69,7 @@ pub fn tell(message: fmt::Arguments<'_>) {
 
 fn write_object(out: &mut impl Write, value: &impl Serialize, is_indented: bool) -> io::Result<()> {
     let mut text = if is_indented {
-        serde_json::to_vec_pretty(value)?
+        to_vec_indented(value)?
     } else {
         serde_json::to_vec(value)?
     };

@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime};
 use envelope::{FrameSpec, Framer, PinValues, Pins};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use tokio::sync::watch;
 
 use super::*;
@@ -252,6 +253,7 @@ proptest! {
     fn a_pause_at_an_event_time_lets_every_event_before_it_leave_and_no_other(
         gaps in vec(prop_oneof![Just(0), 1..2_000_000_000_i64], 1..40),
         pause_at in 0..20_000_000_000_i64,
+        on_an_event in any::<Option<Index>>(),
         speedup in prop_oneof![Just(0), Just(1), Just(1_000)],
     ) {
         let (mut pilot, lanes) = pilot(f64::from(speedup));
@@ -261,9 +263,10 @@ proptest! {
             time += gap;
             at(time)
         }).collect();
-        obey(&mut pilot, &Act::PauseAt(at(pause_at)));
+        let pause_at = on_an_event.map_or(at(pause_at), |index| *index.get(&times));
+        obey(&mut pilot, &Act::PauseAt(pause_at));
         let left = leave_until_paused(&mut pilot, &times);
-        let before = times.iter().filter(|time| **time < at(pause_at)).count();
+        let before = times.iter().filter(|time| **time < pause_at).count();
         prop_assert_eq!(left, before);
         prop_assert_eq!(lanes[0].len(), before);
         // Lanes may begin what was handed over, and nothing else.
