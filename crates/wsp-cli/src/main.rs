@@ -32,6 +32,7 @@ use crate::face::{ColorChoice, Face};
 /// Envelopes and pages come and go by the thousand on many threads: this allocator gives
 /// back what they leave (as `.cargo/config.toml` says), where the system's keeps it in
 /// arenas of each thread's own.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
