@@ -89,7 +89,8 @@ fn a_streamed_run_that_breaks_a_threshold_exits_with_4_and_has_streamed_all_the_
 
 #[test]
 fn a_run_that_breaks_a_threshold_on_its_way_ends_in_good_order_and_is_gone_on_with() {
-    let rig = rig(&["delay:100,skip=200"], &[("wiring.wsp_push.lanes", "2")]);
+    // With one lane nothing is answered behind an event that comes back unsent.
+    let rig = rig(&["delay:100,skip=200"], &[("wiring.wsp_push.lanes", "1")]);
     let abort = "lateness_send_p99_ms > 500 for 1s after 0s";
     let ran = rig.stream(&["--speedup", "3600", "--abort-if", abort]);
     ran.expect(4, "THRESHOLD_ABORTED");
