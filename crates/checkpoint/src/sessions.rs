@@ -89,6 +89,13 @@ impl Sessions {
 
 /// The OS lock of a living session.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(
+        unreachable_pub,
+        reason = "SQLite's store shows it as the proof of a session"
+    )
+)]
 pub struct SessionLock {
     path: PathBuf,
     lock: Mutex<OsLock>,

@@ -144,6 +144,7 @@ impl Answer {
     }
 
     /// The answer that a client has received, the token struck out.
+    #[cfg(feature = "reqwest")]
     pub(crate) fn received(
         status: u16,
         headers: &HeaderMap,

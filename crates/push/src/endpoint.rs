@@ -127,6 +127,7 @@ impl PushEndpoint {
         self.url.authority()
     }
 
+    #[cfg(feature = "reqwest")]
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }

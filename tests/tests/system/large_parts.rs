@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -112,8 +113,22 @@ fn silence(part: &Path) {
     std::fs::write(part, silent).unwrap();
 }
 
-/// Waits for a stream, and says the most memory it had, in MiB.
+/// Whether the program under test carries jemalloc, by what all its messages begin with.
+fn runs_jemalloc() -> bool {
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        let program = std::fs::read(system_tests::wsp_cli()).unwrap();
+        let begin = b"<jemalloc>: ";
+        program
+            .split(|&byte| byte == begin[0])
+            .any(|behind| behind.starts_with(&begin[1..]))
+    });
+    *FOUND
+}
+
+/// Waits for a stream, and says the most memory it had, in MiB: with the allocator whose figures the
+/// documentation gives.
 fn finish(mut stream: Child) -> (Ran, u64) {
+    assert!(runs_jemalloc(), "wsp-cli was built without its allocator");
     let mut peak = 0;
     while stream.try_wait().unwrap().is_none() {
         let status = std::fs::read_to_string(format!("/proc/{}/status", stream.id()));

@@ -11,6 +11,7 @@ mod console;
 mod contracts;
 mod damaged_parts;
 mod deleted_runs_root;
+mod demo;
 mod dependency_counts;
 mod doctor;
 mod dropped_table;

@@ -10,7 +10,7 @@ use system_tests::{signal, wsp_cli};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn start(folder: &Path, args: &[&str]) -> Child {
+pub(crate) fn start(folder: &Path, args: &[&str]) -> Child {
     Command::new(wsp_cli())
         .args(args)
         .current_dir(folder)
@@ -21,41 +21,11 @@ fn start(folder: &Path, args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Processes whose arguments name something in this folder.
-fn processes_of(folder: &Path) -> usize {
-    let folder = folder.to_str().unwrap();
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| {
-            let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&arguments).contains(folder)
-        })
-        .count()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "not in time: {what}");
         sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
-fn a_demo_that_is_stopped_leaves_neither_a_stream_nor_a_file() {
-    for name in ["TERM", "INT", "HUP"] {
-        let folder = tempfile::tempdir().unwrap();
-        let demo = start(folder.path(), &["demo", "--events", "60000"]);
-        // The stream names its profile, which is in that folder.
-        wait_until("it streams", || processes_of(folder.path()) > 0);
-        signal(&demo, name);
-        let ended = demo.wait_with_output().unwrap();
-        assert_eq!(ended.status.code(), Some(3), "{name}");
-        let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
-        assert_eq!(report["status"], "STOPPED", "{name}");
-        assert_eq!(processes_of(folder.path()), 0, "{name}");
-        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-        assert!(left.is_empty(), "{name}: {left:?}");
     }
 }
 

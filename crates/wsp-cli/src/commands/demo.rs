@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::complain;
 use crate::args::DemoArgs;
-use crate::{output, signals};
+use crate::{output, quantities, signals};
 
 /// Events between saves; what a kill may repeat is this plus the lanes.
 const FLUSH_EVERY: u64 = 500;
@@ -112,7 +112,7 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
     output::tell(format_args!(
         "A world of {} events is streamed into a stand-in gate by a process that is killed half-way \
          and started again. It takes about a minute.\n\n",
-        args.events
+        quantities::count(args.events)
     ));
     say(
         "1",
@@ -125,8 +125,9 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
     let world = options.build(&folder.path().join("world"))?;
     stop.check()?;
     output::tell(format_args!(
-        "     {rows} rows in {}\n",
-        world.engine_run_root().display()
+        "     {} rows in {}\n",
+        quantities::count(rows),
+        from_here(world.engine_run_root())
     ));
 
     let gate = StandInGate::start(GateOptions {
@@ -148,7 +149,7 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
 
     say(
         "3",
-        "streaming an hour of events at 600 times their speed, and killing it half-way",
+        "streaming an hour of events at 600 times their speed, to be killed half-way",
     );
     let mut first = stream(&profile)?;
     wait_for(&gate, rows / 2, &mut first.0, stop)?;
@@ -156,7 +157,7 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
     let before = gate.stats();
     output::tell(format_args!(
         "     SIGKILL after {} events\n",
-        before.unique
+        quantities::count(before.unique)
     ));
 
     say("4", "streaming again: it resumes behind its cursors");
@@ -164,7 +165,7 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
     let proof = proof(rows, &before, &gate.stats(), report);
     say("5", &verdict(&proof));
     if let Some(kept) = folder.keep() {
-        output::tell(format_args!("     kept in {}\n", kept.display()));
+        output::tell(format_args!("     kept in {}\n", from_here(&kept)));
         output::tell(format_args!("{}", next_steps(&profile)));
     }
     Ok(proof)
@@ -207,15 +208,17 @@ impl Folder {
     }
 }
 
+/// A path as it is typed from here.
+fn from_here(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here
+        .as_deref()
+        .and_then(|here| path.strip_prefix(here).ok());
+    short.unwrap_or(path).display().to_string()
+}
+
 /// Three commands that a newcomer may go on with, as they are typed from here.
 fn next_steps(profile: &Path) -> String {
-    let from_here = |path: &Path| {
-        let here = std::env::current_dir().ok();
-        let short = here
-            .as_deref()
-            .and_then(|here| path.strip_prefix(here).ok());
-        short.unwrap_or(path).display().to_string()
-    };
     let program = std::env::current_exe().map_or_else(|_| "wsp-cli".into(), |exe| from_here(&exe));
     let profile = from_here(profile);
     format!(
@@ -228,14 +231,17 @@ fn next_steps(profile: &Path) -> String {
 
 /// This program, streaming, as a process of its own: a kill must be a real one.
 fn stream(profile: &Path) -> std::io::Result<Streaming> {
-    let child = Command::new(std::env::current_exe()?)
-        .arg("stream")
-        .arg("--profile")
+    let mut stream = Command::new(std::env::current_exe()?);
+    stream
+        .args(["stream", "--profile"])
         .arg(profile)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    Ok(Streaming(child))
+        .stdout(Stdio::piped());
+    // Where no terminal shows a line that moves, the story would drown in lines that do not.
+    if !std::io::stderr().is_terminal() && std::env::var_os("RUST_LOG").is_none() {
+        stream.env("RUST_LOG", "warn");
+    }
+    Ok(Streaming(stream.spawn()?))
 }
 
 /// Waits for a stream to end, and answers what it printed.
@@ -302,11 +308,11 @@ fn verdict(proof: &Proof) -> String {
     format!(
         "{}: {} rows, {} unique events at the gate, {} missing, {} repeated ({} allowed for one kill)",
         proof.status.replace('_', " ").to_lowercase(),
-        proof.rows_in_the_world,
-        proof.unique_events_at_the_gate,
-        proof.missing,
-        proof.repeated,
-        proof.repeats_allowed,
+        quantities::count(proof.rows_in_the_world),
+        quantities::count(proof.unique_events_at_the_gate),
+        quantities::count(proof.missing),
+        quantities::count(proof.repeated),
+        quantities::count(proof.repeats_allowed),
     )
 }
 

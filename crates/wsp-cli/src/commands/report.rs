@@ -6,8 +6,8 @@ use crate::args::{ReportArgs, ReportCommand};
 
 /// Makes something of reports.
 pub fn run(args: &ReportArgs) -> ExitCode {
-    match &args.command {
+    match args.command {
         #[cfg(feature = "console")]
-        ReportCommand::Html(args) => super::report_html::run(args),
+        ReportCommand::Html(ref args) => super::report_html::run(args),
     }
 }
