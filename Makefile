@@ -6,7 +6,7 @@ CARGO ?= cargo
 # share what they compile.
 WSP_CLI = $(CARGO) run --quiet --bin wsp-cli --
 
-.PHONY: help demo test screenshots check fmt loom simulate simulate-bugs simulate-same fuzz soak bench bench-push man audit platform-wsp-ready-once
+.PHONY: help demo test check-image screenshots check fmt loom simulate simulate-bugs simulate-same fuzz soak bench bench-push man docs reference audit release-fixtures release-check platform-wsp-ready-once
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -62,9 +62,27 @@ bench: ## The figures of docs/benchmarks.md
 bench-push: ## Events a second of the whole job beside bare posts by wrk
 	scripts/bench push
 
+check-image: ## Build the container image's last stage with buildah, start it, stream the demo in it
+	$(CARGO) build --workspace --bins
+	scripts/check-image
+
 man: ## Manual pages of all commands, into target/man
 	@$(WSP_CLI) man --folder target/man >/dev/null
 	@echo 'target/man' >&2
+
+docs: ## The pages as a book, into target/book
+	scripts/docs
+
+reference: ## The pages that the program writes: command line, keys of a profile
+	@$(CARGO) build --quiet --workspace --bins
+	WSP_REFERENCE=write $(CARGO) test --quiet --workspace --test docs -- reference
+
+release-fixtures: ## What this version leaves behind, for later ones to read: tests/fixtures/releases/<version>; AGAIN=1 replaces it
+	$(CARGO) build --workspace --bins
+	$(CARGO) run --quiet --workspace --bin release-fixtures -- $(if $(AGAIN),--again)
+
+release-check: ## What a release owes those who link its crates; STEPS='alone features api semver', BASE=<revision>, BLESS=1
+	@CARGO="$(CARGO)" BASE="$(BASE)" BLESS="$(BLESS)" scripts/release-check $(STEPS)
 
 audit: ## Licences, bans and sources of all dependencies
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny

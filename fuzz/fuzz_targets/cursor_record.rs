@@ -23,8 +23,9 @@ const CODES: [&str; 3] = [
     "CHECKPOINT_KEY_MISMATCH",
 ];
 const PLACE: &str = "here/cursor.json";
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "checksum",
+    "done",
     "fence",
     "format_version",
     "last_file",

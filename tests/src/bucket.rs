@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -163,10 +163,19 @@ impl Bucket {
         }
     }
 
+    /// The URL of the server.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where the server keeps the bucket's objects, each as a file by its key.
+    pub fn place(&self) -> PathBuf {
+        self.folder.path().join(BUCKET)
+    }
+
     /// The profile's `wiring.object_store`.
     pub fn wiring(&self) -> String {
-        let endpoint = format!("http://{}", self.address);
-        json!({"endpoint": endpoint, "region": "us-east-1", "path_style": true}).to_string()
+        json!({"endpoint": self.endpoint(), "region": "us-east-1", "path_style": true}).to_string()
     }
 
     /// The variables that carry the credentials.
@@ -272,7 +281,7 @@ impl Bucket {
     /// A client of the bucket.
     pub fn client(&self) -> AmazonS3 {
         AmazonS3Builder::new()
-            .with_endpoint(format!("http://{}", self.address))
+            .with_endpoint(self.endpoint())
             .with_region("us-east-1")
             .with_bucket_name(BUCKET)
             .with_access_key_id(ACCESS_KEY)

@@ -5,9 +5,12 @@
 //! and at what the gate got. Every folder is temporary, every process is ended by
 //! its own handle.
 
+pub mod docs;
+
 mod bucket;
 pub mod checkpoints;
 pub mod postgres;
+pub mod releases;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -118,7 +121,8 @@ pub fn run_in(folder: &Path, args: &[&str]) -> Ran {
     Ran::of(&mut command(folder, args))
 }
 
-fn command(folder: &Path, args: &[&str]) -> Command {
+/// `wsp-cli` with arguments, to be run in a folder.
+pub fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(wsp_cli());
     command
         .args(args)
@@ -205,7 +209,7 @@ pub fn rounds(variable: &str, short: u32, long: u32) -> u32 {
 
 /// A free port at a loopback address that no other rig has: while its gate is down, nobody else
 /// gets the port.
-fn own_address() -> SocketAddr {
+pub(crate) fn own_address() -> SocketAddr {
     static GIVEN: AtomicU16 = AtomicU16::new(1);
     let [high, low] = GIVEN.fetch_add(1, Relaxed).to_be_bytes();
     let process = (std::process::id() % 250) as u8;
@@ -302,6 +306,15 @@ impl Rig {
         }
     }
 
+    /// Makes the commands' world that of a folder; [`Ground::S3`] alone has one apart.
+    ///
+    /// # Panics
+    /// If the world is on disk.
+    pub fn mirror_folder(&self, folder: &Path) {
+        let bucket = self.bucket.as_ref().expect("the world is in a bucket");
+        bucket.mirror(folder, PREFIX);
+    }
+
     /// The engine run root, as the commands know it.
     pub fn engine_run_root(&self) -> String {
         match &self.bucket {
@@ -352,8 +365,8 @@ impl Rig {
     }
 
     /// Streams what a run that wound down has left, to the end. At most `bound` events come again:
-    /// none after a stop, since its lanes finish what they hold; after a failure, one that came
-    /// back from its lane unsent leaves those that other lanes sent meanwhile beyond the cursor.
+    /// none where no lane had an event waiting; else one that came back from its lane unsent leaves
+    /// those that other lanes sent meanwhile beyond the cursor, at most `flush_every + lanes`.
     #[track_caller]
     pub fn stream_the_rest(&self, ended: &Ran, bound: u64, more: &[&str]) {
         let rest = self.stream(more);

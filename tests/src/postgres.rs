@@ -263,6 +263,27 @@ impl PostgresServer {
     pub async fn execute(&self, sql: &str) {
         execute(&self.dsn, sql).await;
     }
+
+    /// The tables of the database as SQL that [`execute`](Self::execute) takes: what they are and what
+    /// they hold, without what depends on the server's version or names a role.
+    ///
+    /// # Panics
+    /// If `pg_dump` is not installed or fails.
+    pub fn dump(&self) -> String {
+        let program = binary("pg_dump").expect("pg_dump is installed");
+        let mut dump = Command::new(program);
+        dump.args(["--inserts", "--no-owner", "--no-privileges", "--dbname"]);
+        let ran = dump.arg(&self.dsn).output().expect("pg_dump runs");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "pg_dump: {said}");
+        let text = String::from_utf8(ran.stdout).expect("a dump is UTF-8");
+        let of_server = ["SET ", "SELECT pg_catalog.set_config", "--", "\\"];
+        let is_ours = |line: &&str| {
+            !line.is_empty() && !of_server.iter().any(|start| line.starts_with(start))
+        };
+        let lines: Vec<&str> = text.lines().filter(is_ours).collect();
+        lines.join("\n") + "\n"
+    }
 }
 
 async fn execute(dsn: &str, sql: &str) {

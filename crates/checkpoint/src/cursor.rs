@@ -38,6 +38,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use model::DoneTally;
+
 use crate::error::{Error, order_mismatch, regression};
 use crate::key::CursorKey;
 
@@ -161,6 +163,9 @@ pub struct Cursor {
     pub platform_run_id: String,
     /// Digest of the plan; resume refuses a cursor that was saved under another.
     pub plan_digest: String,
+    /// What became of all events up to here, for a report over all shards; `None` where that is not
+    /// known: an earlier release or a platform producer was there.
+    pub done: Option<DoneTally>,
 }
 
 impl Cursor {

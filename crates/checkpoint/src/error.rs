@@ -43,6 +43,9 @@ model::reason_codes! {
         /// The stored cursor counts the rows of another source: outputs, or stream views.
         SourceMismatch => "CHECKPOINT_SOURCE_MISMATCH", Refused,
             "Stream from the source of the cursor (`stream_source`), or reset it.";
+        /// The stream is divided into other shards than these.
+        ShardsMismatch => "CHECKPOINT_SHARDS_MISMATCH", Refused,
+            "Stream in the shards that the cursors are of, or divide anew with `checkpoint reshard --to N`.";
         /// The table of cursors was dropped, while the other tables of the store stand.
         TableMissing => "CHECKPOINT_TABLE_MISSING", Refused,
             "Restore it, or give all of its cursors up with `checkpoint reset --yes`.";
@@ -179,6 +182,19 @@ pub(crate) fn source_mismatch(
     Error::new(ReasonCode::SourceMismatch, what).advise(format!(
         "Stream with `stream_source: {stored}`, or reset the cursor."
     ))
+}
+
+/// `CHECKPOINT_SHARDS_MISMATCH`
+pub(crate) fn shards_mismatch(
+    key: &impl fmt::Display,
+    stored: &str,
+    offered: model::Shard,
+) -> Error {
+    let what = format!(
+        "The cursors of pack {key:.12}… are of {stored}, and this is shard {offered} by {}",
+        offered.by()
+    );
+    Error::new(ReasonCode::ShardsMismatch, what)
 }
 
 /// `CHECKPOINT_TABLE_MISSING`

@@ -10,6 +10,9 @@ use crate::error::{Error, key_invalid};
 /// The longest output id that a cursor can be of, in characters.
 pub const MAX_OUTPUT_ID_CHARS: usize = 256;
 
+/// What stands in place of an output in the key of a layout of shards.
+pub(crate) const LAYOUT: &str = "wsp:shards";
+
 /// The name of one cursor. Keys order by pack key, then output id: the order leases are taken in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CursorKey {
@@ -38,6 +41,11 @@ impl CursorKey {
             }
         };
         Err(key_invalid("output id", name, fault))
+    }
+
+    /// Whether it names the layout of the stream's shards, and no output.
+    pub fn is_of_layout(&self) -> bool {
+        self.output_id.as_str() == LAYOUT
     }
 
     /// The key of the world's pack.

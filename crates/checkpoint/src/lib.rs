@@ -38,6 +38,7 @@
 //!     order: OrderPosition::AsWritten,
 //!     platform_run_id: "platform_20260128T090000Z".to_owned(),
 //!     plan_digest: "ab".repeat(32),
+//!     done: None,
 //! };
 //! store.save_many(&lease, &BTreeMap::from([(key.clone(), cursor)])).await?;
 //!
@@ -51,6 +52,7 @@
 //! |---|---|
 //! | where am I? | [`CheckpointStore::load`], [`Record`], [`Cursor`] |
 //! | may I go on from there? | [`resume_check`] |
+//! | into which shards is the stream divided? | [`shard_layout`], [`agree_on_shards`], [`reshard`] |
 //! | who else is at work? | [`CheckpointStore::lease_state`], [`Held`] |
 //! | the right to save | [`LeaseKeeper`], [`LeaseWatch`], [`acquire_or_wait`] |
 //! | a store | [`MemoryStore`], [`FileStore`], [`SqliteStore`], [`PostgresStore`], [`BucketStore`] |
@@ -64,6 +66,15 @@
 //! work). The Postgres store has a runtime of its own, which ends when the store is dropped. A
 //! [`LeaseKeeper`] has a thread of its own, which ends when the keeper is dropped; it does not give
 //! the lease back, which [`CheckpointStore::release`] does.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `file` | on | cursors in a folder: `FileStore` |
+//! | `sqlite` | on | cursors in a SQLite file, which is compiled in: `SqliteStore` |
+//! | `postgres` | on | cursors in PostgreSQL: `PostgresStore` |
+//! | `object` | on | cursors in a bucket: `BucketStore` |
+//! | `conformance` | off | the contract of a store as tests, for a store of one's own |
 
 #![cfg_attr(
     test,
@@ -88,6 +99,7 @@ pub mod conformance;
 #[allow(dead_code, unreachable_pub, reason = "the test crate has it in common")]
 mod test_server;
 mod keeper;
+mod shards;
 mod resume;
 mod schema;
 #[cfg(feature = "object")]
@@ -133,7 +145,7 @@ pub use key::{CursorKey, MAX_OUTPUT_ID_CHARS, PackKey};
 pub use keyed_blobs::{KeyedBlobStore, KeyedBlobs};
 pub use lease::{DEFAULT_PERIOD, Holder, Lease, LeaseRequest, LeaseState, SHORTEST_PERIOD};
 pub use memory::MemoryStore;
-pub use model::{Class, Place, Refusal};
+pub use model::{Class, DoneTally, IdTally, IdsSum, Place, Refusal, Shard, ShardBy};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use record::{HistoryEntry, HistoryEvent, Record};
@@ -141,6 +153,10 @@ pub use resume::{
     Adoption, Resume, ResumePlan, part_under, position_check, relative_part, resume_check,
 };
 pub use schema::CURSOR_SCHEMA;
+pub use shards::{
+    FrozenShards, ShardLayout, ShardRequest, agree_on_shards, forget_frozen, keys_of_all_shards,
+    reshard, shard_layout,
+};
 pub use slots::Slots;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -300,6 +301,10 @@ impl<S: Slots> CheckpointStore for S {
         };
         let edited = self.edit(Act::Reset, proof, vec![key.clone()], decide);
         edited.await.map(drop)
+    }
+
+    async fn server_time(&self) -> Result<Option<SystemTime>, Error> {
+        Slots::server_time(self).await
     }
 
     fn times_remade(&self) -> u64 {

@@ -10,9 +10,10 @@
 //! | `last_ts_utc` | string or null |
 //! | `output_id`, `pack_key` | the key |
 //! | `updated_at_utc` | when it was saved, RFC 3339 UTC, 6 digits |
+//! | `done` | what became of all events up to here: `{acknowledged, quarantined}`, each `{events, ids_sum}`; left out where it is not known |
 //! | `checksum` | sha256 hex of the compact JSON of all other fields, keys sorted |
 //! | `fence` | fence of the lease it was saved under |
-//! | `format_version` | 2; 1 is read too |
+//! | `format_version` | 3; 1 and 2 are read too |
 //! | `last_part` | the part's name: relative to the engine run root, or to the base of stream views |
 //! | `order` | `as_written` or `event_time` |
 //! | `plan_digest` | hex64 |
@@ -22,7 +23,7 @@
 //! | `sort_time_ns` | nanoseconds since 1970 as a decimal string in `event_time`, else null |
 //!
 //! Version 1 had no `last_part` and no `source`: its `last_file` was the part's name, and rows were
-//! read from outputs.
+//! read from outputs. Version 2 had no `done`.
 //!
 //! SQL backends store the same fields as columns and compute the same checksum.
 
@@ -34,13 +35,16 @@ use serde_json::Value;
 use crate::count::{count, next_count};
 use crate::cursor::{Cursor, ForeignCursor, OrderMode, OrderPosition, RowSource, StoredCursor};
 use crate::error::{Error, corrupt, key_mismatch, lost, unsupported};
-use model::{Hex64, PackKey, json_strictly};
+use model::{DoneTally, Hex64, PackKey, json_strictly};
 
 use crate::key::CursorKey;
 use crate::lease::Lease;
 
 /// The record format this release writes.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
+
+/// The format without tallies.
+pub(crate) const WITHOUT_TALLIES: u32 = 2;
 
 /// The format of what stands around records: slots, objects of a bucket, claims.
 pub(crate) const SLOT_VERSION: u32 = 1;
@@ -50,7 +54,7 @@ const PART_AS_FILE: u32 = 1;
 
 /// Whether this release reads a format.
 pub(crate) const fn is_known(version: u32) -> bool {
-    matches!(version, PART_AS_FILE | FORMAT_VERSION)
+    matches!(version, PART_AS_FILE | WITHOUT_TALLIES | FORMAT_VERSION)
 }
 
 /// The record that a store holds for a key: a cursor, and how it was saved.
@@ -106,6 +110,8 @@ impl HistoryEvent {
 /// Everything but the checksum, keys in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Content<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<DoneTally>,
     fence: u64,
     format_version: u32,
     last_file: &'a str,
@@ -130,6 +136,8 @@ struct Content<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wire {
     pub(crate) checksum: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) done: Option<DoneTally>,
     #[serde(deserialize_with = "count")]
     pub(crate) fence: u64,
     pub(crate) format_version: u32,
@@ -167,8 +175,9 @@ pub(crate) struct ForeignWire {
 }
 
 /// The fields that only this crate writes.
-const OUR_FIELDS: [&str; 10] = [
+const OUR_FIELDS: [&str; 11] = [
     "checksum",
+    "done",
     "fence",
     "format_version",
     "last_part",
@@ -191,6 +200,7 @@ impl Wire {
     ) -> Self {
         let mut wire = Self {
             checksum: String::new(),
+            done: cursor.done,
             fence,
             format_version: FORMAT_VERSION,
             last_file: cursor.last_file.clone(),
@@ -245,6 +255,7 @@ impl Wire {
 
     fn expected_checksum(&self) -> String {
         let content = Content {
+            done: self.done,
             fence: self.fence,
             format_version: self.format_version,
             last_file: &self.last_file,
@@ -273,6 +284,9 @@ impl Wire {
             return Err(corrupt(place, "its checksum does not match its content"));
         }
         check_key(key, &self.pack_key, &self.output_id, place)?;
+        if self.done.is_some() && self.format_version != FORMAT_VERSION {
+            return Err(corrupt(place, "its version knows no `done`"));
+        }
         let order = match (self.order, self.sort_time_ns.as_deref().map(str::parse)) {
             (OrderMode::AsWritten, None) => OrderPosition::AsWritten,
             (OrderMode::EventTime, Some(Ok(sort_time_ns))) => {
@@ -282,7 +296,9 @@ impl Wire {
         };
         let (last_part, source) = match (self.format_version, self.last_part, self.source) {
             (PART_AS_FILE, None, None) => (self.last_file.clone(), RowSource::Outputs),
-            (FORMAT_VERSION, Some(last_part), Some(source)) => (last_part, source),
+            (WITHOUT_TALLIES | FORMAT_VERSION, Some(last_part), Some(source)) => {
+                (last_part, source)
+            }
             _ => {
                 return Err(corrupt(
                     place,
@@ -301,6 +317,7 @@ impl Wire {
                 order,
                 platform_run_id: self.platform_run_id,
                 plan_digest: self.plan_digest,
+                done: self.done,
             }),
             fence: Some(self.fence),
             sequence: self.sequence,
@@ -330,6 +347,24 @@ impl Record {
     /// Whether the existing producer wrote it.
     pub fn is_foreign(&self) -> bool {
         matches!(self.cursor, StoredCursor::Foreign(_))
+    }
+
+    /// The JSON of the record, as a store keeps it.
+    pub(crate) fn to_json(&self) -> String {
+        match &self.cursor {
+            StoredCursor::Ours(cursor) => {
+                let (fence, saved_at) = (self.fence.unwrap_or(1), self.updated_at_utc.clone());
+                Wire::new(&self.key, cursor, fence, self.sequence, saved_at).to_json()
+            }
+            StoredCursor::Foreign(cursor) => json(&ForeignWire {
+                last_file: cursor.last_file.clone(),
+                last_row_index: cursor.last_row_index,
+                last_ts_utc: cursor.last_ts_utc.clone(),
+                output_id: self.key.output_id().to_string(),
+                pack_key: self.key.pack_key().as_str().to_owned(),
+                updated_at_utc: self.updated_at_utc.clone(),
+            }),
+        }
     }
 
     /// Reads a record's JSON: ours, or the existing producer's. `place` is where it was found, for

@@ -181,6 +181,7 @@ fn adopted(
         order,
         platform_run_id: plan.platform_run_id.to_owned(),
         plan_digest: plan.plan_digest.to_owned(),
+        done: None,
     }
 }
 

@@ -57,7 +57,7 @@ mod tests {
         let changes = [
             ("sort_time_ns", json!("5")),
             ("more", json!(1)),
-            ("format_version", json!(3)),
+            ("format_version", json!(4)),
             ("format_version", json!(1)),
             ("last_row_index", json!(-1)),
             ("pack_key", json!("x")),

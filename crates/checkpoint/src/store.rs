@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use model::Clock;
@@ -116,6 +116,15 @@ pub trait CheckpointStore: Debug + Send + Sync {
     /// # Errors
     /// As [`load`](Self::load).
     async fn release(&self, lease: &Lease) -> Result<(), Error>;
+
+    /// The time by the store's own clock; `None` where it has none. All shards of a stream that is
+    /// paced go by one schedule, and this is what they have in common to compare clocks with.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_UNAVAILABLE`.
+    async fn server_time(&self) -> Result<Option<SystemTime>, Error> {
+        Ok(None)
+    }
 
     /// How often this store was made again, with the cursors of the leases that it granted, after
     /// somebody deleted it; always 0 where it cannot be.

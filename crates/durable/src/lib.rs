@@ -31,6 +31,11 @@
 //! assert_eq!(std::fs::read_to_string(path)?, "{\"a\":1}\n");
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `simulated-disk` | off | disks for tests: one that crashes, one that fails (`simulated`) |
 
 mod objects;
 mod run_log;

@@ -119,7 +119,7 @@ impl KeyFault {
 type AppendText<'a> = Box<dyn Fn(usize, &mut Vec<u8>) + 'a>;
 
 /// One key column of a batch.
-struct KeyColumn<'a> {
+pub(crate) struct KeyColumn<'a> {
     constant: bool,
     /// Those of dictionary values too.
     nulls: Option<NullBuffer>,
@@ -127,7 +127,11 @@ struct KeyColumn<'a> {
 }
 
 impl<'a> KeyColumn<'a> {
-    fn find(name: &str, batch: &'a RecordBatch, constant: &[bool]) -> Result<Self, KeyFaultKind> {
+    pub(crate) fn find(
+        name: &str,
+        batch: &'a RecordBatch,
+        constant: &[bool],
+    ) -> Result<Self, KeyFaultKind> {
         let index = batch
             .schema_ref()
             .index_of(name)
@@ -143,6 +147,16 @@ impl<'a> KeyColumn<'a> {
             nulls,
             append,
         })
+    }
+
+    /// Whether a row has no value.
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Appends the text of a row's value, which is there.
+    pub(crate) fn append_to(&self, row: usize, text: &mut Vec<u8>) {
+        (self.append)(row, text);
     }
 
     /// The first null among some rows.

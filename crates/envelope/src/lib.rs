@@ -54,12 +54,20 @@
 //! # }
 //! # Ok::<(), envelope::Error>(())
 //! ```
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `rows` | on | framing of rows; without it envelopes as values alone: ids, pins, [`validate`] |
+//! | `validate` | off | the schema itself as a validator, for tests and stand-in gates |
 
 #![cfg_attr(
     not(feature = "rows"),
     allow(dead_code, reason = "framing rows uses what is left over")
 )]
 
+#[cfg(feature = "rows")]
+mod shard_filter;
 #[cfg(feature = "rows")]
 mod stored_rows;
 #[cfg(feature = "rows")]
@@ -114,6 +122,8 @@ pub use pins::{PinValues, Pins, Provenance};
 pub use schema::CANONICAL_EVENT_ENVELOPE_SCHEMA;
 #[cfg(feature = "validate")]
 pub use schema::EnvelopeValidator;
+#[cfg(feature = "rows")]
+pub use shard_filter::{RowKeys, ShardFilter, is_of_shard, shard_number};
 #[cfg(feature = "rows")]
 pub use stored_rows::StoredRow;
 pub use time_fault::TIME_COLUMN;

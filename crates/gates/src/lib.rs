@@ -86,6 +86,11 @@
 //! A gate says nothing about data that its digests do not cover: most cover validation
 //! reports, not the Parquet parts. `bound_items` and `unbound_items` of a receipt say
 //! which objects of its index are covered.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `fuzzing` | off | the parsers of flags and indexes, for fuzz targets; no API |
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::hex::{Hex64, PackId};
+use crate::shard::Shard;
 
 /// Why a text is no id of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -169,6 +170,16 @@ impl PackKey {
         Self(Hex64::sha256_of(text))
     }
 
+    /// The key of a shard's cursors: sha256 of `<key>|shard K/N`; of the whole stream the key as it
+    /// is.
+    #[must_use]
+    pub fn scoped_to_shard(&self, shard: Shard) -> Self {
+        if shard.is_whole() {
+            return self.clone();
+        }
+        Self(Hex64::sha256_of(format!("{self}|shard {shard}")))
+    }
+
     /// The 64 digits.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -254,6 +265,15 @@ mod tests {
         });
         let expected = "6e137aac13dfa899f99cee395a0aa255aeb9cd1f19c55590c3094a552b931925";
         assert_eq!(key.as_str(), expected);
+    }
+
+    #[test]
+    fn the_key_of_a_shard_is_the_plain_one_only_where_the_shard_is_the_whole() {
+        let key = PackKey::of_root("views");
+        let shard = Shard::parse("2/8", crate::ShardBy::Key).unwrap();
+        let expected = Hex64::sha256_of(format!("{}|shard 2/8", key.as_str()));
+        assert_eq!(key.scoped_to_shard(shard).as_str(), expected.as_str());
+        assert_eq!(key.scoped_to_shard(Shard::WHOLE), key);
     }
 
     #[test]

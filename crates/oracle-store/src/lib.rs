@@ -89,6 +89,11 @@
 //! ```
 //! `cargo run -p oracle-store --example inspect_world` goes on from there. Rows take a grant:
 //! see the crate `gates`.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `s3` | on | worlds in buckets; without it an `s3://` location is refused |
 
 mod view;
 mod instance_proof;
@@ -137,9 +142,9 @@ pub use platform_runs::{lies_in_world, refuse_platform_runs, world_around};
 pub use posture::{PackEvidence, PackExpectation, Posture, SealKind, check_pack};
 pub use receipt::RunReceipt;
 pub use rows::{
-    ColumnReader, EventTimesReader, JsonLines, PartFooter, PartSpan, ReadOptions, RowBatch,
-    RowReader, Rows, SourceOfParts, footer, open_rows, part_span, read_column, read_event_times,
-    silence_decoder_panics,
+    ColumnReader, EventTimesReader, JsonLines, KeepRows, PartFooter, PartSpan, ReadOptions,
+    RowBatch, RowNumbers, RowReader, Rows, SourceOfParts, footer, open_rows, open_wanted_rows,
+    part_span, read_column, read_event_times, silence_decoder_panics,
 };
 pub use rows_from::{PartRows, RowsFrom, open_rows_from};
 pub use scenario::resolve_scenario_id;

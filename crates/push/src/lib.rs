@@ -81,6 +81,11 @@
 //! - On the way of an event that goes well there is no lock, no parse tree and no
 //!   allocation but for the bytes of its answer. (The libraries make their own.)
 //! - No error, and nothing else here, ever shows the token.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `reqwest` | on | the client that drives reqwest, for proxies; the direct client needs no feature |
 
 mod refusals;
 mod not_acknowledged;

@@ -93,7 +93,7 @@ fn chunks(times: &[i64]) -> Vec<Chunk> {
             let framed = framer.frame("part", first as u64, &batch.unwrap());
             Chunk {
                 framed: framed.unwrap(),
-                rows: RowNumbers::From(first as u64),
+                rows: RowNumbers::from(first as u64),
                 failure: None,
                 held: None,
             }

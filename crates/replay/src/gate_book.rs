@@ -7,7 +7,7 @@
 //!      └─► the first 1,000, or all of a run of at least 20? ─► <run>/wsp/gate_verdict.json
 //! ```
 //!
-//! Both files belong to the platform run and outlive a run of this program. A verdict is repeated
+//! Both files belong to the platform run, or to one shard of it, and outlive a run of this program. A verdict is repeated
 //! by every later run that sees no ADMIT; an ADMIT and a reset of the cursors remove it. Lines are
 //! written as events are heard of, before a cursor can pass them, and not synced: they survive the
 //! death of this process, and a power cut may lose the last of them.
@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use envelope::PlatformRunId;
 use model::OutputId;
 use push::AnswerDetails;
 use serde::{Deserialize, Serialize};
@@ -64,9 +63,14 @@ pub struct GateQuarantineTerms {
     pub at_most: Option<u64>,
 }
 
+/// The format of the list's lines and of the verdict. A line without a version is of the first one,
+/// whose lines did not say so.
+const FORMAT_VERSION: u32 = 1;
+
 /// One line of the list of events that the gate quarantined.
 #[derive(Serialize)]
 struct Line<'a> {
+    format_version: u32,
     event_id: &'a str,
     output_id: &'a str,
     reason_codes: &'a [String],
@@ -77,6 +81,12 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Listed {
     event_id: String,
+}
+
+/// The version of a line or a verdict; `None` for a line of the first format.
+#[derive(Deserialize)]
+struct Version {
+    format_version: Option<u64>,
 }
 
 /// The verdict that everything was quarantined.
@@ -125,16 +135,12 @@ impl std::fmt::Debug for GateBook {
 }
 
 impl GateBook {
-    /// Opens the book of a platform run, on a thread that may block. Writes nothing.
+    /// Opens the book in a folder of a platform run, on a thread that may block. Writes nothing.
     ///
     /// # Errors
     /// `GATE_QUARANTINE_LIMIT` if as many events are listed as may be; `QUARANTINE_UNREADABLE`.
-    pub fn open(
-        terms: GateQuarantineTerms,
-        runs_root: &Path,
-        run: &PlatformRunId,
-    ) -> Result<Self, Error> {
-        Self::open_in(terms, Box::new(BookFiles::of(runs_root, run)))
+    pub fn open(terms: GateQuarantineTerms, folder: &Path) -> Result<Self, Error> {
+        Self::open_in(terms, Box::new(BookFiles::in_folder(folder)))
     }
 
     /// A book that is kept nowhere.
@@ -157,6 +163,7 @@ impl GateBook {
         let verdict_place = place.verdict_place();
         let verdict = place.read_verdict();
         if let Some(bytes) = verdict.map_err(|error| unreadable(&verdict_place, error))? {
+            check_version(&bytes, &verdict_place)?;
             let verdict = serde_json::from_slice(&bytes);
             book.verdict = Some(verdict.map_err(|error| unreadable(&verdict_place, error))?);
         }
@@ -165,6 +172,9 @@ impl GateBook {
             let list = list.map_err(|error| unreadable(&place.list_place(), error))?;
             let list = list.unwrap_or_default();
             let text = String::from_utf8_lossy(&list);
+            for line in text.lines() {
+                check_version(line.as_bytes(), &place.list_place())?;
+            }
             // A line that cannot be read counts as an event of its own: a crash cuts one short, and
             // damage must not make the limit wider.
             let listed = text.lines().map(|line| match serde_json::from_str(line) {
@@ -244,6 +254,7 @@ impl GateBook {
             return Ok(());
         };
         let line = Line {
+            format_version: FORMAT_VERSION,
             event_id,
             output_id: output.as_str(),
             reason_codes: &details.reason_codes,
@@ -324,7 +335,7 @@ impl GateBook {
         if is_all(decisions) && decisions.quarantine >= JUDGED_AT_END {
             let error = self.all_quarantined(decisions.quarantine);
             let verdict = Verdict {
-                format_version: 1,
+                format_version: FORMAT_VERSION,
                 reason: ReasonCode::GateQuarantinedAll.as_str().to_owned(),
                 events: decisions.quarantine,
                 reason_code: self.most_frequent().unwrap_or("NONE").to_owned(),
@@ -429,6 +440,22 @@ impl GateBook {
 
 fn is_all(decisions: Decisions) -> bool {
     decisions.admit == 0 && decisions.duplicate == 0 && decisions.quarantine > 0
+}
+
+/// Refuses what a later release wrote in another format. What has no version that can be read is for
+/// the caller to judge.
+fn check_version(json: &[u8], place: &str) -> Result<(), Error> {
+    let read: Result<Version, _> = serde_json::from_slice(json);
+    match read.ok().and_then(|version| version.format_version) {
+        Some(version) if version != u64::from(FORMAT_VERSION) => Err(Error::new(
+            ReasonCode::QuarantineUnreadable,
+            format!(
+                "{place} is of format version {version}, and this release reads {FORMAT_VERSION}"
+            ),
+            "Go on with the release that wrote it, or a later one.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn unreadable(place: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -20,8 +20,8 @@
 //! use durable::TokioClock;
 //! use push::{PushClient, RetryPolicy};
 //! use replay::{
-//!     Cause, Course, Cursors, DispatchEnd, Ending, Engine, EventOrder, Gateway, Journal, LaneSettings, NamePosition,
-//!     Pace, Schedule, Start, WhenLate,
+//!     Course, Cursors, Ending, Engine, EventOrder, Gateway, Journal, LaneSettings, NamePosition,
+//!     Outcome, Pace, Schedule, Start, WhenLate,
 //! };
 //!
 //! /// Streams an order of the caller's own, as fast as the gate takes it, until `ending` is thrown.
@@ -39,10 +39,8 @@
 //!     let gateway = Gateway::new(client, "https://gate.example/v1/ingest/push", lanes, retry);
 //!     let engine = Engine::new(course, gateway, cursors, TokioClock).ended_by(ending.clone());
 //!     let ran = engine.run(journal).await?;
-//!     match (ending.take_cause(), ran.dispatched.end, ran.kept.verdict) {
-//!         (Some(Cause::Failed(error)), ..)
-//!         | (_, DispatchEnd::Failed(error), _)
-//!         | (.., Some(error)) => Err(error),
+//!     match Outcome::of(ending.take_cause(), ran.dispatched.end, ran.kept.verdict) {
+//!         Outcome::Failed(error) => Err(error),
 //!         _ => Ok(ran.meters.read_all().acknowledged),
 //!     }
 //! }
@@ -56,7 +54,7 @@
 //! | what has it been at? | [`StateChanges`] |
 //! | pause, step, another pace, stop now | [`Steering`], [`Ending`] |
 //! | begin paused | [`Helm::start_paused`] |
-//! | what has it done? | [`Ran`], [`Journal`] |
+//! | what has it done, and how did it end? | [`Ran`], [`Journal`], [`Outcome`] |
 //! | what went wrong, and does a retry help? | [`Refusal`], [`Error`] |
 //!
 //! [`Engine::run`] goes under any executor. Its threads (`wsp-dispatch`, `wsp-lanes-N`, and
@@ -84,8 +82,14 @@
 //! - A cursor never passes an event that is not acknowledged or durably quarantined.
 //! - What is sent, in what order and under which ids depends on the parts and their start
 //!   alone: not on speed, lanes, chunk sizes, backends or crashes.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `loom` | off | atomics that try every order in which threads may meet, for models alone |
 
 mod engine;
+mod outcome;
 mod lead;
 mod keep;
 mod lanes;
@@ -109,6 +113,7 @@ mod sync;
 mod error;
 mod reason;
 
+pub use checkpoint::OrderMode;
 pub use crew::{Crew, Steps, Task};
 pub use decisions::Decisions;
 pub use ending::{Cause, Ending, WorkGuard};
@@ -134,8 +139,10 @@ pub use lead::forecast::{Forecast, OutputForecast, forecast};
 pub use lead::schedule::{Origin, Schedule, WhenLate};
 pub use lead::steering::{Helm, Steering};
 pub use model::{Class, Place, Refusal, RefusalRecord};
+pub use oracle_store::RowNumbers;
 pub use order::chunk_budget::{ChunkBudget, ChunkShare};
-pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, RowNumbers, decoding_threads};
+pub use order::done_before::{Division, DoneBefore};
+pub use order::feed::{Chunk, ChunkSource, FeedPool, PartFeed, decoding_threads};
 pub use order::part_proofs::PartProofs;
 pub use order::parts::{ClearedParts, OutputSource, PartOpener, ProvePart};
 pub use order::sort_cache::{CacheEntry, SortCache};
@@ -148,6 +155,7 @@ pub use order::{
     Survey, TellOpenRows, TimeWindow, TimesInOrder, check_time_column, check_view_order,
     first_open, open_spans, read_memory, readers_of,
 };
+pub use outcome::Outcome;
 pub use pace::{Pace, RateStep, RateSteps, Speedup};
 pub use place::{NamePosition, Position};
 pub use quarantine::objects::{ObjectPrefix, QuarantineObjects, RedrivenObjects};
@@ -156,7 +164,7 @@ pub use quarantine::redriven::{Closed, Closing, RedrivenFile};
 pub use quarantine::{
     OnReject, QUARANTINE_RECORD_SCHEMA, Quarantine, QuarantineFile, QuarantineReport,
     QuarantinedEvent, QuarantinedEventNote, QuarantinedNote, RejectReason, RejectSettings,
-    RejectedEvent, SetAside, file_of_run, open_quarantine, redriven_of,
+    RejectedEvent, SetAside, open_quarantine, quarantine_in, redriven_of,
 };
 pub use reason::ReasonCode;
 pub use receipts::Receipts;

@@ -178,6 +178,33 @@ impl RateSteps {
         Ok(Self { steps, before })
     }
 
+    /// The same schedule at an equal part of each rate; of 0 parts, the whole.
+    #[must_use]
+    pub fn divided_by(&self, parts: u32) -> Self {
+        let parts = f64::from(parts.max(1));
+        self.with_rates(|rate| rate / parts)
+    }
+
+    /// The same schedule at a multiple of each rate: undoes [`RateSteps::divided_by`]; of 0, the
+    /// same.
+    #[must_use]
+    pub fn multiplied_by(&self, times: u32) -> Self {
+        let times = f64::from(times.max(1));
+        self.with_rates(|rate| rate * times)
+    }
+
+    fn with_rates(&self, of: impl Fn(f64) -> f64) -> Self {
+        let steps = self.steps.iter().map(|step| RateStep {
+            rate: of(step.rate),
+            ramp_to: step.ramp_to.map(&of),
+            ..*step
+        });
+        Self {
+            steps: steps.collect(),
+            before: self.before.iter().map(|count| of(*count)).collect(),
+        }
+    }
+
     /// The steps.
     pub fn steps(&self) -> &[RateStep] {
         &self.steps

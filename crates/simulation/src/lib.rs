@@ -33,6 +33,11 @@
 //! | `laws` | what must hold |
 //! | `stage` | tasks and workers, driven one step after the other |
 //! | `pipes`, `clock`, `dice` | bytes on their way, time, chance |
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `planted-bugs` | off | bugs that can be planted, to show that the simulation finds them |
 
 mod run;
 mod producer;

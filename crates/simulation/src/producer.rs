@@ -13,9 +13,9 @@ use durable::simulated::CrashDisk;
 use model::{SharedClock, SharedRandom};
 use push::{ClientOptions, DirectClient, PushEndpoint, RetryPolicy, Trouble};
 use replay::{
-    AsWritten, Cause, Concurrency, Course, Crew, Cursors, DispatchEnd, Ending, Engine, Error,
-    EventOrder, FeedPool, Gateway, Happening, HeldLease, Helm, Journal, Kept, KeptOutput,
-    LaneCount, LaneOrdering, LaneSettings, Merge, Position, Quarantine, QuarantineFile, Ran,
+    AsWritten, Cause, Concurrency, Course, Crew, Cursors, Ending, Engine, Error, EventOrder,
+    FeedPool, Gateway, Happening, HeldLease, Helm, Journal, Kept, KeptOutput, LaneCount,
+    LaneOrdering, LaneSettings, Merge, Outcome, Position, Quarantine, QuarantineFile, Ran,
     RejectedEvent, Schedule, SetAside, Speedup, Start, WhenLate, watch_lease,
 };
 
@@ -335,7 +335,7 @@ impl Life {
     }
 
     /// Whether the report of a life says what happened.
-    fn judge(&self, ran: Ran<Quiet>, cause: Option<Cause>) -> Result<LifeEnd, Error> {
+    fn judge(&self, mut ran: Ran<Quiet>, cause: Option<Cause>) -> Result<LifeEnd, Error> {
         let all = ran.meters.read_all();
         let sum = all.buffered + all.in_flight + all.acknowledged + all.quarantined;
         if all.read != sum {
@@ -357,17 +357,15 @@ impl Life {
         if decided.admit + decided.duplicate + decided.quarantine != all.acknowledged {
             self.laws.broken("decisions and acknowledgements differ");
         }
-        let is_asked = matches!(cause, Some(Cause::Asked) | None);
-        if is_asked && !matches!(ran.dispatched.end, DispatchEnd::Failed(_)) {
+        let verdict = ran.kept.verdict.take();
+        let outcome = Outcome::of(cause, ran.dispatched.end, verdict);
+        if !matches!(outcome, Outcome::Failed(_)) {
             self.check_saved(&ran.kept);
         }
-        match (cause, ran.dispatched.end) {
-            (Some(Cause::Failed(error)), _) => Err(error),
-            (_, DispatchEnd::Failed(error)) if error.code() != "STOPPED" => Err(error),
-            (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown | DispatchEnd::Failed(_)) => {
-                Ok(LifeEnd::Stopped)
-            }
-            (None, DispatchEnd::Complete | DispatchEnd::MaxEvents) => {
+        match outcome {
+            Outcome::Failed(error) => Err(error),
+            Outcome::Stopped => Ok(LifeEnd::Stopped),
+            Outcome::Complete | Outcome::MaxEvents => {
                 if all.buffered + all.in_flight > 0 {
                     self.laws
                         .broken(format!("the stream ended, and its meters did not: {all:?}"));

@@ -274,7 +274,7 @@ impl SimOutput {
         let framed = framer.frame_json_lines(&part.name, from as u64, lines);
         Chunk {
             framed: framed.expect("rows that fit"),
-            rows: RowNumbers::From(from as u64),
+            rows: RowNumbers::from(from as u64),
             ..Chunk::default()
         }
     }

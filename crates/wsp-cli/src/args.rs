@@ -21,7 +21,8 @@ pub use self::steering::{ControlAct, ControlArgs};
 #[cfg(feature = "console")]
 pub use self::tools::HtmlArgs;
 pub use self::tools::{
-    CompletionsArgs, ManArgs, ProfileArgs, ProfileCommand, ReportArgs, ReportCommand, SchemaArgs,
+    CompletionsArgs, ManArgs, MergeArgs, ProfileArgs, ProfileCommand, ReportArgs, ReportCommand,
+    SchemaArgs,
 };
 use crate::face::ColorChoice;
 
@@ -80,7 +81,7 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Print a contract as JSON, or list them all.
     Schema(SchemaArgs),
-    /// Make a page of a report.
+    /// Make a page of a report, or one report of those of all shards.
     Report(ReportArgs),
     /// Print what a shell completes commands by.
     Completions(CompletionsArgs),
@@ -120,6 +121,9 @@ pub struct WorldArgs {
     /// What rows are read from: outputs, view (the platform's stream views), or auto (the view where there is one).
     #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
     pub stream_source: Option<StreamSource>,
+    /// Which shard of the stream: K of N, counted from 0, like 2/8.
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<String>,
     /// The engine's output catalogue.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Option<String>,
@@ -143,6 +147,10 @@ pub struct PlanArgs {
     /// What would be streamed, and when.
     #[command(flatten)]
     pub course: CourseArgs,
+    /// Count all events and the sums of their ids, for `report merge`: reads the key columns of
+    /// every part.
+    #[arg(long)]
+    pub ids: bool,
 }
 
 /// `stream`.
@@ -309,6 +317,25 @@ pub enum CheckpointCommand {
         after_help = "Example:\n  wsp-cli checkpoint reset --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --output-ids s3_event_stream_with_fraud_6B --yes"
     )]
     Reset(ResetArgs),
+    /// Divide the stream into another number of shards; what is done stays done, and nothing is repeated.
+    #[command(
+        after_help = "Example:\n  wsp-cli checkpoint reshard --profile config/platform/profiles/local.yaml --engine-run-root runs/local_full_run-5/7510240d --to 16"
+    )]
+    Reshard(ReshardArgs),
+}
+
+/// `checkpoint reshard`.
+#[derive(Debug, Args)]
+pub struct ReshardArgs {
+    /// Which world.
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// How many shards there shall be; 1 is one piece.
+    #[arg(long, value_name = "M")]
+    pub to: u32,
+    /// Take the leases from a producer that still holds them.
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// `cache`.
@@ -385,7 +412,9 @@ pub struct GateArgs {
 
 /// `demo`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wsp-cli demo --events 20000")]
+#[command(
+    after_help = "Examples:\n  wsp-cli demo --events 20000\n  wsp-cli demo --world-only --folder demo"
+)]
 pub struct DemoArgs {
     /// Rows in the sample world.
     #[arg(long, value_name = "N", default_value_t = 60_000)]
@@ -396,6 +425,10 @@ pub struct DemoArgs {
     /// Keep everything in this folder, which must not be there yet.
     #[arg(long, value_name = "DIR", conflicts_with = "keep")]
     pub folder: Option<PathBuf>,
+    /// Make the world and its profile, stream nothing. The profile's gate is IG_INGEST_URL, else
+    /// http://127.0.0.1:8081.
+    #[arg(long, requires = "folder")]
+    pub world_only: bool,
 }
 
 fn parse_order(text: &str) -> Result<OrderMode, String> {

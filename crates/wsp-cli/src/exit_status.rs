@@ -65,9 +65,12 @@ const STATUSES: &[(&str, &[(u8, &str)])] = &[
     (
         "report",
         &[
-            (0, "written"),
-            (1, "damaged, unreadable, or not to be written"),
-            ARGUMENTS,
+            (0, "written; merged and complete"),
+            (
+                1,
+                "damaged, unreadable, or not to be written; not complete, or of another plan",
+            ),
+            (2, "unusable arguments; no report, or a plan without ids"),
         ],
     ),
     (
@@ -103,7 +106,7 @@ const STATUSES: &[(&str, &[(u8, &str)])] = &[
     (
         "demo",
         &[
-            (0, "nothing was lost"),
+            (0, "nothing was lost; with --world-only: the world is made"),
             (1, "something was lost, or it failed"),
             ARGUMENTS,
             (3, "stopped by a signal"),

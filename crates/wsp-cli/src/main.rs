@@ -4,6 +4,16 @@
 //! to standard error. Exit status: 0 done, 1 failed, 2 unusable arguments or
 //! profile, 3 stopped by a signal after a clean drain, 4 a threshold was broken, 130 by a second
 //! signal.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `jemalloc` | on | the allocator whose figures of memory the documentation gives |
+//! | `console` | on | `wsp-cli console` and `report html`: metrics, health, pages |
+//! | `sqlite` | on | cursors in a SQLite file |
+//! | `postgres` | on | cursors in PostgreSQL |
+//! | `object` | on | cursors, worlds and the records of runs in buckets |
+//! | `reqwest` | on | the push client that drives reqwest, for proxies |
 
 #![allow(unreachable_pub, reason = "nothing of a binary is reachable")]
 
@@ -87,7 +97,7 @@ fn run() -> ExitCode {
             Command::Completions(args) => commands::shell::completions(&args),
             Command::Man(args) => commands::shell::man(&args),
             Command::Cache(args) => commands::cache::run(args).await,
-            Command::Control(args) => commands::control::run(&args).await,
+            Command::Control(args) => commands::control::run(&args, face).await,
             #[cfg(feature = "console")]
             Command::Console(args) => Box::pin(commands::console::run(args)).await,
             Command::Gate(args) => commands::gate::run(args, face).await,

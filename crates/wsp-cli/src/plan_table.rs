@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wsp::{Outline, Pace};
+use wsp::{IdOutline, Outline, Pace};
 
 use crate::face::{Face, Tone};
 use crate::quantities::{bytes, count, count_or_unknown, rate, seconds};
@@ -57,6 +57,17 @@ pub fn plan_table(outline: &Outline, face: Face) -> String {
             bytes(resources.read_bytes)
         ),
     );
+    if let Some((divided, ids)) = outline.shards.as_ref().zip(outline.ids.as_ref()) {
+        let by = divided.by;
+        line(
+            "shards",
+            format!("{} by {by}: {}", divided.count, shares(ids)),
+        );
+        if let Some((start, origin)) = divided.start_at_utc.zip(divided.time_origin_utc) {
+            let text = format!("--start-at {start} --time-origin {origin}, the same for all");
+            line("together", text);
+        }
+    }
     if let Some(sorting) = &outline.sorting {
         line(
             "sorts",
@@ -119,6 +130,19 @@ fn outputs(outline: &Outline) -> Vec<String> {
         format!("  {}  {}", cells.join("  "), row[HEADS.len() - 1])
     });
     shown.collect()
+}
+
+/// How evenly the shards divide the events.
+fn shares(ids: &IdOutline) -> String {
+    let events = ids.of_shards.iter().map(|shard| shard.tally.events);
+    let least = events.clone().min().unwrap_or_default();
+    let most = events.max().unwrap_or_default();
+    format!(
+        "{} to {} events each, the largest has {:.1} % of all",
+        count(least),
+        count(most),
+        ids.largest_share * 100.0
+    )
 }
 
 fn duration(outline: &Outline) -> String {

@@ -69,6 +69,15 @@
 //! - A cursor never passes an event that is not acknowledged or durably quarantined.
 //! - What is sent, in what order and under which ids depends on the world and the
 //!   request alone: not on speed, lanes, chunk sizes, backends or crashes.
+//!
+//! # Cargo features
+//! | feature | by default | gives |
+//! |---|---|---|
+//! | `file` | on | cursors in a folder |
+//! | `sqlite` | on | cursors in a SQLite file |
+//! | `postgres` | on | cursors in PostgreSQL |
+//! | `object` | on | cursors, worlds and the records of runs in buckets |
+//! | `reqwest` | on | the push client that drives reqwest, for proxies |
 
 #![cfg_attr(
     test,
@@ -96,7 +105,7 @@ pub use build::{BUILD, Build};
 pub use checkpoint;
 pub use envelope::EventTime;
 pub use error::{Error, Fault};
-pub use model::{Class, Place, Refusal, RefusalRecord};
+pub use model::{Class, Place, Refusal, RefusalRecord, Shard, ShardBy};
 pub use plan::{ViewReport, pack, verify};
 pub use profile::{Overrides, StreamRequest};
 pub use push;
@@ -106,9 +115,11 @@ pub use replay::{
     Bounds, Cause, Ending, Pace, Progress, ProgressSink, RateSteps, Speedup, Steering, TimeWindow,
 };
 pub use run::failure::StreamFailure;
+pub use run::id_outline::{IdOutline, OutputIds, ShardIds};
+pub use run::merged_report::{LostAttempts, MergedOutput, MergedReport, merge_reports};
 pub use run::outline::{
-    ForecastOutline, Outline, OutputOutline, ResourcesOutline, SORT_ROWS_A_SECOND, SortOutline,
-    outline,
+    ForecastOutline, Outline, OutputOutline, ResourcesOutline, SORT_ROWS_A_SECOND, ShardsOutline,
+    SortOutline, outline, outline_with_ids,
 };
 pub use run::platform_run::PlatformRunSource;
 pub use run::process_limits::{check_address_space, check_threads, raise_file_handles};

@@ -13,7 +13,7 @@ model::reason_codes! {
             "Name a profile; `config/platform/profiles/` holds four.";
         /// A key of the profile, or a flag that stands for one, has an unusable value.
         ProfileInvalid => "PROFILE_INVALID", Usage,
-            "Mend the key that is named; `config/platform/profiles/README.md` lists every key.";
+            "Mend the key that is named; `docs/reference/profile.md` lists every key.";
         /// A key inside one of WSP's own blocks is not known.
         ProfileKeyUnknown => "PROFILE_KEY_UNKNOWN", Usage,
             "Correct the spelling; the message lists the known keys.";
@@ -32,9 +32,27 @@ model::reason_codes! {
         /// A value of a program's request is missing or out of its range.
         RequestInvalid => "REQUEST_INVALID", Usage,
             "Mend the value that is named.";
-        /// `WSP_LANE_COUNT` makes this process one of several lanes.
-        LanesUnsupported => "WSP_LANES_UNSUPPORTED", Usage,
-            "Start one process without it.";
+        /// There is no such shard: `0 ≤ K < N` does not hold, or it is not named.
+        ShardInvalid => "SHARD_INVALID", Usage,
+            "Name it with `--shard K/N`, 0 ≤ K < N.";
+        /// A shard of several is paced by event time, and nothing says when which event time is due.
+        ShardScheduleUnfixed => "SHARD_SCHEDULE_UNFIXED", Usage,
+            "Give all shards the same `--start-at` and `--time-origin`; `plan` proposes both.";
+        /// A file is not the plan with ids, or the report, that a merge needs.
+        MergeReportUnreadable => "MERGE_REPORT_UNREADABLE", Usage,
+            "Name what `plan --ids` and `stream` printed.";
+        /// A report is of another stream than the plan's, or of another run than the others.
+        MergePlanMismatch => "MERGE_PLAN_MISMATCH", Refused,
+            "Merge the reports of one stream against its own plan.";
+        /// No report is of some shard of the plan.
+        MergeReportMissing => "MERGE_REPORT_MISSING", Failed,
+            "Find the report, or run that shard again: its cursors count what it has done.";
+        /// What all shards have done is not what was planned.
+        MergeIncomplete => "MERGE_INCOMPLETE", Failed,
+            "Run the shards again: what is missing is streamed, and nothing is repeated.";
+        /// The clock differs too much from the checkpoint store's for a paced shard.
+        ShardClockSkewed => "SHARD_CLOCK_SKEWED", Refused,
+            "Set the machine's clock, or raise `wsp_shard.max_clock_skew_ms`.";
         /// `checkpoint reset` without `--yes`.
         ResetNotConfirmed => "RESET_NOT_CONFIRMED", Usage,
             "Add `--yes`: the next run then streams everything again.";

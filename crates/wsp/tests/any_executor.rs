@@ -73,6 +73,7 @@ async fn saved_and_found(store: Arc<dyn CheckpointStore>) {
         order: OrderPosition::AsWritten,
         platform_run_id: "platform_20260128T090000Z".to_owned(),
         plan_digest: "ab".repeat(32),
+        done: None,
     };
     let cursors = BTreeMap::from([(key.clone(), cursor)]);
     store.save_many(&lease, &cursors).await.unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use wsp::profile::Profile;
 use wsp::push::{Answer, PushClient, PushFault, PushLane};
 use wsp::{Cause, Ending};
 use wsp::{Overrides, Status, Stream, StreamFailure, StreamReport, StreamRequest};
-use wsp::{Pace, Speedup};
+use wsp::{Pace, RateSteps, Speedup};
 
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,6 +44,8 @@ struct Site {
     posted_at: Mutex<Option<Instant>>,
     /// When the lease was found lost.
     lost_at: Mutex<Option<Instant>>,
+    /// By how much the store's clock is ahead of this machine's; without it, the store has none.
+    clock_ahead: Option<Duration>,
 }
 
 #[async_trait]
@@ -114,6 +116,10 @@ impl CheckpointStore for Site {
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
         self.releases.fetch_add(1, SeqCst);
         self.inner.release(lease).await
+    }
+
+    async fn server_time(&self) -> Result<Option<SystemTime>, Error> {
+        Ok(self.clock_ahead.map(|ahead| SystemTime::now() + ahead))
     }
 }
 
@@ -309,4 +315,39 @@ async fn lanes_that_retry_post_no_more_once_the_lease_is_lost() {
         since < Duration::from_secs(5),
         "a post {since:?} after the lease was lost"
     );
+}
+
+/// Shards of one schedule go by clocks of their own, and the store's is what they compare with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paced_shard_whose_clock_is_wrong_is_refused_and_an_unpaced_one_says_how_wrong() {
+    let shard = |pace: Pace| Overrides {
+        shard: Some("0/2".to_owned()),
+        pace: Some(pace),
+        ..Overrides::default()
+    };
+    let paced = || shard(RateSteps::fixed(1e6).unwrap().into());
+    let unpaced = || shard(Pace::Speedup(Speedup::UNPACED));
+    for (ahead, is_right) in [(Some(5_000), false), (Some(0), true), (None, true)] {
+        let bench = Bench::new(Site {
+            clock_ahead: ahead.map(Duration::from_millis),
+            ..Site::default()
+        });
+        let report = bench.run(bench.stream(paced()), Gate::Admits).await;
+        let refused = (!is_right).then_some("SHARD_CLOCK_SKEWED");
+        assert_eq!(report.reason, refused, "{ahead:?}: {:?}", report.detail);
+        assert_eq!(bench.count(|site| &site.posts) > 0, is_right);
+
+        let bench = Bench::new(Site {
+            clock_ahead: ahead.map(Duration::from_millis),
+            ..Site::default()
+        });
+        let report = bench.run(bench.stream(unpaced()), Gate::Admits).await;
+        assert_eq!(report.status, Status::Streamed, "{:?}", report.detail);
+        let skew = report.shard.unwrap().clock_skew;
+        let is_near = |ahead: u64| {
+            let skew = skew.unwrap();
+            (skew.ahead_ms + ahead as f64).abs() <= skew.within_ms + 1.0
+        };
+        assert!(ahead.map_or(skew.is_none(), is_near), "{ahead:?} {skew:?}");
+    }
 }

@@ -38,6 +38,7 @@ fn sixty_four_parts_that_overlap_stay_within_the_memory_that_was_estimated() {
         time: TimeForm::MixedText,
         group_rows: 8_192,
         wide: true,
+        keyed: false,
     };
     let disk = DiskWorld::write(&world, writing);
     drop(world);

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
-use system_tests::{signal, wsp_cli};
+use system_tests::{command, signal, wsp_cli};
 
 use crate::signals::{start, wait_until};
 
@@ -42,12 +41,8 @@ fn a_demo_that_is_stopped_leaves_neither_a_stream_nor_a_file() {
 #[test]
 fn a_demo_tells_a_short_story_proves_it_and_ends_with_commands_that_work() {
     let folder = tempfile::tempdir().unwrap();
-    let ran = Command::new(wsp_cli())
-        .args(["demo", "--events", "5000", "--folder", "demo"])
-        .current_dir(folder.path())
-        .env_remove("RUST_LOG")
-        .output()
-        .unwrap();
+    let args = ["demo", "--events", "5000", "--folder", "demo"];
+    let ran = command(folder.path(), &args).output().unwrap();
     let story = String::from_utf8(ran.stderr).unwrap();
     assert!(ran.status.success(), "{story}");
     let proof: Value = serde_json::from_slice(&ran.stdout).unwrap();
@@ -63,14 +58,11 @@ fn a_demo_tells_a_short_story_proves_it_and_ends_with_commands_that_work() {
     let (_, next) = story.split_once("To go on:\n").expect("commands to try");
     let commands: Vec<&str> = next.lines().collect();
     assert_eq!(commands.len(), 3, "{next}");
-    for command in commands {
-        let mut words = command.split('#').next().unwrap().split_whitespace();
-        let program = words.next().unwrap();
-        let ran = Command::new(program)
-            .args(words)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(ran.status.success(), "{command}: {ran:?}");
+    for line in commands {
+        let words = line.split('#').next().unwrap().split_whitespace();
+        let words: Vec<&str> = words.collect();
+        assert_eq!(Path::new(words[0]), wsp_cli());
+        let ran = command(folder.path(), &words[1..]).output().unwrap();
+        assert!(ran.status.success(), "{line}: {ran:?}");
     }
 }

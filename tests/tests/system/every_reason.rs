@@ -287,7 +287,7 @@ fn an_engine_release_that_fits_no_manifest_is_refused() {
 }
 
 /// What no run can come to, and who sees it instead.
-const BEYOND_A_RUN: [(&str, &str); 10] = [
+const BEYOND_A_RUN: [(&str, &str); 11] = [
     (
         "IG_ENDPOINT_INVALID",
         "a program's own push client: push's tests",
@@ -313,6 +313,10 @@ const BEYOND_A_RUN: [(&str, &str); 10] = [
     (
         "REQUEST_INVALID",
         "a library caller's mistake: wsp's tests of a stream without a profile",
+    ),
+    (
+        "SHARD_CLOCK_SKEWED",
+        "a store whose clock is another: wsp's tests of leases",
     ),
     (
         "GATE_WAIVER_REFUSED",

@@ -1,4 +1,5 @@
 //! Whole-system tests: the real binary against the real stand-in gate.
+// One JSON object has all fields of a report.
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,6 +13,7 @@ mod contracts;
 mod damaged_parts;
 mod deleted_runs_root;
 mod demo;
+mod deploy;
 mod dependency_counts;
 mod doctor;
 mod dropped_table;
@@ -22,6 +24,7 @@ mod examples;
 mod exit_status;
 mod fault_matrix;
 mod faulty_store;
+mod feature_tables;
 mod first_pages;
 mod floors;
 mod forecast;
@@ -37,6 +40,7 @@ mod long_outage;
 mod main_path;
 mod metrics;
 mod mutations;
+mod newer_formats;
 mod order_of_refusals;
 mod outages;
 mod outside_crates;
@@ -47,6 +51,7 @@ mod quarantine;
 mod rate_cap;
 mod reason_codes;
 mod refusals;
+mod releases;
 mod report;
 mod runs_in_bucket;
 mod s3;
@@ -54,6 +59,7 @@ mod s3_bad_input;
 mod s3_figures;
 mod schedule;
 mod services;
+mod shards;
 mod shell;
 mod signals;
 mod sort_cache;

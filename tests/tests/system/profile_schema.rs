@@ -17,6 +17,8 @@ enum Kind {
     Whole,
     /// A whole number from 1 on, and one that goes with the defaults.
     Natural(u64),
+    /// The number of a shard; 0 goes with every count.
+    Shard,
     Flag,
     Choice(&'static [&'static str]),
     Ids,
@@ -24,7 +26,7 @@ enum Kind {
     Conditions,
 }
 
-use Kind::{Choice, Conditions, Flag, Ids, Natural, Number, Rate, Text, Whole};
+use Kind::{Choice, Conditions, Flag, Ids, Natural, Number, Rate, Shard, Text, Whole};
 
 /// Every key of a profile.
 const KEYS: &[(&str, Kind)] = &[
@@ -106,6 +108,10 @@ const KEYS: &[(&str, Kind)] = &[
     ("wiring.wsp_order.sort_cache", Text),
     ("wiring.wsp_order.memory_budget_mib", Natural(8)),
     ("wiring.wsp_order.time_index", Text),
+    ("wiring.wsp_shard.index", Shard),
+    ("wiring.wsp_shard.count", Natural(65_536)),
+    ("wiring.wsp_shard.by", Choice(&["key", "event_id"])),
+    ("wiring.wsp_shard.max_clock_skew_ms", Natural(8)),
     ("wiring.wsp_audit.root", Text),
     ("wiring.wsp_thresholds.fail_if", Conditions),
     ("wiring.wsp_thresholds.abort_if", Conditions),
@@ -181,6 +187,17 @@ fn values(kind: Kind) -> (Vec<Value>, Vec<Value>) {
                 json!(-1),
                 json!(1.5),
                 json!("0"),
+                json!("x"),
+                json!(true),
+                json!([]),
+            ]),
+        ),
+        Shard => (
+            or_variable(vec![json!(0), json!("0"), json!("")], "0"),
+            and_wrong(vec![
+                json!(-1),
+                json!(0.5),
+                json!(65_536),
                 json!("x"),
                 json!(true),
                 json!([]),

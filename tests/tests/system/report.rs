@@ -89,9 +89,15 @@ fn full() -> Value {
     let decisions = json!({"admit": 1, "duplicate": 0, "quarantine": 0});
     let outage = json!({"times": 1, "seconds": 2, "last_cause": "away"});
     let log = log_of_a_run();
+    let tally = json!({"events": 1, "ids_sum": "d".repeat(64)});
+    let done = json!({"acknowledged": tally, "quarantined": tally});
     json!({
-        "version": "0.1.0", "commit": "0123456789ab", "host": "h",
-        "profile_digest": "a".repeat(64), "shard": {"index": 0, "count": 2},
+        "format_version": 2, "version": "0.1.0", "commit": "0123456789ab", "host": "h",
+        "profile_digest": "a".repeat(64), "shard": {
+            "index": 0, "count": 2, "by": "key", "generation": 1,
+            "before": [{"output_id": "o", "done": done}],
+            "clock_skew": {"ahead_ms": -0.5, "within_ms": 0.25}, "rate_part": 0.5,
+        },
         "started_at_utc": "2026-01-28T09:00:00.000Z", "ended_at_utc": "2026-01-28T09:00:01.000Z",
         "status": "FAILED", "reason": "THRESHOLD_ABORTED", "detail": "d",
         "engine_run_root": "r", "scenario_id": "s", "output_ids": ["o"],
@@ -113,7 +119,7 @@ fn full() -> Value {
             "read": 1, "buffered": 0, "in_flight": 0, "acknowledged": 1, "quarantined": 0,
             "decisions": decisions,
             "cursor": {"last_file": "f", "last_part": "p", "last_row_index": 1,
-                "last_ts_utc": "2026-01-28T09:00:00.000000Z"}}],
+                "last_ts_utc": "2026-01-28T09:00:00.000000Z", "done": done}}],
         "first_ts_utc": "2026-01-28T09:00:00.000000Z", "last_ts_utc": "2026-01-28T09:00:00.000000Z",
         "wall_seconds": 1.5, "events_per_second": 1.5,
         "schedule": {"rate": [{"offset_s": 0.0, "rate": 1.0, "ramp_to": 2.0},

@@ -183,6 +183,42 @@ fn a_redrive_delivers_from_objects_each_event_once() {
 }
 
 #[test]
+fn shards_keep_their_objects_apart_and_one_redrive_delivers_from_all_of_them() {
+    let scene = Scene::new(&[]);
+    let mut aside = 0;
+    for shard in ["0", "1"] {
+        let named = format!("{shard}/2");
+        let ran = scene.run(&["stream"], &["--shard", &named, "--speedup", "0"]);
+        ran.expect(0, "");
+        let own = format!("shard-{shard}-of-2");
+        let audit = scene.lines(&format!("{own}/audit"));
+        let last = audit.last().unwrap();
+        assert_eq!(last["event_kind"], "stream_complete", "{audit:?}");
+        let waiting = scene.lines(&format!("{own}/quarantine")).len();
+        assert_eq!(ran.report["quarantine"]["waiting"], waiting);
+        assert!(waiting > 0, "{own}");
+        aside += waiting;
+    }
+    let of_whole = scene.lines("audit").len() + scene.lines("quarantine").len();
+    assert_eq!(of_whole, 0, "no shard's");
+    assert_eq!(
+        aside as u64 + scene.rig.gate.stats().unique,
+        scene.rig.rows()
+    );
+    scene.rig.gate.set_faults(Vec::new()).unwrap();
+    let redriven = scene.run(&["redrive"], &[]);
+    redriven.expect(0, "");
+    assert_eq!(redriven.report["redriven"], aside);
+    let again = scene.run(&["redrive"], &[]);
+    again.expect(0, "");
+    assert_eq!(
+        (&again.report["redriven"], &again.report["waiting"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(scene.rig.gate.stats().unique, scene.rig.rows());
+}
+
+#[test]
 fn a_kill_loses_no_event_whose_cursor_passed_and_no_process_writes_over_another() {
     let scene = Scene::new(&[("policy.stream_speedup", "1200")]);
     for share in [5, 3, 2] {

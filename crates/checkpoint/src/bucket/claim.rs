@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::object::{Objects, Refusal, TRIES};
 use crate::count::{MOST, count};
-use crate::error::Error;
+use crate::error::{Error, unsupported};
 use crate::key::PackKey;
 use crate::lease::{Holder, LeaseRequest, SessionId};
 use crate::record::{SLOT_VERSION, json};
@@ -132,6 +132,21 @@ impl Silence {
     }
 }
 
+/// Refuses a claim that says that it is of another format; an object that says nothing is no whole
+/// claim.
+fn check_version(bytes: &[u8], place: &str) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u64,
+    }
+    match json_strictly::<Version>(bytes) {
+        Ok(Version { format_version }) if format_version != u64::from(SLOT_VERSION) => {
+            Err(unsupported(place, format_version, SLOT_VERSION))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Objects {
     fn claim_path(&self, pack: &PackKey) -> Path {
         let prefix = self.prefix().clone();
@@ -139,12 +154,18 @@ impl Objects {
     }
 
     /// The claim object of a pack, if there is one.
+    ///
+    /// # Errors
+    /// `CHECKPOINT_VERSION_UNSUPPORTED` for the claim of a release with another format: what it wants
+    /// is not known, so nothing may be saved beside it.
     pub(super) async fn claim(&self, pack: &PackKey) -> Result<Option<FoundClaim>, Error> {
-        let found = self.fetch(&self.claim_path(pack)).await?;
-        Ok(found.map(|(bytes, version)| FoundClaim {
-            claim: json_strictly(&bytes).ok(),
-            version,
-        }))
+        let path = self.claim_path(pack);
+        let Some((bytes, version)) = self.fetch(&path).await? else {
+            return Ok(None);
+        };
+        check_version(&bytes, path.as_ref())?;
+        let claim = json_strictly(&bytes).ok();
+        Ok(Some(FoundClaim { claim, version }))
     }
 
     /// Writes a claim over `before`, or as the pack's first.

@@ -13,6 +13,7 @@
 mod cursors;
 mod damage;
 mod leases;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ use model::{Clock, SharedClock};
 pub use self::cursors::*;
 pub use self::damage::*;
 pub use self::leases::*;
+pub use self::shards::*;
 use crate::slots::{Observer, StoredSlot};
 use crate::{
     CheckpointStore, Cursor, CursorKey, Error, Holder, Lease, LeaseRequest, OrderPosition, PackKey,
@@ -74,7 +76,7 @@ impl Damage {
         match self {
             Damage::Edited => record.replace("\"last_row_index\":", "\"last_row_index\":1"),
             Damage::Torn => record[..record.len() / 2].to_owned(),
-            Damage::NewerVersion => record.replace("\"format_version\":2", "\"format_version\":3"),
+            Damage::NewerVersion => record.replace("\"format_version\":3", "\"format_version\":4"),
         }
     }
 
@@ -122,6 +124,12 @@ macro_rules! every_promise {
             a_damaged_record_is_refused,
             a_newer_record_is_refused,
             a_damaged_record_can_be_reset_and_stays_in_history,
+            what_became_of_events_is_read_back,
+            shards_that_begin_at_once_agree_on_one_layout,
+            other_shards_than_the_layouts_are_refused,
+            shards_pass_over_no_cursor_of_the_whole_stream,
+            a_stream_is_divided_anew_by_one_write,
+            a_division_of_before_leaves_no_cursor_behind,
         }
     };
     ($backend:path => $($promise:ident,)*) => {
@@ -143,7 +151,7 @@ macro_rules! every_promise {
 }
 
 /// How many promises each backend keeps.
-pub const PROMISES: usize = 32;
+pub const PROMISES: usize = 38;
 
 /// A clock that passes no time but what is slept. Clones share it. A parked thread really waits,
 /// and passes none of its time: it waits for another thread, not for a moment.
@@ -205,6 +213,7 @@ pub fn cursor(part: &str, row: u64) -> Cursor {
         order: OrderPosition::AsWritten,
         platform_run_id: "platform_20260128T090000Z".to_owned(),
         plan_digest: "ab".repeat(32),
+        done: None,
     }
 }
 

@@ -39,6 +39,7 @@ mod dsn;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Transaction};
@@ -49,7 +50,7 @@ use self::fault::{failed, says_no_table};
 use self::link::Link;
 use self::rows::{SERVER_LIFE, StoredLease, advisory_lock, read_leases, read_records};
 use self::schema::Shape;
-use crate::error::{Error, lost, table_missing, unavailable};
+use crate::error::{Error, corrupt, lost, table_missing, unavailable};
 use crate::key::CursorKey;
 use crate::lease::{LeaseRecord, LeaseRequest, SessionId};
 use crate::record::Wire;
@@ -201,6 +202,20 @@ impl Slots for PostgresStore {
         };
         let outcome = inner.link.run(operation, read).await;
         inner.say_if_dropped(operation, outcome).await
+    }
+
+    async fn server_time(&self) -> Result<Option<SystemTime>, Error> {
+        let (operation, place) = ("read the server's clock", &self.location());
+        let read = async |client: Object| {
+            let micros = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+            let row = client.query_one(micros, &[]).await;
+            let row = row.map_err(|error| failed(operation, place, error))?;
+            let micros = row.try_get::<_, i64>(0);
+            micros.map_err(|error| corrupt(place, "its clock says no time").because(error))
+        };
+        let micros = self.inner.link.run(operation, read).await?;
+        let since = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+        Ok(Some(SystemTime::UNIX_EPOCH + since))
     }
 
     async fn lines(&self, key: &CursorKey, limit: usize) -> Result<Vec<String>, Error> {

@@ -14,7 +14,7 @@ use crate::cursor::RowSource;
 use crate::error::{Error, corrupt, unsupported};
 use crate::key::{CursorKey, PackKey};
 use crate::lease::{Holder, LeaseRecord, SessionId};
-use crate::record::{FORMAT_VERSION, ForeignWire, Wire, is_known, json};
+use crate::record::{FORMAT_VERSION, ForeignWire, WITHOUT_TALLIES, Wire, is_known, json};
 use crate::slots::StoredRecord;
 
 /// Lines of history kept a key, at least.
@@ -24,13 +24,14 @@ const TRIM_EVERY: u64 = 100;
 
 const OUR_COLUMNS: &str = "c.checksum, c.fence, c.format_version, c.order_mode, c.plan_digest,
     c.platform_run_id, c.sequence, c.sort_time_ns,
-    to_jsonb(c) ->> 'last_part' AS last_part, to_jsonb(c) ->> 'source' AS source";
+    to_jsonb(c) ->> 'last_part' AS last_part, to_jsonb(c) ->> 'source' AS source,
+    to_jsonb(c) ->> 'done' AS done";
 
 /// What stands for them in the existing producer's table.
 const NO_COLUMNS: &str = "NULL::text AS checksum, NULL::bigint AS fence,
     NULL::integer AS format_version, NULL::text AS order_mode, NULL::text AS plan_digest,
     NULL::text AS platform_run_id, NULL::bigint AS sequence, NULL::text AS sort_time_ns,
-    NULL::text AS last_part, NULL::text AS source";
+    NULL::text AS last_part, NULL::text AS source, NULL::text AS done";
 
 /// What a statement takes.
 type Parameters<'p> = [&'p (dyn ToSql + Sync)];
@@ -168,17 +169,20 @@ fn our_columns(row: &Row, format_version: u32, producer: ForeignWire) -> Result<
     };
     let order: String = present(row, "order_mode")?;
     // An older release leaves what it finds in columns that it does not know.
-    let newer = format_version == FORMAT_VERSION;
-    let newer = |column| {
-        if newer {
+    let newer_from = |first, column| {
+        if format_version >= first {
             value::<String>(row, column)
         } else {
             Ok(None)
         }
     };
+    let newer = |column| newer_from(WITHOUT_TALLIES, column);
     let source = newer("source")?.map(|source| source.parse());
+    let done = newer_from(FORMAT_VERSION, "done")?;
+    let done = done.map(|done| serde_json::from_str(&done)).transpose();
     Ok(Wire {
         checksum: present(row, "checksum")?,
+        done: done.map_err(|fault| format!("its `done` is no tally ({fault})"))?,
         fence: number("fence")?,
         format_version,
         last_file: producer.last_file,
@@ -414,15 +418,16 @@ pub(super) async fn release_leases(
 const SAVE: &str = "
 INSERT INTO wsp_checkpoint AS c (pack_key, output_id, last_file, last_row_index, last_ts_utc,
     updated_at_utc, checksum, fence, format_version, order_mode, plan_digest, platform_run_id,
-    sequence, sort_time_ns, last_part, source)
+    sequence, sort_time_ns, last_part, source, done)
 SELECT pack_key, output_id, r.last_file, r.last_row_index, r.last_ts_utc,
-    r.updated_at_utc::timestamptz, r.checksum, fence, 2, r.order_mode, r.plan_digest,
-    r.platform_run_id, r.sequence, r.sort_time_ns, r.last_part, r.source
+    r.updated_at_utc::timestamptz, r.checksum, fence, 3, r.order_mode, r.plan_digest,
+    r.platform_run_id, r.sequence, r.sort_time_ns, r.last_part, r.source, r.done
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
         $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[],
-        $15::text[], $16::text[])
+        $15::text[], $16::text[], $17::text[])
     AS r (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc, checksum,
-        fence, order_mode, plan_digest, platform_run_id, sequence, sort_time_ns, last_part, source)
+        fence, order_mode, plan_digest, platform_run_id, sequence, sort_time_ns, last_part, source,
+        done)
 JOIN wsp_checkpoint_lease l USING (pack_key, output_id, fence)
 WHERE l.session = $14 AND NOT l.released
 ON CONFLICT (pack_key, output_id) DO UPDATE SET
@@ -432,7 +437,7 @@ ON CONFLICT (pack_key, output_id) DO UPDATE SET
     format_version = excluded.format_version, order_mode = excluded.order_mode,
     plan_digest = excluded.plan_digest, platform_run_id = excluded.platform_run_id,
     sequence = excluded.sequence, sort_time_ns = excluded.sort_time_ns,
-    last_part = excluded.last_part, source = excluded.source
+    last_part = excluded.last_part, source = excluded.source, done = excluded.done
 WHERE coalesce(c.sequence, 0) = excluded.sequence - 1
 RETURNING c.pack_key, c.output_id, to_jsonb(c)::text AS whole, c.xmax = 0 AS is_new";
 
@@ -471,6 +476,7 @@ pub(super) async fn write_records(
         &session.0,
         &column(wires, |w| w.last_part.as_deref()),
         &column(wires, |w| w.source.map(RowSource::as_str)),
+        &column(wires, |w| w.done.map(|done| json(&done))),
     ];
     let lines = wires
         .iter()

@@ -67,12 +67,12 @@ CREATE TRIGGER wsp_checkpoint_guard BEFORE INSERT OR UPDATE ON wsp_checkpoint
 
 /// What later releases add to that shape, nullable: an older release does without.
 ///
-/// `last_part` and `source` are those of the record. `lock_taken_in` is the session of the lease and the life of the server in which that session's
+/// `last_part`, `source` and `done` are those of the record, `done` as JSON. `lock_taken_in` is the session of the lease and the life of the server in which that session's
 /// advisory lock was taken; without it the lock says nothing.
 const ADDED: &str = "
 ALTER TABLE wsp_checkpoint_lease ADD COLUMN IF NOT EXISTS lock_taken_in text;
 ALTER TABLE wsp_checkpoint ADD COLUMN IF NOT EXISTS last_part text,
-    ADD COLUMN IF NOT EXISTS source text;";
+    ADD COLUMN IF NOT EXISTS source text, ADD COLUMN IF NOT EXISTS done text;";
 
 /// What the database holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,10 +205,11 @@ pub(super) async fn remake(
 /// Whether what this release adds is there. Looks, and takes no lock on the table: `ALTER TABLE`
 /// would wait for everyone who uses it, and find nothing to do.
 async fn has_added(client: &impl GenericClient, place: &str) -> Result<bool, Error> {
-    let look = "SELECT 3 = (
+    let look = "SELECT 4 = (
         SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         WHERE (c.relname, a.attname) IN (('wsp_checkpoint_lease', 'lock_taken_in'),
-                ('wsp_checkpoint', 'last_part'), ('wsp_checkpoint', 'source'))
+                ('wsp_checkpoint', 'last_part'), ('wsp_checkpoint', 'source'),
+                ('wsp_checkpoint', 'done'))
             AND pg_table_is_visible(c.oid) AND NOT a.attisdropped)";
     let found = client.query_one(look, &[]).await;
     let found = found.map_err(|error| failed("look at the checkpoint tables", place, error))?;

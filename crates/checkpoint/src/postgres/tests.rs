@@ -54,7 +54,7 @@ impl Backend for InSchema {
         let change = match damage {
             Damage::Edited => "last_row_index = last_row_index + 1, sequence = sequence + 1",
             Damage::Torn => "plan_digest = NULL, sequence = sequence + 1",
-            Damage::NewerVersion => "format_version = 3, sequence = sequence + 1",
+            Damage::NewerVersion => "format_version = 4, sequence = sequence + 1",
         };
         let (pack_key, output_id) = (key.pack_key(), key.output_id().as_str());
         let update = format!(

@@ -2,17 +2,30 @@
 
 use proptest::prelude::*;
 
+use model::{IdTally, IdsSum};
+
 use super::*;
 use crate::ReasonCode;
 use crate::conformance::{assert_code, cursor, key};
 
-const GOLDEN: &str = r#"{"checksum":"CHECKSUM","fence":3,"format_version":2,"last_file":"runs/w1/data/part-0.parquet","last_part":"data/part-0.parquet","last_row_index":41,"last_ts_utc":"2026-01-01T00:00:00.000000Z","order":"event_time","output_id":"arrivals","pack_key":"454349e422f05297191ead13e21d3db520e5abef52055e4964b82fb213f593a1","plan_digest":"abababababababababababababababababababababababababababababababab","platform_run_id":"platform_20260128T090000Z","sequence":7,"sort_time_ns":"1769590800123456789","source":"outputs","updated_at_utc":"2026-01-28T09:00:00.000000Z"}"#;
+const GOLDEN: &str = r#"{"checksum":"CHECKSUM","done":{"acknowledged":{"events":41,"ids_sum":"0101010101010101010101010101010101010101010101010101010101010101"},"quarantined":{"events":1,"ids_sum":"fefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefe"}},"fence":3,"format_version":3,"last_file":"runs/w1/data/part-0.parquet","last_part":"data/part-0.parquet","last_row_index":41,"last_ts_utc":"2026-01-01T00:00:00.000000Z","order":"event_time","output_id":"arrivals","pack_key":"454349e422f05297191ead13e21d3db520e5abef52055e4964b82fb213f593a1","plan_digest":"abababababababababababababababababababababababababababababababab","platform_run_id":"platform_20260128T090000Z","sequence":7,"sort_time_ns":"1769590800123456789","source":"outputs","updated_at_utc":"2026-01-28T09:00:00.000000Z"}"#;
+
+fn tally(events: u64, byte: u8) -> IdTally {
+    IdTally {
+        events,
+        ids_sum: IdsSum::of(&[byte; 32]),
+    }
+}
 
 fn golden() -> Wire {
     let cursor = Cursor {
         order: OrderPosition::EventTime {
             sort_time_ns: 1_769_590_800_123_456_789,
         },
+        done: Some(DoneTally {
+            acknowledged: tally(41, 0x01),
+            quarantined: tally(1, 0xfe),
+        }),
         ..cursor("data/part-0.parquet", 41)
     };
     let at = "2026-01-28T09:00:00.000000Z".to_owned();
@@ -33,7 +46,7 @@ fn a_record_of_the_first_format_is_read() {
     let mut first = golden();
     first.format_version = 1;
     first.last_file = "data/part-0.parquet".to_owned();
-    (first.last_part, first.source) = (None, None);
+    (first.last_part, first.source, first.done) = (None, None, None);
     first.checksum = first.expected_checksum();
     let text = first.to_json();
     assert!(!text.contains("last_part"), "{text}");
@@ -43,6 +56,26 @@ fn a_record_of_the_first_format_is_read() {
     };
     assert_eq!(cursor.last_part, "data/part-0.parquet");
     assert_eq!(cursor.source, RowSource::Outputs);
+}
+
+#[test]
+fn a_record_of_the_second_format_is_read_and_its_tally_is_not_known() {
+    let mut second = golden();
+    second.format_version = 2;
+    second.done = None;
+    second.checksum = second.expected_checksum();
+    let text = second.to_json();
+    assert!(!text.contains("done"), "{text}");
+    let key = key("r", "arrivals");
+    let record = Record::parse(text.as_bytes(), &key, "here").unwrap();
+    let StoredCursor::Ours(cursor) = &record.cursor else {
+        panic!("it is ours");
+    };
+    assert_eq!((cursor.last_row_index, cursor.done), (41, None));
+    second.done = golden().done;
+    second.checksum = second.expected_checksum();
+    let parsed = Record::parse(second.to_json().as_bytes(), &key, "here");
+    assert_code(parsed, ReasonCode::Corrupt);
 }
 
 #[test]
@@ -74,17 +107,18 @@ fn anything_else_is_refused_by_its_reason() {
         &text.replace(r#""fence":3,"#, ""),
         &text.replace(r#""fence":3,"#, r#""fence":3,"fence":3,"#),
         &text.replace(r#""fence":3,"#, r#""fence":3,"more":1,"#),
-        &text.replace("41", "42"),
-        &text.replace("41", "-1"),
-        &text.replace("41", "41.5"),
+        &text.replace("_index\":41", "_index\":42"),
+        &text.replace("_index\":41", "_index\":-1"),
+        &text.replace("_index\":41", "_index\":41.5"),
+        &text.replace("\"events\":41", "\"events\":42"),
         &text.replace("event_time", "as_written"),
     ] {
         let error = assert_code(parse(wrong), ReasonCode::Corrupt);
         assert!(error.to_string().contains("/c/cursor.json"), "{error}");
     }
-    for version in ["0", "3", "\"1\"", "null", "99999999999999999999"] {
+    for version in ["0", "4", "\"1\"", "null", "99999999999999999999"] {
         let newer = text.replace(
-            r#""format_version":2"#,
+            r#""format_version":3"#,
             &format!(r#""format_version":{version}"#),
         );
         assert_code(parse(&newer), ReasonCode::VersionUnsupported);

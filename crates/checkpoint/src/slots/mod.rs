@@ -44,6 +44,7 @@ mod slot;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -129,6 +130,15 @@ pub trait Slots: Debug + Send + Sync + 'static {
     where
         T: Send + 'static,
         F: Fn(&CursorKey, Slot) -> Result<(Change, T), Error> + Send + Sync + 'static;
+
+    /// The time by the store's own clock; see
+    /// [`CheckpointStore::server_time`](crate::CheckpointStore::server_time).
+    ///
+    /// # Errors
+    /// `CHECKPOINT_UNAVAILABLE`.
+    async fn server_time(&self) -> Result<Option<SystemTime>, Error> {
+        Ok(None)
+    }
 
     /// Notes whether a stored lease may name the session of a proof from now on.
     fn set_named(&self, _proof: &Self::Proof, _is_named: bool) {}

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use wsp::Shard;
 
 /// Lines that are shown.
 const LINES: usize = 12;
@@ -14,9 +15,17 @@ const LOOKED_AT: u64 = 32 << 10;
 const DETAIL_CHARS: usize = 240;
 
 /// The audit of the run that a control socket belongs to: `<run>/session.jsonl` beside
-/// `<run>/wsp/control-….sock`. Of a run whose records are in a bucket there is none.
+/// `<run>/wsp/control-….sock`, and of one of several shards the shard's own. Of a run whose records
+/// are in a bucket there is none.
 pub(super) fn path_beside(socket: &Path) -> Option<PathBuf> {
-    Some(socket.parent()?.parent()?.join("session.jsonl"))
+    let folder = socket.parent()?;
+    let name = socket.file_stem()?.to_str()?;
+    let shard = name.find("shard-").map(|begin| &name[begin..]);
+    let records = match shard.filter(|name| Shard::of_folder(name).is_some()) {
+        Some(shard) => folder.join(shard),
+        None => folder.parent()?.to_owned(),
+    };
+    Some(records.join("session.jsonl"))
 }
 
 /// The length of the audit; 0 if there is none.
@@ -83,6 +92,16 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn a_shard_has_an_audit_of_its_own() {
+        let beside = |name: &str| path_beside(&Path::new("r/p/wsp").join(name)).unwrap();
+        let of_run = Path::new("r/p/session.jsonl");
+        assert_eq!(beside("control-7-2.sock"), of_run);
+        let of_shard = Path::new("r/p/wsp/shard-2-of-8/session.jsonl");
+        assert_eq!(beside("control-7-shard-2-of-8.sock"), of_shard);
+        assert_eq!(beside("control-7-2-shard-2-of-8.sock"), of_shard);
+    }
 
     #[test]
     fn the_last_whole_lines_of_our_own_are_shown_newest_first() {

@@ -130,3 +130,34 @@ pub(crate) fn percentiles(histogram: &LatenessHistogram) -> Value {
 pub(crate) fn millis(time: std::time::Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_streams_of_every_release_said_is_read() {
+        let releases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/releases");
+        let mut read = 0;
+        for release in std::fs::read_dir(releases).unwrap() {
+            let talk = release.unwrap().path().join("control.jsonl");
+            for exchange in std::fs::read_to_string(talk).unwrap().lines() {
+                let exchange: Value = serde_json::from_str(exchange).unwrap();
+                for line in exchange["answers"].as_array().unwrap() {
+                    let line = line.as_str().unwrap();
+                    let whole: Value = serde_json::from_str(line).unwrap();
+                    let Some(stream) = whole.get("stream") else {
+                        continue;
+                    };
+                    let told = Told::read(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                    assert_eq!(told.snapshot.read, stream["read"].as_u64().unwrap());
+                    assert_eq!(told.snapshot.state, stream["state"].as_str().unwrap());
+                    read += 1;
+                }
+            }
+        }
+        assert!(read > 10, "{read} snapshots were read");
+    }
+}

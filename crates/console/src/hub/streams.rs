@@ -30,7 +30,7 @@ pub(crate) struct StreamKey {
 }
 
 impl StreamKey {
-    /// The key of the stream behind `<run>/wsp/control-<pid>.sock`.
+    /// The key of the stream behind `<run>/wsp/control-<pid>.sock`; a shard's names it too.
     pub(super) fn of_socket(socket: &Path) -> Option<Self> {
         let name = socket.file_name()?.to_str()?;
         let stream = name.strip_prefix("control-").unwrap_or(name);

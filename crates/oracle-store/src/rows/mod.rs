@@ -6,6 +6,7 @@ mod json_field;
 mod json_lines;
 mod view_payload;
 mod parquet_rows;
+mod picks;
 mod estimate;
 mod int96;
 mod parquet_footer;
@@ -21,8 +22,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
-use arrow_array::{ArrayRef, RecordBatch, new_null_array};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow_schema::{DataType, SchemaRef};
+use arrow_select::filter::filter;
 use bytes::Bytes;
 use model::EventTime;
 use parquet::arrow::ProjectionMask;
@@ -35,9 +37,11 @@ use crate::store::WorldStore;
 pub use containment::silence_decoder_panics;
 pub use event_times::{EventTimesReader, read_event_times};
 pub use part_span::{PartSpan, SourceOfParts, part_span};
+pub use picks::{KeepRows, RowNumbers};
 
 use json_lines::{BLOCK_BYTES, LineRows};
 use parquet_rows::{ParquetPart, ParquetRows};
+use picks::Picks;
 use source::PartSource;
 
 /// Rows of a batch of a time column that is gone through whole.
@@ -67,6 +71,8 @@ impl Default for ReadOptions {
 pub struct RowBatch {
     /// The index of the first row within the part.
     pub first_row: u64,
+    /// The numbers of all rows within the part: consecutive, unless only some rows are wanted.
+    pub numbers: RowNumbers,
     /// The rows, at least one.
     pub rows: Rows,
 }
@@ -74,7 +80,8 @@ pub struct RowBatch {
 impl RowBatch {
     /// Some rows of the batch, by their places in it.
     pub(crate) fn cut(&self, rows: Range<usize>) -> Self {
-        let first_row = self.first_row + rows.start as u64;
+        let numbers = self.numbers.from_place(rows.start);
+        let first_row = self.numbers.row(rows.start);
         let rows = match &self.rows {
             Rows::Arrow(columns) => Rows::Arrow(columns.slice(rows.start, rows.len())),
             Rows::JsonLines(lines) => Rows::JsonLines(JsonLines {
@@ -86,7 +93,11 @@ impl RowBatch {
                     .map(|times| times.slice(rows.start, rows.len())),
             }),
         };
-        Self { first_row, rows }
+        Self {
+            first_row,
+            numbers,
+            rows,
+        }
     }
 
     /// The event times of the rows, which are in `column`.
@@ -195,24 +206,86 @@ enum Format {
     /// A file of a stream view, whose rows may be payloads beside this column of event times.
     View(Box<ParquetRows>, Box<str>),
     Jsonl(Box<LineRows>),
+    /// Lines or payloads, of which some are wanted.
+    Picked(Box<Format>, Box<dyn KeepRows>),
 }
 
 impl Format {
     fn next_batch(&mut self) -> Result<Option<RowBatch>, Error> {
         let batch = match self {
-            Self::Parquet(rows) => rows.next_batch()?.map(|(first, b)| (first, Rows::Arrow(b))),
+            Self::Parquet(rows) => rows.next_batch()?.map(|(n, b)| (n, Rows::Arrow(b))),
             Self::View(rows, times) => match rows.next_batch()? {
-                Some((first, batch)) => {
-                    let rows = view_payload::rows_of(batch, first, rows.name(), times)?;
-                    Some((first, rows))
+                Some((numbers, batch)) => {
+                    let rows = view_payload::rows_of(batch, numbers.row(0), rows.name(), times)?;
+                    Some((numbers, rows))
                 }
                 None => None,
             },
             Self::Jsonl(rows) => rows
                 .next_batch()?
-                .map(|(first, b)| (first, Rows::JsonLines(b))),
+                .map(|(first, b)| (RowNumbers::from(first), Rows::JsonLines(b))),
+            Self::Picked(format, keep) => {
+                while let Some(batch) = format.next_batch()? {
+                    if let Some(picked) = batch.picked_by(&mut **keep)? {
+                        return Ok(Some(picked));
+                    }
+                }
+                None
+            }
         };
-        Ok(batch.map(|(first_row, rows)| RowBatch { first_row, rows }))
+        Ok(batch.map(|(numbers, rows)| RowBatch {
+            first_row: numbers.row(0),
+            numbers,
+            rows,
+        }))
+    }
+
+    fn parquet(&self) -> Option<&ParquetRows> {
+        match self {
+            Self::Parquet(rows) | Self::View(rows, _) => Some(rows),
+            Self::Jsonl(_) => None,
+            Self::Picked(format, _) => format.parquet(),
+        }
+    }
+}
+
+impl RowBatch {
+    /// The lines of the batch that are wanted; `None` if none is. Rows of columns stay as they are:
+    /// they were picked before they were read.
+    fn picked_by(self, keep: &mut dyn KeepRows) -> Result<Option<Self>, Error> {
+        let Rows::JsonLines(lines) = &self.rows else {
+            return Ok(Some(self));
+        };
+        let wanted: Vec<bool> = lines.iter().map(|line| keep.line(line)).collect();
+        if !wanted.contains(&true) {
+            return Ok(None);
+        }
+        let places = wanted.iter().enumerate().filter(|(_, wanted)| **wanted);
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        let rows: Vec<u64> = places
+            .iter()
+            .map(|&place| self.numbers.row(place))
+            .collect();
+        let times = match &lines.times {
+            Some(times) => {
+                let picked = filter(times, &BooleanArray::from(wanted));
+                Some(picked.map_err(|source| {
+                    let what = "Event times cannot be picked";
+                    Error::new(ReasonCode::OracleReadFailed, what).because(source)
+                })?)
+            }
+            None => None,
+        };
+        let lines = JsonLines {
+            bytes: lines.bytes.clone(),
+            ranges: places.iter().map(|&place| lines.ranges[place]).collect(),
+            times,
+        };
+        Ok(Some(Self {
+            first_row: rows[0],
+            numbers: RowNumbers::listed(rows),
+            rows: Rows::JsonLines(lines),
+        }))
     }
 }
 
@@ -229,18 +302,14 @@ impl RowReader {
     /// What framing a row of the part takes by its estimate, in bytes: 0 where rows are small,
     /// or their sizes are not known.
     pub fn framed_bytes(&self) -> u64 {
-        match &self.0 {
-            Some(Format::Parquet(rows) | Format::View(rows, _)) => rows.framed_bytes(),
-            _ => 0,
-        }
+        let parquet = self.0.as_ref().and_then(Format::parquet);
+        parquet.map_or(0, ParquetRows::framed_bytes)
     }
 
     /// The columns of a Parquet part; none of a JSON lines part.
     pub fn schema(&self) -> Option<&SchemaRef> {
-        match &self.0 {
-            Some(Format::Parquet(rows) | Format::View(rows, _)) => Some(rows.schema()),
-            _ => None,
-        }
+        let parquet = self.0.as_ref().and_then(Format::parquet);
+        parquet.map(ParquetRows::schema)
     }
 }
 
@@ -272,9 +341,9 @@ impl ColumnReader {
     /// What reading all columns of the part would hold at once, about, in bytes. None
     /// after an error or the last row.
     pub fn read_bytes(&self) -> Option<u64> {
-        self.format.as_ref().map(|format| match format {
-            Format::Parquet(rows) | Format::View(rows, _) => rows.read_bytes(),
-            Format::Jsonl(_) => BLOCK_BYTES as u64,
+        self.format.as_ref().map(|format| match format.parquet() {
+            Some(rows) => rows.read_bytes(),
+            None => BLOCK_BYTES as u64,
         })
     }
 
@@ -312,16 +381,58 @@ pub fn open_rows(
     let format = match part.format() {
         PartFormat::Parquet => {
             let rows = ParquetPart::open(source)?.read(options, ProjectionMask::all())?;
-            let rows = Box::new(rows);
-            if part.is_view() {
-                Format::View(rows, part.time_column().into())
-            } else {
-                Format::Parquet(rows)
-            }
+            rows_of(part, rows)
         }
         PartFormat::Jsonl => Format::Jsonl(Box::new(LineRows::open(source, options)?)),
     };
     Ok(RowReader(Some(format)))
+}
+
+/// Opens the rows of a part that are wanted, as [`open_rows`] opens all. Of a Parquet part the
+/// columns that decide are read first, a row group at a time, and the others of the wanted rows
+/// only. Lines are read whole.
+///
+/// # Errors
+/// As [`open_rows`].
+pub fn open_wanted_rows(
+    grant: &ReadGrant,
+    part: &Part,
+    options: &ReadOptions,
+    keep: Box<dyn KeepRows>,
+) -> Result<RowReader, Error> {
+    if part.format() == PartFormat::Jsonl {
+        let RowReader(lines) = open_rows(grant, part, options)?;
+        return Ok(RowReader(lines.map(|f| Format::Picked(Box::new(f), keep))));
+    }
+    grant.check(part)?;
+    let open = || ParquetPart::open(PartSource::open(grant.store(), part)?);
+    let parquet = open()?;
+    let has_payloads = part.is_view() && view_payload::has_payloads(parquet.schema());
+    let keys = parquet.some_columns(keep.columns());
+    let rows = parquet.read(options, ProjectionMask::all())?;
+    let format = match keys {
+        _ if has_payloads => Format::Picked(Box::new(rows_of(part, rows)), keep),
+        Some(columns) => {
+            let keys = ReadOptions {
+                batch_rows: SCAN_ROWS,
+                ..*options
+            };
+            let keys = open()?.read(&keys, columns)?;
+            rows_of(part, rows.picked_by(Picks::new(keep, Box::new(keys))))
+        }
+        // Without a column of the key every row is refused when it is framed.
+        None => rows_of(part, rows),
+    };
+    Ok(RowReader(Some(format)))
+}
+
+fn rows_of(part: &Part, rows: ParquetRows) -> Format {
+    let rows = Box::new(rows);
+    if part.is_view() {
+        Format::View(rows, part.time_column().into())
+    } else {
+        Format::Parquet(rows)
+    }
 }
 
 /// Reads one column of a part and nothing else: inspection, for the time column only.

@@ -22,8 +22,9 @@ use super::logical_types::LogicalTypes;
 use super::page_values::ColumnShape;
 use super::pages::{BatchMemory, BoundedGroup};
 use super::parquet_footer::{Footer, read_footer, with_schema};
+use super::picks::{KeyBatches, Picks, Wanted};
 use super::source::PartSource;
-use super::{ReadOptions, estimate};
+use super::{ReadOptions, RowNumbers, estimate};
 use crate::error::{Error, ReasonCode};
 
 const DAMAGED_ROWS: &str = "The part's rows cannot be decoded";
@@ -178,7 +179,19 @@ impl ParquetPart {
             next_group,
             skip,
             group: None,
+            picks: None,
         })
+    }
+
+    /// The mask of some top-level columns, those of them that the part has; `None` without any.
+    pub(crate) fn some_columns(&self, names: &[String]) -> Option<ProjectionMask> {
+        let found = names.iter().filter_map(|name| {
+            let (index, _) = self.schema().column_with_name(name)?;
+            Some(index)
+        });
+        let found: Vec<usize> = found.collect();
+        let parquet = self.footer.metadata.parquet_schema();
+        (!found.is_empty()).then(|| ProjectionMask::roots(parquet, found))
     }
 }
 
@@ -216,6 +229,8 @@ pub(crate) struct ParquetRows {
     /// Rows to skip in the next row group.
     skip: u64,
     group: Option<OpenGroup>,
+    /// What says which rows are wanted; `None` where all are.
+    picks: Option<Picks>,
 }
 
 /// INT96 columns, and how they are read again to find values that are not exact.
@@ -236,6 +251,8 @@ struct OpenGroup {
     number: usize,
     /// The index of the row after the row group's last.
     end: u64,
+    /// The rows of the row group that are wanted; `None` where all are.
+    wanted: Option<Wanted>,
 }
 
 struct OpenInt96 {
@@ -249,6 +266,16 @@ impl std::fmt::Debug for ParquetRows {
             .field("part", &self.part.source.name())
             .field("position", &self.position)
             .finish_non_exhaustive()
+    }
+}
+
+impl KeyBatches for ParquetRows {
+    fn next_keys(&mut self) -> Result<Option<RecordBatch>, Error> {
+        Ok(self.next_batch()?.map(|(_, batch)| batch))
+    }
+
+    fn name(&self) -> &str {
+        self.part.source.name()
     }
 }
 
@@ -270,14 +297,21 @@ impl ParquetRows {
         self.part.schema()
     }
 
-    /// The next rows and the index of their first, or none after the last.
-    pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, RecordBatch)>, Error> {
+    /// The same rows, of which only those come that are picked. The picks begin at the same row.
+    #[must_use]
+    pub(crate) fn picked_by(mut self, picks: Picks) -> Self {
+        self.picks = Some(picks);
+        self
+    }
+
+    /// The next rows and their numbers, or none after the last.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<(RowNumbers, RecordBatch)>, Error> {
         loop {
             let Some(group) = &self.group else {
                 if self.next_group == self.part.row_groups() {
                     return Ok(None);
                 }
-                self.group = Some(self.open_next_group()?);
+                self.group = self.open_next_group()?;
                 continue;
             };
             let batch = Arc::clone(&group.batch);
@@ -285,7 +319,7 @@ impl ParquetRows {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) => self.group = None,
                 Err(error) => match batch.take_fewer_rows() {
-                    Some(rows) => self.group = Some(self.open_again(rows)?),
+                    Some(rows) => self.group = self.open_again(rows)?,
                     None => return Err(error),
                 },
             }
@@ -293,7 +327,7 @@ impl ParquetRows {
     }
 
     /// The next rows of the open row group; none after its last.
-    fn read_batch(&mut self) -> Result<Option<(u64, RecordBatch)>, Error> {
+    fn read_batch(&mut self) -> Result<Option<(RowNumbers, RecordBatch)>, Error> {
         let Some(group) = &mut self.group else {
             return Ok(None);
         };
@@ -301,21 +335,33 @@ impl ParquetRows {
         let source = &self.part.source;
         let next = source.decode(DAMAGED_ROWS, || group.rows.next().transpose());
         let Some(batch) = next.map_err(|error| error.row(self.position))? else {
-            if self.position == group.end {
+            let early = match &group.wanted {
+                Some(wanted) => wanted.rows_from(self.position),
+                None => group.end.abs_diff(self.position),
+            };
+            if early == 0 {
+                self.position = group.end;
                 return Ok(None);
             }
-            let what = format!(
-                "The row group ends {} rows early",
-                group.end.abs_diff(self.position)
-            );
+            let what = format!("The row group ends {early} rows early");
             return Err(Error::new(ReasonCode::OracleReadFailed, what)
                 .object(source.name())
                 .row(self.position));
         };
-        let first_row = self.position;
         let batch = self.checked(batch)?;
-        self.position += batch.num_rows() as u64;
-        Ok(Some((first_row, batch)))
+        let rows = batch.num_rows();
+        let wanted = self.group.as_ref().and_then(|group| group.wanted.as_ref());
+        let numbers = match wanted {
+            None => RowNumbers::from(self.position),
+            Some(wanted) => wanted.next(self.position, rows).ok_or_else(|| {
+                let what = "The row group has more rows than its keys";
+                Error::new(ReasonCode::OracleReadFailed, what)
+                    .object(self.part.source.name())
+                    .row(self.position)
+            })?,
+        };
+        self.position = numbers.row(rows - 1) + 1;
+        Ok(Some((numbers, batch)))
     }
 
     /// A batch as it is shown, once its INT96 timestamps are found to be exact.
@@ -361,29 +407,49 @@ impl ParquetRows {
         int96::check(&int96.leaves, &rows, &seconds, nanos.as_ref(), count).map_err(refused)
     }
 
-    fn open_next_group(&mut self) -> Result<OpenGroup, Error> {
+    /// Opens the next row group; none where none of its rows is wanted.
+    fn open_next_group(&mut self) -> Result<Option<OpenGroup>, Error> {
         let number = self.next_group;
         let skip = std::mem::take(&mut self.skip);
         self.next_group += 1;
         // Rows of another group may be smaller again.
         self.most_rows = self.most_rows.saturating_mul(2);
-        self.open_group(number, skip)
+        let rows = self.part.group_rows[number] - skip;
+        let wanted = match &mut self.picks {
+            Some(picks) => Some(picks.of_rows(self.position, rows)?),
+            None => None,
+        };
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.rows_from(self.position) == 0)
+        {
+            self.position += rows;
+            return Ok(None);
+        }
+        self.open_group(number, skip, wanted).map(Some)
     }
 
     /// Opens the open row group again where it is, for batches of at most so many rows.
-    fn open_again(&mut self, most_rows: usize) -> Result<OpenGroup, Error> {
-        let Some(group) = self.group.take() else {
+    fn open_again(&mut self, most_rows: usize) -> Result<Option<OpenGroup>, Error> {
+        let Some(mut group) = self.group.take() else {
             return self.open_next_group();
         };
         let left = group.end - self.position;
         let number = group.number;
+        let wanted = group.wanted.take();
         // What it holds is free before it is held again.
         drop(group);
         self.most_rows = most_rows;
-        self.open_group(number, self.part.group_rows[number] - left)
+        let skip = self.part.group_rows[number] - left;
+        self.open_group(number, skip, wanted).map(Some)
     }
 
-    fn open_group(&self, number: usize, skip: u64) -> Result<OpenGroup, Error> {
+    fn open_group(
+        &self,
+        number: usize,
+        skip: u64,
+        wanted: Option<Wanted>,
+    ) -> Result<OpenGroup, Error> {
         let chunks = self.chunks_of(number)?;
         self.part.source.plan(chunks, skip == 0)?;
         let batch_rows = self.batch_rows_of(number);
@@ -392,11 +458,19 @@ impl ParquetRows {
         let batch = Arc::new(BatchMemory::new(memory, batch_rows, usual));
         let file: Arc<dyn FileReader> = Arc::new(self.bounded_group(number, &batch));
         let rows = self.part.group_rows[number];
+        // Rows between wanted ones are decoded with them: fewer come of as many decoded ones.
+        let batch_rows = match &wanted {
+            Some(wanted) => wanted.share_of(batch_rows),
+            None => batch_rows,
+        };
         let open = |columns: &FieldLevels| {
-            let selection = (skip > 0).then(|| {
-                let skipped = RowSelector::skip(skip as usize);
-                RowSelection::from(vec![skipped, RowSelector::select((rows - skip) as usize)])
-            });
+            let selection = match &wanted {
+                Some(wanted) => Some(wanted.selection(self.position, skip)),
+                None => (skip > 0).then(|| {
+                    let skipped = RowSelector::skip(skip as usize);
+                    RowSelection::from(vec![skipped, RowSelector::select((rows - skip) as usize)])
+                }),
+            };
             let opened = self.part.source.decode(DAMAGED_ROWS, || {
                 ParquetRecordBatchReader::try_new_with_row_groups(
                     columns, &file, batch_rows, selection,
@@ -414,6 +488,7 @@ impl ParquetRows {
             rows: open(&self.rows)?,
             int96: int96.transpose()?,
             end: self.position + rows - skip,
+            wanted,
             batch,
             number,
         })

@@ -5,13 +5,18 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Schema};
 
 use super::{JsonLines, Rows};
 use crate::error::{Error, ReasonCode};
 
 /// The column whose values are the payloads, in views that have it.
 const PAYLOAD_COLUMN: &str = "payload_json";
+
+/// Whether the rows of a view with these columns are payloads.
+pub(super) fn has_payloads(schema: &Schema) -> bool {
+    schema.column_with_name(PAYLOAD_COLUMN).is_some()
+}
 
 /// The rows of a batch: its columns, or the payloads that one of them holds. A payload that is
 /// null is an empty line, which is no JSON object. `times` is the column of event times.

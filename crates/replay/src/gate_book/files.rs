@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable::{Access, Disk as _, OsDisk, RunLog};
-use envelope::PlatformRunId;
 
 use crate::{Error, ReasonCode};
 
@@ -49,9 +48,9 @@ pub(super) struct BookFiles {
 }
 
 impl BookFiles {
-    /// The files of a platform run; nothing is opened yet.
-    pub(super) fn of(runs_root: &Path, run: &PlatformRunId) -> Self {
-        let places = Places::of(runs_root, run);
+    /// The files in a folder of a platform run; nothing is opened yet.
+    pub(super) fn in_folder(folder: &Path) -> Self {
+        let places = Places::in_folder(folder);
         Self { places, log: None }
     }
 }
@@ -102,8 +101,7 @@ struct Places {
 }
 
 impl Places {
-    fn of(runs_root: &Path, run: &PlatformRunId) -> Self {
-        let folder = runs_root.join(run.as_str()).join("wsp");
+    fn in_folder(folder: &Path) -> Self {
         Self {
             list: folder.join("gate_quarantined.ndjson"),
             verdict: folder.join("gate_verdict.json"),
@@ -111,18 +109,18 @@ impl Places {
     }
 }
 
-/// The files that a book of a platform run may write.
-pub fn gate_book_places(runs_root: &Path, run: &PlatformRunId) -> [PathBuf; 2] {
-    let Places { list, verdict } = Places::of(runs_root, run);
+/// The files that a book in a folder of a platform run may write.
+pub fn gate_book_places(folder: &Path) -> [PathBuf; 2] {
+    let Places { list, verdict } = Places::in_folder(folder);
     [list, verdict]
 }
 
-/// Forgets the verdict on a platform run, as a reset of its cursors does.
+/// Forgets the verdict in a folder of a platform run, as a reset of its cursors does.
 ///
 /// # Errors
 /// `QUARANTINE_UNWRITABLE`.
-pub fn clear_verdict(runs_root: &Path, run: &PlatformRunId) -> Result<(), Error> {
-    let path = Places::of(runs_root, run).verdict;
+pub fn clear_verdict(folder: &Path) -> Result<(), Error> {
+    let path = Places::in_folder(folder).verdict;
     remove(&path).map_err(|source| verdict_stays(&path.display().to_string(), source))
 }
 

@@ -4,10 +4,6 @@ use model::Clock as _;
 
 use super::*;
 
-fn run() -> PlatformRunId {
-    "platform_20260101T000000Z".parse().unwrap()
-}
-
 fn output() -> OutputId {
     OutputId::new("flows")
 }
@@ -17,7 +13,7 @@ fn open(root: &Path, at_most: Option<u64>) -> Result<GateBook, Error> {
         at_most,
         ..GateQuarantineTerms::default()
     };
-    GateBook::open(terms, root, &run())
+    GateBook::open(terms, root)
 }
 
 fn quarantine(book: &mut GateBook, events: std::ops::Range<u64>) -> Result<(), Error> {
@@ -69,7 +65,7 @@ fn a_damaged_line_of_the_list_does_not_make_the_limit_wider() {
     let mut book = open(root.path(), Some(10)).unwrap();
     quarantine(&mut book, 0..9).unwrap();
     drop(book);
-    let [list, _] = gate_book_places(root.path(), &run());
+    let [list, _] = gate_book_places(root.path());
     let text = std::fs::read_to_string(&list).unwrap();
     std::fs::write(&list, text.replacen("event_id", "event_xx", 3)).unwrap();
     let mut book = open(root.path(), Some(10)).unwrap();
@@ -96,7 +92,7 @@ fn a_verdict_stands_until_an_admit_or_a_reset() {
             .is_none()
     );
     next.close(all(20));
-    clear_verdict(root.path(), &run()).unwrap();
+    clear_verdict(root.path()).unwrap();
     assert!(!open(root.path(), None).unwrap().is_judged_all());
 }
 

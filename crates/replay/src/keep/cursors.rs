@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkpoint::{CheckpointStore, CursorKey, Lease, LeaseWatch, OrderMode, RowSource};
+use model::DoneTally;
 use push::Trouble;
 
 use crate::{Error, ReasonCode};
@@ -17,6 +18,7 @@ pub struct KeptOutput {
     locations: Arc<[String]>,
     source: RowSource,
     plan_digest: String,
+    done_before: Option<DoneTally>,
 }
 
 impl KeptOutput {
@@ -35,6 +37,7 @@ impl KeptOutput {
             parts,
             source: RowSource::Outputs,
             plan_digest: plan_digest.into(),
+            done_before: Some(DoneTally::default()),
         }
     }
 
@@ -51,6 +54,19 @@ impl KeptOutput {
     pub fn read_from(mut self, source: RowSource) -> Self {
         self.source = source;
         self
+    }
+
+    /// Counts on from what became of the events before; `None` where that is not known. Without it,
+    /// nothing came before.
+    #[must_use]
+    pub fn counting_from(mut self, done_before: Option<DoneTally>) -> Self {
+        self.done_before = done_before;
+        self
+    }
+
+    /// What became of the events that were done before this run; `None` where that is not known.
+    pub(crate) fn done_before(&self) -> Option<DoneTally> {
+        self.done_before
     }
 
     /// The cursor's key.

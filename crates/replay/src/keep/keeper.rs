@@ -30,7 +30,7 @@ use crate::keep::cursors::Cursors;
 use crate::keep::figures::{Beside, Figures, Moments};
 use crate::keep::kept::Kept;
 use crate::keep::saves::{Saved, Saves};
-use crate::keep::watermark::Watermark;
+use crate::keep::watermark::{DoneEvent, Watermark};
 use crate::lanes::gate_figures::ReadGate;
 use crate::lanes::lane::{Answered, Fate, Rejection, ToldAnswer};
 use crate::lanes::lane_threads::Answers;
@@ -268,9 +268,15 @@ impl<J: Journal> Keeper<J> {
             output,
             sequence,
             position,
+            id,
             due,
             fate,
         } = answer;
+        let done = DoneEvent {
+            position,
+            id,
+            is_set_aside: false,
+        };
         match fate {
             Fate::Acknowledged {
                 decision,
@@ -291,12 +297,12 @@ impl<J: Journal> Keeper<J> {
                     self.gate_book.admitted();
                 }
                 self.run.meters().acknowledged(output);
-                self.watermark.mark_done(output, sequence, position);
+                self.watermark.mark_done(output, sequence, done);
                 self.last_time = Some(position);
             }
             Fate::Rejected(rejection) => {
                 if Bug::SetAsideTooEarly.is_planted() {
-                    self.watermark.mark_done(output, sequence, position);
+                    self.watermark.mark_done(output, sequence, done);
                 }
                 self.figures.refused();
                 let event = self.rejected(output, position, *rejection);
@@ -304,17 +310,18 @@ impl<J: Journal> Keeper<J> {
                     output,
                     sequence,
                     position,
+                    id,
                     event,
                 });
             }
             Fate::HandedBack if Bug::HandedBackIsDone.is_planted() => {
-                self.watermark.mark_done(output, sequence, position);
+                self.watermark.mark_done(output, sequence, done);
             }
             Fate::HandedBack => self.run.meters().handed_back(output),
             Fate::Abandoned => {
                 self.abandoned += 1;
                 if Bug::AbandonedIsDone.is_planted() {
-                    self.watermark.mark_done(output, sequence, position);
+                    self.watermark.mark_done(output, sequence, done);
                 }
             }
             Fate::Refused => self.figures.refused(),
@@ -403,8 +410,12 @@ impl<J: Journal> Keeper<J> {
             if !Bug::SetAsideUncounted.is_planted() {
                 self.run.meters().quarantined(event.output);
             }
-            self.watermark
-                .mark_done(event.output, event.sequence, event.position);
+            let done = DoneEvent {
+                position: event.position,
+                id: event.id,
+                is_set_aside: true,
+            };
+            self.watermark.mark_done(event.output, event.sequence, done);
             self.last_time = Some(event.position);
         }
         self.links.bell.ring();

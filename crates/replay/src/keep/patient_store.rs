@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use checkpoint::{
@@ -90,6 +90,10 @@ impl CheckpointStore for PatientStore {
 
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
         self.store.release(lease).await
+    }
+
+    async fn server_time(&self) -> Result<Option<SystemTime>, Error> {
+        self.store.server_time().await
     }
 
     fn times_remade(&self) -> u64 {

@@ -11,7 +11,7 @@ use checkpoint::{Cursor, CursorKey, OrderMode, OrderPosition};
 use envelope::EventTime;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::Bug;
+use model::{Bug, DoneTally};
 
 use crate::keep::cursors::{Cursors, KeptOutput};
 use crate::keep::patience::patiently;
@@ -73,7 +73,8 @@ impl Saves {
     /// Whether the output's last durable cursor covers all of its done prefix.
     pub(crate) fn is_durable(&self, output: usize, watermark: &Watermark) -> bool {
         watermark.reached(output).is_none_or(|position| {
-            let cursor = self.cursor(&self.cursors.outputs[output], position);
+            let tally = watermark.tally(output);
+            let cursor = self.cursor(&self.cursors.outputs[output], position, tally);
             self.durable(output) == Some(&cursor)
         })
     }
@@ -150,14 +151,15 @@ impl Saves {
         let outputs = self.cursors.outputs.iter().enumerate();
         outputs
             .filter_map(|(index, output)| {
-                let cursor = self.cursor(output, watermark.reached(index)?);
+                let tally = watermark.tally(index);
+                let cursor = self.cursor(output, watermark.reached(index)?, tally);
                 let moved = self.durable[index].as_ref() != Some(&cursor);
                 moved.then(|| (output.key().clone(), cursor))
             })
             .collect()
     }
 
-    fn cursor(&self, output: &KeptOutput, position: Position) -> Cursor {
+    fn cursor(&self, output: &KeptOutput, position: Position, tally: DoneTally) -> Cursor {
         Cursor {
             last_part: output.part(position.part).to_owned(),
             last_file: output.location(position.part).to_owned(),
@@ -172,6 +174,10 @@ impl Saves {
             },
             platform_run_id: self.cursors.platform_run_id.clone(),
             plan_digest: output.plan_digest().to_owned(),
+            done: output.done_before().map(|mut done| {
+                done.add(tally);
+                done
+            }),
         }
     }
 

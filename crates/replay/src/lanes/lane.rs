@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use envelope::EventId;
 use tokio::sync::mpsc;
 
 use crate::ending::Cause;
@@ -29,6 +30,8 @@ pub(crate) struct Answered {
     pub sequence: u64,
     /// Where it stands in its output.
     pub position: Position,
+    /// The event's identity.
+    pub id: EventId,
     /// When it was due.
     pub due: Option<WallNs>,
     /// What became of it.
@@ -214,6 +217,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 output,
                 sequence,
                 position,
+                id: event_id,
                 due,
                 body,
             } = event;
@@ -243,6 +247,7 @@ impl<L: PushLane, C: Clock> Lane<L, C> {
                 output,
                 sequence,
                 position,
+                id: event_id,
                 due,
                 fate,
             };

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender, TrySendError, bounded};
 use bytes::Bytes;
+use envelope::EventId;
 use model::Bug;
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,8 @@ pub(crate) struct HandedOver {
     pub(crate) sequence: u64,
     /// Where it stands in its output.
     pub(crate) position: Position,
+    /// The event's identity.
+    pub(crate) id: EventId,
     /// When it was due; absent in an unpaced stream.
     pub(crate) due: Option<WallNs>,
     /// The envelope.
@@ -216,7 +219,8 @@ impl Lanes {
         let number = if Bug::KeysChangeLanes.is_planted() {
             event.sequence
         } else {
-            ordering_key
+            // The low half decides the shard: of one shard it is the same for all keys.
+            ordering_key >> 32
         };
         let queue = &self.queues[(number % self.queues.len() as u64) as usize];
         if event.body.len() >= LARGE_EVENT_BYTES {
@@ -290,6 +294,7 @@ mod tests {
             sequence,
             position,
             due: None,
+            id: EventId::from_bytes([0; 32]),
             body: Bytes::new(),
         }
     }
@@ -302,7 +307,7 @@ mod tests {
     fn one_key_goes_by_one_lane_in_order() {
         let (lanes, ends) = Lanes::new(&settings(4, LaneOrdering::Key));
         for sequence in 0..8 {
-            assert!(is_taken(&lanes, 6, event(sequence)));
+            assert!(is_taken(&lanes, 6 << 32, event(sequence)));
         }
         let taken: Vec<_> = std::iter::from_fn(|| ends[2].try_recv().ok()).collect();
         assert_eq!(
@@ -330,10 +335,14 @@ mod tests {
         let (lanes, ends) = Lanes::new(&settings(4, LaneOrdering::Key));
         let (third, whole) = (300 << 10, 2 << 20);
         for sequence in 0..3 {
-            assert!(is_taken(&lanes, sequence, large_event(sequence, third)));
+            assert!(is_taken(
+                &lanes,
+                sequence << 32,
+                large_event(sequence, third)
+            ));
         }
         // Small ones do not count.
-        assert!(is_taken(&lanes, 3, large_event(3, 100)));
+        assert!(is_taken(&lanes, 3 << 32, large_event(3, 100)));
         let mut waiting = large_event(4, whole);
         let mut no_room = || match lanes.offer(0, large_event(4, whole)) {
             Offered::Full(back) => waiting = back,

@@ -384,6 +384,7 @@ impl<K: Clock> Departure<'_, K> {
             output,
             sequence: pilot.sequences[output],
             position: event.position,
+            id: event.id,
             due: is_paced.then_some(self.late_from),
             body: event.body,
         };

@@ -19,10 +19,11 @@ use std::task::Poll;
 use std::thread;
 
 use envelope::FramedBatch;
-use oracle_store::HeldMemory;
+use oracle_store::{HeldMemory, RowNumbers};
 
 use crate::crew::{Crew, Step, Worker};
 use crate::ending::Ending;
+use crate::order::done_before::DoneBefore;
 use crate::{Error, ReasonCode};
 
 /// How many threads decode and frame on this machine: one a core, 2 to 4. Fewer would leave a
@@ -31,21 +32,6 @@ pub fn decoding_threads() -> usize {
     thread::available_parallelism()
         .map_or(2, NonZero::get)
         .clamp(2, 4)
-}
-
-/// Which row of the part each event of a chunk is.
-#[derive(Debug)]
-pub enum RowNumbers {
-    /// Consecutive rows from this one on.
-    From(u64),
-    /// One row number an event, for a part that was sorted.
-    Listed(Vec<u64>),
-}
-
-impl Default for RowNumbers {
-    fn default() -> Self {
-        Self::From(0)
-    }
 }
 
 /// Some events of one part, in the order in which they leave.
@@ -64,10 +50,7 @@ pub struct Chunk {
 impl Chunk {
     /// The row of the event at `index`.
     pub fn row(&self, index: usize) -> u64 {
-        match &self.rows {
-            RowNumbers::From(first) => first + index as u64,
-            RowNumbers::Listed(rows) => rows[index],
-        }
+        self.rows.row(index)
     }
 
     /// A chunk without events: the part ends with `failure`.
@@ -149,6 +132,7 @@ impl FeedPool {
             tasks: self.tasks.clone(),
             answers,
             ending: self.ending.clone(),
+            done_before: None,
         }
     }
 }
@@ -202,9 +186,22 @@ pub struct PartFeed {
     tasks: Sender<Task>,
     answers: Receiver<Made>,
     ending: Ending,
+    done_before: Option<Arc<DoneBefore>>,
 }
 
 impl PartFeed {
+    /// The same feed, whose events are passed over where they were done before.
+    #[must_use]
+    pub(crate) fn behind(mut self, done_before: Option<Arc<DoneBefore>>) -> Self {
+        self.done_before = done_before;
+        self
+    }
+
+    /// What was done of the stream under another division into shards.
+    pub(crate) fn done_before(&self) -> Option<&DoneBefore> {
+        self.done_before.as_deref()
+    }
+
     /// Takes the next chunk and has the one after it made; `None` at the end of the part, and for
     /// good after it or after a chunk with a failure. `Pending` while the chunk is being made:
     /// whoever makes it wakes the dispatching thread. Once the stream winds down, a chunk that is
@@ -268,7 +265,7 @@ mod tests {
             let framed = FramedBatch::default();
             Some(Chunk {
                 framed,
-                rows: RowNumbers::From(self.0),
+                rows: RowNumbers::from(self.0),
                 ..Chunk::default()
             })
         }

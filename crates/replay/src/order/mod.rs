@@ -18,6 +18,7 @@ mod merge;
 mod row_times;
 mod open_feed;
 pub(crate) mod feed;
+pub(crate) mod done_before;
 mod span;
 pub(crate) mod time_index;
 mod part_readers;

@@ -37,7 +37,11 @@ impl OpenFeed {
     /// # Errors
     /// Why the part cannot go on: every event before was taken.
     pub(super) fn head(&mut self) -> Poll<Result<Option<TimeRow>, Error>> {
-        while self.next == self.chunk.framed.len() {
+        loop {
+            self.pass_over_done();
+            if self.next < self.chunk.framed.len() {
+                break;
+            }
             if let Some(failure) = self.chunk.failure.take() {
                 return Poll::Ready(Err(failure));
             }
@@ -51,6 +55,25 @@ impl OpenFeed {
             time: self.chunk.framed.time(self.next),
             row: self.chunk.row(self.next),
         })))
+    }
+
+    /// Passes over events that were done under another division into shards.
+    fn pass_over_done(&mut self) {
+        let Some(done) = self.feed.done_before() else {
+            return;
+        };
+        let framed = &self.chunk.framed;
+        while self.next < framed.len() {
+            let at = TimeRow {
+                time: framed.time(self.next),
+                row: self.chunk.row(self.next),
+            };
+            let (key, id) = (framed.ordering_key(self.next), framed.event_id(self.next));
+            if !done.is_done(self.part, at, key, &id) {
+                break;
+            }
+            self.next += 1;
+        }
     }
 
     /// Takes the event at the head, which must be there.

@@ -7,6 +7,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use envelope::EventId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,7 @@ pub(crate) struct Pending {
     pub(crate) output: usize,
     pub(crate) sequence: u64,
     pub(crate) position: Position,
+    pub(crate) id: EventId,
     pub(crate) event: RejectedEvent,
 }
 
@@ -292,6 +294,7 @@ mod tests {
                     row,
                     time: EventTime::from_nanos(0).unwrap(),
                 },
+                id: EventId::from_bytes([0; 32]),
                 event: rejected('a'),
             });
         }

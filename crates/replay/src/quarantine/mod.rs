@@ -40,7 +40,6 @@ pub(crate) mod record;
 
 use std::path::{Path, PathBuf};
 
-use envelope::PlatformRunId;
 use serde::{Deserialize, Serialize};
 
 pub use aside::{QuarantineReport, QuarantinedEventNote, QuarantinedNote};
@@ -107,9 +106,9 @@ pub struct SetAside {
     pub at_most: u64,
 }
 
-/// The path of the quarantine file of a platform run.
-pub fn file_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
-    runs_root.join(run.as_str()).join("wsp/quarantine.ndjson")
+/// The path of the quarantine file in a folder of a platform run.
+pub fn quarantine_in(folder: &Path) -> PathBuf {
+    folder.join("quarantine.ndjson")
 }
 
 /// The path of the file beside a quarantine file that lists the events that no longer wait.

@@ -1,8 +1,8 @@
 //! The quarantine of a platform run in a bucket: numbered objects, each a batch of lines.
 //!
 //! ```text
-//! <run>/wsp/quarantine/<session>-<n>.ndjson    a batch of events, as in a quarantine file
-//! <run>/wsp/redriven/<session>-<n>.ndjson      a batch of lines that no longer wait
+//! <folder>/quarantine/<session>-<n>.ndjson    a batch of events, as in a quarantine file
+//! <folder>/redriven/<session>-<n>.ndjson      a batch of lines that no longer wait
 //! ```
 //!
 //! Sessions write beside each other, so lines have no order over all objects. A line is known by
@@ -25,10 +25,10 @@ use super::redriven::{Closed, closed_line, read_closed};
 use super::{Quarantine, QuarantinedEvent, RejectedEvent};
 use crate::Error;
 
-/// The folder of the quarantine's objects in that of a run.
-const QUARANTINE: &str = "wsp/quarantine";
+/// The folder of the quarantine's objects in that of a run, or of a shard of it.
+const QUARANTINE: &str = "quarantine";
 /// The folder of what no longer waits.
-const REDRIVEN: &str = "wsp/redriven";
+const REDRIVEN: &str = "redriven";
 
 /// A line: the name of its object, and its number there, from 1.
 type Spot = (String, u64);
@@ -97,8 +97,8 @@ fn each_line(
 #[derive(Debug)]
 struct ReadObjects {
     objects: Arc<dyn Objects>,
-    /// The folder of the run.
-    run_folder: String,
+    /// The folder of the run, or of a shard of it.
+    folder: String,
     held: Held,
     lines: u64,
     /// The objects that were read.
@@ -110,10 +110,10 @@ impl ReadObjects {
     ///
     /// # Errors
     /// `QUARANTINE_UNREADABLE` with the object and the line.
-    fn open(objects: Arc<dyn Objects>, run_folder: String) -> Result<Self, Error> {
+    fn open(objects: Arc<dyn Objects>, folder: String) -> Result<Self, Error> {
         let mut read = Self {
             objects,
-            run_folder,
+            folder,
             held: Held::default(),
             lines: 0,
             seen: BTreeSet::new(),
@@ -123,7 +123,7 @@ impl ReadObjects {
     }
 
     fn folder(&self, name: &str) -> String {
-        format!("{}/{name}", self.run_folder)
+        format!("{}/{name}", self.folder)
     }
 
     fn place(&self) -> String {
@@ -181,12 +181,12 @@ pub struct QuarantineObjects {
 }
 
 impl QuarantineObjects {
-    /// Reads the events that wait in the folder of a run.
+    /// Reads the events that wait in a folder of a run.
     ///
     /// # Errors
     /// `QUARANTINE_UNREADABLE` with the object and the line.
-    pub fn open(objects: Arc<dyn Objects>, run_folder: &str, session: &str) -> Result<Self, Error> {
-        let read = ReadObjects::open(Arc::clone(&objects), run_folder.to_owned())?;
+    pub fn open(objects: Arc<dyn Objects>, folder: &str, session: &str) -> Result<Self, Error> {
+        let read = ReadObjects::open(Arc::clone(&objects), folder.to_owned())?;
         let log = ObjectLog::new(objects, read.folder(QUARANTINE), session, "ndjson");
         Ok(Self { read, log })
     }
@@ -236,12 +236,12 @@ pub struct ObjectPrefix {
 }
 
 impl ObjectPrefix {
-    /// Reads the quarantine in the folder of a run.
+    /// Reads the quarantine in a folder of a run.
     ///
     /// # Errors
     /// `QUARANTINE_UNREADABLE` with the object and the line.
-    pub fn read(objects: Arc<dyn Objects>, run_folder: &str) -> Result<Self, Error> {
-        let read = ReadObjects::open(objects, run_folder.to_owned())?;
+    pub fn read(objects: Arc<dyn Objects>, folder: &str) -> Result<Self, Error> {
+        let read = ReadObjects::open(objects, folder.to_owned())?;
         let open = read.held.open.values().filter(|lines| !lines.is_empty());
         let mut waiting: Vec<_> = open.cloned().collect();
         waiting.sort_unstable_by(|one, other| one.last().cmp(&other.last()));

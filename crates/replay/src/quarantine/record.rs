@@ -182,6 +182,28 @@ fn row_id(event_id: &Hex64, output_id: &str, file: &str, row: u64) -> Hex64 {
     Hex64::sha256_of(format!("{event_id}\n{length}\n{output_id}\n{file}\n{row}"))
 }
 
+/// Refuses a line of another format before anything else of it is read: the fields of a later one
+/// may be others.
+pub(super) fn check_version(line: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u64,
+    }
+    let version: Version = json_strictly(line).map_err(not_whole)?;
+    if version.format_version == u64::from(FORMAT_VERSION) {
+        return Ok(());
+    }
+    Err(format!(
+        "its format version is {}, and this release reads {FORMAT_VERSION}",
+        version.format_version
+    ))
+}
+
+/// What a line is that is no record, in words.
+pub(super) fn not_whole(error: serde_json::Error) -> String {
+    format!("it is not one whole record: {error}")
+}
+
 impl QuarantinedEvent {
     /// The identity of the event's row in its world: sha256 over event id, output, part and row.
     pub fn row_id(&self) -> Hex64 {
@@ -194,18 +216,7 @@ impl QuarantinedEvent {
     /// # Errors
     /// In words: what about the line is not as it was written.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u32,
-        }
-        let not_whole = |error: serde_json::Error| format!("it is not one whole record: {error}");
-        let version: Version = json_strictly(line).map_err(not_whole)?;
-        if version.format_version != FORMAT_VERSION {
-            return Err(format!(
-                "its format version is {}, and this release reads {FORMAT_VERSION}",
-                version.format_version
-            ));
-        }
+        check_version(line)?;
         let line: Line<'_> = json_strictly(line).map_err(not_whole)?;
         let envelope = line.envelope.get();
         if Hex64::sha256_of(envelope) != line.envelope_sha256 {

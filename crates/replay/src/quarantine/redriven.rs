@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{faulty, refuse_pipe, unreadable, unwritable};
 use super::open_events::OpenEvents;
-use super::record::FORMAT_VERSION;
+use super::record::{FORMAT_VERSION, check_version, not_whole};
 use crate::{Error, ReasonCode};
 use push::Decision;
 
@@ -50,12 +50,8 @@ pub(super) fn closed_line(event: &Closed, line: u64, object: Option<&str>) -> io
 }
 
 fn read_record(line: &[u8]) -> Result<Record, String> {
-    let record: Record =
-        json_strictly(line).map_err(|error| format!("it is not one whole record: {error}"))?;
-    if record.format_version != FORMAT_VERSION {
-        return Err(format!("its format version is {}", record.format_version));
-    }
-    Ok(record)
+    check_version(line)?;
+    json_strictly(line).map_err(not_whole)
 }
 
 /// The object and the line in it that a record closes.

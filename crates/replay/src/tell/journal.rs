@@ -4,7 +4,7 @@
 
 use checkpoint::{Cursor, CursorKey};
 use envelope::EventTime;
-use model::{OutputId, PackKey};
+use model::{DoneTally, OutputId, PackKey};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -86,6 +86,9 @@ pub struct CursorPlace {
     pub last_row_index: u64,
     /// The event time of the last done event.
     pub last_ts_utc: Option<String>,
+    /// What became of all events up to here; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<DoneTally>,
 }
 
 impl CursorSaved {
@@ -107,6 +110,7 @@ impl From<&Cursor> for CursorPlace {
             last_part: cursor.last_part.clone(),
             last_row_index: cursor.last_row_index,
             last_ts_utc: cursor.last_ts_utc.clone(),
+            done: cursor.done,
         }
     }
 }

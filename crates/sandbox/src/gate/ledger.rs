@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use envelope::EnvelopeValidator;
+use model::IdTally;
 use sha2::{Digest, Sha256};
 
 use super::kept_file::KeptFile;
@@ -44,6 +45,8 @@ pub(super) struct Ledger {
     /// The latest event time of each ordering key.
     latest: Mutex<HashMap<u64, i64, BuildHasherDefault<TakeLow>>>,
     order_violations: AtomicU64,
+    /// The events stored by this gate, with the sum of their ids.
+    stored: Mutex<IdTally>,
     arrivals: Option<Mutex<Vec<Arrival>>>,
     epoch: Instant,
 }
@@ -61,6 +64,7 @@ impl Ledger {
             order: options.order.clone(),
             latest: Mutex::default(),
             order_violations: AtomicU64::new(0),
+            stored: Mutex::default(),
             arrivals: options.record_arrivals.then(Mutex::default),
             epoch,
         };
@@ -115,6 +119,7 @@ impl Ledger {
             }
             shard.insert(key);
         }
+        lock(&self.stored).count(&id);
         self.note(&post, id, arrived, in_hand);
         Ok(Verdict::New)
     }
@@ -176,6 +181,11 @@ impl Ledger {
     /// Events stored, those of a kept file included.
     pub(super) fn unique(&self) -> u64 {
         self.ids.iter().map(|shard| lock(shard).len() as u64).sum()
+    }
+
+    /// The distinct events stored since the gate started, with the sum of their ids.
+    pub(super) fn stored(&self) -> IdTally {
+        *lock(&self.stored)
     }
 
     pub(super) fn order_violations(&self) -> u64 {

@@ -40,6 +40,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use dialect::Dialect;
 pub use faults::{Fault, FaultRule, RetryAfter, When};
 use ledger::Ledger;
+use model::IdsSum;
 pub use options::{GateOptions, OrderCheck, Token};
 use serde::{Deserialize, Serialize};
 use server::Server;
@@ -80,6 +81,10 @@ pub struct GateStats {
     pub connections: u64,
     /// First-time events that came earlier in event time than their ordering key's last.
     pub order_violations: u64,
+    /// The sum of the ids of all distinct events stored since the gate started, as 256-bit integers
+    /// modulo 2^256; 0 for a gate that does not know ids.
+    #[serde(default)]
+    pub ids_sum: IdsSum,
     /// Posts that each fault rule has struck, in the rules' order.
     pub faults_fired: Vec<u64>,
 }

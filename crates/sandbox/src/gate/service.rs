@@ -165,6 +165,7 @@ impl Service {
                 .collect(),
             connections: read(&counts.connections),
             order_violations: self.ledger.order_violations(),
+            ids_sum: self.ledger.stored().ids_sum,
             faults_fired: self.plan().fired(),
         }
     }

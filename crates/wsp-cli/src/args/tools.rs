@@ -53,15 +53,31 @@ pub struct ReportArgs {
     pub command: ReportCommand,
 }
 
-/// `report html`.
+/// `report merge|html`.
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
+    /// Merge the reports of all shards, several attempts of each, and compare them with the plan.
+    #[command(
+        after_help = "Example:\n  wsp-cli plan --ids --shard 0/2 --profile P > plan.json\n  wsp-cli report merge --against plan.json shard-0.json shard-1.json"
+    )]
+    Merge(MergeArgs),
     /// Make one HTML file of a report, which needs no network.
     #[cfg(feature = "console")]
     #[command(
         after_help = "Example:\n  wsp-cli report html runs/fraud-platform/wsp_summary.json --out report.html"
     )]
     Html(HtmlArgs),
+}
+
+/// `report merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// What `plan --ids` printed of the stream.
+    #[arg(long, value_name = "PLAN.json")]
+    pub against: PathBuf,
+    /// The reports, as `stream` printed or kept them.
+    #[arg(required = true, value_name = "REPORT.json")]
+    pub reports: Vec<PathBuf>,
 }
 
 /// `report html`.

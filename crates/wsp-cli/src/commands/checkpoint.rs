@@ -1,13 +1,13 @@
-//! `wsp-cli checkpoint show|reset`.
+//! `wsp-cli checkpoint show|reset|reshard`.
 
 use std::process::ExitCode;
 
 use wsp::clock::Surroundings;
-use wsp::cursors::{self, CursorReport, CursorsReport};
+use wsp::cursors::{self, CursorReport, CursorsReport, ReshardReport};
 use wsp::{Error, HolderReport, Overrides, ReasonCode, StoredCursorReport};
 
-use super::{refuse, request, request_with};
-use crate::args::{CheckpointArgs, CheckpointCommand, ResetArgs};
+use super::{conclude, refuse, request, request_with};
+use crate::args::{CheckpointArgs, CheckpointCommand, ResetArgs, ReshardArgs};
 use crate::output;
 
 /// Shows cursors, or gives them up.
@@ -18,6 +18,7 @@ pub async fn run(args: CheckpointArgs) -> ExitCode {
             Err(error) => Err(error),
         },
         CheckpointCommand::Reset(args) => reset(args).await,
+        CheckpointCommand::Reshard(args) => return conclude(reshard(args).await),
     };
     match found {
         Ok(report) => {
@@ -46,6 +47,15 @@ async fn reset(args: ResetArgs) -> Result<CursorsReport, Error> {
         &Surroundings::default(),
     )
     .await
+}
+
+async fn reshard(args: ReshardArgs) -> Result<ReshardReport, Error> {
+    let overrides = Overrides {
+        take_over: args.take_over,
+        ..Overrides::default()
+    };
+    let request = request_with(args.world, overrides)?;
+    cursors::reshard(&request, args.to, &Surroundings::default()).await
 }
 
 fn table(report: &CursorsReport) -> String {

@@ -6,16 +6,18 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use wsp::Error;
-use wsp::control::{Found, Request, ask, find, send};
+use wsp::control::{Found, Request, VERSION_UNSUPPORTED, ask, find, send};
 use wsp::profile::{Profile, control_root};
 use wsp::replay::{Act, TapSettings};
 
 use super::{complain, refuse};
 use crate::args::{ControlAct, ControlArgs};
+use crate::face::Face;
 use crate::output;
+use crate::quantities::count;
 
 /// Asks running streams, and prints their answers.
-pub async fn run(args: &ControlArgs) -> ExitCode {
+pub async fn run(args: &ControlArgs, face: Face) -> ExitCode {
     let found = match &args.socket {
         Some(socket) => Ok(vec![socket.clone()]),
         None => match runs_root(args) {
@@ -37,18 +39,19 @@ pub async fn run(args: &ControlArgs) -> ExitCode {
     match (&sockets[..], &args.act) {
         ([socket], ControlAct::Watch { count, .. }) => follow(socket, &request, *count).await,
         ([socket], ControlAct::Tap { .. }) => follow(socket, &request, None).await,
-        ([socket], _) if !args.all => steer(socket, &request),
+        ([socket], _) if !args.all => steer(socket, &request, face),
         (_, ControlAct::Watch { .. } | ControlAct::Tap { .. }) => failed(
             "Of several streams one is watched, or tapped: name it.",
             json!({}),
         ),
-        (sockets, _) => steer_all(sockets, &request),
+        (sockets, _) => steer_all(sockets, &request, face),
     }
 }
 
-fn steer(socket: &Path, request: &Request) -> ExitCode {
+fn steer(socket: &Path, request: &Request, face: Face) -> ExitCode {
     match send(socket, request) {
         Ok(answer) if answer["applied"] == true => {
+            tell(&answer, face);
             output::print(&answer);
             ExitCode::SUCCESS
         }
@@ -57,14 +60,45 @@ fn steer(socket: &Path, request: &Request) -> ExitCode {
     }
 }
 
+/// Says in a line what a stream is at, where people watch.
+fn tell(answer: &Value, face: Face) {
+    if face.is_watched {
+        output::tell(format_args!("{}\n", line(&answer["stream"])));
+    }
+}
+
+/// What a stream is at, for people: state, process, how far, event time, pace.
+fn line(stream: &Value) -> String {
+    let state = stream["state"].as_str().unwrap_or("unknown").to_uppercase();
+    let number = |field: &str| stream[field].as_u64().map(count);
+    let mut parts = Vec::new();
+    if let Some(done) = number("acknowledged") {
+        let of = number("total").map_or(String::new(), |total| format!(" of {total}"));
+        parts.push(format!("{done}{of} acknowledged"));
+    }
+    if let Some(in_flight) = number("in_flight") {
+        parts.push(format!("{in_flight} in flight"));
+    }
+    if let Some(time) = stream["event_time"].as_str() {
+        parts.push(format!("at {time}"));
+    }
+    if let Some(speedup) = stream["pace"]["speedup"].as_f64() {
+        parts.push(format!("{speedup} times"));
+    }
+    let process = number("pid").map_or(String::new(), |_| format!("  process {}", stream["pid"]));
+    format!("{state}{process}: {}", parts.join(", "))
+}
+
 /// Asks one stream after the other, whatever became of those before.
-fn steer_all(sockets: &[PathBuf], request: &Request) -> ExitCode {
+fn steer_all(sockets: &[PathBuf], request: &Request, face: Face) -> ExitCode {
     let mut refused = Vec::new();
     let mut answers = Vec::new();
     for socket in sockets {
         let mut answer = match send(socket, request) {
             Ok(answer) => {
-                if answer["applied"] != true {
+                if answer["applied"] == true {
+                    tell(&answer, face);
+                } else {
                     let why = why_refused(&answer);
                     refused.push(format!("{}: {why}", socket.display()));
                 }
@@ -175,9 +209,36 @@ fn broken(socket: &Path, error: &io::Error) -> String {
 }
 
 fn failed(why: &str, mut answer: Value) -> ExitCode {
-    complain("NOT_STEERED", why);
+    let reason = if why.contains(VERSION_UNSUPPORTED) {
+        VERSION_UNSUPPORTED
+    } else {
+        "NOT_STEERED"
+    };
+    complain(reason, why);
     answer["status"] = "FAILED".into();
+    answer["reason"] = reason.into();
     answer["detail"] = why.into();
     output::print(&answer);
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_known_of_a_stream() {
+        let stream = json!({
+            "state": "paused", "pid": 5003, "acknowledged": 1_200, "total": 2_000, "in_flight": 0,
+            "event_time": "2026-01-28T08:03:09Z", "pace": {"speedup": 60.0},
+        });
+        assert_eq!(
+            line(&stream),
+            "PAUSED  process 5003: 1,200 of 2,000 acknowledged, 0 in flight, at 2026-01-28T08:03:09Z, 60 times"
+        );
+        assert_eq!(
+            line(&json!({"state": "ending", "acknowledged": 1})),
+            "ENDING: 1 acknowledged"
+        );
+    }
 }

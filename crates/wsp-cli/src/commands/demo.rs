@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sandbox::{GateOptions, GateStats, ProfileOptions, StandInGate, WorldOptions};
+use sandbox::{GateOptions, GateStats, ProfileOptions, StandInGate, World, WorldOptions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -26,6 +26,8 @@ const PARTS: usize = 2;
 /// Longer than any demo takes on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+type Anything = Box<dyn Error + Send + Sync>;
+
 /// What the demo proved.
 #[derive(Debug, Serialize)]
 struct Proof {
@@ -39,8 +41,23 @@ struct Proof {
     second_run: Value,
 }
 
+/// Where the profile of a world alone pushes to, unless the environment says otherwise.
+const GATE_OF_A_WORLD_ALONE: &str = "${IG_INGEST_URL:-http://127.0.0.1:8081}";
+
+/// A world to try commands on.
+#[derive(Debug, Serialize)]
+struct Made {
+    status: &'static str,
+    rows: u64,
+    engine_run_root: PathBuf,
+    profile: PathBuf,
+}
+
 /// Makes a world, streams it, kills the stream half-way, resumes, and counts.
 pub async fn run(args: DemoArgs) -> ExitCode {
+    if args.world_only {
+        return world_only(args).await;
+    }
     let stop = Stop::default();
     let is_stopped = stop.clone();
     tokio::spawn(async move {
@@ -69,6 +86,52 @@ pub async fn run(args: DemoArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes the world and its profile, and streams nothing.
+async fn world_only(args: DemoArgs) -> ExitCode {
+    let made = tokio::task::spawn_blocking(move || make_world(&args)).await;
+    match made.map_err(Anything::from).flatten() {
+        Ok(made) => {
+            output::print(&made);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain("DEMO_FAILED", &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make_world(args: &DemoArgs) -> Result<Made, Anything> {
+    let folder = Folder::make(args)?;
+    let options = world_of(args.events);
+    let rows = options.rows();
+    let world = options.build(folder.path())?;
+    let profile = profile_of(&world, GATE_OF_A_WORLD_ALONE).write()?;
+    Ok(Made {
+        status: "MADE",
+        rows,
+        engine_run_root: from_here(world.engine_run_root()),
+        profile: from_here(&profile),
+    })
+}
+
+/// The sample world, of so many events or a few less.
+fn world_of(events: u64) -> WorldOptions {
+    let options = WorldOptions::sample();
+    let per_part = (events / (options.outputs.len() as u64 * PARTS as u64)).max(1);
+    options.with_shape(PARTS, per_part)
+}
+
+fn profile_of(world: &World, gate: &str) -> ProfileOptions {
+    ProfileOptions::local(world, gate)
+        .set("policy.stream_speedup", SPEEDUP)
+        .set(
+            "wiring.wsp_checkpoint.flush_every",
+            &FLUSH_EVERY.to_string(),
+        )
+        .set("wiring.wsp_push.lanes", &LANES.to_string())
 }
 
 /// Whether a signal asked the demo to end.
@@ -107,7 +170,7 @@ impl Drop for Streaming {
     }
 }
 
-fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sync>> {
+fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Anything> {
     let folder = Folder::make(args)?;
     output::tell(format_args!(
         "A world of {} events is streamed into a stand-in gate by a process that is killed half-way \
@@ -118,16 +181,14 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
         "1",
         "making a sealed sample world, with gate bundles and a contents index",
     );
-    let options = WorldOptions::sample();
-    let per_part = (args.events / (options.outputs.len() as u64 * PARTS as u64)).max(1);
-    let options = options.with_shape(PARTS, per_part);
+    let options = world_of(args.events);
     let rows = options.rows();
     let world = options.build(&folder.path().join("world"))?;
     stop.check()?;
     output::tell(format_args!(
         "     {} rows in {}\n",
         quantities::count(rows),
-        from_here(world.engine_run_root())
+        from_here(world.engine_run_root()).display()
     ));
 
     let gate = StandInGate::start(GateOptions {
@@ -138,14 +199,7 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
         "2",
         &format!("a stand-in ingestion gate listens at {}", gate.url()),
     );
-    let profile = ProfileOptions::local(&world, &gate.url())
-        .set("policy.stream_speedup", SPEEDUP)
-        .set(
-            "wiring.wsp_checkpoint.flush_every",
-            &FLUSH_EVERY.to_string(),
-        )
-        .set("wiring.wsp_push.lanes", &LANES.to_string())
-        .write()?;
+    let profile = profile_of(&world, &gate.url()).write()?;
 
     say(
         "3",
@@ -165,7 +219,10 @@ fn demo(args: &DemoArgs, stop: &Stop) -> Result<Proof, Box<dyn Error + Send + Sy
     let proof = proof(rows, &before, &gate.stats(), report);
     say("5", &verdict(&proof));
     if let Some(kept) = folder.keep() {
-        output::tell(format_args!("     kept in {}\n", from_here(&kept)));
+        output::tell(format_args!(
+            "     kept in {}\n",
+            from_here(&kept).display()
+        ));
         output::tell(format_args!("{}", next_steps(&profile)));
     }
     Ok(proof)
@@ -208,19 +265,20 @@ impl Folder {
     }
 }
 
-/// A path as it is typed from here.
-fn from_here(path: &Path) -> String {
+/// A path as it is typed from the working directory.
+fn from_here(path: &Path) -> PathBuf {
     let here = std::env::current_dir().ok();
     let short = here
         .as_deref()
         .and_then(|here| path.strip_prefix(here).ok());
-    short.unwrap_or(path).display().to_string()
+    short.unwrap_or(path).to_path_buf()
 }
 
 /// Three commands that a newcomer may go on with, as they are typed from here.
 fn next_steps(profile: &Path) -> String {
     let program = std::env::current_exe().map_or_else(|_| "wsp-cli".into(), |exe| from_here(&exe));
-    let profile = from_here(profile);
+    let (program, profile) = (program.display(), from_here(profile));
+    let profile = profile.display();
     format!(
         "\nTo go on:\n  \
          {program} verify --profile {profile} --data      # all evidence of the world, every byte hashed\n  \
@@ -245,7 +303,7 @@ fn stream(profile: &Path) -> std::io::Result<Streaming> {
 }
 
 /// Waits for a stream to end, and answers what it printed.
-fn report_of(mut stream: Streaming, stop: &Stop) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+fn report_of(mut stream: Streaming, stop: &Stop) -> Result<Vec<u8>, Anything> {
     let mut printed = stream
         .0
         .stdout
@@ -269,7 +327,7 @@ fn wait_for(
     events: u64,
     stream: &mut Child,
     stop: &Stop,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+) -> Result<(), Anything> {
     let began = Instant::now();
     while gate.stats().unique < events {
         stop.check()?;

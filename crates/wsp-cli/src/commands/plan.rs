@@ -14,14 +14,21 @@ use crate::plan_table::plan_table;
 /// Prints what would be streamed.
 pub async fn run(args: PlanArgs, face: Face) -> ExitCode {
     match request_with(args.world, args.course.overrides()) {
-        Ok(request) => tell(&request, face).await,
+        Ok(request) => tell(&request, args.ids, face).await,
         Err(error) => refuse(&error),
     }
 }
 
 /// Prints what a stream of the request would do: a table for people, the plan for programs.
-pub async fn tell(request: &StreamRequest, face: Face) -> ExitCode {
-    match wsp::outline(request, &Surroundings::default()).await {
+/// With `ids`, the plan has the sums of all ids too.
+pub async fn tell(request: &StreamRequest, ids: bool, face: Face) -> ExitCode {
+    let surroundings = Surroundings::default();
+    let outlined = if ids {
+        wsp::outline_with_ids(request, &surroundings).await
+    } else {
+        wsp::outline(request, &surroundings).await
+    };
+    match outlined {
         Ok(outline) => {
             output::print(&outline);
             // Behind the JSON, so that a terminal shows it at the end.

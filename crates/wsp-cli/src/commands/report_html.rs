@@ -21,6 +21,10 @@ pub fn run(args: &HtmlArgs) -> ExitCode {
     };
     let report = match StreamReport::read(&json) {
         Ok(report) => report,
+        Err(error) if error.is_newer => {
+            let detail = format!("{from}: {error}; use that release, or a later one");
+            return refuse("REPORT_VERSION_UNSUPPORTED", &detail, 1);
+        }
         Err(error) => return refuse("REPORT_DAMAGED", &format!("{from}: {error}"), 1),
     };
     let out = args.out.clone();

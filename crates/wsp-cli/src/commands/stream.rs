@@ -34,7 +34,7 @@ pub async fn run(args: StreamArgs, face: Face) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     if args.dry_run {
-        return plan::tell(&request, face).await;
+        return plan::tell(&request, false, face).await;
     }
     #[cfg(feature = "console")]
     let report_html = args.report_html;

@@ -82,10 +82,15 @@ impl Finding {
     }
 }
 
+/// The format of the report of `verify`.
+const VERIFY_FORMAT: u32 = 1;
+
 /// All that `verify` found.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
+    /// The version of the report's format: 1, of which are also those that do not say it.
+    pub format_version: u32,
     /// The worst of the findings.
     pub status: Verdict,
     /// The first failure's reason code; `None` where nothing failed.
@@ -187,6 +192,7 @@ impl VerifyReport {
     fn of(posture: Posture, findings: Vec<Finding>) -> Self {
         let mut failures = findings.iter().filter(|f| f.verdict == Verdict::Fail);
         Self {
+            format_version: VERIFY_FORMAT,
             reason: failures.next().map(|failure| failure.reason.clone()),
             status: findings
                 .iter()
@@ -253,6 +259,7 @@ pub async fn verify(
         path: proof.path,
     });
     Ok(VerifyReport {
+        format_version: VERIFY_FORMAT,
         engine_run_root: Some(world.identified.store().root().as_str().to_owned()),
         world_key: Some(world.identified.world_key().clone()),
         run_id: Some(world.identified.receipt().run_id.clone()),

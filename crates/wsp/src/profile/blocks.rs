@@ -9,6 +9,7 @@ use std::fmt;
 
 use checkpoint::OrderMode;
 use gates::VerificationMode;
+use model::ShardBy;
 use oracle_store::{DataVerification, Posture};
 use replay::OnDisorder;
 use replay::WhenLate;
@@ -75,6 +76,7 @@ pub(super) struct WiringBlock {
     pub(super) wsp_push: PushBlock,
     pub(super) wsp_order: OrderBlock,
     pub(super) wsp_audit: AuditBlock,
+    pub(super) wsp_shard: ShardBlock,
     pub(super) wsp_thresholds: ThresholdsBlock,
 }
 
@@ -164,6 +166,16 @@ pub(super) struct OrderBlock {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AuditBlock {
     pub(super) root: Option<String>,
+}
+
+/// `wiring.wsp_shard`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ShardBlock {
+    pub(super) index: Option<String>,
+    pub(super) count: Option<String>,
+    pub(super) by: Option<ShardBy>,
+    pub(super) max_clock_skew_ms: Option<AtLeastOne>,
 }
 
 /// `wiring.wsp_thresholds`.

@@ -152,7 +152,7 @@ pub(super) fn invalid(key: &str, problem: &str) -> Error {
     Error::new(
         ReasonCode::ProfileInvalid,
         format!("The profile's `{key}` {problem}"),
-        "Mend it; config/platform/profiles/README.md lists every key.",
+        "Mend it; docs/reference/profile.md lists every key.",
     )
 }
 

@@ -320,14 +320,13 @@ impl Environment {
     /// already. Answers which key or flag each variable set.
     ///
     /// # Errors
-    /// `PROFILE_INVALID` naming the variable whose value is unusable, and
-    /// `WSP_LANES_UNSUPPORTED` for one of several lanes.
+    /// `PROFILE_INVALID` naming the variable whose value is unusable.
     pub(super) fn apply(
         &self,
         profile: &mut Profile,
         overrides: &mut Overrides,
     ) -> Result<BTreeMap<Target, &'static str>, Error> {
-        self.check_lanes()?;
+        self.apply_lanes(profile)?;
         self.progress_lines()?;
         // Before the rate of one step, which a plan stands in for.
         let planned = self.apply_rate_plan(profile, overrides)?;
@@ -391,9 +390,9 @@ impl Environment {
         }
     }
 
-    /// Refuses to be one of several lanes: this process streams all events.
-    fn check_lanes(&self) -> Result<(), Error> {
-        let number = |name, default: u64| match self.text(name)? {
+    /// Makes this process one of the platform's lanes, which are shards by event id.
+    fn apply_lanes(&self, profile: &mut Profile) -> Result<(), Error> {
+        let number = |name, default: u32| match self.text(name)? {
             None => Ok(default),
             Some(text) => {
                 parsed(text, "a whole number").map_err(|problem| unusable(name, &problem))
@@ -405,15 +404,8 @@ impl Environment {
             let problem = format!("is {index}, and WSP_LANE_COUNT is {count}");
             return Err(unusable(LANE_INDEX, &problem));
         }
-        if count > 1 {
-            return Err(Error::new(
-                ReasonCode::LanesUnsupported,
-                format!(
-                    "WSP_LANE_COUNT is {count}: each of {count} processes would stream every \
-                     event of the world"
-                ),
-                "Start one process without it: its lanes (`wsp_push.lanes`) push at once.",
-            ));
+        if self.text(LANE_COUNT)?.is_some() {
+            profile.shard = profile.shard.of_lane(index, count)?;
         }
         Ok(())
     }

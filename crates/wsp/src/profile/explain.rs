@@ -71,6 +71,7 @@ pub fn explain(path: &Path, env: Env<'_>) -> Result<Explanation, Error> {
     rows.extend(of_wiring(&profile));
     rows.extend(of_pushing(&profile));
     rows.extend(of_keeping(&profile));
+    rows.extend(of_shard(&profile));
     let settings = rows.into_iter().map(|(key, value, why)| {
         let is_given = profile.has_key(key);
         ExplainedSetting {
@@ -429,6 +430,32 @@ fn of_keeping(profile: &Profile) -> Vec<Row> {
             "wiring.wsp_audit.root",
             Some(path(&profile.runs_root)),
             "the platform's runs root",
+        ),
+    ]
+}
+
+fn of_shard(profile: &Profile) -> Vec<Row> {
+    let shard = &profile.shard;
+    vec![
+        (
+            "wiring.wsp_shard.index",
+            shard.index.map(|index| index.to_string()),
+            "a stream in one piece has none; what streams one of several shards needs it",
+        ),
+        (
+            "wiring.wsp_shard.count",
+            Some(shard.count.to_string()),
+            "one process streams everything",
+        ),
+        (
+            "wiring.wsp_shard.by",
+            name_of(&shard.by),
+            "a key's events stay in one shard and in order",
+        ),
+        (
+            "wiring.wsp_shard.max_clock_skew_ms",
+            Some(shard.max_clock_skew.as_millis().to_string()),
+            "what shards of one schedule may be apart",
         ),
     ]
 }

@@ -18,6 +18,7 @@ mod producer;
 pub(crate) mod runs_root;
 mod overrides;
 mod settings;
+mod shard;
 mod digest;
 mod blocks;
 mod thresholds;
@@ -56,6 +57,7 @@ pub use runs_root::control_root;
 use secret::Literals;
 pub use secret::Secret;
 pub use settings::{CheckpointSettings, OrderMode, ProducerSettings, PushSettings, RetrySettings};
+pub use shard::ShardSettings;
 pub use thresholds::{AbortCondition, Comparison, Condition, Thresholds};
 
 use crate::{Error, ReasonCode};
@@ -171,6 +173,8 @@ pub struct Profile {
     pub rejects: RejectSettings,
     /// How events that the gate quarantines are judged.
     pub gate_quarantine: GateQuarantineTerms,
+    /// The division of the stream into shards, and the shard of this process.
+    pub shard: ShardSettings,
     /// The platform's runs root: audit, active run id, time index.
     pub runs_root: PathBuf,
     /// The conditions under which a run has failed, or is ended; none by default.
@@ -275,6 +279,7 @@ impl Profile {
             rejects: settings::rejects(&wiring.wsp_push),
             gate_quarantine: settings::gate_quarantine(&wiring.wsp_push),
             push: PushSettings::new(wiring.wsp_push, ordering.memory_budget)?,
+            shard: ShardSettings::new(&wiring.wsp_shard)?,
             ordering,
             runs_root: runs_root.map_or_else(|| DEFAULT_RUNS_ROOT.into(), PathBuf::from),
             thresholds: Thresholds {

@@ -69,6 +69,8 @@ pub struct Overrides {
     /// The lanes of a fleet of the platform's newest producer whose cursors are taken over,
     /// under `scope: scenario_run`: the earliest of all counts. `None` takes over no fleet's.
     pub adopt_lanes: Option<NonZeroU32>,
+    /// The shard to stream, as a text `K/N`; `None` leaves the profile's.
+    pub shard: Option<String>,
     /// Whether to resume although the plan differs from the one that the cursors were saved under.
     pub allow_plan_change: bool,
     /// Whether to resume under another platform run than the cursors'.

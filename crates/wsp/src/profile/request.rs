@@ -1,5 +1,6 @@
 //! What a caller asks for: a profile, with the environment and overrides applied to it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,7 +66,8 @@ impl StreamRequest {
     /// # Errors
     /// `PROFILE_INVALID` for a variable whose value is unusable, for a time origin or a longest
     /// gap at a rate, for both of them together, for a flag that names no path, for a window
-    /// that ends before it begins, and for a threshold on a figure that the run cannot have; `WSP_LANES_UNSUPPORTED` for one of several lanes.
+    /// that ends before it begins, and for a threshold on a figure that the run cannot have;
+    /// `SHARD_INVALID` for a shard or a lane that is not.
     pub fn new(
         mut profile: Profile,
         mut overrides: Overrides,
@@ -83,6 +85,9 @@ impl StreamRequest {
         set(&mut profile.catalogue_path, &overrides.catalogue);
         set(&mut profile.gate_map_path, &overrides.gate_map);
         set(&mut profile.ig_ingest_url, &overrides.ig_url);
+        if let Some(shard) = &overrides.shard {
+            profile.shard = profile.shard.named(shard)?;
+        }
         profile.check_places()?;
         check_window(overrides.window)?;
         profile.pace = overrides.pace.clone().unwrap_or(profile.pace);
@@ -95,6 +100,7 @@ impl StreamRequest {
         }
         check_max_gap(&overrides, &profile.pace)?;
         profile.max_rate = overrides.max_rate.clone().or(profile.max_rate);
+        divide_rates(&mut profile, &flags, &variables);
         profile.order = overrides.order.or(profile.order);
         profile.stream_source = overrides.stream_source.unwrap_or(profile.stream_source);
         profile.rejects.on_reject = overrides.on_reject.unwrap_or(profile.rejects.on_reject);
@@ -218,6 +224,41 @@ impl StreamRequest {
             }
         }
         Ok(())
+    }
+}
+
+impl StreamRequest {
+    /// The request as one of all shards together: its rates are those of the whole stream.
+    pub(crate) fn of_all_shards(&self) -> Self {
+        let mut whole = self.clone();
+        let parts = whole.profile.shard.count;
+        if let Pace::Rate(steps) = &whole.profile.pace {
+            whole.profile.pace = steps.multiplied_by(parts).into();
+        }
+        let max_rate = whole.profile.max_rate.as_ref();
+        whole.profile.max_rate = max_rate.map(|rate| rate.multiplied_by(parts));
+        whole
+    }
+}
+
+/// Gives a shard its part of the rates, which are the whole stream's. Rates from the environment
+/// are this process's own.
+fn divide_rates(
+    profile: &mut Profile,
+    flags: &Overrides,
+    variables: &BTreeMap<&'static str, &'static str>,
+) {
+    let parts = profile.shard.count;
+    let is_own = |key: &str, has_flag: bool| !has_flag && variables.contains_key(key);
+    if let Pace::Rate(steps) = &profile.pace
+        && !is_own("policy.stream_rate", flags.pace.is_some())
+    {
+        profile.pace = steps.divided_by(parts).into();
+    }
+    if let Some(rate) = &profile.max_rate
+        && !is_own("policy.max_rate", flags.max_rate.is_some())
+    {
+        profile.max_rate = Some(rate.divided_by(parts));
     }
 }
 

@@ -83,7 +83,8 @@ impl<'a, L: PushLane> Pushing<'a, L> {
         }
     }
 
-    /// Pushes every event once; what was acknowledged is recorded, however it ends.
+    /// Pushes every event once; what was acknowledged is recorded, however it ends. What was refused
+    /// again is in the report.
     ///
     /// # Errors
     /// `IG_PUSH_REJECTED`, `IG_RESPONSE_UNKNOWN`, `IG_PUSH_RETRY_EXHAUSTED`,
@@ -94,18 +95,7 @@ impl<'a, L: PushLane> Pushing<'a, L> {
     ) -> Result<RedriveStatus, Error> {
         let ended = self.push_each(&mut feed).await;
         self.record().await?;
-        match ended? {
-            RedriveStatus::Redriven if !self.report.refused.is_empty() => Err(Error::new(
-                replay::ReasonCode::IgPushRejected,
-                format!(
-                    "The ingestion gate {} did not take {} events; the report lists them",
-                    self.endpoint,
-                    self.report.refused.len()
-                ),
-                "They stay in the quarantine: mend what it names, and redrive again.",
-            )),
-            status => Ok(status),
-        }
+        ended
     }
 
     /// Pushes what waits, in file order. Of events that are not taken, the ones around them tell

@@ -9,17 +9,19 @@ use std::time::Duration;
 use checkpoint::BucketStore;
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, PackKey};
 use envelope::PlatformRunId;
+use model::Shard;
 #[cfg(feature = "object")]
 use oracle_store::object_store_at;
 use oracle_store::{BucketFolder, Location};
 use tokio::sync::mpsc;
 
 use crate::profile::request::StreamRequest;
-use crate::run::places::bucket_of;
+use crate::run::places::{bucket_of, own_folder, places_of, unlisted};
 use crate::run::written_places::refuse_redrive_in_world;
 use crate::{Error, ReasonCode};
 use replay::{
     Closed, Crew, Ending, HeldLease, ObjectPrefix, Prefix, RedrivenFile, RedrivenObjects, Waiting,
+    quarantine_in,
 };
 
 /// Where a redrive's lease is kept in the folder of its run, beside what it delivers.
@@ -142,36 +144,45 @@ pub(super) fn open_file(
 pub(super) enum Asked {
     /// A quarantine file.
     File(PathBuf),
-    /// The quarantine of a platform run in a bucket.
-    Objects(BucketFolder, PlatformRunId),
+    /// A quarantine in a bucket, by its folder there.
+    Objects(BucketFolder, String),
 }
 
-impl Asked {
-    /// What a request's quarantine is for a platform run.
-    ///
-    /// # Errors
-    /// `OBJECT_STORE_INVALID`, `ENGINE_ROOT_MISSING` for a bucket that cannot be addressed.
-    pub(super) fn of_run(request: &StreamRequest, run: PlatformRunId) -> Result<Self, Error> {
-        if let Some(bucket) = bucket_of(request)? {
-            return Ok(Self::Objects(bucket, run));
-        }
-        let runs_root = request.working_dir.join(&request.profile.runs_root);
-        Ok(Self::File(replay::file_of_run(&runs_root, &run)))
+/// The quarantines of a platform run: of the stream in one piece, and of each shard that has
+/// records. May block.
+///
+/// # Errors
+/// `OBJECT_STORE_INVALID`, `ENGINE_ROOT_MISSING` for a bucket that cannot be addressed;
+/// `QUARANTINE_UNREADABLE` where the shards cannot be listed.
+pub(super) fn quarantines_of(
+    request: &StreamRequest,
+    run: &PlatformRunId,
+) -> Result<Vec<Asked>, Error> {
+    let mut shards = vec![Shard::WHOLE];
+    shards.extend(places_of(request)?.shards(run).map_err(unlisted)?);
+    let shards = shards.into_iter();
+    if let Some(bucket) = bucket_of(request)? {
+        let folder = |shard: Shard| format!("{run}/{}", shard.folder());
+        let asked = shards.map(|shard| Asked::Objects(bucket.clone(), folder(shard)));
+        return Ok(asked.collect());
     }
+    let runs_root = request.working_dir.join(&request.profile.runs_root);
+    let asked = shards.map(|shard| quarantine_in(&own_folder(&runs_root, run, shard)));
+    Ok(asked.map(Asked::File).collect())
 }
 
-/// Opens the quarantine of a run in a bucket, for a session. The lease must be held, unless it is a
+/// Opens a quarantine in a bucket, for a session. The lease must be held, unless it is a
 /// dry run.
 ///
 /// # Errors
 /// `QUARANTINE_UNREADABLE`.
 pub(super) fn open_objects(
     bucket: &BucketFolder,
-    run: &PlatformRunId,
+    folder: &str,
     session: &str,
     is_dry_run: bool,
 ) -> Result<(String, Opened), Error> {
-    let prefix = ObjectPrefix::read(Arc::new(bucket.clone()), run.as_str())?;
+    let prefix = ObjectPrefix::read(Arc::new(bucket.clone()), folder)?;
     let place = prefix.place();
     let redriven: Option<Box<dyn Closings>> = if is_dry_run {
         None

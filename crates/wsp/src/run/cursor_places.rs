@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use checkpoint::{CheckpointStore, CursorKey, FileStore, PackKey, Record, StoredCursor, ambiguous};
 use envelope::EventTime;
-use model::{PlatformRunId, ScenarioRunKey};
+use model::{PlatformRunId, ScenarioRunKey, Shard, ShardBy};
 
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, CheckpointScope};
@@ -37,6 +37,30 @@ pub(crate) fn scoped_key(
             pack_key.scoped_to_scenario_run(&scenario_run(request, run, engine_run_id))
         }
     }
+}
+
+/// The pack key under a scope of a shard's cursors. A shard by event id under `scope: scenario_run`
+/// is one of the platform's lanes, and has that lane's key.
+pub(crate) fn shard_key(
+    request: &StreamRequest,
+    pack_key: &PackKey,
+    (run, engine_run_id): (&PlatformRunId, &str),
+    shard: Shard,
+) -> PackKey {
+    if !is_platform_lane(request, shard) {
+        return scoped_key(request, pack_key, run, engine_run_id).scoped_to_shard(shard);
+    }
+    pack_key.scoped_to_scenario_run(&ScenarioRunKey {
+        lane_count: shard.count(),
+        lane_index: shard.index(),
+        ..scenario_run(request, run, engine_run_id)
+    })
+}
+
+/// Whether a shard is one of the platform's lanes, which know no layout of shards.
+pub(crate) fn is_platform_lane(request: &StreamRequest, shard: Shard) -> bool {
+    let scope = request.profile.checkpoint.scope;
+    !shard.is_whole() && shard.by() == ShardBy::EventId && scope == CheckpointScope::ScenarioRun
 }
 
 fn scenario_run<'a>(

@@ -1,29 +1,32 @@
 //! What would be streamed: a plan for people and programs, nothing sent or written.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use checkpoint::Record;
 use envelope::EventTime;
 use gates::DataVerified;
-use model::{OutputId, PackKey, PlatformRunId};
+use model::{OutputId, PackKey, PlatformRunId, ShardBy};
 use oracle_store::{PackEvidence, PartFooter, PartFormat, Posture, WorldKey, WorldStore, footer};
 use serde::Serialize;
 
 use crate::Error;
 use crate::blocking::blocking_as;
-use crate::clock::Surroundings;
-use crate::plan::PlannedOutput;
+use crate::clock::{Clock as _, Surroundings};
 use crate::plan::selection::Role;
-use crate::profile::Setting;
+use crate::plan::{Plan, PlannedOutput};
 use crate::profile::request::StreamRequest;
+use crate::profile::{OrderMode, Setting};
 use crate::run::backends::open_checkpoint_store;
 use crate::run::foresight::{Ahead, Foresight, Unsorted};
+use crate::run::id_outline::{self, IdOutline, PLAN_FORMAT};
 use crate::run::platform_run::PlatformRunSource;
-use crate::run::prepare::{Outlook, look_ahead};
-use crate::run::reading::sort_cache;
+use crate::run::prepare::{Outlook, look_ahead, pins};
+use crate::run::reading::{frame_spec, sort_cache};
 use crate::run::report::{SourceReport, StreamReport};
 use crate::run::resume::{self, ResumeTerms};
 use crate::run::schedule::schedule_of;
+use crate::run::shards::ShardPlace;
 use crate::run::shown::{GatesReport, StoredCursorReport};
 use replay::{Forecast, Overlap, Pace, Start, check_time_column, decoding_threads};
 
@@ -31,6 +34,8 @@ use replay::{Forecast, Overlap, Pace, Start, check_time_column, decoding_threads
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Outline {
+    /// The version of the plan's format: 1, of which are also those that do not say it.
+    pub format_version: u32,
     /// `PLANNED`.
     pub status: &'static str,
     /// The engine run root of the world.
@@ -71,6 +76,13 @@ pub struct Outline {
     pub sorting: Option<SortOutline>,
     /// The rows of all outputs; `None` where only reading would tell.
     pub rows: Option<u64>,
+    /// How the stream is divided into shards; absent for one in one piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<ShardsOutline>,
+    /// Events and the sums of their ids, by output and by shard; absent unless they were asked for,
+    /// or the stream is divided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdOutline>,
     /// The outputs without a cursor where others have one: a run would stream them from their
     /// first row.
     pub begin_anew: Vec<OutputId>,
@@ -78,6 +90,23 @@ pub struct Outline {
     pub settings: Vec<Setting>,
     /// What is known of each output.
     pub outputs: Vec<OutputOutline>,
+}
+
+/// How a stream is divided into shards, and the schedule that they would have in common.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ShardsOutline {
+    /// The number of shards.
+    pub count: u32,
+    /// What decides which shard an event is of.
+    pub by: ShardBy,
+    /// What each shard holds in memory, about, in bytes: all open the same parts.
+    pub memory_bytes_each: u64,
+    /// A `--start-at` for all shards, in UTC: in two minutes.
+    pub start_at_utc: Option<EventTime>,
+    /// A `--time-origin` for all shards: the earliest event time of the whole world; `None` in
+    /// `as_written` order, which shards are not paced in, and without a forecast.
+    pub time_origin_utc: Option<EventTime>,
 }
 
 /// What a run started now would hand over.
@@ -211,7 +240,8 @@ pub struct OutputOutline {
 }
 
 /// Plans a request, looks at the parts' footers and at the cursors, and runs the schedule through
-/// the times of all rows that would be handed over.
+/// the times of all rows that would be handed over. Of a divided stream that is about all shards,
+/// from the beginning, with the key columns of every part read for what each shard has.
 ///
 /// # Errors
 /// What a run would be refused for.
@@ -219,7 +249,18 @@ pub async fn outline(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<Outline, Error> {
-    Box::pin(outlined(request, surroundings, true)).await
+    Box::pin(outlined(request, surroundings, Depth::Forecast)).await
+}
+
+/// The same, with the sums of all ids: reads the key columns of every part.
+///
+/// # Errors
+/// As [`outline`]; `PRIMARY_KEY_*`, `ORACLE_READ_FAILED`.
+pub async fn outline_with_ids(
+    request: &StreamRequest,
+    surroundings: &Surroundings,
+) -> Result<Outline, Error> {
+    Box::pin(outlined(request, surroundings, Depth::Ids)).await
 }
 
 /// The same without a forecast, which reads the most.
@@ -227,19 +268,31 @@ pub(crate) async fn sketch(
     request: &StreamRequest,
     surroundings: &Surroundings,
 ) -> Result<Outline, Error> {
-    Box::pin(outlined(request, surroundings, false)).await
+    Box::pin(outlined(request, surroundings, Depth::Sketch)).await
+}
+
+/// How much an outline reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What a run begins with.
+    Sketch,
+    /// The time columns too; the key columns of a divided stream.
+    Forecast,
+    /// The key columns too.
+    Ids,
 }
 
 async fn outlined(
     request: &StreamRequest,
     surroundings: &Surroundings,
-    with_forecast: bool,
+    depth: Depth,
 ) -> Result<Outline, Error> {
     let store = open_checkpoint_store(request)?;
     let mut report = StreamReport::empty(request.profile.posture);
     let outlook = look_ahead(request, &*store, surroundings, &mut report).await?;
     let Outlook {
         plan,
+        shard,
         keys,
         run,
         order,
@@ -251,29 +304,52 @@ async fn outlined(
         platform_run_id: run.0.as_str(),
         overrides: &request.overrides,
     };
-    // A sketch looks at a world whatever cursors there are: it says what a run would begin with.
+    let is_divided = request.profile.shard.count > 1;
+    // A sketch looks at a world whatever cursors there are: it says what a run would begin with. So
+    // does the plan of all shards, whose cursors are many.
     let none = vec![None; records.len()];
-    let behind = if with_forecast { &records } else { &none };
-    let starts = resume::starts(&plan, &keys, behind, &terms).await?;
+    let mut starts = resume::starts(&plan, &keys, &none, &terms).await?;
+    if depth != Depth::Sketch {
+        let behind = resume::starts(&plan, &keys, &records, &terms).await?;
+        if !is_divided {
+            starts = behind;
+        }
+    }
     let mut footers = Vec::with_capacity(plan.outputs.len());
     for output in &plan.outputs {
         footers.push(footers_of(plan.store.clone(), output.clone()).await?);
     }
-    let schedule = || schedule_of(request, Start::by(&surroundings.clock));
+    let whole = request.of_all_shards();
+    let schedule = || schedule_of(&whole, Start::by(&surroundings.clock));
     let ahead = Ahead {
-        request,
+        request: &whole,
         plan: &plan,
         order,
         starts: &starts,
         footers: &footers,
-        schedule: with_forecast.then(schedule),
+        schedule: (depth != Depth::Sketch).then(schedule),
     };
     let foresight = ahead.look().await?;
+    let ids = if depth == Depth::Ids || (is_divided && depth == Depth::Forecast) {
+        Some(ids_of(request, &plan, &shard, &run.0).await?)
+    } else {
+        None
+    };
     let outputs = output_outlines(&plan.outputs, &records, &foresight);
     let sorting = sorting(request, foresight.unsorted).await?;
+    let forecast = foresight.forecast.as_ref().map(ForecastOutline::from);
+    let first = forecast.as_ref().and_then(|ahead| ahead.first_ts_utc);
+    let shards = is_divided.then(|| ShardsOutline {
+        count: request.profile.shard.count,
+        by: request.profile.shard.by,
+        memory_bytes_each: foresight.overlap.memory_bytes,
+        start_at_utc: soon(surroundings),
+        time_origin_utc: first.filter(|_| order == OrderMode::EventTime),
+    });
     let profile = &request.profile;
     Ok(Outline {
-        forecast: foresight.forecast.as_ref().map(ForecastOutline::from),
+        format_version: PLAN_FORMAT,
+        forecast,
         resources: ResourcesOutline {
             memory_bytes: foresight.overlap.memory_bytes,
             memory_budget_bytes: profile.ordering.memory_budget,
@@ -284,16 +360,18 @@ async fn outlined(
         },
         overlap: Some(foresight.overlap),
         sorting,
+        shards,
+        ids,
         status: "PLANNED",
         engine_run_root: plan.store.root().as_str().to_owned(),
-        posture: request.profile.posture,
+        posture: profile.posture,
         gates: report.gates,
         data_verified: report.data_verified,
         producer_id: plan.producer.as_str().to_owned(),
         platform_run_id: run.0,
         platform_run_id_from: run.1,
         order: order.as_str(),
-        pace: request.profile.pace.clone(),
+        pace: whole.profile.pace.clone(),
         pack_key: report.pack_key,
         checkpoint_store: store.place(),
         begin_anew: resume::begin_anew(
@@ -306,6 +384,28 @@ async fn outlined(
         world_key: plan.world_key,
         pack: plan.pack,
     })
+}
+
+/// All events and the sums of their ids, by output and by shard.
+async fn ids_of(
+    request: &StreamRequest,
+    plan: &Plan,
+    shard: &ShardPlace,
+    run: &PlatformRunId,
+) -> Result<IdOutline, Error> {
+    let pins = pins(request, plan, run)?;
+    let specs = plan.outputs.iter().map(|output| frame_spec(output, &pins));
+    let is_lane = shard.unsharded.is_none();
+    let key = shard.unsharded.as_ref().unwrap_or(&plan.pack_key);
+    let settings = &request.profile.shard;
+    id_outline::count(plan, settings, (key.clone(), is_lane), specs.collect()).await
+}
+
+/// The second two minutes from now.
+fn soon(surroundings: &Surroundings) -> Option<EventTime> {
+    let soon = EventTime::of_wall(surroundings.clock.wall() + Duration::from_mins(2))?;
+    let second = 1_000_000_000;
+    EventTime::from_nanos(soon.nanos() / second * second)
 }
 
 fn output_outlines(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use checkpoint::{CheckpointStore, CursorKey, Holder, LeaseRequest, OrderMode, Record};
 use envelope::{PinValues, Pins, PlatformRunId, Provenance};
-use model::OutputId;
+use model::{OutputId, Shard};
 use oracle_store::{Location, Posture};
 use serde_json::{Value, json};
 
@@ -21,19 +21,21 @@ use crate::plan::{Plan, plan};
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointScope, control_root};
 use crate::run::audit::{AuditLog, EventKind};
-use crate::run::cursor_places::{TakeOver, scoped_key};
+use crate::run::clock_skew::{self, ClockSkew};
+use crate::run::cursor_places::{TakeOver, scoped_key, shard_key};
 use crate::run::places::{RunPlaces, places_of};
 use crate::run::platform_run::{self, PlatformRunSource};
 use crate::run::reading::index_folder;
 use crate::run::refusal;
 use crate::run::report::{OutputLists, SourceReport, StreamReport};
 use crate::run::resume::{self, OutputStart, ResumeTerms};
+use crate::run::shards::{self, ShardPlace, check_schedule, frozen_records, shard_report};
 use crate::run::shown::GatesReport;
 use crate::run::view_order;
 use crate::run::written_places::{refuse_cursors_in_world, refuse_run_in_world};
 use replay::{
-    CursorPlace, Ending, GateBook, HeldLease, Receipts, SetAside, TimeWindow, open_quarantine,
-    stopped,
+    CursorPlace, DoneBefore, Ending, GateBook, HeldLease, Receipts, SetAside, TimeWindow,
+    open_quarantine, stopped,
 };
 
 /// The order where neither profile nor cursors name one.
@@ -55,6 +57,12 @@ pub(crate) struct Prepared {
     pub store: Arc<dyn CheckpointStore>,
     /// The leases of the cursors, renewed until they are given back.
     pub held: HeldLease,
+    /// The shard that is streamed.
+    pub shard: Shard,
+    /// How far the clock is from the store's; `None` where that is not known.
+    pub clock_skew: Option<ClockSkew>,
+    /// What was done while the stream was divided into other shards; `None` if it never was.
+    pub done_before: Option<DoneBefore>,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
     /// The position that each output goes on from.
@@ -75,6 +83,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Outlook {
     /// The plan: what is proven of the world.
     pub plan: Plan,
+    /// The shard, and where its stream's layout is.
+    pub shard: ShardPlace,
     /// The cursors' keys, in list order.
     pub keys: Vec<CursorKey>,
     /// The platform run, and where its id came from.
@@ -116,21 +126,36 @@ pub(crate) async fn look_ahead(
         named => named,
     };
     let engine_run_id = plan.receipt.run_id.to_string();
-    let pack_key = match &named {
-        Some((run, _)) => scoped_key(request, &plan.pack_key, run, &engine_run_id),
-        None => plan.pack_key.clone(),
+    // What looks at all shards looks at the cursors of the first.
+    let settings = &profile.shard;
+    let shard = settings.shard_of(settings.index.unwrap_or(0))?;
+    let (pack_key, unsharded) = match &named {
+        Some((run, _)) => (
+            shard_key(request, &plan.pack_key, (run, &engine_run_id), shard),
+            scoped_key(request, &plan.pack_key, run, &engine_run_id),
+        ),
+        None => (plan.pack_key.scoped_to_shard(shard), plan.pack_key.clone()),
     };
+    let shard = ShardPlace::new(request, shard, unsharded);
     report.pack_key = Some(pack_key.clone());
     let keys = resume::cursor_keys(&pack_key, &plan.outputs)?;
     let run = named.as_ref().map(|(run, _)| run);
     let take_over = TakeOver::new(request, run, &plan.pack_key, &engine_run_id);
     let records = take_over.load(store, &keys).await;
+    // Behind a new division into shards, no shard has a cursor yet that names run and order.
+    let (layout, records) = match (shard.layout(store).await, records) {
+        (Err(error), Ok(_)) => (None, Err(error)),
+        (layout, records) => (layout.ok().flatten(), records),
+    };
+    let frozen: Vec<&Record> = layout.iter().flat_map(frozen_records).collect();
     let run = match (named, &records) {
         (Some(named), _) => named,
-        (None, Ok(records)) => match run_of(records)? {
-            Some(run) => (run, PlatformRunSource::Cursor),
-            None => new_run(surroundings)?,
-        },
+        (None, Ok(records)) => {
+            match run_of(records.iter().flatten().chain(frozen.iter().copied()))? {
+                Some(run) => (run, PlatformRunSource::Cursor),
+                None => new_run(surroundings)?,
+            }
+        }
         (None, Err(_)) => new_run(surroundings)?,
     };
     report.platform_run_id = Some(run.0.clone());
@@ -142,7 +167,8 @@ pub(crate) async fn look_ahead(
             let is_any = output.view.is_some() && cursor.is_foreign();
             (!is_any).then(|| cursor.order().mode())
         });
-        cursors.next()
+        let of_frozen = || frozen.first().map(|record| record.cursor.order().mode());
+        cursors.next().or_else(of_frozen)
     };
     let order = profile.order.or_else(of_cursors).unwrap_or(DEFAULT_ORDER);
     report.order = Some(order.as_str());
@@ -155,6 +181,7 @@ pub(crate) async fn look_ahead(
     }
     Ok(Outlook {
         plan,
+        shard,
         keys,
         run,
         order,
@@ -220,26 +247,17 @@ async fn begin(
         ending,
     } = going;
     let profile = &request.profile;
+    // Which one is needed now.
+    profile.shard.shard()?;
     let places = places_of(request)?;
-    let mut outlook =
-        unless_stopped(ending, look_ahead(request, &*store, surroundings, report)).await?;
-    if !unless_stopped(
-        ending,
-        is_run_agreed(&outlook, &places, &surroundings.random),
-    )
-    .await?
-    {
-        // Another producer named the active run in the meantime, and its id is that of all.
-        outlook =
-            unless_stopped(ending, look_ahead(request, &*store, surroundings, report)).await?;
-    }
     let Outlook {
         plan,
+        shard,
         keys,
         run: (run, source),
         order,
         records,
-    } = outlook;
+    } = agreed_outlook(request, &*store, &places, going, report).await?;
     let views_base = request.named_views_base()?;
     for place in [plan.store.root()].into_iter().chain(&views_base) {
         refuse_run_in_world(request, place, &run)?;
@@ -262,6 +280,9 @@ async fn begin(
     let opening = open_books(request, &places, (&run, session));
     let (gate_book, receipts) = unless_stopped(ending, opening).await?;
     records?;
+    check_schedule(request, shard.shard, order)?;
+    let joining = join_shards(request, &*store, (&plan, &shard), going, report);
+    let clock_skew = joining.await?;
     audit.append(
         EventKind::EngineWorldSelected,
         world_selected(&plan, &run, source),
@@ -271,6 +292,7 @@ async fn begin(
     let beginning = Beginning {
         request,
         plan: &plan,
+        shard: &shard,
         keys: &keys,
         run: &run,
         order,
@@ -279,20 +301,28 @@ async fn begin(
         let (clock, crew) = (&surroundings.lease_clock, &surroundings.crew);
         let held = HeldLease::take(&store, &wanted, clock, ending, patience, crew).await?;
         match beginning.under(&held, ending, &mut audit).await {
-            Ok((pins, starts)) => Ok((held, pins, starts)),
+            Ok(begun) => Ok((held, begun)),
             Err(error) => {
                 held.give_back(patience).await;
                 Err(error)
             }
         }
     };
-    let (held, pins, starts) = begun.await?;
+    let (held, begun) = begun.await?;
+    let Begun {
+        pins,
+        starts,
+        done_before,
+    } = begun;
     let prepared = Prepared {
         plan,
         pins,
         order,
         store,
         held,
+        shard: shard.shard,
+        clock_skew,
+        done_before,
         keys,
         starts,
         quarantine,
@@ -306,6 +336,46 @@ async fn begin(
         run,
     };
     Ok((prepared, audit))
+}
+
+/// What the run starts from, under the platform run that all producers agree on.
+async fn agreed_outlook(
+    request: &StreamRequest,
+    store: &dyn CheckpointStore,
+    places: &Arc<dyn RunPlaces>,
+    going: Going<'_>,
+    report: &mut StreamReport,
+) -> Result<Outlook, Error> {
+    let (ending, surroundings) = (going.ending, going.surroundings);
+    let looking = look_ahead(request, store, surroundings, report);
+    let outlook = unless_stopped(ending, looking).await?;
+    let agreeing = is_run_agreed(&outlook, places, &surroundings.random);
+    if unless_stopped(ending, agreeing).await? {
+        return Ok(outlook);
+    }
+    // Another producer named the active run in the meantime, and its id is that of all.
+    unless_stopped(ending, look_ahead(request, store, surroundings, report)).await
+}
+
+/// Has a shard agree with the others of its stream, in layout and clock, and tells the report. Gives
+/// how far the clock is from the store's; `None` where that is not known.
+async fn join_shards(
+    request: &StreamRequest,
+    store: &dyn CheckpointStore,
+    (plan, shard): (&Plan, &ShardPlace),
+    going: Going<'_>,
+    report: &mut StreamReport,
+) -> Result<Option<ClockSkew>, Error> {
+    let ending = going.ending;
+    let period = request.profile.checkpoint.lease;
+    let agreeing = shard.agree(store, plan, (period, &going.surroundings.lease_clock));
+    let layout = unless_stopped(ending, agreeing).await?;
+    let comparing = clock_skew::check(request, store, (shard.shard, ending.clock()));
+    let clock_skew = unless_stopped(ending, comparing).await?;
+    if !shard.shard.is_whole() || layout.is_some() {
+        report.shard = Some(shard_report(shard.shard, layout.as_ref(), clock_skew));
+    }
+    Ok(clock_skew)
 }
 
 /// Opens what is kept of the gate's answers.
@@ -343,9 +413,17 @@ async fn open_books(
 struct Beginning<'a> {
     request: &'a StreamRequest,
     plan: &'a Plan,
+    shard: &'a ShardPlace,
     keys: &'a [CursorKey],
     run: &'a PlatformRunId,
     order: OrderMode,
+}
+
+/// What is known under the leases.
+struct Begun {
+    pins: Pins,
+    starts: Vec<OutputStart>,
+    done_before: Option<DoneBefore>,
 }
 
 impl Beginning<'_> {
@@ -355,7 +433,7 @@ impl Beginning<'_> {
         held: &HeldLease,
         ending: &Ending,
         audit: &mut AuditLog,
-    ) -> Result<(Pins, Vec<OutputStart>), Error> {
+    ) -> Result<Begun, Error> {
         let resuming = async {
             let engine_run_id = self.plan.receipt.run_id.to_string();
             let pack_key = &self.plan.pack_key;
@@ -367,14 +445,30 @@ impl Beginning<'_> {
                 platform_run_id: self.run.as_str(),
                 overrides: &self.request.overrides,
             };
-            resume::starts(self.plan, self.keys, &records, &terms).await
+            let starts = resume::starts(self.plan, self.keys, &records, &terms).await?;
+            // The stream may have been divided anew before the leases were taken.
+            let layout = match (
+                self.shard.layout(held.store()).await?,
+                &self.shard.unsharded,
+            ) {
+                (Some(layout), Some(key)) => {
+                    layout.check(key, self.shard.shard)?;
+                    shards::done_before(self.plan, &layout, key, &terms).await?
+                }
+                _ => None,
+            };
+            Ok::<_, Error>((starts, layout))
         };
-        let starts = unless_stopped(ending, resuming).await?;
+        let (starts, done_before) = unless_stopped(ending, resuming).await?;
         let pins = pins(self.request, self.plan, self.run)?;
         let started = stream_started(self.request, self.plan, self.keys, &starts, self.order);
         audit.append(EventKind::StreamStart, started)?;
         unless_stopped(ending, audit.flush()).await?;
-        Ok((pins, starts))
+        Ok(Begun {
+            pins,
+            starts,
+            done_before,
+        })
     }
 }
 
@@ -430,11 +524,8 @@ fn new_run(surroundings: &Surroundings) -> Result<(PlatformRunId, PlatformRunSou
 }
 
 /// The platform run that the cursors agree on.
-fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
-    let mut runs = records
-        .iter()
-        .flatten()
-        .filter_map(|record| record.cursor.platform_run_id());
+fn run_of<'a>(records: impl Iterator<Item = &'a Record>) -> Result<Option<PlatformRunId>, Error> {
+    let mut runs = records.filter_map(|record| record.cursor.platform_run_id());
     let Some(first) = runs.next() else {
         return Ok(None);
     };
@@ -453,7 +544,11 @@ fn run_of(records: &[Option<Record>]) -> Result<Option<PlatformRunId>, Error> {
     first.parse().map(Some).map_err(unusable)
 }
 
-fn pins(request: &StreamRequest, plan: &Plan, run: &PlatformRunId) -> Result<Pins, Error> {
+pub(crate) fn pins(
+    request: &StreamRequest,
+    plan: &Plan,
+    run: &PlatformRunId,
+) -> Result<Pins, Error> {
     let values = PinValues {
         manifest_fingerprint: plan.world_key.manifest_fingerprint.to_string(),
         parameter_hash: plan.world_key.parameter_hash.to_string(),

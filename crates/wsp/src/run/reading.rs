@@ -13,7 +13,7 @@ use replay::{
 };
 
 use crate::Error;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedOutput};
 use crate::profile::request::StreamRequest;
 use crate::run::process_limits::process_room;
 
@@ -33,12 +33,7 @@ pub fn cleared_parts(plan: &Plan, pins: &Pins) -> Result<ClearedParts, Error> {
         })?;
         Ok(OutputSource {
             grant: grant.clone(),
-            spec: FrameSpec::new(
-                output.id().clone(),
-                output.primary_key.clone(),
-                pins.clone(),
-            )
-            .timed_by(output.time_column()),
+            spec: frame_spec(output, pins),
             parts: output.locator.parts.clone(),
         })
     });
@@ -49,6 +44,12 @@ pub fn cleared_parts(plan: &Plan, pins: &Pins) -> Result<ClearedParts, Error> {
         plan.store.memory().clone(),
         plan.proofs.clone(),
     ))
+}
+
+/// How the rows of an output are framed.
+pub(crate) fn frame_spec(output: &PlannedOutput, pins: &Pins) -> FrameSpec {
+    let (id, key) = (output.id().clone(), output.primary_key.clone());
+    FrameSpec::new(id, key, pins.clone()).timed_by(output.time_column())
 }
 
 /// What an event-time run reads of a plan, behind what is done.

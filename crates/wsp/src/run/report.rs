@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use chrono::DateTime;
 use envelope::EventTime;
 use gates::DataVerified;
-use model::{Hex64, OutputId, PackKey, PlatformRunId, RefusalRecord, ScenarioId};
+use model::{
+    DoneTally, Hex64, OutputId, PackKey, PlatformRunId, RefusalRecord, ScenarioId, ShardBy,
+};
 use oracle_store::{Posture, StreamView};
 use push::Retries;
 use serde::{Deserialize, Serialize};
@@ -13,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::build::BUILD;
 use crate::plan::ViewReport;
 use crate::plan::selection::Role;
+use crate::run::clock_skew::ClockSkew;
 use crate::run::report_text::{
-    KnownText, OutputText, ScheduleText, UnreadableReport, known_code, known_order, no_fields_or,
-    or_no_fields,
+    FORMAT_VERSION, KnownText, OutputText, ScheduleText, UnreadableReport, first_format,
+    known_code, known_order, no_fields_or, or_no_fields,
 };
 use crate::run::shown::GatesReport;
 use crate::run::threshold_report::{ThresholdReport, Verdict};
@@ -121,6 +124,9 @@ impl ScheduleReport {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StreamReport {
+    /// The version of the report's format: 2. Of 1 are the reports that do not say it.
+    #[serde(default = "first_format")]
+    pub format_version: u32,
     /// The version of the program that ran.
     pub version: String,
     /// The commit that the program was built of, 12 digits of its hash; `None` where the build did
@@ -219,6 +225,7 @@ impl StreamReport {
     /// The report of a run that has done nothing yet.
     pub fn empty(posture: Posture) -> Self {
         Self {
+            format_version: FORMAT_VERSION,
             version: BUILD.version.to_owned(),
             commit: BUILD.commit.map(str::to_owned),
             host: durable::host_name(),
@@ -277,9 +284,10 @@ impl StreamReport {
     ///
     /// # Errors
     /// [`UnreadableReport`] with the line, the column and the field of what is damaged: no JSON, a
-    /// field that is missing, unknown or occurs twice, or a value that is none.
+    /// field that is missing, unknown or occurs twice, or a value that is none. Of a report of a later
+    /// format nothing is read ([`UnreadableReport::is_newer`]).
     pub fn read(json: &[u8]) -> Result<Self, UnreadableReport> {
-        crate::run::report_text::read(json)
+        crate::run::report_text::read_known(json)
     }
 
     /// Whether a threshold was broken.
@@ -314,7 +322,15 @@ impl StreamReport {
             Status::Streamed if self.has_broken_threshold() => 4,
             Status::Failed if self.reason == Some(aborted) => 4,
             Status::Streamed => 0,
-            Status::Failed if self.reason.is_some_and(|code| code.starts_with("PROFILE_")) => 2,
+            Status::Failed
+                if self.reason.is_some_and(|code| {
+                    code.starts_with("PROFILE_")
+                        || code.starts_with("SHARD_SCHEDULE")
+                        || code == "SHARD_INVALID"
+                }) =>
+            {
+                2
+            }
             Status::Failed => 1,
             Status::Stopped => 3,
         }
@@ -360,7 +376,7 @@ impl TryFrom<ScheduleText> for ScheduleReport {
 }
 
 /// The shard that a run streamed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ShardReport {
@@ -368,6 +384,30 @@ pub struct ShardReport {
     pub index: u32,
     /// The number of shards.
     pub count: u32,
+    /// What decides which shard an event is of.
+    pub by: ShardBy,
+    /// How often the stream was divided before and with this division; 0 for the platform's lanes.
+    pub generation: u64,
+    /// What became of each output's events before the stream was divided so; empty if it was not
+    /// divided before.
+    pub before: Vec<OutputDoneBefore>,
+    /// How far this machine's clock was from the checkpoint store's at the start; `None` where it is
+    /// not known.
+    pub clock_skew: Option<ClockSkew>,
+    /// The part that this shard has of the rates of profile and flags: 1 / count. Rates from the
+    /// environment are not divided.
+    pub rate_part: f64,
+}
+
+/// What became of an output's events before the stream was divided as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct OutputDoneBefore {
+    /// The id of the output.
+    pub output_id: OutputId,
+    /// Its events by what became of them; `None` where a cursor does not say.
+    pub done: Option<DoneTally>,
 }
 
 /// The ids of outputs, as the platform's own producer lists them in the audit.
@@ -462,6 +502,7 @@ mod tests {
                 order: OrderPosition::AsWritten,
                 platform_run_id: "r".to_owned(),
                 plan_digest: "d".to_owned(),
+                done: None,
             })),
         };
         assert_eq!(

@@ -22,6 +22,8 @@ use replay::{CursorPlace, Decisions, RateStep};
 #[error("line {line}, column {column}, field `{field}`: {problem}")]
 #[non_exhaustive]
 pub struct UnreadableReport {
+    /// Whether a later release wrote the report in a format that this one does not know.
+    pub is_newer: bool,
     /// The line of what is damaged, from 1.
     pub line: usize,
     /// Its column, from 1; 0 at the end of a line.
@@ -33,8 +35,51 @@ pub struct UnreadableReport {
     pub problem: String,
 }
 
+/// The format of reports that this release writes.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// The format of a report that does not say its format: only the first did not.
+pub(super) fn first_format() -> u32 {
+    1
+}
+
+/// Reads a report of a format that this release knows; whatever else a later one holds.
+pub(super) fn read_known<T: DeserializeOwned>(json: &[u8]) -> Result<T, UnreadableReport> {
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(default = "first_format")]
+        format_version: u32,
+    }
+    match serde_json::from_slice(json) {
+        Ok(Version { format_version }) if !(1..=FORMAT_VERSION).contains(&format_version) => {
+            Err(of_format(json, format_version))
+        }
+        // What cannot be read so is damaged, and the strict reader says where.
+        _ => read(json),
+    }
+}
+
+fn of_format(json: &[u8], version: u32) -> UnreadableReport {
+    let text = String::from_utf8_lossy(json);
+    let before = text.split("\"format_version\"").next().unwrap_or_default();
+    UnreadableReport {
+        is_newer: version > FORMAT_VERSION,
+        line: before.matches('\n').count() + 1,
+        column: before
+            .chars()
+            .rev()
+            .take_while(|char| *char != '\n')
+            .count()
+            + 1,
+        field: "format_version".to_owned(),
+        problem: format!(
+            "the report is of format version {version}, and this release reads 1 to {FORMAT_VERSION}"
+        ),
+    }
+}
+
 /// Reads a report strictly: each field once, objects for structs, nothing unknown.
-pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, UnreadableReport> {
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, UnreadableReport> {
     let mut track = serde_path_to_error::Track::new();
     let mut parser = serde_json::Deserializer::from_slice(json);
     let tracked = serde_path_to_error::Deserializer::new(&mut parser, &mut track);
@@ -52,6 +97,7 @@ fn unreadable(error: &serde_json::Error, field: String) -> UnreadableReport {
     // Line and column have fields of their own.
     let at = format!(" at line {} column {}", error.line(), error.column());
     UnreadableReport {
+        is_newer: false,
         line: error.line(),
         column: error.column(),
         field,

@@ -291,6 +291,31 @@ pub(crate) fn done_through(plan: &Plan, starts: &[OutputStart]) -> Result<Vec<Do
         .collect()
 }
 
+/// How far each output is done, in whichever order.
+///
+/// # Errors
+/// As [`done_through`].
+pub(crate) fn done_positions(
+    plan: &Plan,
+    starts: &[OutputStart],
+) -> Result<Vec<DoneThrough>, Error> {
+    let in_time = done_through(plan, starts)?;
+    let outputs = plan.outputs.iter().zip(starts).zip(in_time);
+    let done = outputs.map(|((output, start), in_time)| {
+        let cursor = start.cursor.as_ref()?;
+        let before = |part: &Part| part.name() < cursor.last_part.as_str();
+        // Of a cursor in the order of the files the time is never looked at.
+        in_time.or_else(|| {
+            Some(Position {
+                part: output.locator.parts.partition_point(before) as u32,
+                row: cursor.last_row_index,
+                time: EventTime::from_nanos(0)?,
+            })
+        })
+    });
+    Ok(done.collect())
+}
+
 /// The parts still to be read in `as_written` order, each with its first open row.
 pub(crate) fn open_parts(plan: &Plan, starts: &[OutputStart]) -> Vec<(PartId, u64)> {
     let outputs = plan.outputs.iter().zip(starts).enumerate();

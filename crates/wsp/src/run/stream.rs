@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkpoint::{CheckpointStore, Cursor, OrderMode};
-use serde_json::json;
+use model::DoneTally;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -14,32 +14,29 @@ use crate::clock::{Clock, Surroundings, TokioClock};
 use crate::plan::Plan;
 use crate::profile::request::StreamRequest;
 use crate::profile::{CheckpointBackend, OnReject, Profile};
-use crate::run::audit::{AuditLog, EventKind, flush_lists, flush_regularly};
+use crate::run::audit::{AuditLog, EventKind, flush_regularly};
 use crate::run::backends::{ProfileClient, open_checkpoint_store, push_client};
+use crate::run::clock_skew::look_regularly;
+use crate::run::conclude::{LAST_TRY, conclude, flush_in_time};
 use crate::run::control::ControlSocket;
 use crate::run::failure::StreamFailure;
 use crate::run::judge::{Judge, judge_report};
 use crate::run::kept_report::ReportKeeping;
-use crate::run::places::{RunPlaces, new_session};
+use crate::run::places::new_session;
 use crate::run::prepare::{Prepared, prepare};
 use crate::run::reading::{cleared_parts, event_time_source, sort_cache};
-use crate::run::refusal::{self, failure, quarantined};
-use crate::run::report::{
-    OutputLists, OutputReport, ScheduleReport, SourceReport, Status, StreamReport,
-};
+use crate::run::refusal::{self, failure};
+use crate::run::report::{OutputReport, ScheduleReport, SourceReport, Status, StreamReport};
 use crate::run::report_text::in_milliseconds;
 use crate::run::resume;
 use crate::run::schedule::schedule_of;
 use push::{Away, PushClient, RetryPolicy, Trouble};
 use replay::{
-    AsWritten, Asker, Cause, Course, CursorPlace, Cursors, Decisions, DispatchEnd, Ending, Engine,
-    EventOrder, EventTimeOrder, FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, PartId,
-    PartOpener, PatientStore, Progress, ProgressSink, Ran, Reading, Start, StateChanges,
-    StateChangesSender, Steering, TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
+    AsWritten, Asker, Cause, Course, CursorPlace, Cursors, Decisions, Ending, Engine, EventOrder,
+    EventTimeOrder, FeedPool, FooterSurvey, Gateway, Helm, KeptOutput, Outcome, PartId, PartOpener,
+    PatientStore, Progress, ProgressSink, Ran, Reading, Start, StateChanges, StateChangesSender,
+    Steering, TellOpenRows, decoding_threads, tell_until_the_end, watch_lease,
 };
-
-/// How long a store that did not take the last save may take to take the leases back.
-const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// One run of a request: plan it, stream it, report it.
 ///
@@ -322,7 +319,7 @@ impl<K: Clock> Stream<K> {
         let socket = self.has_control_socket.then(|| {
             let progress = self.progress.subscribe();
             ControlSocket::open(
-                &prepared.control_folder,
+                (&prepared.control_folder, prepared.shard),
                 self.steering.clone(),
                 progress,
                 ending.clock().clone(),
@@ -384,14 +381,8 @@ impl<K: Clock> Stream<K> {
             |output| meters.reading(output),
             kept.cursors.into_iter().zip(kept.decisions_of),
         );
-        let end = match (dispatched.end, kept.verdict) {
-            (DispatchEnd::Complete | DispatchEnd::MaxEvents, Some(verdict)) => {
-                DispatchEnd::Failed(verdict)
-            }
-            (end, _) => end,
-        };
-        let cause = ending.take_cause();
-        let concluded = conclude(report, (end, cause, judge.verdict()), &mut audit);
+        let outcome = Outcome::of(ending.take_cause(), dispatched.end, kept.verdict);
+        let concluded = conclude(report, (outcome, judge.verdict()), &mut audit);
         let flushed = flush_in_time(&audit, &places, &ending, stop_timeout).await;
         // The first failure is the one to report, whatever the audit says.
         concluded.and(flushed)?;
@@ -425,6 +416,7 @@ impl<K: Clock> Stream<K> {
         let gate_book = std::mem::take(&mut prepared.gate_book);
         let receipts = prepared.receipts.take();
         let give_up_after = self.request.profile.retry.give_up_after;
+        let request = self.request.clone();
         let (judge, progress) = (self.judge.clone(), self.progress.subscribe());
         let engine = self.engine(prepared, client, endpoint)?;
         let engine = engine
@@ -435,6 +427,10 @@ impl<K: Clock> Stream<K> {
         // It ends with this future, wherever that ends.
         let mut watching = JoinSet::new();
         watching.spawn(watch_lease(prepared.held.watch(), window, ending.clone()));
+        if prepared.clock_skew.is_some() {
+            let store = Arc::clone(&prepared.store);
+            watching.spawn(look_regularly(request, store, ending.clone()));
+        }
         if judge.has_work() {
             watching.spawn(judge.watch(progress, ending.clone()));
         }
@@ -478,7 +474,7 @@ impl<K: Clock> Stream<K> {
             progress.pace = profile.pace.clone();
             progress.max_events = self.request.overrides.bounds.events;
         });
-        let parts = cleared_parts(&prepared.plan, &prepared.pins)?;
+        let parts = cleared_parts(&prepared.plan, &prepared.pins)?.of_shard(prepared.shard);
         let parts = Arc::new(match prepared.order {
             OrderMode::AsWritten => parts.hashed(&self.ending),
             // Their time columns are known.
@@ -490,12 +486,14 @@ impl<K: Clock> Stream<K> {
         let cache = sort_cache(&self.request);
         let opener = PartOpener::new(Arc::clone(&parts), pool, cache, memory_budget);
         let opener = opener.by_crew(crew.clone());
+        let opener = opener.behind(prepared.done_before.clone());
+        let shards = prepared.shard.count();
         let opener = Box::new(opener.telling(sorting(&self.progress)));
         let (plan, starts) = (&prepared.plan, &prepared.starts);
         let order: Box<dyn EventOrder> = match prepared.order {
             OrderMode::AsWritten => {
                 let open_parts = resume::open_parts(plan, starts);
-                let survey = self.footer_survey(plan, &open_parts);
+                let survey = self.footer_survey(plan, &open_parts, shards);
                 Box::new(AsWritten::new(open_parts, opener).behind(survey))
             }
             OrderMode::EventTime => {
@@ -509,7 +507,7 @@ impl<K: Clock> Stream<K> {
                     opener,
                     places,
                     self.ending.clone(),
-                    expecting(&self.progress),
+                    expecting(&self.progress, shards),
                 ))
             }
         };
@@ -545,6 +543,10 @@ impl<K: Clock> Stream<K> {
             KeptOutput::new(key.clone(), names, start.plan_digest.clone())
                 .located_at(places)
                 .read_from(output.row_source())
+                .counting_from(match &start.cursor {
+                    Some(cursor) => cursor.done,
+                    None => Some(DoneTally::default()),
+                })
         });
         let (store, held) = (Arc::clone(&prepared.store), &prepared.held);
         let (outputs, run) = (outputs.collect(), prepared.run.to_string());
@@ -559,7 +561,12 @@ impl<K: Clock> Stream<K> {
 
 impl<K: Clock> Stream<K> {
     /// What is looked at before the first part is opened.
-    fn footer_survey(&self, plan: &Plan, open_parts: &[(PartId, u64)]) -> FooterSurvey {
+    fn footer_survey(
+        &self,
+        plan: &Plan,
+        open_parts: &[(PartId, u64)],
+        shards: u32,
+    ) -> FooterSurvey {
         let parts = open_parts.iter().map(|&(id, from_row)| {
             let part = &plan.outputs[id.output].locator.parts[id.part as usize];
             (part.clone(), from_row)
@@ -569,7 +576,7 @@ impl<K: Clock> Stream<K> {
             parts.collect(),
             self.request.profile.ordering.memory_budget,
             self.ending.clone(),
-            expecting(&self.progress),
+            expecting(&self.progress, shards),
         )
         .by_crew(self.surroundings.crew.clone())
     }
@@ -599,10 +606,13 @@ fn output_reports(
     reports.collect()
 }
 
-/// Has progress know how many events are expected.
-fn expecting(progress: &watch::Sender<Progress>) -> TellOpenRows {
+/// Has progress know how many events are expected: of a shard, an equal part of all.
+fn expecting(progress: &watch::Sender<Progress>, shards: u32) -> TellOpenRows {
     let progress = progress.clone();
-    Box::new(move |open_rows| progress.send_modify(|progress| progress.expect(open_rows)))
+    Box::new(move |open_rows| {
+        let of_shard = open_rows / u64::from(shards);
+        progress.send_modify(|progress| progress.expect(of_shard));
+    })
 }
 
 /// Has progress say how far parts are sorted.
@@ -614,79 +624,4 @@ fn sorting(progress: &watch::Sender<Progress>) -> impl Fn(u64, u64) + Send + Syn
 /// How long a stop may take in all: answers are waited for, then cursors are saved.
 fn stop_timeout(profile: &Profile) -> Duration {
     profile.push.lanes.drain_timeout + profile.checkpoint.save_timeout
-}
-
-/// Makes durable what waits in memory to be written. A bucket that does not answer holds no stop up.
-async fn flush_in_time(
-    audit: &AuditLog,
-    places: &Arc<dyn RunPlaces>,
-    ending: &Ending,
-    stop_timeout: Duration,
-) -> Result<(), Error> {
-    let flushing = async {
-        let flushed = audit.flush().await;
-        if let Err(error) = flush_lists(places).await {
-            tracing::warn!(%error, "what the gate quarantined is not listed to the end");
-        }
-        flushed
-    };
-    let flushed = ending.unless_overdue(stop_timeout, LAST_TRY, flushing);
-    flushed.await.unwrap_or_else(|| audit.overdue())
-}
-
-/// Decides how the run ended, and writes it into report and audit.
-///
-/// `aborted` is why a threshold ended it: a stop that was asked for, but for that.
-fn conclude(
-    report: &mut StreamReport,
-    (end, cause, aborted): (DispatchEnd, Option<Cause>, Option<Error>),
-    audit: &mut AuditLog,
-) -> Result<(), Error> {
-    let details = |report: &StreamReport| {
-        json!({
-            "engine_run_root": report.engine_run_root,
-            "emitted": report.emitted,
-            "quarantined": quarantined(report),
-            "status": report.status,
-        })
-    };
-    let streamed = |report: &StreamReport| {
-        let outputs = report.per_output.iter();
-        let lists = OutputLists::of(outputs.map(|output| (&output.output_id, output.role)));
-        let mut streamed = details(report);
-        streamed["scenario_id"] = json!(report.scenario_id);
-        streamed["output_ids"] = json!(lists.all);
-        streamed["traffic_output_ids"] = json!(lists.traffic);
-        streamed["context_output_ids"] = json!(lists.context);
-        streamed["is_bounded"] = report.reason.is_some().into();
-        streamed
-    };
-    let error = match (cause, end) {
-        (Some(Cause::Failed(error)), _) => Error::from(error),
-        (_, DispatchEnd::Failed(error)) if error.code() != replay::ReasonCode::Stopped.as_str() => {
-            Error::from(error)
-        }
-        (Some(Cause::Asked), _) | (None, DispatchEnd::WoundDown | DispatchEnd::Failed(_)) => {
-            let Some(aborted) = aborted else {
-                report.status = Status::Stopped;
-                report.reason = Some(replay::ReasonCode::Stopped.as_str());
-                return audit.append(EventKind::StreamStopped, details(report));
-            };
-            aborted
-        }
-        (None, DispatchEnd::MaxEvents) => {
-            report.status = Status::Streamed;
-            report.reason = Some(replay::ReasonCode::MaxEvents.as_str());
-            audit.append(EventKind::EngineWorldStreamed, streamed(report))?;
-            return audit.append(EventKind::StreamComplete, details(report));
-        }
-        (None, DispatchEnd::Complete) => {
-            report.status = Status::Streamed;
-            audit.append(EventKind::EngineWorldStreamed, streamed(report))?;
-            return audit.append(EventKind::StreamComplete, details(report));
-        }
-    };
-    // The first failure is the one to report, whatever the audit says.
-    let _ = audit.append(EventKind::StreamFailed, failure(&error, report));
-    Err(error)
 }

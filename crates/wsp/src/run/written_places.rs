@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use checkpoint::SqliteStore;
 use checkpoint::{CursorKey, FileStore};
 use envelope::PlatformRunId;
+use model::Shard;
 use oracle_store::{EngineRunRoot, Location, lies_in_world, world_around};
 
 use crate::profile::CheckpointBackend;
 use crate::profile::request::StreamRequest;
 use crate::run::cursor_places::saved_in;
-use crate::run::places::{log_of_run, reports_of_run};
+use crate::run::places::{log_of_run, own_folder, reports_of_run, shard_of};
 use crate::{Error, ReasonCode};
-use replay::{file_of_run, gate_book_places, redriven_of};
+use replay::{gate_book_places, quarantine_in, redriven_of};
 
 /// Refuses to write anything for a platform run and its cursors into the engine run root.
 ///
@@ -34,14 +35,16 @@ pub(crate) fn refuse_run_in_world(
         // Nothing leads elsewhere there: the root alone decides, and the plan looked at it.
         Location::S3 { .. } => return refuse(world, &places),
     };
-    let quarantine = file_of_run(&runs_root, run);
+    let shard = shard_of(request);
+    let own = own_folder(&runs_root, run, shard);
+    let quarantine = quarantine_in(&own);
     places.extend([
-        log_of_run(&runs_root, run),
+        log_of_run(&runs_root, run, shard),
         redriven_of(&quarantine),
         quarantine,
     ]);
-    places.extend(gate_book_places(&runs_root, run));
-    places.extend(reports_of_run(&runs_root, run));
+    places.extend(gate_book_places(&own));
+    places.extend(reports_of_run(&runs_root, run, shard));
     refuse(world, &places)
 }
 
@@ -89,7 +92,7 @@ pub(crate) fn refuse_redrive_in_world(
     run: Option<&PlatformRunId>,
 ) -> Result<(), Error> {
     let audit = match request.runs_location()? {
-        Location::Local(runs_root) => run.map(|run| log_of_run(&runs_root, run)),
+        Location::Local(runs_root) => run.map(|run| log_of_run(&runs_root, run, Shard::WHOLE)),
         Location::S3 { .. } => None,
     };
     let places = [Some(redriven_of(quarantine)), audit];

@@ -9,12 +9,13 @@ use arrow_array::{
 };
 use chrono::{DateTime, Duration, Utc};
 use envelope::{PinValues, Pins};
+use model::Shard;
 use oracle_store::PartFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use replay::{
-    DoneThrough, Ending, EventTimeOrder, EventTimeSource, FeedPool, PartOpener, SortCache,
-    TimeWindow,
+    AsWritten, ClearedParts, DoneBefore, DoneThrough, Ending, EventTimeOrder, EventTimeSource,
+    FeedPool, PartId, PartOpener, SortCache, TimeWindow,
 };
 use tempfile::TempDir;
 use wsp::plan::{Plan, plan};
@@ -41,6 +42,13 @@ pub(crate) struct Writing {
     pub(crate) group_rows: usize,
     /// Beside time and number, as many columns as real events have; Parquet only.
     pub(crate) wide: bool,
+    /// Whether a column `key` that orders events stands before the number.
+    pub(crate) keyed: bool,
+}
+
+/// The key of a row, by its number.
+pub(crate) fn key_of(number: i64) -> String {
+    format!("k{}", number % 7)
 }
 
 /// A world on disk, with what it takes to plan it.
@@ -72,10 +80,15 @@ impl DiskWorld {
             PartFormat::Parquet => "parquet",
             PartFormat::Jsonl => "jsonl",
         };
+        let primary_key = if writing.keyed {
+            "key, number"
+        } else {
+            "number"
+        };
         let entry = |id: &String| {
             format!(
-                "- {{output_id: {id}, class: stream, primary_key: [number], read_requires_gates: [], \
-                 path_template: 'data/{id}/part-*.{extension}'}}\n"
+                "- {{output_id: {id}, class: stream, primary_key: [{primary_key}], \
+                 read_requires_gates: [], path_template: 'data/{id}/part-*.{extension}'}}\n"
             )
         };
         disk.file(
@@ -131,10 +144,13 @@ impl DiskWorld {
             PartFormat::Jsonl => {
                 let rows = times.iter().zip(numbers).enumerate();
                 let line = |(row, (&time, number))| {
-                    format!(
-                        "{{\"ts_utc\":\"{}\",\"number\":{number}}}\n",
-                        text(time, row)
-                    )
+                    let key = if writing.keyed {
+                        format!("\"key\":\"{}\",", key_of(number))
+                    } else {
+                        String::new()
+                    };
+                    let time = text(time, row);
+                    format!("{{\"ts_utc\":\"{time}\",{key}\"number\":{number}}}\n")
                 };
                 fs::write(path, rows.map(line).collect::<String>()).unwrap();
             }
@@ -193,9 +209,49 @@ impl DiskWorld {
         done: &[DoneThrough],
         window: TimeWindow,
     ) -> EventTimeOrder {
+        self.order_of(request, (done, window), Shard::WHOLE, None)
+    }
+
+    /// The order of a shard, behind what is done of it and what was done before it was one.
+    pub(crate) fn order_of(
+        &self,
+        request: &StreamRequest,
+        (done, window): (&[DoneThrough], TimeWindow),
+        shard: Shard,
+        before: Option<DoneBefore>,
+    ) -> EventTimeOrder {
         let plan = Self::plan(request).unwrap();
         let source = event_time_source(request, &plan, done.to_vec(), window);
-        let parts = Arc::new(cleared_parts(&plan, &pins()).unwrap());
+        let (parts, open) = self.opener(request, &plan, shard, before);
+        let learnt = Box::new(|_| {});
+        EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), learnt)
+    }
+
+    /// The same in the order of the files, from the beginning.
+    pub(crate) fn as_written_of(
+        &self,
+        request: &StreamRequest,
+        shard: Shard,
+        before: Option<DoneBefore>,
+    ) -> AsWritten {
+        let plan = Self::plan(request).unwrap();
+        let (_, open) = self.opener(request, &plan, shard, before);
+        let outputs = plan.outputs.iter().enumerate();
+        let parts = outputs.flat_map(|(output, planned)| {
+            let parts = 0..planned.locator.parts.len() as u32;
+            parts.map(move |part| (PartId { output, part }, 0))
+        });
+        AsWritten::new(parts.collect::<Vec<_>>(), Box::new(open))
+    }
+
+    fn opener(
+        &self,
+        request: &StreamRequest,
+        plan: &Plan,
+        shard: Shard,
+        before: Option<DoneBefore>,
+    ) -> (Arc<ClearedParts>, PartOpener) {
+        let parts = Arc::new(cleared_parts(plan, &pins()).unwrap().of_shard(shard));
         let pool = FeedPool::start(2, &wsp::replay::Ending::default()).unwrap();
         let memory_budget = request.profile.ordering.memory_budget;
         let cache = self.cache.clone().unwrap_or_else(|| sort_cache(request));
@@ -203,8 +259,7 @@ impl DiskWorld {
         if let Some(run_bytes) = self.run_bytes {
             open = open.sorting_at_once(run_bytes);
         }
-        let learnt = Box::new(|_| {});
-        EventTimeOrder::new(source, Box::new(open), parts, Ending::default(), learnt)
+        (parts, open.behind(before))
     }
 }
 
@@ -230,8 +285,14 @@ fn write_parquet(path: &Path, times: &[i64], numbers: Vec<i64>, writing: Writing
             Arc::new(StringArray::from_iter_values(texts))
         }
     };
+    let mut columns = vec![("ts_utc", times)];
+    if writing.keyed {
+        let keys = numbers.iter().map(|&number| key_of(number));
+        let keys: ArrayRef = Arc::new(StringArray::from_iter_values(keys));
+        columns.push(("key", keys));
+    }
     let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
-    let mut columns = vec![("ts_utc", times), ("number", Arc::clone(&numbers))];
+    columns.push(("number", Arc::clone(&numbers)));
     if writing.wide {
         let rows = numbers.len();
         let constant = |text| Arc::new(StringArray::from_iter_values((0..rows).map(|_| text)));

@@ -17,9 +17,10 @@ const PARQUET: Writing = Writing {
     time: TimeForm::MixedText,
     group_rows: 1_000,
     wide: false,
+    keyed: false,
 };
 
-fn worlds() -> impl Strategy<Value = World> {
+pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let part = (prop::collection::vec(0i64..40, 1..30), any::<bool>()).prop_map(
         |(mut times, in_order)| {
             if in_order {
@@ -31,7 +32,7 @@ fn worlds() -> impl Strategy<Value = World> {
     prop::collection::vec(prop::collection::vec(part, 1..5), 1..4)
 }
 
-fn writings() -> impl Strategy<Value = Writing> {
+pub(crate) fn writings() -> impl Strategy<Value = Writing> {
     let format = prop_oneof![Just(PartFormat::Parquet), Just(PartFormat::Jsonl)];
     let time = prop_oneof![Just(TimeForm::Timestamp), Just(TimeForm::MixedText)];
     (format, time, 1usize..20).prop_map(|(format, time, group_rows)| Writing {
@@ -39,6 +40,7 @@ fn writings() -> impl Strategy<Value = Writing> {
         time,
         group_rows,
         wide: false,
+        keyed: false,
     })
 }
 

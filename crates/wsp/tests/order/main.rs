@@ -4,4 +4,5 @@
 mod disk;
 mod files;
 mod merge;
+mod shards;
 mod world;

@@ -273,7 +273,7 @@ impl ChunkSource for PartSource {
         };
         Some(Chunk {
             framed,
-            rows: RowNumbers::Listed(rows.iter().map(|row| row.row).collect()),
+            rows: RowNumbers::listed(rows.iter().map(|row| row.row).collect::<Vec<_>>()),
             failure,
             held: None,
         })

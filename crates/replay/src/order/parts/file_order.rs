@@ -4,9 +4,9 @@ use arrow_array::ArrayRef;
 use envelope::{FramedBatch, Framer};
 use oracle_store::{Part, RowBatch, RowReader, Rows};
 
-use super::{ChunkRows, OpenRows, bytes_of, is_large, parted, times_of};
+use super::{ChunkRows, OpenRows, bytes_of, in_part, is_large, parted, times_of};
 use crate::Error;
-use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
+use crate::order::feed::{Chunk, ChunkSource};
 use crate::order::time_index::TimeRow;
 
 /// Makes chunks of a part's rows, in file order, from a row on.
@@ -50,7 +50,9 @@ impl FileOrder {
         let reading = match &mut self.reading {
             Some(reading) => reading,
             none => {
-                let reader = self.rows.open(self.from_row)?;
+                let Some(reader) = self.rows.open(self.from_row)? else {
+                    return Ok(None);
+                };
                 none.insert(Reading {
                     framer: self.rows.framer()?,
                     chunk_rows: ChunkRows::default(),
@@ -108,10 +110,11 @@ impl ChunkSource for FileOrder {
 
 /// How many rows of a batch come before `from`; the rows are in time order.
 fn passed_over(part: &Part, from: TimeRow, batch: &RowBatch) -> Result<usize, Error> {
-    let (times, failure) = times_of(part, batch.first_row, &batch.rows);
-    let rows = (batch.first_row..)
-        .zip(&times)
-        .map(|(row, &time)| TimeRow { time, row });
+    let (times, failure) = times_of(part, batch);
+    let rows = times.iter().enumerate().map(|(place, &time)| TimeRow {
+        time,
+        row: batch.numbers.row(place),
+    });
     let before = rows.take_while(|row| *row < from).count();
     match failure {
         Some(failure) if before == times.len() => Err(failure),
@@ -126,7 +129,9 @@ pub(super) fn frame(
     next: usize,
     rows: usize,
 ) -> Chunk {
-    let first_row = batch.first_row + next as u64;
+    let numbers = batch.numbers.from_place(next);
+    // Places in the slice: of rows that are not consecutive, the framer cannot know the numbers.
+    let first_row = 0;
     let (framed, failure) = match &batch.rows {
         Rows::Arrow(batch) => {
             parted(framer.frame(part.path(), first_row, &batch.slice(next, rows)))
@@ -149,8 +154,8 @@ pub(super) fn frame(
     };
     Chunk {
         framed,
-        rows: RowNumbers::From(first_row),
-        failure,
+        failure: failure.map(|failure| in_part(failure, &numbers)),
+        rows: numbers,
         held: None,
     }
 }

@@ -8,15 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 
 use arrow_array::RecordBatch;
-use envelope::{BadRow, EventTime, FrameSpec, FramedBatch, Framer};
+use envelope::{BadRow, EventTime, FrameSpec, FramedBatch, Framer, ShardFilter};
+use model::Shard;
 use oracle_store::{
-    HeldMemory, Part, ReadGrant, ReadMemory, ReadOptions, RowReader, Rows, open_rows,
+    HeldMemory, KeepRows, Part, ReadGrant, ReadMemory, ReadOptions, RowBatch, RowNumbers,
+    RowReader, Rows, open_rows, open_wanted_rows,
 };
 
 use crate::Error;
 use crate::crew::Crew;
 use crate::ending::Ending;
 use crate::order::chunk_budget::{ChunkBudget, ChunkShare};
+use crate::order::done_before::DoneBefore;
 use crate::order::feed::{FeedPool, PartFeed};
 use crate::order::part_proofs::PartProofs;
 use crate::order::sort_cache::{
@@ -64,6 +67,7 @@ pub struct ClearedParts {
     data: Arc<dyn ProvePart>,
     memory: ReadMemory,
     proofs: PartProofs,
+    shard: Shard,
     /// Whether a part is hashed when it is opened, and until when.
     hashing: Option<Ending>,
 }
@@ -81,8 +85,16 @@ impl ClearedParts {
             data,
             memory,
             proofs,
+            shard: Shard::WHOLE,
             hashing: None,
         }
+    }
+
+    /// The same parts, of which only the rows of a shard are read.
+    #[must_use]
+    pub fn of_shard(mut self, shard: Shard) -> Self {
+        self.shard = shard;
+        self
     }
 
     /// The same parts, each hashed when it is opened: for a run that knows nothing of them
@@ -122,6 +134,7 @@ pub struct PartOpener {
     tell: TellSorted,
     sorting: Mutex<Option<SortPhase>>,
     sorted: Mutex<HashMap<PartId, SortedPart>>,
+    done_before: Option<Arc<DoneBefore>>,
 }
 
 impl PartOpener {
@@ -143,7 +156,15 @@ impl PartOpener {
             tell: Arc::new(|_, _| {}),
             sorting: Mutex::default(),
             sorted: Mutex::default(),
+            done_before: None,
         }
+    }
+
+    /// Passes over events that were done under another division into shards.
+    #[must_use]
+    pub fn behind(mut self, done_before: Option<DoneBefore>) -> Self {
+        self.done_before = done_before.map(Arc::new);
+        self
     }
 
     /// Has the workers of `crew` sort; without it, threads of the system do.
@@ -171,11 +192,15 @@ impl PartOpener {
     fn to_sort(&self, id: PartId, rows: u64) -> ToSort {
         let (output, part) = self.parts.part(id);
         let identity = output.spec.identity_digest();
+        let shard = self.parts.shard;
+        let description = Description::new(self.parts.proofs.location(), part, &identity);
         ToSort {
             id,
             part: part.clone(),
-            rows,
-            description: Description::new(self.parts.proofs.location(), part, &identity),
+            // How many rows a shard has is known when they are read.
+            rows: rows.div_ceil(u64::from(shard.count())),
+            exact_rows: shard.is_whole().then_some(rows),
+            description: description.of_shard(shard),
         }
     }
 
@@ -222,7 +247,7 @@ impl OpenPart for PartOpener {
             ending: self.pool.ending().clone(),
             budget: self.budget.clone(),
         };
-        self.pool.open(match start {
+        let feed = self.pool.open(match start {
             PartStart::Row(row) => Box::new(FileOrder::new(rows, row, None)),
             PartStart::Time { seek_row, from } => {
                 Box::new(FileOrder::new(rows, seek_row, Some(from)))
@@ -237,7 +262,8 @@ impl OpenPart for PartOpener {
                 let cache = (self.cache.clone(), self.run_bytes);
                 Box::new(TimeSorted::new(rows, from, cache, to_sort, sorted))
             }
-        })
+        });
+        feed.behind(self.done_before.clone())
     }
 
     fn poll_sorted(&self, spans: &[PartSpan]) -> Poll<Result<(), Error>> {
@@ -287,8 +313,9 @@ impl OpenRows {
         self.parts.data.prove(part)
     }
 
-    /// Opens the part from a row on, once it is proven to be what was packed.
-    fn open(&self, from_row: u64) -> Result<RowReader, Error> {
+    /// Opens the shard's rows of the part from a row on, once the part is proven to be what was
+    /// packed; `None` if the shard has no row of the output.
+    fn open(&self, from_row: u64) -> Result<Option<RowReader>, Error> {
         let (output, part) = self.parts.part(self.part);
         self.parts.data.prove(part)?;
         if let Some(ending) = &self.parts.hashing {
@@ -296,15 +323,22 @@ impl OpenRows {
         }
         // No more than a chunk's: decoded rows that wait would take as much again.
         let batch_rows = (self.share.bytes() / EVENT_BYTES).min(BATCH_ROWS);
-        open_rows(
-            &output.grant,
-            part,
-            &ReadOptions {
-                from_row,
-                batch_rows,
-            },
-        )
-        .map_err(Error::from)
+        let options = ReadOptions {
+            from_row,
+            batch_rows,
+        };
+        let shard = self.parts.shard;
+        let reader = if shard.is_whole() {
+            open_rows(&output.grant, part, &options)
+        } else {
+            let filter = ShardFilter::new(&output.spec, shard).map_err(Error::Envelope)?;
+            if !filter.takes_any() {
+                return Ok(None);
+            }
+            let keep = Box::new(OfShard(filter));
+            open_wanted_rows(&output.grant, part, &options, keep)
+        };
+        reader.map(Some).map_err(Error::from)
     }
 
     /// Holds memory for the envelopes of rows that have so many bytes, decoded, if they take
@@ -323,6 +357,24 @@ impl OpenRows {
 
     fn framer(&self) -> Result<Framer, Error> {
         Framer::new(&self.parts.part(self.part).0.spec).map_err(Error::Envelope)
+    }
+}
+
+/// The rows of a shard.
+#[derive(Debug)]
+struct OfShard(ShardFilter);
+
+impl KeepRows for OfShard {
+    fn columns(&self) -> &[String] {
+        self.0.columns()
+    }
+
+    fn rows(&mut self, batch: &RecordBatch, say: &mut dyn FnMut(bool)) {
+        self.0.rows(batch, say);
+    }
+
+    fn line(&mut self, line: &[u8]) -> bool {
+        self.0.line(line)
     }
 }
 
@@ -386,20 +438,32 @@ fn average_bytes(batch: &RecordBatch) -> usize {
 }
 
 /// The times of rows, up to the first that cannot be read.
-fn times_of(part: &Part, first_row: u64, rows: &Rows) -> (Vec<EventTime>, Option<Error>) {
-    let name = part.time_column();
-    let (times, failure) = parted(match rows {
-        Rows::Arrow(batch) => match batch.column_by_name(name) {
-            Some(column) => envelope::event_times(part.path(), first_row, name, column),
+fn times_of(part: &Part, batch: &RowBatch) -> (Vec<EventTime>, Option<Error>) {
+    let (name, path) = (part.time_column(), part.path());
+    let (times, failure) = parted(match &batch.rows {
+        Rows::Arrow(columns) => match columns.column_by_name(name) {
+            Some(column) => envelope::event_times(path, 0, name, column),
             // It was there when the part's times were learnt; framing says that it is not.
             None => Ok(Vec::new()),
         },
         Rows::JsonLines(lines) => match lines.times() {
-            Some(column) => envelope::event_times(part.path(), first_row, name, column),
-            None => envelope::event_times_of_json_lines(part.path(), first_row, name, lines.iter()),
+            Some(column) => envelope::event_times(path, 0, name, column),
+            None => envelope::event_times_of_json_lines(path, 0, name, lines.iter()),
         },
     });
+    let failure = failure.map(|failure| in_part(failure, &batch.numbers));
     (ordering_times(part, times), failure)
+}
+
+/// A failure of a row by its number in the part, where it names the row's place among others.
+fn in_part(failure: Error, numbers: &RowNumbers) -> Error {
+    match failure {
+        Error::Envelope(failure) => Error::Envelope(match failure.row_index() {
+            Some(place) => failure.row(numbers.row(place as usize)),
+            None => failure,
+        }),
+        failure => failure,
+    }
 }
 
 /// What was made of the rows before a bad one, and the failure of that one, if there is one.

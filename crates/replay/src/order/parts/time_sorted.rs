@@ -3,10 +3,10 @@
 //! Each row keeps its number in the file: cursors and errors name that one.
 
 use envelope::StoredRow;
-use oracle_store::RowReader;
+use oracle_store::{RowNumbers, RowReader};
 
 use super::{ChunkRows, OpenRows, bytes_of, file_order, is_large, times_of};
-use crate::order::feed::{Chunk, ChunkSource, RowNumbers};
+use crate::order::feed::{Chunk, ChunkSource};
 use crate::order::sort_cache::{
     BlockReader, RowsToSort, RunBuffer, SortCache, SortedPart, ToSort, sort_now,
 };
@@ -119,7 +119,7 @@ impl TimeSorted {
         self.reading = Some(reading);
         Ok(Some(Chunk {
             framed,
-            rows: RowNumbers::Listed(rows),
+            rows: RowNumbers::listed(rows),
             failure: None,
             held,
         }))
@@ -129,7 +129,7 @@ impl TimeSorted {
     fn failure_of(&self, row: u64) -> Result<Error, Error> {
         let mut rows = self.rows.open(row)?;
         let mut framer = self.rows.framer()?;
-        let chunk = match rows.next() {
+        let chunk = match rows.as_mut().and_then(Iterator::next) {
             Some(batch) => Some(file_order::frame(
                 &mut framer,
                 self.rows.part(),
@@ -175,14 +175,19 @@ impl RowsToSort for RowsOfPart {
     fn add_to(&mut self, buffer: &mut RunBuffer) -> Result<bool, Error> {
         let (reader, framer) = match &mut self.open {
             Some(open) => open,
-            none => none.insert((self.rows.open(0)?, self.rows.framer()?)),
+            none => {
+                let Some(reader) = self.rows.open(0)? else {
+                    return Ok(false);
+                };
+                none.insert((reader, self.rows.framer()?))
+            }
         };
         let Some(batch) = reader.next() else {
             return Ok(false);
         };
         let batch = batch?;
         let part = self.rows.part();
-        let (times, failure) = times_of(part, batch.first_row, &batch.rows);
+        let (times, failure) = times_of(part, &batch);
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -201,16 +206,15 @@ impl RowsToSort for RowsOfPart {
             };
             let _held = self.rows.hold(bytes, reader.framed_bytes())?;
             let chunk = file_order::frame(framer, part, &batch, next, count);
-            let first = batch.first_row + next as u64;
-            for (row, stored) in (first..).zip(framer.stored(&chunk.framed)) {
-                buffer.push(row, &stored);
+            for (place, stored) in framer.stored(&chunk.framed).enumerate() {
+                buffer.push(chunk.row(place), &stored);
             }
             chunk_rows.learn(&chunk.framed, &self.rows.share);
             next += chunk.framed.len();
             if chunk.failure.is_some() {
                 // It is told of when it is due.
                 let time = times.get(next).copied();
-                let row = batch.first_row + next as u64;
+                let row = batch.numbers.row(next);
                 match time {
                     Some(time) => buffer.push_unframed(row, time),
                     None => return Err(Error::ended_early("A time column lost rows")),

@@ -11,9 +11,11 @@
 //! and nothing else, and order, bytes and ids are those of a sort in memory. A resume looks a place up
 //! in the file's index and reads on from there.
 //!
+//! A shard sorts its own rows only, into a file of its own.
+//!
 //! # What a file belongs to
-//! Its name is a digest of the part's location and pin, its time column, what ids depend on, and the
-//! version of the format and of this program. Another part, or the same one after a change, has
+//! Its name is a digest of the part's location and pin, its time column, what ids depend on, the
+//! shard, and the version of the format and of this program. Another part, or the same one after a change, has
 //! another file; one that nobody uses any more is evicted in its time.
 //!
 //! # Files
@@ -37,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use durable::{Disk, make_folders};
+use model::{KEY_HASH_VERSION, Shard};
 use oracle_store::{Hex64, Part};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +51,7 @@ pub(crate) use sorting::{RowsToSort, SortPhase, TellSorted, ToSort, run_bytes, s
 use crate::{Error, ReasonCode};
 
 /// The version of the files; another one is another file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const SORTED: &str = "sorted";
 const LOCK: &str = "lock";
 
@@ -95,6 +98,8 @@ pub(crate) struct Description {
     etag: String,
     time_column: String,
     identity: String,
+    /// Which of the part's rows the file has; empty for all.
+    shard: String,
 }
 
 impl Description {
@@ -111,7 +116,16 @@ impl Description {
             etag: part.pin().etag.clone(),
             time_column: part.time_column().to_owned(),
             identity: identity.as_str().to_owned(),
+            shard: String::new(),
         }
+    }
+
+    /// Of the rows of a shard.
+    pub(crate) fn of_shard(mut self, shard: Shard) -> Self {
+        if !shard.is_whole() {
+            self.shard = format!("{shard} by {} v{KEY_HASH_VERSION}", shard.by());
+        }
+        self
     }
 
     fn text(&self) -> String {
@@ -160,7 +174,7 @@ impl SortCache {
         made.map_err(|error| self.unwritable("cannot be made", error))
     }
 
-    fn look(&self, digest: &str, rows: u64) -> Result<Look, Error> {
+    fn look(&self, digest: &str, rows: Option<u64>) -> Result<Look, Error> {
         let path = self.path(digest, SORTED);
         let lock = match self.disk.try_share(&self.lock_path(digest)) {
             Ok(Some(lock)) => lock,
@@ -338,7 +352,7 @@ impl SortCache {
     pub fn holds(&self, location: &str, part: &Part, identity: &Hex64, rows: u64) -> bool {
         let digest = Description::new(location, part, identity).digest();
         let path = self.path(&digest, SORTED);
-        let sorted = SortedPart::open(&*self.disk, &path, Box::new(()), rows);
+        let sorted = SortedPart::open(&*self.disk, &path, Box::new(()), Some(rows));
         sorted.is_ok_and(|sorted| sorted.is_some())
     }
 

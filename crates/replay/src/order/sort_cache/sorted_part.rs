@@ -133,7 +133,8 @@ pub(super) fn finish(written: &Written, data: u64) -> io::Result<()> {
 }
 
 impl SortedPart {
-    /// Opens the file of a part under a lock; `None` if there is none.
+    /// Opens the file of a part under a lock; `None` if there is none. `rows` is how many rows it
+    /// must hold, where that is known.
     ///
     /// # Errors
     /// `InvalidData` for a file that is not whole, or holds another number of rows.
@@ -141,7 +142,7 @@ impl SortedPart {
         disk: &dyn Disk,
         path: &Path,
         lock: Lock,
-        rows: u64,
+        rows: Option<u64>,
     ) -> io::Result<Option<Self>> {
         let file = match disk.open(path) {
             Ok(file) => file,
@@ -149,7 +150,7 @@ impl SortedPart {
             Err(error) => return Err(error),
         };
         let (_, trailer) = described(&*file)?;
-        if trailer.rows != rows {
+        if rows.is_some_and(|rows| trailer.rows != rows) {
             return Err(damaged("it holds another number of rows"));
         }
         let part = Self {

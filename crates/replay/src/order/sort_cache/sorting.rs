@@ -57,7 +57,10 @@ pub(crate) type TellSorted = Arc<dyn Fn(u64, u64) + Send + Sync>;
 pub(crate) struct ToSort {
     pub(crate) id: PartId,
     pub(crate) part: Part,
+    /// How many rows are to be sorted, about.
     pub(crate) rows: u64,
+    /// How many rows the sorted part must have, where that is known.
+    pub(crate) exact_rows: Option<u64>,
     pub(crate) description: Description,
 }
 
@@ -155,7 +158,7 @@ impl SortPhase {
         let mut unsorted = Vec::new();
         for part in parts {
             // Before any is sorted: what is opened is not evicted for what is not.
-            match cache.look(&part.description.digest(), part.rows)? {
+            match cache.look(&part.description.digest(), part.exact_rows)? {
                 Look::Found(sorted) => {
                     phase.sorted.insert(part.id, sorted);
                 }
@@ -284,7 +287,7 @@ fn stopped() -> Error {
 pub(crate) struct PartSorting {
     shared: Arc<Shared>,
     part: Part,
-    rows: u64,
+    rows: Option<u64>,
     description: Description,
     digest: String,
     source: Box<dyn RowsToSort>,
@@ -336,7 +339,7 @@ impl PartSorting {
         Self {
             shared: Arc::clone(shared),
             part: part.part.clone(),
-            rows: part.rows,
+            rows: part.exact_rows,
             description: part.description.clone(),
             digest: part.description.digest(),
             source,
@@ -557,14 +560,14 @@ impl PartSorting {
         data: u64,
     ) -> Result<Option<SortedPart>, Error> {
         let cache = &self.shared.cache;
-        if written.rows != self.rows {
+        if let Some(rows) = self.rows.filter(|&rows| rows != written.rows) {
             // The part has changed behind its pin.
             return Err(Error::new(
                 ReasonCode::EventTimeDisorder,
                 format!(
                     "{} had {} rows when its times were read, and {} when it was sorted",
                     self.part.path(),
-                    self.rows,
+                    rows,
                     written.rows
                 ),
                 "Nothing may change a world while it is read: see what wrote to it.",

@@ -5,6 +5,8 @@ use std::path::Path;
 use durable::Disk as _;
 use durable::simulated::{Careless, CrashDisk};
 
+use model::Shard;
+
 use super::*;
 use crate::run::places::{folder_places, log_of_run, open_lines};
 
@@ -96,7 +98,7 @@ fn fault(careless: Careless) -> Option<String> {
     ];
     let root = Path::new("/platform/runs");
     let open = |disk| {
-        let lines = open_lines(disk, &log_of_run(root, &run()));
+        let lines = open_lines(disk, &log_of_run(root, &run(), Shard::WHOLE));
         AuditLog::over(lines, String::new(), &run(), Posture::Strict, &clock()).unwrap()
     };
     let disk = Arc::new(CrashDisk::new(careless));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::protocol::Request;
+use super::protocol::{Request, check_version, version_of};
 use super::short_path::ShortPath;
 use super::socket::{folder, pid_of};
 
@@ -71,13 +71,17 @@ impl Lines {
     /// To drop the future may lose a part of a line.
     ///
     /// # Errors
-    /// The connection breaks, or a line is longer than 1 MiB.
+    /// The connection breaks, a line is longer than 1 MiB, or it is no answer of a stream of this
+    /// version of the protocol.
     pub async fn next(&mut self) -> io::Result<Option<String>> {
         let mut line = Vec::new();
         let mut bounded = (&mut self.0).take(LONGEST_ANSWER);
         bounded.read_until(b'\n', &mut line).await?;
         match line.pop() {
-            Some(b'\n') => String::from_utf8(line).map(Some).map_err(io::Error::other),
+            Some(b'\n') => {
+                check_answer(&line)?;
+                String::from_utf8(line).map(Some).map_err(io::Error::other)
+            }
             Some(_) if line.len() as u64 + 1 >= LONGEST_ANSWER => Err(io::Error::other(
                 "the stream answers a line of more than 1 MiB",
             )),
@@ -132,5 +136,15 @@ pub fn send(socket: &Path, request: &Request) -> io::Result<Value> {
         let went = "the stream ended before it answered";
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, went));
     }
+    check_answer(&line)?;
     Ok(serde_json::from_slice(&line)?)
+}
+
+/// Refuses a line that no stream of this version of the protocol says.
+fn check_answer(line: &[u8]) -> io::Result<()> {
+    let version = version_of(line).map_err(|error| {
+        let what = format!("this is no answer of a stream: {error}");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
+    check_version(version).map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why))
 }

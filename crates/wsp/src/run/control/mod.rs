@@ -3,6 +3,7 @@
 //! ```text
 //!  <runs root>/<platform_run_id>/wsp/control-<pid>.sock        mode 0600, folder 0700
 //!                                    control-<pid>-<n>.sock    a process's n-th stream
+//!                                    control-<pid>-shard-<k>-of-<n>.sock    one of several shards
 //!
 //!  client ── one line of JSON ──► stream
 //!         ◄── one line of JSON ──
@@ -34,6 +35,12 @@
 //! | `{"version":1,"tapped":{"event_id":…,"decision":…,…}}` | whoever taps: an event |
 //! | `{"version":1,"tap_ended":true,"copies":N,"dropped":N}` | whoever taps: the end |
 //!
+//! Each side looks at `version` before anything else of a line, and refuses one that it does not
+//! speak: a stream answers `"applied":false` with a text that begins with
+//! [`VERSION_UNSUPPORTED`], a client reads no further. Within a version, fields are added to answers:
+//! clients pass over those that they do not know. A new act, or a new field of a request, is refused
+//! by a stream that does not know it.
+//!
 //! Nothing that a client sends stops or slows the stream but an act: requests are bounded
 //! in length and number, and a slow client waits alone. A slow watcher misses snapshots, a slow tap
 //! copies; both are told how many. A watch ends when the client says anything more, a tap when the
@@ -51,5 +58,5 @@ pub use answers::{
     Answer, BorderTimesSnapshot, OutputSnapshot, Snapshot, TapCopy, TapEnd, Watched,
 };
 pub use client::{Found, Lines, ask, find, send};
-pub use protocol::{Request, WatchInterval};
+pub use protocol::{Request, VERSION_UNSUPPORTED, WatchInterval};
 pub use socket::ControlSocket;

@@ -10,6 +10,8 @@ use replay::{Act, OnBehalfOf, Pace, RateSteps, Speedup, TapSettings};
 
 /// The only version of the protocol.
 pub(super) const VERSION: u32 = 1;
+/// What a refusal begins with where the two ends speak different versions.
+pub const VERSION_UNSUPPORTED: &str = "CONTROL_VERSION_UNSUPPORTED";
 /// A request is no longer than this, its line feed included.
 pub(super) const LONGEST_REQUEST: u64 = 4_096;
 
@@ -163,6 +165,26 @@ impl Line {
     }
 }
 
+/// The version of a line, whatever else it holds: the fields of a later version may be others.
+pub(super) fn version_of(line: &[u8]) -> serde_json::Result<u64> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    from_json::<Versioned>(line).map(|line| line.version)
+}
+
+/// Refuses a line of another version.
+pub(super) fn check_version(theirs: u64) -> Result<(), String> {
+    if theirs == u64::from(VERSION) {
+        return Ok(());
+    }
+    Err(format!(
+        "{VERSION_UNSUPPORTED}: the other side speaks version {theirs} of the control protocol, and \
+         version {VERSION} is spoken here; use the client and the stream of one release"
+    ))
+}
+
 /// A time with all nine digits, where its text form cuts off three.
 fn nanosecond_text(time: EventTime) -> String {
     let text = time.to_string();
@@ -176,13 +198,9 @@ impl Request {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
-        let mut line: Line = from_json(line).map_err(|error| format!("no request: {error}"))?;
-        if line.version != VERSION {
-            let theirs = line.version;
-            return Err(format!(
-                "version {theirs} is not spoken here, but {VERSION}"
-            ));
-        }
+        let no_request = |error| format!("no request: {error}");
+        check_version(version_of(line).map_err(no_request)?)?;
+        let mut line: Line = from_json(line).map_err(no_request)?;
         let request = line.take_request()?;
         if line != Line::of(&line.act) {
             return Err(format!("`{}` has fields that are not its own", line.act));
@@ -254,7 +272,7 @@ mod tests {
             "",
             "pause",
             "{}",
-            r#"{"version":2,"act":"pause"}"#,
+            r#"{"act":"pause"}"#,
             r#"{"version":1,"act":"fly"}"#,
             r#"{"version":1,"act":"step"}"#,
             r#"{"version":1,"act":"pause","events":3}"#,
@@ -278,6 +296,9 @@ mod tests {
         ] {
             assert!(Request::parse(line.as_bytes()).is_err(), "{line}");
         }
+        let newer = br#"{"version":2,"act":"pause","until":"noon"}"#;
+        let refused = Request::parse(newer).unwrap_err();
+        assert!(refused.starts_with(VERSION_UNSUPPORTED), "{refused}");
         let long = "x".repeat(OnBehalfOf::MOST_CHARS + 1);
         let line = format!(r#"{{"version":1,"act":"pause","on_behalf_of":"{long}"}}"#);
         assert!(Request::parse(line.as_bytes()).is_err());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use model::{Clock as _, SharedClock};
+use model::{Clock as _, Shard, SharedClock};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -36,34 +36,48 @@ pub(super) fn folder(run_folder: &Path) -> PathBuf {
     run_folder.join("wsp")
 }
 
-/// The name of a process's socket: its first, or one of those for further streams.
-fn name(pid: u32, number: u32) -> String {
-    match number {
-        1 => format!("control-{pid}.sock"),
-        _ => format!("control-{pid}-{number}.sock"),
-    }
+/// The name of a process's socket: its first, or one of those for further streams; of one of
+/// several shards with the name of its folder, so that a client finds the shard's records.
+fn name(pid: u32, number: u32, shard: Shard) -> String {
+    let number = match number {
+        1 => String::new(),
+        _ => format!("-{number}"),
+    };
+    let folder = shard.folder();
+    let shard = match folder.rsplit_once('/') {
+        Some((_, shard)) => format!("-{shard}"),
+        None => String::new(),
+    };
+    format!("control-{pid}{number}{shard}.sock")
 }
 
 /// The process whose socket has this name.
 pub(super) fn pid_of(name: &str) -> Option<u32> {
     let name = name.strip_prefix("control-")?.strip_suffix(".sock")?;
+    let name = match name.split_once("-shard-") {
+        Some((before, shard)) => {
+            Shard::of_folder(&format!("shard-{shard}"))?;
+            before
+        }
+        None => name,
+    };
     let (pid, number) = name.split_once('-').unwrap_or((name, "1"));
     number.parse::<u32>().ok()?;
     pid.parse().ok()
 }
 
 impl ControlSocket {
-    /// Opens the socket of this process in the folder of its platform run; clients have a minute
+    /// Opens the socket of this process's stream of a shard in the folder of its platform run; clients have a minute
     /// of `clock` for each request. One that cannot be opened is warned of: a stream need not be
     /// steered.
     pub fn open(
-        run_folder: &Path,
+        (run_folder, shard): (&Path, Shard),
         steering: Steering,
         progress: watch::Receiver<Progress>,
         clock: SharedClock,
     ) -> Option<Self> {
         let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
-        let path = folder(run_folder).join(name(std::process::id(), number));
+        let path = folder(run_folder).join(name(std::process::id(), number, shard));
         match bind(&path) {
             Ok(listener) => {
                 let served = Served {
@@ -162,6 +176,8 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
     use std::thread;
 
+    use model::ShardBy;
+
     use super::*;
     use crate::run::control::{Request, find};
 
@@ -171,14 +187,18 @@ mod tests {
 
     #[test]
     fn a_name_tells_the_process() {
-        assert_eq!(name(7, 1), "control-7.sock");
+        let shard = Shard::new(2, 8, ShardBy::Key).unwrap();
+        assert_eq!(name(7, 1, Shard::WHOLE), "control-7.sock");
+        assert_eq!(name(7, 1, shard), "control-7-shard-2-of-8.sock");
         for number in [1, 2, 10] {
-            assert_eq!(pid_of(&name(7, number)), Some(7));
+            assert_eq!(pid_of(&name(7, number, Shard::WHOLE)), Some(7));
+            assert_eq!(pid_of(&name(7, number, shard)), Some(7));
         }
         for other in [
             "control-7.new",
             "control-.sock",
             "control-7-x.sock",
+            "control-7-shard-8-of-8.sock",
             "7.sock",
         ] {
             assert_eq!(pid_of(other), None, "{other}");
@@ -191,8 +211,12 @@ mod tests {
         let deep = root.path().join("a-folder-of-a-ci-workspace/".repeat(8));
         let (steering, _helm) = Steering::new(replay::Ending::default());
         let progress = watch::Sender::<Progress>::default();
-        let socket =
-            ControlSocket::open(&deep.join("run"), steering, progress.subscribe(), clock());
+        let socket = ControlSocket::open(
+            (&deep.join("run"), Shard::WHOLE),
+            steering,
+            progress.subscribe(),
+            clock(),
+        );
         let socket = socket.unwrap();
         assert!(socket.path().as_os_str().len() > 150);
         let asked = tokio::task::spawn_blocking(move || {
@@ -207,8 +231,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (steering, _helm) = Steering::new(replay::Ending::default());
         let progress = watch::Sender::<Progress>::default();
-        let socket =
-            ControlSocket::open(root.path(), steering, progress.subscribe(), clock()).unwrap();
+        let socket = ControlSocket::open(
+            (root.path(), Shard::WHOLE),
+            steering,
+            progress.subscribe(),
+            clock(),
+        )
+        .unwrap();
         let path = socket.path().to_owned();
         let asked = tokio::task::spawn_blocking(move || {
             let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
@@ -235,7 +264,7 @@ mod tests {
             }
             // Whether a stream of this process would be found.
             let opens = |pid| -> io::Result<bool> {
-                let _listener = bind(&sockets.join(name(pid, 1)))?;
+                let _listener = bind(&sockets.join(name(pid, 1, Shard::WHOLE)))?;
                 Ok(find(root.path(), None)?
                     .iter()
                     .any(|stream| stream.pid == pid))

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use durable::{ObjectLog, Objects, PendingLines};
 use envelope::PlatformRunId;
-use model::SharedRandom;
+use model::{Shard, SharedRandom};
 use replay::{BookPlace, GateBook, GateQuarantineTerms, Quarantine, QuarantineObjects};
 
 use super::active_run::ACTIVE_RUN_FILE as ACTIVE_RUN;
@@ -18,16 +18,27 @@ use super::{AuditLines, RunPlaces};
 #[derive(Debug)]
 pub(super) struct RunObjects {
     objects: Arc<dyn Objects>,
+    shard: Shard,
     /// The lists that wait to be flushed, beside the audit.
     lists: Mutex<Vec<PendingLines>>,
 }
 
 impl RunObjects {
-    pub(super) fn new(objects: Arc<dyn Objects>) -> Self {
+    pub(super) fn new(objects: Arc<dyn Objects>, shard: Shard) -> Self {
         Self {
             objects,
+            shard,
             lists: Mutex::default(),
         }
+    }
+
+    /// The folder of the shard's own records in a run.
+    fn own(&self, run: &PlatformRunId) -> String {
+        format!("{run}/{}", self.shard.folder())
+    }
+
+    fn verdict(&self, run: &PlatformRunId) -> String {
+        format!("{}/gate_verdict.json", self.own(run))
     }
 
     fn lines(&self, folder: String, session: &str, extension: &'static str) -> PendingLines {
@@ -76,12 +87,12 @@ impl RunPlaces for RunObjects {
     }
 
     fn audit_place(&self, run: &PlatformRunId) -> String {
-        self.objects.place(&format!("{run}/wsp/audit"))
+        self.objects.place(&format!("{}/audit", self.own(run)))
     }
 
     fn open_audit(&self, run: &PlatformRunId, session: &str) -> io::Result<Box<dyn AuditLines>> {
         // Nothing is written before there is a line; a bucket that cannot be read says so here.
-        let folder = format!("{run}/wsp/audit");
+        let folder = format!("{}/audit", self.own(run));
         self.objects.list(&folder)?;
         Ok(Box::new(self.lines(folder, session, "jsonl")))
     }
@@ -92,7 +103,7 @@ impl RunPlaces for RunObjects {
         session: &str,
     ) -> Result<Box<dyn Quarantine>, replay::Error> {
         let objects = Arc::clone(&self.objects);
-        let quarantine = QuarantineObjects::open(objects, run.as_str(), session)?;
+        let quarantine = QuarantineObjects::open(objects, &self.own(run), session)?;
         Ok(Box::new(quarantine))
     }
 
@@ -102,27 +113,40 @@ impl RunPlaces for RunObjects {
         run: &PlatformRunId,
         session: &str,
     ) -> Result<GateBook, replay::Error> {
-        let list = format!("{run}/wsp/gate_quarantined");
+        let list = format!("{}/gate_quarantined", self.own(run));
         let lines = self.lines(list.clone(), session, "ndjson");
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.push(lines.clone());
         let book = ObjectBook {
             objects: Arc::clone(&self.objects),
             list,
-            verdict: verdict_of(run),
+            verdict: self.verdict(run),
             lines,
         };
         GateBook::open_in(terms, Box::new(book))
     }
 
     fn clear_verdict(&self, run: &PlatformRunId) -> Result<(), replay::Error> {
-        let name = verdict_of(run);
+        let name = self.verdict(run);
         let removed = self.objects.remove(&name);
         removed.map_err(|error| replay::verdict_stays(&self.objects.place(&name), error))
     }
 
-    fn keep_report(&self, run: &PlatformRunId, session: &str, report: &[u8]) -> io::Result<()> {
+    fn shards(&self, run: &PlatformRunId) -> io::Result<Vec<Shard>> {
         let folder = format!("{run}/wsp");
+        let names = self.objects.list(&folder)?;
+        let below = names.iter().filter_map(|name| {
+            let rest = name.strip_prefix(&folder)?.strip_prefix('/')?;
+            Shard::of_folder(rest.split('/').next()?)
+        });
+        let mut shards: Vec<Shard> = below.collect();
+        shards.sort_unstable_by_key(|shard| (shard.count(), shard.index()));
+        shards.dedup();
+        Ok(shards)
+    }
+
+    fn keep_report(&self, run: &PlatformRunId, session: &str, report: &[u8]) -> io::Result<()> {
+        let folder = self.own(run);
         self.objects
             .create(&format!("{folder}/reports/{session}.json"), report)?;
         self.objects
@@ -137,10 +161,6 @@ impl RunPlaces for RunObjects {
             .clone();
         lists.iter().try_for_each(PendingLines::flush)
     }
-}
-
-fn verdict_of(run: &PlatformRunId) -> String {
-    format!("{run}/wsp/gate_verdict.json")
 }
 
 /// What the gate quarantined, in objects of a run.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use durable::{Access, Disk, Home, OsDisk, RunLog, create_once, make_folders, replace};
 use envelope::PlatformRunId;
-use model::SharedRandom;
+use model::{Shard, SharedRandom};
 use replay::{
-    GateBook, GateQuarantineTerms, Quarantine, QuarantineFile, clear_verdict, file_of_run,
+    GateBook, GateQuarantineTerms, Quarantine, QuarantineFile, clear_verdict, quarantine_in,
 };
 
 use super::active_run::{active_run_file, active_run_in, claim, claim_by};
@@ -19,16 +19,22 @@ use super::{AuditLines, RunPlaces};
 #[derive(Debug)]
 pub(super) struct RunFolders {
     root: PathBuf,
+    shard: Shard,
     /// Whether a root that is deleted in mid-run is made again.
     is_made_again: bool,
 }
 
 impl RunFolders {
-    pub(super) fn new(root: PathBuf, is_made_again: bool) -> Self {
+    pub(super) fn new(root: PathBuf, shard: Shard, is_made_again: bool) -> Self {
         Self {
             root,
+            shard,
             is_made_again,
         }
+    }
+
+    fn own(&self, run: &PlatformRunId) -> PathBuf {
+        own_folder(&self.root, run, self.shard)
     }
 
     /// The home of the root, if that may be made again.
@@ -145,11 +151,13 @@ impl RunPlaces for RunFolders {
     }
 
     fn audit_place(&self, run: &PlatformRunId) -> String {
-        log_of_run(&self.root, run).display().to_string()
+        log_of_run(&self.root, run, self.shard)
+            .display()
+            .to_string()
     }
 
     fn open_audit(&self, run: &PlatformRunId, session: &str) -> io::Result<Box<dyn AuditLines>> {
-        let lines = FileLines::new(Arc::new(OsDisk), &log_of_run(&self.root, run))?;
+        let lines = FileLines::new(Arc::new(OsDisk), &log_of_run(&self.root, run, self.shard))?;
         let active = active_run_in(&self.root)?;
         let is_active = active.is_some_and(|text| text.trim() == run.as_str());
         let staging = active_run_file(&self.root).with_extension(session);
@@ -165,7 +173,7 @@ impl RunPlaces for RunFolders {
         run: &PlatformRunId,
         _session: &str,
     ) -> Result<Box<dyn Quarantine>, replay::Error> {
-        let file = QuarantineFile::open(file_of_run(&self.root, run))?;
+        let file = QuarantineFile::open(quarantine_in(&self.own(run)))?;
         Ok(Box::new(
             file.made_again_with(self.home().unwrap_or_default()),
         ))
@@ -177,15 +185,30 @@ impl RunPlaces for RunFolders {
         run: &PlatformRunId,
         _session: &str,
     ) -> Result<GateBook, replay::Error> {
-        GateBook::open(terms, &self.root, run)
+        GateBook::open(terms, &self.own(run))
     }
 
     fn clear_verdict(&self, run: &PlatformRunId) -> Result<(), replay::Error> {
-        clear_verdict(&self.root, run)
+        clear_verdict(&self.own(run))
+    }
+
+    fn shards(&self, run: &PlatformRunId) -> io::Result<Vec<Shard>> {
+        let folder = own_folder(&self.root, run, Shard::WHOLE);
+        let listed = match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed?,
+        };
+        let mut shards = Vec::new();
+        for entry in listed {
+            let name = entry?.file_name();
+            shards.extend(name.to_str().and_then(Shard::of_folder));
+        }
+        shards.sort_unstable_by_key(|shard| (shard.count(), shard.index()));
+        Ok(shards)
     }
 
     fn keep_report(&self, run: &PlatformRunId, session: &str, report: &[u8]) -> io::Result<()> {
-        keep_report(&OsDisk, &self.root, run, session, report)
+        keep_report(&OsDisk, &self.root, (run, self.shard), session, report)
     }
 
     fn flush_lists(&self) -> io::Result<()> {
@@ -193,14 +216,25 @@ impl RunPlaces for RunFolders {
     }
 }
 
-/// The log of a platform run.
-pub(crate) fn log_of_run(runs_root: &Path, run: &PlatformRunId) -> PathBuf {
-    runs_root.join(run.as_str()).join("session.jsonl")
+/// The folder of a shard's own records in a platform run.
+pub(crate) fn own_folder(runs_root: &Path, run: &PlatformRunId, shard: Shard) -> PathBuf {
+    runs_root.join(run.as_str()).join(shard.folder())
 }
 
-/// The folder of a run's reports, and the latest of them.
-pub(crate) fn reports_of_run(runs_root: &Path, run: &PlatformRunId) -> [PathBuf; 2] {
-    let folder = runs_root.join(run.as_str()).join("wsp");
+/// The log of a platform run, which the platform's other components share; of one of several
+/// shards, its own.
+pub(crate) fn log_of_run(runs_root: &Path, run: &PlatformRunId, shard: Shard) -> PathBuf {
+    let folder = if shard.is_whole() {
+        runs_root.join(run.as_str())
+    } else {
+        own_folder(runs_root, run, shard)
+    };
+    folder.join("session.jsonl")
+}
+
+/// The folder of a shard's reports in a run, and the latest of them.
+pub(crate) fn reports_of_run(runs_root: &Path, run: &PlatformRunId, shard: Shard) -> [PathBuf; 2] {
+    let folder = own_folder(runs_root, run, shard);
     [folder.join("reports"), folder.join("wsp_summary.json")]
 }
 
@@ -208,17 +242,17 @@ pub(crate) fn reports_of_run(runs_root: &Path, run: &PlatformRunId) -> [PathBuf;
 fn keep_report(
     disk: &dyn Disk,
     runs_root: &Path,
-    run: &PlatformRunId,
+    (run, shard): (&PlatformRunId, Shard),
     session: &str,
     report: &[u8],
 ) -> io::Result<()> {
-    let [reports, summary] = reports_of_run(runs_root, run);
+    let [reports, summary] = reports_of_run(runs_root, run, shard);
     if !disk.is_dir(&runs_root.join(run.as_str()))? {
         // The audit made it: whoever deleted it since does not want it.
         let text = "the folder of the run was deleted";
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
-    make_folders(disk, &reports, 2)?;
+    make_folders(disk, &reports, 3)?;
     let staging = reports.join(format!(".{session}.new"));
     let own = reports.join(format!("{session}.json"));
     create_once(disk, &own, report, &staging)?;
@@ -238,9 +272,9 @@ mod tests {
         let run: PlatformRunId = "platform_20260101T000000Z".parse().unwrap();
         let (root, disk) = (Path::new("/platform/runs"), CrashDisk::new(careless));
         make_folders(&disk, &root.join(run.as_str()), 0).unwrap();
-        keep_report(&disk, root, &run, SESSION, b"{\"run\":1}\n").unwrap();
+        keep_report(&disk, root, (&run, Shard::WHOLE), SESSION, b"{\"run\":1}\n").unwrap();
         disk.promise(1);
-        let [reports, summary] = reports_of_run(root, &run);
+        let [reports, summary] = reports_of_run(root, &run, Shard::WHOLE);
         let own = reports.join(format!("{SESSION}.json"));
         let (mut count, mut fault) = (0, None);
         disk.each_crash(|promised, crashed| {

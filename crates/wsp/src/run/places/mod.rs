@@ -3,14 +3,18 @@
 //! ```text
 //!                  folder                                     bucket
 //! active run       ACTIVE_RUN_ID                              ACTIVE_RUN_ID
-//! audit            <run>/session.jsonl, shared                <run>/wsp/audit/<session>-<n>.jsonl
-//! quarantine       <run>/wsp/quarantine.ndjson                <run>/wsp/quarantine/<session>-<n>.ndjson
-//! redriven         <run>/wsp/quarantine.redriven.ndjson       <run>/wsp/redriven/<session>-<n>.ndjson
-//! gate quarantined <run>/wsp/gate_quarantined.ndjson          <run>/wsp/gate_quarantined/<session>-<n>.ndjson
-//! gate's verdict   <run>/wsp/gate_verdict.json                <run>/wsp/gate_verdict.json
-//! reports          <run>/wsp/reports/<session>.json           the same
-//! latest report    <run>/wsp/wsp_summary.json                 the same
+//! audit            <run>/session.jsonl, shared                <own>/audit/<session>-<n>.jsonl
+//! quarantine       <own>/quarantine.ndjson                    <own>/quarantine/<session>-<n>.ndjson
+//! redriven         <own>/quarantine.redriven.ndjson           <own>/redriven/<session>-<n>.ndjson
+//! gate quarantined <own>/gate_quarantined.ndjson              <own>/gate_quarantined/<session>-<n>.ndjson
+//! gate's verdict   <own>/gate_verdict.json                    <own>/gate_verdict.json
+//! reports          <own>/reports/<session>.json               the same
+//! latest report    <own>/wsp_summary.json                     the same
 //! ```
+//!
+//! `<own>` is `<run>/wsp`, and of one of several shards `<run>/wsp/shard-K-of-N`, where its audit is
+//! too (`<own>/session.jsonl`): shards run on many machines, and few file systems order what
+//! several machines append to one file.
 //!
 //! A session is one run of this program. Objects of a bucket are written once and never replaced,
 //! but for the latest report; so any number of sessions write beside each other.
@@ -25,13 +29,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use envelope::PlatformRunId;
-use model::{Clock as _, Random as _, SharedRandom};
+use model::{Clock as _, Random as _, Shard, SharedRandom};
 use oracle_store::{BucketFolder, Location, Posture};
 use replay::{GateBook, GateQuarantineTerms, Quarantine};
 
 #[cfg(test)]
 pub(crate) use self::folder::open_lines;
-pub(crate) use self::folder::{log_of_run, reports_of_run};
+pub(crate) use self::folder::{log_of_run, own_folder, reports_of_run};
 use crate::Error;
 use crate::clock::Surroundings;
 use crate::profile::request::StreamRequest;
@@ -118,6 +122,13 @@ pub(crate) trait RunPlaces: Debug + Send + Sync {
     /// `QUARANTINE_UNWRITABLE`.
     fn clear_verdict(&self, run: &PlatformRunId) -> Result<(), replay::Error>;
 
+    /// The shards that a run has records of, by number of shards and number; without the whole
+    /// stream.
+    ///
+    /// # Errors
+    /// What disk or bucket say.
+    fn shards(&self, run: &PlatformRunId) -> io::Result<Vec<Shard>>;
+
     /// Keeps the report of a session, and as the latest one of its run.
     ///
     /// # Errors
@@ -131,25 +142,56 @@ pub(crate) trait RunPlaces: Debug + Send + Sync {
     fn flush_lists(&self) -> io::Result<()>;
 }
 
-/// The places of a request's runs.
+/// The places of a request's runs: those of its shard, where it names one of several.
 ///
 /// # Errors
 /// `OBJECT_STORE_INVALID`, `ENGINE_ROOT_MISSING` for a bucket that cannot be addressed.
 pub(crate) fn places_of(request: &StreamRequest) -> Result<Arc<dyn RunPlaces>, Error> {
+    places_of_shard(request, shard_of(request))
+}
+
+/// The shard that a request names; the whole stream where it names none.
+pub(crate) fn shard_of(request: &StreamRequest) -> Shard {
+    request.profile.shard.shard().unwrap_or(Shard::WHOLE)
+}
+
+/// The places of a shard of a request's runs.
+///
+/// # Errors
+/// As [`places_of`].
+pub(crate) fn places_of_shard(
+    request: &StreamRequest,
+    shard: Shard,
+) -> Result<Arc<dyn RunPlaces>, Error> {
     Ok(match bucket_of(request)? {
         None => {
             let root = request.working_dir.join(&request.profile.runs_root);
             let is_local = request.profile.posture == Posture::Local;
-            Arc::new(folder::RunFolders::new(root, is_local))
+            Arc::new(folder::RunFolders::new(root, shard, is_local))
         }
-        Some(objects) => Arc::new(bucket::RunObjects::new(Arc::new(objects))),
+        Some(objects) => Arc::new(bucket::RunObjects::new(Arc::new(objects), shard)),
     })
+}
+
+/// The records of a run's shards that cannot be listed.
+pub(crate) fn unlisted(source: io::Error) -> Error {
+    let error = replay::Error::caused(
+        replay::ReasonCode::QuarantineUnreadable,
+        "The shards that the platform run has records of cannot be listed",
+        "Have `wiring.wsp_audit.root` be a folder or a bucket that can be read.",
+        source,
+    );
+    error.into()
 }
 
 /// The places of runs under a folder.
 #[cfg(test)]
 pub(crate) fn folder_places(root: &std::path::Path) -> Arc<dyn RunPlaces> {
-    Arc::new(folder::RunFolders::new(root.to_owned(), false))
+    Arc::new(folder::RunFolders::new(
+        root.to_owned(),
+        Shard::WHOLE,
+        false,
+    ))
 }
 
 /// The bucket that a request's runs lie in; `None` for a folder.
